@@ -1,0 +1,183 @@
+package records
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// maxName is the longest name in presentation format that can be one of ours,
+// in bytes: 255 on the wire (RFC 1035, section 2.3.4) are at most 254 here.
+const maxName = 254
+
+// Name is a query name in lower case, with the start of each label. It holds
+// no pointer, so that a Name on the stack costs no allocation.
+//
+// Labels are counted from the right, as the trie is walked: in
+// "web-0.nginx.default.svc.cluster.local." label 0 is "local".
+type Name struct {
+	text   [maxName]byte
+	starts [maxName/2 + 1]uint8 // of each label in text, left to right
+	length int
+	labels int
+}
+
+// Fold sets n to qname, which is fully qualified and in presentation format.
+//
+// Escapes are left as they are: what the DNS library escapes can't stand in a
+// name of Kubernetes, so it is enough that an escaped dot separates nothing.
+// Of a name too long to be one of ours the labels that fit are kept, below an
+// empty one that matches nothing.
+func (n *Name) Fold(qname string) {
+	n.length, n.labels = 0, 0
+	if cut := len(qname) - maxName; cut > 0 {
+		dot := strings.IndexByte(qname[cut:], '.')
+		for dot > 0 && qname[cut+dot-1] == '\\' {
+			next := strings.IndexByte(qname[cut+dot+1:], '.')
+			if next < 0 {
+				break
+			}
+			dot += 1 + next
+		}
+		qname = qname[cut+dot:]
+	}
+	start, escaped := 0, false
+	for i := 0; i < len(qname); i++ {
+		c := qname[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		n.text[i] = c
+		switch {
+		case escaped:
+			escaped = false
+		case c == '\\':
+			escaped = true
+		case c == '.':
+			if len(qname) > 1 { // the root has no labels
+				n.starts[n.labels] = uint8(start)
+				n.labels++
+			}
+			start = i + 1
+		}
+	}
+	n.length = len(qname)
+}
+
+// Len is the number of labels.
+func (n *Name) Len() int { return n.labels }
+
+// Label is the i-th label from the right.
+func (n *Name) Label(i int) []byte {
+	at := n.labels - 1 - i
+	end := n.length - 1
+	if i > 0 {
+		end = int(n.starts[at+1]) - 1
+	}
+	return n.text[n.starts[at]:end]
+}
+
+// Suffix is the name from its i-th label from the right on: Suffix(0) is
+// "local.". It has as many bytes as the end of the name that was folded.
+func (n *Name) Suffix(i int) []byte {
+	return n.text[n.starts[n.labels-1-i]:n.length]
+}
+
+// Reverse returns the address that n is the reverse name of (RFC 1035, section
+// 3.5, and RFC 3596, section 2.5), and whether it is one.
+func (n *Name) Reverse() (netip.Addr, bool) {
+	if n.labels < 6 || string(n.Label(0)) != "arpa" {
+		return netip.Addr{}, false
+	}
+	switch string(n.Label(1)) {
+	case "in-addr":
+		return n.reverse4()
+	case "ip6":
+		return n.reverse6()
+	}
+	return netip.Addr{}, false
+}
+
+func (n *Name) reverse4() (netip.Addr, bool) {
+	var a [4]byte
+	if n.labels != 2+len(a) {
+		return netip.Addr{}, false
+	}
+	for i := range a {
+		label, octet := n.Label(2+i), 0
+		if len(label) > 3 || len(label) > 1 && label[0] == '0' {
+			return netip.Addr{}, false
+		}
+		for _, c := range label {
+			if c < '0' || c > '9' {
+				return netip.Addr{}, false
+			}
+			octet = 10*octet + int(c-'0')
+		}
+		if octet > 255 {
+			return netip.Addr{}, false
+		}
+		a[i] = byte(octet)
+	}
+	return netip.AddrFrom4(a), true
+}
+
+func (n *Name) reverse6() (netip.Addr, bool) {
+	var a [16]byte
+	if n.labels != 2+2*len(a) {
+		return netip.Addr{}, false
+	}
+	for i := range 2 * len(a) {
+		label := n.Label(2 + i)
+		if len(label) != 1 {
+			return netip.Addr{}, false
+		}
+		nibble := strings.IndexByte("0123456789abcdef", label[0])
+		if nibble < 0 {
+			return netip.Addr{}, false
+		}
+		a[i/2] = a[i/2]<<4 | byte(nibble)
+	}
+	return netip.AddrFrom16(a), true
+}
+
+// Zones are the zones of a server, the longest first.
+type Zones []Zone
+
+// Zone is the apex that names are matched against.
+type Zone struct {
+	Name   string // fully qualified, lower case
+	labels int
+}
+
+// Labels is the number of labels of the zone's name.
+func (z *Zone) Labels() int { return z.labels }
+
+// NewZones returns the zones with the given names, fully qualified.
+func NewZones(names []string) Zones {
+	zones := make(Zones, 0, len(names))
+	for _, name := range names {
+		var n Name
+		n.Fold(name)
+		z := Zone{Name: string(n.text[:n.length]), labels: n.labels}
+		at := 0
+		for at < len(zones) && zones[at].labels >= z.labels {
+			at++
+		}
+		zones = append(zones[:at], append(Zones{z}, zones[at:]...)...)
+	}
+	return zones
+}
+
+// Match returns the zone that n is in, the most specific one, or nil.
+func (zs Zones) Match(n *Name) *Zone {
+	for i := range zs {
+		z := &zs[i]
+		if z.labels == 0 {
+			return z
+		}
+		if n.labels >= z.labels && string(n.Suffix(z.labels-1)) == z.Name {
+			return z
+		}
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package records
+
+import (
+	"net/netip"
+
+	"github.com/miekg/dns"
+)
+
+// Node is a name that was found, with the state that its service had then.
+type Node struct {
+	*snapshot
+	service     int // bytes of the service's name with the zone, at the end of the name asked
+	host        *host
+	port        *port
+	nonTerminal bool
+	owners      []owner
+}
+
+// Query says what records of a node are wanted, and how they are written.
+type Query struct {
+	Name string // the name asked, in its spelling
+	Type uint16
+	Zone string // the zone that the targets of PTR records are in
+	TTL  uint32 // seconds
+	// Size is the largest message that may come of it, in bytes, with names
+	// compressed and without an OPT record.
+	Size int
+	// Start chooses where a set that does not fit is cut out of; a number that
+	// is random, and not used otherwise, spreads the load.
+	Start uint64
+}
+
+// Answer is what a reply needs. Its records belong to the caller.
+type Answer struct {
+	Records []dns.RR
+	Glue    []dns.RR // addresses of the targets of SRV records
+	// Capped tells that not every record fitted, CappedGlue that not every
+	// address did.
+	Capped, CappedGlue bool
+}
+
+// Answer returns the node's records of a type; there are none if the name has
+// no such type. The cost is that of the records returned, whatever the set's
+// size.
+func (n *Node) Answer(q *Query) Answer {
+	w := writer{query: q, left: q.Size - headerSize - questionSize - wireLen(q.Name)}
+	var out Answer
+	switch {
+	case n.owners != nil:
+		if q.Type == dns.TypePTR {
+			out.Records = w.pointers(n.owners)
+			out.Capped = len(out.Records) < len(n.owners)
+		}
+	case n.nonTerminal:
+	case q.Type == dns.TypeSRV:
+		w.services(n, &out)
+	case n.port != nil:
+	case q.Type == dns.TypeA:
+		v4 := n.v4
+		if n.host != nil {
+			v4 = n.host.v4
+		}
+		out.Records, out.Capped = w.a(v4)
+	case q.Type == dns.TypeAAAA:
+		v6 := n.v6
+		if n.host != nil {
+			v6 = n.host.v6
+		}
+		out.Records, out.Capped = w.aaaa(v6)
+	}
+	return out
+}
+
+// Types lists the types that a node may have, the most wanted first.
+var Types = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypePTR}
+
+// has tells whether the host has the address.
+func (s *snapshot) has(label string, a netip.Addr) bool {
+	h, ok := s.hosts.get([]byte(label))
+	if !ok {
+		return false
+	}
+	if a.Is4() {
+		return h.v4.refsOf(a.As4()) > 0
+	}
+	return h.v6.refsOf(a.As16()) > 0
+}

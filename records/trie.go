@@ -1,0 +1,156 @@
+// Package records holds the names of headless services and answers what records
+// they have.
+//
+// A [Trie] is walked label by label from a zone's apex down: the fixed label
+// "svc", the namespace, the service, then a host or a port and protocol. Every
+// service has one immutable snapshot behind one atomic pointer; readers take no
+// lock and, as a reply touches a single service, see one state of it. There is
+// one writer, which collects changes in an [Update] and publishes them together.
+//
+// The package knows nothing of Kubernetes' objects nor of the server that asks.
+package records
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// svc is the label between the zone and the namespaces (Kubernetes DNS
+// specification, section 2.3).
+const svc = "svc"
+
+// Trie is the tree of names. Its methods may be called at any time by any number
+// of goroutines, except for those of its updates, which are one writer's.
+type Trie struct {
+	namespaces atomic.Pointer[table[*namespace]]
+	owners     atomic.Pointer[owners]
+	changed    atomic.Int64 // Unix time of the last change, in seconds
+	stats      Stats        // the writer's
+}
+
+// namespace holds the headless services of a namespace.
+type namespace struct {
+	name     string
+	services atomic.Pointer[table[*service]]
+}
+
+func (n *namespace) key() string { return n.name }
+
+// service is the place of a service in the trie; it stays while the snapshots
+// change.
+type service struct {
+	namespace, name string
+	snapshot        atomic.Pointer[snapshot]
+}
+
+func (s *service) key() string { return s.name }
+
+// New returns an empty trie.
+func New() *Trie {
+	t := new(Trie)
+	t.namespaces.Store(new(table[*namespace]))
+	t.owners.Store(new(owners))
+	t.changed.Store(time.Now().Unix())
+	return t
+}
+
+// Changed returns the time of the last change, to the second.
+func (t *Trie) Changed() time.Time { return time.Unix(t.changed.Load(), 0) }
+
+// Stats counts what a trie holds.
+type Stats struct {
+	Services  int    // headless services
+	Hosts     int    // names of hosts
+	Ports     int    // names of ports, as in _web._tcp
+	Addresses int    // reverse names
+	Endpoints Counts // ready and withheld
+}
+
+// Result tells how a name stands to the trie.
+type Result int
+
+const (
+	// Outside is a name that no headless service exists at or above.
+	Outside Result = iota
+	// Missing is a name below, or of, a headless service that has no record
+	// there nor below.
+	Missing
+	// Found is a name that exists. It may be an empty non-terminal, which has
+	// no record itself (RFC 4592, section 2.2.2).
+	Found
+)
+
+// Find looks up a name, of which the last apex labels are those of the zone.
+func (t *Trie) Find(n *Name, apex int) (Node, Result) {
+	below := n.Len() - apex // labels left of the apex
+	if below < 3 || string(n.Label(apex)) != svc {
+		return Node{}, Outside
+	}
+	ns, ok := t.namespaces.Load().get(n.Label(apex + 1))
+	if !ok {
+		return Node{}, Outside
+	}
+	s, ok := ns.services.Load().get(n.Label(apex + 2))
+	if !ok {
+		return Node{}, Outside
+	}
+	node := Node{snapshot: s.snapshot.Load(), service: len(n.Suffix(apex + 2))}
+	if node.snapshot.empty() {
+		return Node{}, Missing
+	}
+	switch below {
+	case 3:
+		return node, Found
+	case 4:
+		label := n.Label(apex + 3)
+		if node.host, ok = node.snapshot.hosts.get(label); ok {
+			return node, Found
+		}
+		if label[0] == '_' && node.snapshot.protocol(label[1:]) {
+			node.nonTerminal = true
+			return node, Found
+		}
+	case 5:
+		protocol, name := n.Label(apex+3), n.Label(apex+4)
+		if len(protocol) > 1 && protocol[0] == '_' && len(name) > 1 && name[0] == '_' {
+			if node.port = node.snapshot.port(protocol[1:], name[1:]); node.port != nil {
+				return node, Found
+			}
+		}
+	}
+	return Node{}, Missing
+}
+
+// FindAddr looks up the reverse name of an address. It is [Outside] unless an
+// endpoint of ours has the address.
+func (t *Trie) FindAddr(a netip.Addr) (Node, Result) {
+	held, ok := t.owners.Load().Get(hostPrefix(a))
+	if !ok {
+		return Node{}, Outside
+	}
+	names := resolving(held, a)
+	if len(names) == 0 {
+		return Node{}, Outside
+	}
+	return Node{owners: names}, Found
+}
+
+// resolving returns the owners whose name gives the address: the index is
+// published apart from the services, so it may be a change behind. Names that
+// pods were given come before names made from addresses, which are left out
+// where there are others.
+func resolving(held []owner, a netip.Addr) []owner {
+	names := make([]owner, 0, len(held))
+	hostname := false
+	for _, o := range held {
+		if !o.service.snapshot.Load().has(o.host, a) || hostname && !o.hostname {
+			continue
+		}
+		if o.hostname && !hostname {
+			hostname, names = true, names[:0]
+		}
+		names = append(names, o)
+	}
+	return names
+}

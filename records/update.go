@@ -1,0 +1,246 @@
+package records
+
+import (
+	"net/netip"
+	"time"
+)
+
+// ServiceKey names a service.
+type ServiceKey struct{ Namespace, Name string }
+
+// Update collects changes of a trie; nothing of it is seen before Commit. Names
+// and labels in it are in lower case. An Update is used by one goroutine, and
+// there is one at a time.
+type Update struct {
+	trie     *Trie
+	services map[ServiceKey]*pending
+	order    []*pending // as they were first named
+}
+
+// pending is a service within an update.
+type pending struct {
+	key      ServiceKey
+	service  *service  // its place in the trie, also before it is published
+	before   *snapshot // what was published last
+	base     *snapshot // what the change is to
+	next     *snapshot // what will be published
+	change   change
+	existed  bool // before this update
+	exists   bool
+	replaced bool // base is not before
+	state    visit
+}
+
+type visit int
+
+const (
+	unvisited visit = iota
+	visiting
+	published
+)
+
+// Update starts an update.
+func (t *Trie) Update() *Update {
+	return &Update{trie: t, services: make(map[ServiceKey]*pending)}
+}
+
+func (u *Update) pending(key ServiceKey) *pending {
+	p, ok := u.services[key]
+	if !ok {
+		p = &pending{key: key}
+		if p.service = u.trie.lookup(key); p.service != nil {
+			p.existed, p.exists = true, true
+			p.before = p.service.snapshot.Load()
+		} else {
+			p.service = &service{namespace: key.Namespace, name: key.Name}
+			p.before = new(snapshot)
+			p.service.snapshot.Store(p.before)
+		}
+		p.base = p.before
+		u.services[key] = p
+		u.order = append(u.order, p)
+	}
+	return p
+}
+
+func (t *Trie) lookup(key ServiceKey) *service {
+	ns, ok := t.namespaces.Load().get([]byte(key.Namespace))
+	if !ok {
+		return nil
+	}
+	s, _ := ns.services.Load().get([]byte(key.Name))
+	return s
+}
+
+// Create makes the service's names ours.
+func (u *Update) Create(key ServiceKey) { u.pending(key).exists = true }
+
+// Delete takes the service away with all its endpoints.
+func (u *Update) Delete(key ServiceKey) {
+	p := u.pending(key)
+	p.exists, p.replaced = false, true
+	p.base, p.change = new(snapshot), change{}
+}
+
+// Add gives the service an endpoint. One that is added twice stays until it was
+// removed twice.
+func (u *Update) Add(key ServiceKey, e Endpoint) { u.pending(key).change.count(&e, 1) }
+
+// Remove takes an endpoint away that was added with the same fields.
+func (u *Update) Remove(key ServiceKey, e Endpoint) { u.pending(key).change.count(&e, -1) }
+
+// Commit publishes what changed, each service once, and returns how many
+// services that were. Of a service with no net change nothing is published.
+//
+// An address leaves the names it had before it enters others.
+func (u *Update) Commit() int {
+	changed := u.order[:0]
+	for _, p := range u.order {
+		if !p.exists && !p.existed {
+			continue
+		}
+		if p.change.net() || p.replaced || p.exists != p.existed {
+			p.next = p.base.with(&p.change)
+			changed = append(changed, p)
+		}
+	}
+	if len(changed) == 0 {
+		return 0
+	}
+	after := moves(changed)
+	for _, p := range changed {
+		publish(p, after)
+	}
+	u.trie.link(changed)
+	u.trie.own(changed)
+	for _, p := range changed {
+		u.trie.stats.count(p)
+	}
+	u.trie.changed.Store(time.Now().Unix())
+	return len(changed)
+}
+
+// Stats returns what the trie holds after the last commit. It is for the writer.
+func (t *Trie) Stats() Stats { return t.stats }
+
+// moves returns, for each service that an address enters, those it leaves.
+func moves(changed []*pending) map[*pending][]*pending {
+	left := make(map[netip.Addr][]*pending)
+	for _, p := range changed {
+		if p.replaced {
+			for a := range p.before.addrs {
+				left[a] = append(left[a], p)
+			}
+		}
+		for _, d := range p.change.hosts {
+			if d.refs < 0 {
+				left[d.key.addr] = append(left[d.key.addr], p)
+			}
+		}
+	}
+	after := make(map[*pending][]*pending)
+	if len(left) > 0 {
+		for _, p := range changed {
+			for _, d := range p.change.hosts {
+				if d.refs > 0 {
+					after[p] = append(after[p], left[d.key.addr]...)
+				}
+			}
+		}
+	}
+	return after
+}
+
+// publish stores the next snapshot of p after those of the services that give
+// an address to it. Where services exchange addresses, one of them gives its
+// own away first.
+func publish(p *pending, after map[*pending][]*pending) {
+	if p.state == published {
+		return
+	}
+	p.state = visiting
+	for _, q := range after[p] {
+		switch q.state {
+		case unvisited:
+			publish(q, after)
+		case visiting:
+			if q != p {
+				q.service.snapshot.Store(q.base.with(q.change.leaving()))
+			}
+		case published:
+		}
+	}
+	p.service.snapshot.Store(p.next)
+	p.state = published
+}
+
+// link publishes which services there are. New ones have their snapshot already.
+func (t *Trie) link(changed []*pending) {
+	namespaces := t.namespaces.Load().edit()
+	services := make(map[*namespace]*editor[*service])
+	moved := false
+	for _, p := range changed {
+		if p.exists == p.existed {
+			continue
+		}
+		ns, ok := namespaces.get(p.key.Namespace)
+		if !ok {
+			ns = &namespace{name: p.key.Namespace}
+			ns.services.Store(new(table[*service]))
+			namespaces.set(ns)
+			moved = true
+		}
+		edit, ok := services[ns]
+		if !ok {
+			edit = ns.services.Load().edit()
+			services[ns] = edit
+		}
+		if p.exists {
+			edit.set(p.service)
+		} else {
+			edit.delete(p.key.Name)
+		}
+	}
+	for ns, edit := range services {
+		ns.services.Store(&edit.table)
+		if edit.n == 0 {
+			namespaces.delete(ns.name)
+			moved = true
+		}
+	}
+	if moved {
+		t.namespaces.Store(&namespaces.table)
+	}
+}
+
+// own publishes the reverse index.
+func (t *Trie) own(changed []*pending) {
+	held := t.owners.Load()
+	next := held
+	for _, p := range changed {
+		if p.replaced && p.existed {
+			next = dropOwner(next, p.service, p.before)
+		}
+		next = countOwners(next, p.service, p.change.owners)
+	}
+	if next != held {
+		t.owners.Store(next)
+	}
+	t.stats.Addresses = next.Size()
+}
+
+// count takes a change of a service into the statistics.
+func (s *Stats) count(p *pending) {
+	before, after := p.before, p.next
+	if p.existed {
+		s.Services--
+	}
+	if p.exists {
+		s.Services++
+	}
+	s.Hosts += after.hosts.n - before.hosts.n
+	s.Ports += len(after.ports) - len(before.ports)
+	for r := range s.Endpoints {
+		s.Endpoints[r] += after.counts[r] - before.counts[r]
+	}
+}
