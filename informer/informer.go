@@ -1,0 +1,250 @@
+// Package informer watches pods, headless services and EndpointSlices, joins
+// them into endpoints, and keeps a trie of records up to date.
+//
+// A source, the API server or a set of manifest files, turns what it sees into
+// slim objects and queues them as events. One writer drains the queue: it applies
+// every event to the objects it holds, collects what that changes for DNS, and
+// publishes each touched service once.
+package informer
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/headless-dns/headless/records"
+)
+
+// Config says what is watched, and how.
+type Config struct {
+	// Cluster is how to reach the API server, unless there are Manifests.
+	Cluster Cluster
+	// Manifests are files and folders to read the objects from.
+	Manifests []string
+	// Namespaces, if any, are the only ones that are watched.
+	Namespaces []string
+	// NamespaceLabels, if not empty, is a label selector for the namespaces
+	// whose services are served. It excludes Namespaces.
+	NamespaceLabels string
+	// Labels is a label selector for Services and EndpointSlices.
+	Labels string
+	// PodNames makes the name of a pod its host label if it has no hostname.
+	PodNames bool
+	// Transport, if not nil, wraps the connections to the API server.
+	Transport func(http.RoundTripper) http.RoundTripper
+	// Log takes what can't be returned as an error.
+	Log logr.Logger
+	// Hooks are told what happens.
+	Hooks Hooks
+}
+
+// Hooks are called by the writer or by a source; they must not block. None of
+// them may be nil.
+type Hooks struct {
+	// Received is called for each event, list and bookmark of a watch.
+	Received func(Kind)
+	// Published is called after each publication with the number of services
+	// that changed and what the trie now holds. Delays are the times from the
+	// receipt of each event that took part to now.
+	Published func(services int, stats records.Stats, delays []time.Duration)
+	// Rejected is called when a manifest that changed can't be read.
+	Rejected func(error)
+}
+
+// Informer keeps a trie up to date with a source.
+type Informer struct {
+	source source
+	queue  *queue
+	join   *join
+	hooks  Hooks
+
+	missing map[origin]bool // lists not yet seen; the writer's
+	synced  chan struct{}   // closed when there are none
+
+	stop context.CancelFunc
+	wait sync.WaitGroup
+}
+
+// source is where objects come from.
+type source interface {
+	// origins are the lists that the source sends before it is complete.
+	origins() []origin
+	// run sends events until ctx is done.
+	run(ctx context.Context, q *queue)
+}
+
+// origin is what one list or watch covers: the objects of a kind, of a namespace
+// or, if that is empty, of all.
+type origin struct {
+	kind      Kind
+	namespace string
+}
+
+// New returns an informer that writes to the trie. It fails on a configuration
+// that can't work, and on manifests that can't be read; it doesn't ask the API
+// server for anything yet.
+func New(trie *records.Trie, c Config) (*Informer, error) {
+	s, err := newSource(&c)
+	if err != nil {
+		return nil, err
+	}
+	i := &Informer{
+		source:  s,
+		queue:   newQueue(c.Hooks.Received),
+		join:    newJoin(trie, c.PodNames, c.NamespaceLabels != ""),
+		hooks:   c.Hooks,
+		missing: make(map[origin]bool),
+		synced:  make(chan struct{}),
+	}
+	for _, o := range s.origins() {
+		i.missing[o] = true
+	}
+	return i, nil
+}
+
+func newSource(c *Config) (source, error) {
+	sel, err := newSelection(c)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.Manifests) > 0 {
+		return newManifests(c, sel)
+	}
+	return newCluster(c, sel)
+}
+
+// Start begins to watch.
+func (i *Informer) Start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	i.stop = cancel
+	i.wait.Go(func() { i.source.run(ctx, i.queue) })
+	i.wait.Go(func() { i.write(ctx) })
+}
+
+// Stop ends the watches and waits for them. The trie keeps what it has.
+func (i *Informer) Stop() {
+	if i.stop != nil {
+		i.stop()
+		i.wait.Wait()
+	}
+}
+
+// Synced is closed once the trie holds everything that was there at the start.
+func (i *Informer) Synced() <-chan struct{} { return i.synced }
+
+// write is the writer.
+func (i *Informer) write(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-i.queue.filled:
+			i.apply(i.queue.drain())
+		}
+	}
+}
+
+// apply publishes what a batch of events changes.
+func (i *Informer) apply(batch []event) {
+	update := i.join.trie.Update()
+	var seen []time.Time
+	for _, e := range batch {
+		changed := false
+		switch {
+		case e.list:
+			changed = i.replace(update, e)
+			delete(i.missing, e.origin)
+		case e.object != nil:
+			changed = i.join.set(update, e.object)
+		default:
+			changed = i.join.remove(update, e.kind, e.key)
+		}
+		if changed {
+			seen = append(seen, e.received)
+		}
+	}
+	starts := !i.join.started && len(i.missing) == 0
+	if starts {
+		i.join.start(update)
+	}
+	if n := update.Commit(); n > 0 {
+		now := time.Now()
+		delays := make([]time.Duration, len(seen))
+		for k, t := range seen {
+			delays[k] = now.Sub(t)
+		}
+		i.hooks.Published(n, i.join.trie.Stats(), delays)
+	}
+	if starts {
+		close(i.synced)
+	}
+}
+
+// replace makes a list the whole of what its origin has: what is not in it was
+// deleted while nobody watched.
+func (i *Informer) replace(u *records.Update, e event) bool {
+	listed := make(map[key]bool, len(e.objects))
+	changed := false
+	for _, o := range e.objects {
+		listed[o.id()] = true
+		changed = i.join.set(u, o) || changed
+	}
+	for _, k := range i.join.names(e.kind, e.namespace) {
+		if !listed[k] {
+			changed = i.join.remove(u, e.kind, k) || changed
+		}
+	}
+	return changed
+}
+
+// event is a change of one object, or a list of all that an origin has.
+type event struct {
+	origin
+	received time.Time
+	list     bool
+	objects  []object // of a list
+	object   object   // that came or changed
+	key      key      // of what is gone, if object is nil
+}
+
+// queue passes events from the sources to the writer. It has no bound: slim
+// objects are small, and a source that had to wait would hold the full ones.
+type queue struct {
+	received func(Kind)
+	filled   chan struct{} // holds a token while there are events
+
+	mu     sync.Mutex
+	events []event
+}
+
+func newQueue(received func(Kind)) *queue {
+	return &queue{received: received, filled: make(chan struct{}, 1)}
+}
+
+func (q *queue) push(events ...event) {
+	now := time.Now()
+	q.mu.Lock()
+	for _, e := range events {
+		e.received = now
+		q.events = append(q.events, e)
+	}
+	q.mu.Unlock()
+	for _, e := range events {
+		q.received(e.kind)
+	}
+	select {
+	case q.filled <- struct{}{}:
+	default:
+	}
+}
+
+func (q *queue) drain() []event {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	events := q.events
+	q.events = nil
+	return events
+}

@@ -1,0 +1,116 @@
+package informer
+
+import (
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+)
+
+// sliceController is who manages the slices that are made from pods. Those are
+// not read: the pods tell the same, and sooner.
+const sliceController = "endpointslice-controller.k8s.io"
+
+// selected is which objects are watched.
+type selected struct {
+	namespaces      []string // those alone; all if empty
+	namespaceLabels labels.Selector
+	services        labels.Selector
+	slices          labels.Selector
+}
+
+func newSelection(c *Config) (*selected, error) {
+	if len(c.Namespaces) > 0 && c.NamespaceLabels != "" {
+		return nil, fmt.Errorf("select namespaces: by name %q and by label %q at once", c.Namespaces, c.NamespaceLabels)
+	}
+	s := &selected{namespaces: slices.Clone(c.Namespaces), services: labels.Everything(), slices: labels.Everything()}
+	slices.Sort(s.namespaces)
+	s.namespaces = slices.Compact(s.namespaces)
+	var err error
+	if c.NamespaceLabels != "" {
+		if s.namespaceLabels, err = ParseSelector(c.NamespaceLabels); err != nil {
+			return nil, err
+		}
+	}
+	if c.Labels != "" {
+		if s.services, err = ParseSelector(c.Labels); err != nil {
+			return nil, err
+		}
+		s.slices = s.services
+	}
+	unmanaged, err := labels.NewRequirement(discoveryv1.LabelManagedBy, selection.NotEquals, []string{sliceController})
+	if err != nil {
+		return nil, fmt.Errorf("select EndpointSlices: %w", err)
+	}
+	s.slices = s.slices.Add(*unmanaged)
+	return s, nil
+}
+
+// ParseSelector parses a label selector as kubectl's --selector does.
+func ParseSelector(expression string) (labels.Selector, error) {
+	parsed, err := metav1.ParseToLabelSelector(expression)
+	if err != nil {
+		return nil, fmt.Errorf("parse label selector %q: %w", expression, err)
+	}
+	selector, err := metav1.LabelSelectorAsSelector(parsed)
+	if err != nil {
+		return nil, fmt.Errorf("parse label selector %q: %w", expression, err)
+	}
+	return selector, nil
+}
+
+// origins are the lists that together hold what is selected.
+func (s *selected) origins() []origin {
+	namespaces := s.namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	var out []origin
+	for _, ns := range namespaces {
+		out = append(out, origin{Services, ns}, origin{Pods, ns}, origin{EndpointSlices, ns})
+	}
+	if s.namespaceLabels != nil {
+		out = append(out, origin{kind: Namespaces})
+	}
+	return out
+}
+
+// options narrows a list or watch of a kind.
+func (s *selected) options(kind Kind, o *metav1.ListOptions) {
+	switch kind {
+	case Services:
+		o.FieldSelector = fields.OneTermEqualSelector("spec.clusterIP", corev1.ClusterIPNone).String()
+		o.LabelSelector = s.services.String()
+	case Pods:
+		o.FieldSelector = fields.AndSelectors(
+			fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
+			fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)),
+		).String()
+	case EndpointSlices:
+		o.LabelSelector = s.slices.String()
+	case Namespaces:
+		o.LabelSelector = s.namespaceLabels.String()
+	}
+}
+
+// has tells whether an object is selected, where no API server selects.
+func (s *selected) has(kind Kind, o metav1.Object) bool {
+	if kind == Namespaces {
+		return s.namespaceLabels != nil && s.namespaceLabels.Matches(labels.Set(o.GetLabels()))
+	}
+	if len(s.namespaces) > 0 && !slices.Contains(s.namespaces, o.GetNamespace()) {
+		return false
+	}
+	switch kind {
+	case Services:
+		return s.services.Matches(labels.Set(o.GetLabels()))
+	case EndpointSlices:
+		return s.slices.Matches(labels.Set(o.GetLabels()))
+	}
+	return true
+}
