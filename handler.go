@@ -1,0 +1,184 @@
+package headless
+
+import (
+	"context"
+	"math/rand/v2"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/fall"
+	"github.com/coredns/coredns/request"
+	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/informer"
+	"github.com/headless-dns/headless/records"
+)
+
+// Headless answers for headless services. A name is its own when a headless
+// service exists at it or above it, or when it is the reverse name of an address
+// of one; whatever else is asked goes to the next plugin.
+type Headless struct {
+	Next plugin.Handler
+	Fall fall.F
+
+	zones   records.Zones
+	primary string // the zone that PTR records point into
+	ttl     uint32 // seconds
+
+	trie     *records.Trie
+	informer *informer.Informer
+	// delegate tells that a kubernetes plugin stands in the same server block
+	// and knows what to say until there is something to serve.
+	delegate bool
+}
+
+// Name implements the plugin.Handler interface.
+func (h *Headless) Name() string { return pluginName }
+
+// ServeDNS implements the plugin.Handler interface.
+func (h *Headless) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	q := &r.Question[0]
+	var name records.Name
+	name.Fold(q.Name)
+	zone := h.zones.Match(&name)
+	if zone == nil || !serves(r, q) {
+		return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)
+	}
+	if !h.Ready() {
+		outcomes.unsynced.Inc()
+		if h.delegate {
+			return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)
+		}
+		return dns.RcodeServerFailure, nil
+	}
+	node, result := h.find(&name, zone)
+	switch result {
+	case records.Found:
+		return h.reply(w, r, &node, zone)
+	case records.Missing:
+		if !h.Fall.Through(q.Name) {
+			return h.deny(w, r, zone)
+		}
+		outcomes.passed.Inc()
+	case records.Outside:
+	}
+	return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)
+}
+
+// serves tells whether a question is of a kind that the plugin answers. Zone
+// transfers and notifications are for the plugin that has the zone.
+func serves(r *dns.Msg, q *dns.Question) bool {
+	return r.Opcode == dns.OpcodeQuery && q.Qclass == dns.ClassINET &&
+		q.Qtype != dns.TypeAXFR && q.Qtype != dns.TypeIXFR
+}
+
+func (h *Headless) find(name *records.Name, zone *records.Zone) (records.Node, records.Result) {
+	if addr, ok := name.Reverse(); ok {
+		return h.trie.FindAddr(addr)
+	}
+	return h.trie.Find(name, zone.Labels())
+}
+
+// reply answers for a name that exists.
+func (h *Headless) reply(w dns.ResponseWriter, r *dns.Msg, node *records.Node, zone *records.Zone) (int, error) {
+	state := request.Request{W: w, Req: r}
+	query := records.Query{
+		Name:  r.Question[0].Name,
+		Type:  r.Question[0].Qtype,
+		Zone:  h.primary,
+		TTL:   h.ttl,
+		Size:  state.Size(),
+		Start: rand.Uint64(),
+	}
+	if opt := r.IsEdns0(); opt != nil {
+		query.Size -= dns.Len(opt) // it is sent back
+	}
+	answer := h.answer(node, &query)
+	if len(answer.Records) == 0 && !answer.Capped {
+		outcomes.nodata.Inc()
+		m := newReply(r)
+		m.Ns = []dns.RR{h.soa(r.Question[0].Name, zone)}
+		return write(w, m)
+	}
+	m := newReply(r)
+	m.Answer, m.Extra = answer.Records, answer.Glue
+	// Addresses of targets may be left out (RFC 2181, section 9), but a client
+	// that can have them over TCP should know.
+	m.Truncated = answer.Capped || answer.CappedGlue && state.Proto() == "udp"
+	if m.Truncated {
+		outcomes.truncated.Inc()
+	} else {
+		outcomes.answer.Inc()
+	}
+	return write(w, m)
+}
+
+// answer returns the records asked for. Of ANY it is one set that exists (RFC
+// 8482, section 4.1).
+func (h *Headless) answer(node *records.Node, q *records.Query) records.Answer {
+	if q.Type != dns.TypeANY {
+		return node.Answer(q)
+	}
+	for _, q.Type = range records.Types {
+		if a := node.Answer(q); len(a.Records) > 0 {
+			return a
+		}
+	}
+	return records.Answer{}
+}
+
+// deny answers that a name does not exist.
+func (h *Headless) deny(w dns.ResponseWriter, r *dns.Msg, zone *records.Zone) (int, error) {
+	outcomes.nxdomain.Inc()
+	m := newReply(r)
+	m.Rcode = dns.RcodeNameError
+	m.Ns = []dns.RR{h.soa(r.Question[0].Name, zone)}
+	return write(w, m)
+}
+
+// soa returns the zone's SOA record, spelled as in the name asked. Its TTL, and
+// so that of the negative answer (RFC 2308, section 5), is that of the records.
+func (h *Headless) soa(qname string, zone *records.Zone) dns.RR {
+	apex := qname[len(qname)-len(zone.Name):]
+	return &dns.SOA{
+		Hdr:     dns.RR_Header{Name: apex, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: h.ttl},
+		Ns:      join("ns.dns", apex),
+		Mbox:    join("hostmaster", apex),
+		Serial:  uint32(h.trie.Changed().Unix()),
+		Refresh: 7200,
+		Retry:   1800,
+		Expire:  86400,
+		Minttl:  h.ttl,
+	}
+}
+
+// join puts labels before a zone.
+func join(labels, zone string) string {
+	if zone == "." {
+		return labels + "."
+	}
+	return labels + "." + zone
+}
+
+// newReply returns an authoritative reply without records. The message and its
+// question are one allocation.
+func newReply(r *dns.Msg) *dns.Msg {
+	reply := &struct {
+		dns.Msg
+		question [1]dns.Question
+	}{}
+	reply.Id = r.Id
+	reply.Response = true
+	reply.Authoritative = true
+	reply.RecursionDesired = r.RecursionDesired
+	reply.CheckingDisabled = r.CheckingDisabled
+	reply.question[0] = r.Question[0]
+	reply.Question = reply.question[:]
+	return &reply.Msg
+}
+
+func write(w dns.ResponseWriter, m *dns.Msg) (int, error) {
+	if err := w.WriteMsg(m); err != nil {
+		return dns.RcodeServerFailure, plugin.Error(pluginName, err)
+	}
+	return m.Rcode, nil
+}

@@ -1,0 +1,52 @@
+package headless
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	clog "github.com/coredns/coredns/plugin/pkg/log"
+	"github.com/go-logr/logr"
+)
+
+var log = clog.NewWithPlugin(pluginName)
+
+// logger returns a logger for client-go and for the informer that writes into
+// CoreDNS's log.
+func logger() logr.Logger { return logr.New(logSink{}) }
+
+// logSink implements logr.LogSink.
+type logSink struct{ values []any }
+
+func (logSink) Init(logr.RuntimeInfo) {}
+
+// Enabled drops what client-go tells its developers.
+func (logSink) Enabled(level int) bool { return level == 0 }
+
+func (s logSink) Info(_ int, msg string, values ...any) { log.Info(s.line(msg, values)) }
+
+func (s logSink) Error(err error, msg string, values ...any) {
+	if err != nil {
+		msg += ": " + err.Error()
+	}
+	log.Error(s.line(msg, values))
+}
+
+func (s logSink) WithValues(values ...any) logr.LogSink {
+	return logSink{slices.Concat(s.values, values)}
+}
+
+func (s logSink) WithName(string) logr.LogSink { return s }
+
+// line writes the values, which are pairs, behind the message. They are quoted:
+// some come from objects that anyone may create.
+func (s logSink) line(msg string, values []any) string {
+	var b strings.Builder
+	b.WriteString(msg)
+	for pair := range slices.Chunk(slices.Concat(s.values, values), 2) {
+		if len(pair) == 2 {
+			fmt.Fprintf(&b, " %v=%q", pair[0], fmt.Sprint(pair[1]))
+		}
+	}
+	return b.String()
+}

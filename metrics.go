@@ -1,0 +1,144 @@
+package headless
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/headless-dns/headless/informer"
+	"github.com/headless-dns/headless/records"
+)
+
+var (
+	answersTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "answers_total",
+		Help:      "Counter of queries for names of headless services, by outcome.",
+	}, []string{"outcome"})
+
+	names = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "names",
+		Help:      "Number of names held, by kind.",
+	}, []string{"kind"})
+
+	endpoints = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "endpoints",
+		Help:      "Number of endpoints of headless services, by state: ready, or why they are withheld.",
+	}, []string{"state"})
+
+	publicationsTotal = promauto.NewCounter(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "publications_total",
+		Help:      "Counter of publications of a changed service.",
+	})
+
+	publicationDuration = promauto.NewHistogram(prometheus.HistogramOpts{
+		Namespace:                   plugin.Namespace,
+		Subsystem:                   pluginName,
+		Name:                        "publication_duration_seconds",
+		Help:                        "Time from the receipt of a watch event to the publication of what it changed.",
+		Buckets:                     prometheus.ExponentialBuckets(10e-6, 4, 10), // 10 µs to 2.6 s
+		NativeHistogramBucketFactor: plugin.NativeHistogramBucketFactor,
+	})
+
+	lastEvent = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "last_event_timestamp_seconds",
+		Help:      "Time of the last event, list or bookmark received, by kind of object.",
+	}, []string{"kind"})
+
+	manifestErrorsTotal = promauto.NewCounter(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "manifest_errors_total",
+		Help:      "Counter of changed manifests that could not be read.",
+	})
+
+	requestsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "rest_client_requests_total",
+		Help:      "Counter of requests to the API server, by status code and method.",
+	}, []string{"code", "method"})
+
+	requestDuration = promauto.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace:                   plugin.Namespace,
+		Subsystem:                   pluginName,
+		Name:                        "rest_client_request_duration_seconds",
+		Help:                        "Time to the response header of requests to the API server, by status code and method.",
+		Buckets:                     plugin.TimeBuckets,
+		NativeHistogramBucketFactor: plugin.NativeHistogramBucketFactor,
+	}, []string{"code", "method"})
+)
+
+// outcomes are the counters of answers_total, looked up once.
+var outcomes = struct {
+	answer, truncated, nodata, nxdomain, passed, unsynced prometheus.Counter
+}{
+	answer:       answersTotal.WithLabelValues("answer"),
+	truncated:    answersTotal.WithLabelValues("truncated"),
+	nodata:       answersTotal.WithLabelValues("nodata"),
+	nxdomain:     answersTotal.WithLabelValues("nxdomain"),
+	passed: answersTotal.WithLabelValues("fallthrough"),
+	unsynced:     answersTotal.WithLabelValues("unsynced"),
+}
+
+// hooks returns the informer's hooks, and a function that takes what they have
+// counted out of the gauges: with several server blocks, and while a Corefile is
+// reloaded, a gauge is the sum of several tries.
+func hooks() (informer.Hooks, func()) {
+	var last records.Stats
+	count := func(s records.Stats) {
+		for kind, change := range map[string]int{
+			"service": s.Services - last.Services,
+			"host":    s.Hosts - last.Hosts,
+			"port":    s.Ports - last.Ports,
+			"reverse": s.Addresses - last.Addresses,
+		} {
+			names.WithLabelValues(kind).Add(float64(change))
+		}
+		for reason := range s.Endpoints {
+			endpoints.WithLabelValues(states[reason]).Add(float64(s.Endpoints[reason] - last.Endpoints[reason]))
+		}
+		last = s
+	}
+	return informer.Hooks{
+		Received: func(k informer.Kind) { lastEvent.WithLabelValues(k.String()).SetToCurrentTime() },
+		Published: func(services int, s records.Stats, delays []time.Duration) {
+			publicationsTotal.Add(float64(services))
+			for _, d := range delays {
+				publicationDuration.Observe(d.Seconds())
+			}
+			count(s)
+		},
+		Rejected: func(error) { manifestErrorsTotal.Inc() },
+	}, func() { count(records.Stats{}) }
+}
+
+// states are the values of the label state.
+var states = [...]string{
+	records.Ready:       "ready",
+	records.Terminating: "terminating",
+	records.NoAddress:   "no_address",
+	records.WrongFamily: "wrong_family",
+	records.NotReady:    "not_ready",
+}
+
+// instrument counts the requests to the API server. Client-go has metrics of its
+// own, but only one user of a process can register for them, and the kubernetes
+// plugin does.
+func instrument(next http.RoundTripper) http.RoundTripper {
+	return promhttp.InstrumentRoundTripperCounter(requestsTotal,
+		promhttp.InstrumentRoundTripperDuration(requestDuration, next))
+}

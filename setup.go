@@ -1,0 +1,250 @@
+package headless
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/coremain"
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/dnsutil"
+	"github.com/coredns/coredns/plugin/pkg/fall"
+
+	"github.com/headless-dns/headless/informer"
+	"github.com/headless-dns/headless/records"
+)
+
+const pluginName = "headless"
+
+func init() { plugin.Register(pluginName, setup) }
+
+func setup(c *caddy.Controller) error {
+	s, err := parse(c)
+	if err != nil {
+		return plugin.Error(pluginName, err)
+	}
+	h := &Headless{
+		Fall:    s.fall,
+		zones:   records.NewZones(s.zones),
+		primary: s.primary(),
+		ttl:     s.ttl,
+		trie:    records.New(),
+	}
+	hooks, forget := hooks()
+	s.source.Hooks, s.source.Transport, s.source.Log = hooks, instrument, logger()
+	if h.informer, err = informer.New(h.trie, s.source); err != nil {
+		return plugin.Error(pluginName, err)
+	}
+	c.OnStartup(func() error {
+		h.delegate = dnsserver.GetConfig(c).Handler("kubernetes") != nil
+		h.informer.Start()
+		h.awaitSync(s.startupTimeout)
+		return nil
+	})
+	c.OnShutdown(func() error {
+		h.informer.Stop()
+		forget()
+		return nil
+	})
+	dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler {
+		h.Next = next
+		return h
+	})
+	return nil
+}
+
+// awaitSync waits until there is something to serve, but no longer than the
+// timeout: a server that never starts would help nobody.
+func (h *Headless) awaitSync(timeout time.Duration) {
+	select {
+	case <-h.informer.Synced():
+	case <-time.After(timeout):
+		log.Warningf("starting without a sync: nothing was heard of all objects within %s", timeout)
+	}
+}
+
+// stanza is what a Corefile says of the plugin.
+type stanza struct {
+	zones          []string
+	ttl            uint32 // seconds
+	startupTimeout time.Duration
+	fall           fall.F
+	source         informer.Config
+}
+
+// primary is the zone that PTR records point into: the first that is not a
+// reverse zone.
+func (s *stanza) primary() string {
+	i := slices.IndexFunc(s.zones, func(z string) bool { return dnsutil.IsReverse(z) == 0 })
+	if i < 0 {
+		return ""
+	}
+	return s.zones[i]
+}
+
+func parse(c *caddy.Controller) (*stanza, error) {
+	c.Next() // the directive's own name
+	s, err := parseStanza(c)
+	if err == nil && c.Next() {
+		err = plugin.ErrOnce
+	}
+	return s, err
+}
+
+func parseStanza(c *caddy.Controller) (*stanza, error) {
+	s := &stanza{
+		ttl:            5,
+		startupTimeout: 5 * time.Second,
+	}
+	s.source.Cluster.UserAgent = fmt.Sprintf("%s/%s %s (%s/%s)",
+		coremain.CoreName, coremain.CoreVersion, pluginName, runtime.GOOS, runtime.GOARCH)
+	if err := s.parseZones(c); err != nil {
+		return nil, err
+	}
+	seen := make(map[string]bool)
+	for c.NextBlock() {
+		directive, args := c.Val(), c.RemainingArgs()
+		if seen[directive] {
+			return nil, errorAt(c, directive, errors.New("given twice"))
+		}
+		seen[directive] = true
+		if err := s.set(c, directive, args); err != nil {
+			return nil, errorAt(c, directive, err)
+		}
+	}
+	if seen["manifests"] {
+		for _, other := range []string{"endpoint", "tls", "kubeconfig"} {
+			if seen[other] {
+				return nil, errorAt(c, "manifests", fmt.Errorf("no API server is asked, but there is also %q", other))
+			}
+		}
+	}
+	if seen["namespaces"] && seen["namespace_labels"] {
+		return nil, errorAt(c, "namespaces", errors.New("can't be combined with \"namespace_labels\""))
+	}
+	return s, nil
+}
+
+// errorAt says where in the Corefile an error is, and in which directive.
+func errorAt(c *caddy.Controller, directive string, err error) error {
+	return fmt.Errorf("%s:%d: %s: %w", c.File(), c.Line(), directive, err)
+}
+
+// parseZones takes the zones from the directive's arguments, or else those of
+// the server block.
+func (s *stanza) parseZones(c *caddy.Controller) error {
+	args := c.RemainingArgs()
+	for _, arg := range args {
+		if len(plugin.Host(arg).NormalizeExact()) == 0 {
+			return errorAt(c, pluginName, fmt.Errorf("zone %q: not a domain name nor a network", arg))
+		}
+	}
+	s.zones = plugin.OriginsFromArgsOrServerBlock(args, c.ServerBlockKeys)
+	if s.primary() == "" {
+		return errorAt(c, pluginName, fmt.Errorf("zones %q: at least one must not be a reverse zone", s.zones))
+	}
+	return nil
+}
+
+// set takes one line of the stanza.
+func (s *stanza) set(c *caddy.Controller, directive string, args []string) error {
+	if want, ok := arity[directive]; !ok {
+		return errors.New("unknown directive")
+	} else if len(args) < want.least || len(args) > want.most {
+		return fmt.Errorf("%q: wants %s", args, want)
+	}
+	source := &s.source
+	switch directive {
+	case "endpoint":
+		source.Cluster.Endpoint = args[0]
+	case "tls":
+		source.Cluster.Cert, source.Cluster.Key, source.Cluster.CA = args[0], args[1], args[2]
+	case "kubeconfig":
+		source.Cluster.Kubeconfig = args[0]
+		if len(args) == 2 {
+			source.Cluster.Context = args[1]
+		}
+	case "manifests":
+		root := dnsserver.GetConfig(c).Root
+		for _, path := range args {
+			if !filepath.IsAbs(path) && root != "" {
+				path = filepath.Join(root, path)
+			}
+			source.Manifests = append(source.Manifests, path)
+		}
+	case "namespaces":
+		source.Namespaces = args
+	case "namespace_labels":
+		source.NamespaceLabels = strings.Join(args, " ")
+		return checkSelector(source.NamespaceLabels)
+	case "labels":
+		source.Labels = strings.Join(args, " ")
+		return checkSelector(source.Labels)
+	case "endpoint_pod_names":
+		source.PodNames = true
+	case "ttl":
+		return s.setTTL(args[0])
+	case "startup_timeout":
+		return s.setStartupTimeout(args[0])
+	case "fallthrough":
+		s.fall.SetZonesFromArgs(args)
+	}
+	return nil
+}
+
+func checkSelector(expression string) error {
+	_, err := informer.ParseSelector(expression)
+	return err
+}
+
+func (s *stanza) setTTL(arg string) error {
+	ttl, err := strconv.ParseUint(arg, 10, 32)
+	if err != nil || ttl > 3600 {
+		return fmt.Errorf("%q: not a number of seconds from 0 to 3600", arg)
+	}
+	s.ttl = uint32(ttl)
+	return nil
+}
+
+func (s *stanza) setStartupTimeout(arg string) error {
+	timeout, err := time.ParseDuration(arg)
+	if err != nil {
+		return fmt.Errorf("%q: not a duration, such as 5s", arg)
+	}
+	if timeout < 0 {
+		return fmt.Errorf("%q: less than nothing", arg)
+	}
+	s.startupTimeout = timeout
+	return nil
+}
+
+// arguments is how many arguments a directive takes, and what they are.
+type arguments struct {
+	least, most int
+	what        string
+}
+
+func (a arguments) String() string { return a.what }
+
+const unlimited = 1 << 16
+
+var arity = map[string]arguments{
+	"endpoint":           {1, 1, "one URL"},
+	"tls":                {3, 3, "three files: CERT KEY CACERT"},
+	"kubeconfig":         {1, 2, "a file, and perhaps a context"},
+	"manifests":          {1, unlimited, "at least one file or folder"},
+	"namespaces":         {1, unlimited, "at least one namespace"},
+	"namespace_labels":   {1, unlimited, "a label selector"},
+	"labels":             {1, unlimited, "a label selector"},
+	"endpoint_pod_names": {0, 0, "no argument"},
+	"ttl":                {1, 1, "one number of seconds"},
+	"startup_timeout":    {1, 1, "one duration"},
+	"fallthrough":        {0, unlimited, "zones, or nothing for all"},
+}
