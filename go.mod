@@ -213,7 +213,6 @@ require (
 )
 
 require (
-	github.com/gaissmai/bart v0.30.0
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 )

@@ -5,8 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-
-	"github.com/gaissmai/bart"
+	"sync/atomic"
 )
 
 // owner is a name that an address has: a host of a service.
@@ -25,40 +24,97 @@ func (o owner) compare(p owner) int {
 		compareBool(o.hostname, p.hostname))
 }
 
-// owners is the reverse index: who has an address, sorted. Like a snapshot, a
-// published one is never written. A prefix table, rather than a map, because it
-// can be changed by copying a path, and can tell an empty non-terminal of the
-// reverse tree from a name that does not exist.
-type owners = bart.Table[[]owner]
-
-// countOwners returns the index with the deltas of one service applied.
-func countOwners(t *owners, s *service, deltas []delta[ownerAddr]) *owners {
-	for _, d := range deltas {
-		prefix := hostPrefix(d.key.addr)
-		held, _ := t.Get(prefix)
-		t = setOwners(t, prefix, countOwner(held, owner{s, d.key.host, d.key.hostname, d.refs}))
-	}
-	return t
+// index is the reverse index: who has an address. A PTR reply touches a single
+// address, so no snapshot of the whole is needed: the addresses are dealt out to
+// shards, each of them immutable behind a pointer of its own, and a change copies
+// little however many addresses there are.
+type index struct {
+	shards [256]atomic.Pointer[table[*holding]]
 }
 
-// dropOwner returns the index without the service.
-func dropOwner(t *owners, s *service, of *snapshot) *owners {
-	for a := range of.addrs {
-		prefix := hostPrefix(a)
-		held, _ := t.Get(prefix)
-		kept := slices.DeleteFunc(slices.Clone(held), func(o owner) bool { return o.service == s })
-		t = setOwners(t, prefix, kept)
-	}
-	return t
+// holding is an address with its owners, sorted. It is never written.
+type holding struct {
+	addr   string // its bytes
+	owners []owner
 }
 
-func hostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+func (h *holding) key() string { return h.addr }
 
-func setOwners(t *owners, prefix netip.Prefix, to []owner) *owners {
-	if len(to) == 0 {
-		return t.DeletePersist(prefix)
+func (x *index) shard(addr []byte) *atomic.Pointer[table[*holding]] {
+	return &x.shards[hashBytes(addr)>>56]
+}
+
+// get returns the owners of an address.
+func (x *index) get(a netip.Addr) []owner {
+	var buf [16]byte
+	addr := appendAddr(buf[:0], a)
+	t := x.shard(addr).Load()
+	if t == nil {
+		return nil
 	}
-	return t.InsertPersist(prefix, to)
+	h, ok := t.get(addr)
+	if !ok {
+		return nil
+	}
+	return h.owners
+}
+
+func appendAddr(b []byte, a netip.Addr) []byte {
+	if a.Is4() {
+		a4 := a.As4()
+		return append(b, a4[:]...)
+	}
+	a16 := a.As16()
+	return append(b, a16[:]...)
+}
+
+// indexEdit changes an index. Nothing is seen of it before publish.
+type indexEdit struct {
+	index   *index
+	editors map[*atomic.Pointer[table[*holding]]]*editor[*holding]
+}
+
+func (x *index) edit() *indexEdit {
+	return &indexEdit{x, make(map[*atomic.Pointer[table[*holding]]]*editor[*holding])}
+}
+
+// change replaces the owners of an address, and returns by how many addresses
+// the index grows.
+func (e *indexEdit) change(a netip.Addr, change func([]owner) []owner) int {
+	var buf [16]byte
+	addr := appendAddr(buf[:0], a)
+	shard := e.index.shard(addr)
+	edit, ok := e.editors[shard]
+	if !ok {
+		t := shard.Load()
+		if t == nil {
+			t = new(table[*holding])
+		}
+		edit = t.edit()
+		e.editors[shard] = edit
+	}
+	before := edit.n
+	var held []owner
+	if h, ok := edit.get(string(addr)); ok {
+		held = h.owners
+	}
+	if held = change(held); len(held) == 0 {
+		edit.delete(string(addr))
+	} else {
+		edit.set(&holding{string(addr), held})
+	}
+	return edit.n - before
+}
+
+func (e *indexEdit) publish() {
+	for shard, edit := range e.editors {
+		shard.Store(&edit.table)
+	}
+}
+
+// dropOwner returns a copy of held without the service.
+func dropOwner(held []owner, s *service) []owner {
+	return slices.DeleteFunc(slices.Clone(held), func(o owner) bool { return o.service == s })
 }
 
 // countOwner returns a copy of held in which o has o.refs more.

@@ -24,9 +24,11 @@ type keyed interface{ key() string }
 // table is an immutable hash table: a directory of buckets, its length a power
 // of two. An edit makes a new table that shares the buckets it did not touch.
 type table[V keyed] struct {
-	buckets [][]entry[V]
+	buckets []*bucket[V] // a nil bucket is empty
 	n       int
 }
+
+type bucket[V keyed] struct{ entries []entry[V] }
 
 // entry keeps the hash beside the value, so that a scan touches one value.
 type entry[V keyed] struct {
@@ -38,9 +40,11 @@ type entry[V keyed] struct {
 func (t table[V]) get(label []byte) (V, bool) {
 	if t.n > 0 {
 		h := hashBytes(label)
-		for _, e := range t.buckets[h&uint64(len(t.buckets)-1)] {
-			if e.hash == h && e.value.key() == string(label) {
-				return e.value, true
+		if b := t.buckets[h&uint64(len(t.buckets)-1)]; b != nil {
+			for i := range b.entries {
+				if e := &b.entries[i]; e.hash == h && e.value.key() == string(label) {
+					return e.value, true
+				}
 			}
 		}
 	}
@@ -51,7 +55,10 @@ func (t table[V]) get(label []byte) (V, bool) {
 // all yields every value, in no order.
 func (t table[V]) all(yield func(V) bool) {
 	for _, b := range t.buckets {
-		for _, e := range b {
+		if b == nil {
+			continue
+		}
+		for _, e := range b.entries {
 			if !yield(e.value) {
 				return
 			}
@@ -77,9 +84,8 @@ type editor[V keyed] struct {
 
 func (e *editor[V]) get(label string) (V, bool) {
 	if e.n > 0 {
-		b, i := e.find(label)
-		if i >= 0 {
-			return e.buckets[b][i].value, true
+		if at, i := e.find(label); i >= 0 {
+			return e.buckets[at].entries[i].value, true
 		}
 	}
 	var none V
@@ -90,13 +96,13 @@ func (e *editor[V]) set(value V) {
 	if e.n >= bucketSize*len(e.buckets) {
 		e.grow()
 	}
-	b, i := e.find(value.key())
-	e.own(b)
+	at, i := e.find(value.key())
+	b := e.own(at)
 	if i >= 0 {
-		e.buckets[b][i].value = value
+		b.entries[i].value = value
 		return
 	}
-	e.buckets[b] = append(e.buckets[b], entry[V]{hashString(value.key()), value})
+	b.entries = append(b.entries, entry[V]{hashString(value.key()), value})
 	e.n++
 }
 
@@ -104,48 +110,56 @@ func (e *editor[V]) delete(label string) {
 	if e.n == 0 {
 		return
 	}
-	b, i := e.find(label)
+	at, i := e.find(label)
 	if i < 0 {
 		return
 	}
-	e.own(b)
-	bucket := e.buckets[b]
-	last := len(bucket) - 1
-	bucket[i] = bucket[last]
-	bucket[last] = entry[V]{}
-	e.buckets[b] = bucket[:last]
+	b := e.own(at)
+	last := len(b.entries) - 1
+	b.entries[i] = b.entries[last]
+	b.entries[last] = entry[V]{}
+	b.entries = b.entries[:last]
 	e.n--
 }
 
-func (e *editor[V]) find(label string) (bucket, index int) {
+// find returns the bucket that the label belongs to, and its place there or -1.
+func (e *editor[V]) find(label string) (at, index int) {
 	h := hashString(label)
-	b := int(h & uint64(len(e.buckets)-1))
-	return b, slices.IndexFunc(e.buckets[b], func(x entry[V]) bool {
+	at = int(h & uint64(len(e.buckets)-1))
+	if e.buckets[at] == nil {
+		return at, -1
+	}
+	return at, slices.IndexFunc(e.buckets[at].entries, func(x entry[V]) bool {
 		return x.hash == h && x.value.key() == label
 	})
 }
 
-func (e *editor[V]) own(b int) {
-	if !e.fresh[b] {
-		// Room for one more: most edits add or remove a single value.
-		e.buckets[b] = append(make([]entry[V], 0, len(e.buckets[b])+1), e.buckets[b]...)
-		e.fresh[b] = true
+// own makes a bucket the editor's to write.
+func (e *editor[V]) own(at int) *bucket[V] {
+	if !e.fresh[at] {
+		b := new(bucket[V])
+		if old := e.buckets[at]; old != nil {
+			// Room for one more: most edits add or remove a single value.
+			b.entries = append(make([]entry[V], 0, len(old.entries)+1), old.entries...)
+		}
+		e.buckets[at], e.fresh[at] = b, true
 	}
+	return e.buckets[at]
 }
 
 // grow doubles the directory and deals the entries out anew. A table never
 // shrinks: a service that was large tends to be large again.
 func (e *editor[V]) grow() {
-	old := e.buckets
-	e.buckets = make([][]entry[V], max(1, 2*len(old)))
+	old := e.table
+	e.buckets = make([]*bucket[V], max(1, 2*len(old.buckets)))
 	e.fresh = make([]bool, len(e.buckets))
-	for i := range e.fresh {
-		e.fresh[i] = true
-	}
-	for _, bucket := range old {
-		for _, x := range bucket {
-			b := x.hash & uint64(len(e.buckets)-1)
-			e.buckets[b] = append(e.buckets[b], x)
+	for _, b := range old.buckets {
+		if b == nil {
+			continue
+		}
+		for _, x := range b.entries {
+			to := e.own(int(x.hash & uint64(len(e.buckets)-1)))
+			to.entries = append(to.entries, x)
 		}
 	}
 }

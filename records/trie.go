@@ -24,7 +24,7 @@ const svc = "svc"
 // of goroutines, except for those of its updates, which are one writer's.
 type Trie struct {
 	namespaces atomic.Pointer[table[*namespace]]
-	owners     atomic.Pointer[owners]
+	owners     index
 	changed    atomic.Int64 // Unix time of the last change, in seconds
 	stats      Stats        // the writer's
 }
@@ -50,7 +50,6 @@ func (s *service) key() string { return s.name }
 func New() *Trie {
 	t := new(Trie)
 	t.namespaces.Store(new(table[*namespace]))
-	t.owners.Store(new(owners))
 	t.changed.Store(time.Now().Unix())
 	return t
 }
@@ -125,15 +124,28 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 // FindAddr looks up the reverse name of an address. It is [Outside] unless an
 // endpoint of ours has the address.
 func (t *Trie) FindAddr(a netip.Addr) (Node, Result) {
-	held, ok := t.owners.Load().Get(hostPrefix(a))
-	if !ok {
-		return Node{}, Outside
-	}
-	names := resolving(held, a)
+	names := resolving(t.owners.get(a), a)
 	if len(names) == 0 {
 		return Node{}, Outside
 	}
 	return Node{owners: names}, Found
+}
+
+// Withheld returns why an endpoint of the service that has the host label does
+// not answer, or [Ready] if there is no such endpoint.
+func (t *Trie) Withheld(key ServiceKey, host string) Reason {
+	s := t.lookup(key)
+	if s == nil {
+		return Ready
+	}
+	set := s.snapshot.Load().withheld
+	if i := set.search(withheld{host: host}); i < set.len() {
+		c := set.at(i)
+		if w := c.item().key; w.host == host {
+			return w.reason
+		}
+	}
+	return Ready
 }
 
 // resolving returns the owners whose name gives the address: the index is

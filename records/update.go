@@ -107,9 +107,8 @@ func (u *Update) Commit() int {
 	if len(changed) == 0 {
 		return 0
 	}
-	after := moves(changed)
-	for _, p := range changed {
-		publish(p, after)
+	for _, s := range plan(changed) {
+		s.service.snapshot.Store(s.next)
 	}
 	u.trie.link(changed)
 	u.trie.own(changed)
@@ -151,27 +150,39 @@ func moves(changed []*pending) map[*pending][]*pending {
 	return after
 }
 
-// publish stores the next snapshot of p after those of the services that give
-// an address to it. Where services exchange addresses, one of them gives its
-// own away first.
-func publish(p *pending, after map[*pending][]*pending) {
-	if p.state == published {
-		return
-	}
-	p.state = visiting
-	for _, q := range after[p] {
-		switch q.state {
-		case unvisited:
-			publish(q, after)
-		case visiting:
-			if q != p {
-				q.service.snapshot.Store(q.base.with(q.change.leaving()))
-			}
-		case published:
+// step is the publication of a snapshot.
+type step struct {
+	service *service
+	next    *snapshot
+}
+
+// plan returns the order in which the changed services are published: each after
+// those that give an address to it. Where services exchange addresses, one of
+// them gives its own away in a step before.
+func plan(changed []*pending) []step {
+	after := moves(changed)
+	steps := make([]step, 0, len(changed))
+	var publish func(*pending)
+	publish = func(p *pending) {
+		if p.state == published {
+			return
 		}
+		p.state = visiting
+		for _, q := range after[p] {
+			switch {
+			case q.state == unvisited:
+				publish(q)
+			case q.state == visiting && q != p:
+				steps = append(steps, step{q.service, q.base.with(q.change.leaving())})
+			}
+		}
+		steps = append(steps, step{p.service, p.next})
+		p.state = published
 	}
-	p.service.snapshot.Store(p.next)
-	p.state = published
+	for _, p := range changed {
+		publish(p)
+	}
+	return steps
 }
 
 // link publishes which services there are. New ones have their snapshot already.
@@ -215,18 +226,19 @@ func (t *Trie) link(changed []*pending) {
 
 // own publishes the reverse index.
 func (t *Trie) own(changed []*pending) {
-	held := t.owners.Load()
-	next := held
+	edit := t.owners.edit()
 	for _, p := range changed {
 		if p.replaced && p.existed {
-			next = dropOwner(next, p.service, p.before)
+			for a := range p.before.addrs {
+				t.stats.Addresses += edit.change(a, func(held []owner) []owner { return dropOwner(held, p.service) })
+			}
 		}
-		next = countOwners(next, p.service, p.change.owners)
+		for _, d := range p.change.owners {
+			o := owner{p.service, d.key.host, d.key.hostname, d.refs}
+			t.stats.Addresses += edit.change(d.key.addr, func(held []owner) []owner { return countOwner(held, o) })
+		}
 	}
-	if next != held {
-		t.owners.Store(next)
-	}
-	t.stats.Addresses = next.Size()
+	edit.publish()
 }
 
 // count takes a change of a service into the statistics.

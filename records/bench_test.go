@@ -1,0 +1,94 @@
+package records
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+var sizes = []int{1, 100, 10_000}
+
+func BenchmarkFind(b *testing.B) {
+	for _, n := range sizes {
+		trie := serve(n)
+		zones := NewZones([]string{"cluster.local.", "in-addr.arpa.", "ip6.arpa."})
+		for what, name := range map[string]string{
+			"host":         fmt.Sprintf("web-%d.nginx.default.svc.cluster.local.", n/2),
+			"case":         fmt.Sprintf("WEB-%d.nginx.default.SVC.cluster.local.", n/2),
+			"no-host":      "web-x.nginx.default.svc.cluster.local.",
+			"no-service":   "kubernetes.default.svc.cluster.local.",
+			"another-zone": "www.example.org.",
+		} {
+			b.Run(fmt.Sprintf("%s/n=%d", what, n), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					var folded Name
+					folded.Fold(name)
+					if zones.Match(&folded) != nil {
+						trie.Find(&folded, 2)
+					}
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkFindAddr(b *testing.B) {
+	for _, n := range sizes {
+		trie := serve(n)
+		b.Run(fmt.Sprint("n=", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				trie.FindAddr(addr4th(n / 2))
+			}
+		})
+	}
+}
+
+func BenchmarkAnswer(b *testing.B) {
+	for _, n := range sizes {
+		trie := serve(n)
+		for _, test := range []struct {
+			what, name string
+			rrtype     uint16
+		}{
+			{"host-A", fmt.Sprintf("web-%d.nginx.default.svc.cluster.local.", n/2), dns.TypeA},
+			{"service-A", "nginx.default.svc.cluster.local.", dns.TypeA},
+			{"service-SRV", "_web._tcp.nginx.default.svc.cluster.local.", dns.TypeSRV},
+		} {
+			for transport, size := range map[string]int{"udp": 1232, "tcp": dns.MaxMsgSize} {
+				b.Run(fmt.Sprintf("%s/%s/n=%d", test.what, transport, n), func(b *testing.B) {
+					b.ReportAllocs()
+					var name Name
+					name.Fold(test.name)
+					for i := uint64(0); b.Loop(); i++ {
+						node, _ := trie.Find(&name, 2)
+						node.Answer(&Query{Name: test.name, Type: test.rrtype, TTL: 5, Size: size, Start: i})
+					}
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkUpdate is one pod that changes its address.
+func BenchmarkUpdate(b *testing.B) {
+	for _, n := range sizes {
+		b.Run(fmt.Sprint("n=", n), func(b *testing.B) {
+			trie := serve(n)
+			key := ServiceKey{"default", "nginx"}
+			gone := Endpoint{Host: fmt.Sprint("web-", n/2), Hostname: true, Addr: addr4th(n / 2), Ports: universePorts[1]}
+			came := gone
+			came.Addr = addr4th(n + 1)
+			b.ReportAllocs()
+			for b.Loop() {
+				update := trie.Update()
+				update.Remove(key, gone)
+				update.Add(key, came)
+				update.Commit()
+				gone, came = came, gone
+			}
+		})
+	}
+}

@@ -1,0 +1,153 @@
+package records
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+// oracle is what the trie should be: the endpoints of each service in a list,
+// and every answer made by going through them. It shows the rules, slowly.
+type oracle map[ServiceKey][]Endpoint
+
+func (o oracle) clone() oracle {
+	out := oracle{}
+	for k, v := range o {
+		out[k] = slices.Clone(v)
+	}
+	return out
+}
+
+func (o oracle) remove(key ServiceKey, e Endpoint) {
+	i := slices.IndexFunc(o[key], func(x Endpoint) bool { return fmt.Sprint(x) == fmt.Sprint(e) })
+	o[key] = slices.Delete(o[key], i, i+1)
+}
+
+func (o oracle) ready(key ServiceKey) []Endpoint {
+	return slices.DeleteFunc(slices.Clone(o[key]), func(e Endpoint) bool { return e.Withheld != Ready })
+}
+
+// find answers for a name in the zone cluster.local: how it stands to the trie,
+// and its records of a type in presentation format, sorted.
+func (o oracle) find(name string, rrtype uint16) (Result, []string) {
+	if addr, ok := parseReverse(name); ok {
+		return o.findAddr(addr, rrtype)
+	}
+	below, ok := strings.CutSuffix(name, ".svc.cluster.local.")
+	if !ok {
+		return Outside, nil
+	}
+	labels := strings.Split(below, ".")
+	slices.Reverse(labels)
+	if len(labels) < 2 {
+		return Outside, nil
+	}
+	key := ServiceKey{labels[0], labels[1]}
+	if _, ok := o[key]; !ok {
+		return Outside, nil
+	}
+	base := key.Name + "." + key.Namespace + ".svc.cluster.local."
+	var answer []string
+	var targets []string
+	exists := false
+	for _, e := range o.ready(key) {
+		address := func() {
+			exists = true
+			if e.Addr.Is4() == (rrtype == dns.TypeA) && (rrtype == dns.TypeA || rrtype == dns.TypeAAAA) {
+				answer = append(answer, e.Addr.String())
+			}
+		}
+		target := func(p Port) {
+			exists = true
+			if rrtype == dns.TypeSRV {
+				targets = append(targets, fmt.Sprintf("%d %s.%s", p.Number, e.Host, base))
+			}
+		}
+		switch {
+		case len(labels) == 2, len(labels) == 3 && labels[2] == e.Host:
+			address()
+			for _, p := range e.Ports {
+				target(p)
+			}
+		case len(labels) == 3:
+			for _, p := range e.Ports {
+				exists = exists || p.Name != "" && labels[2] == "_"+p.Protocol
+			}
+		case len(labels) == 4:
+			for _, p := range e.Ports {
+				if p.Name != "" && labels[2] == "_"+p.Protocol && labels[3] == "_"+p.Name {
+					target(p)
+				}
+			}
+		}
+	}
+	if !exists {
+		return Missing, nil
+	}
+	for _, t := range targets {
+		answer = append(answer, fmt.Sprintf("0 %d %s", max(1, 100/len(targets)), t))
+	}
+	slices.Sort(answer)
+	return Found, slices.Compact(answer)
+}
+
+func (o oracle) findAddr(addr netip.Addr, rrtype uint16) (Result, []string) {
+	var hostnames, made []string
+	for key := range o {
+		for _, e := range o.ready(key) {
+			if e.Addr != addr {
+				continue
+			}
+			name := fmt.Sprintf("%s.%s.%s.svc.cluster.local.", e.Host, key.Name, key.Namespace)
+			if e.Hostname {
+				hostnames = append(hostnames, name)
+			} else {
+				made = append(made, name)
+			}
+		}
+	}
+	if len(hostnames) == 0 {
+		hostnames = made
+	}
+	if len(hostnames) == 0 {
+		return Outside, nil
+	}
+	if rrtype != dns.TypePTR {
+		return Found, nil
+	}
+	slices.Sort(hostnames)
+	return Found, slices.Compact(hostnames)
+}
+
+// stats counts what the trie should hold.
+func (o oracle) stats() Stats {
+	s := Stats{Services: len(o)}
+	addrs := map[netip.Addr]bool{}
+	for _, endpoints := range o {
+		hosts, ports := map[string]bool{}, map[string]bool{}
+		for _, e := range endpoints {
+			s.Endpoints[e.Withheld]++
+			if e.Withheld == Ready {
+				hosts[e.Host], addrs[e.Addr] = true, true
+				for _, p := range e.Ports {
+					if p.Name != "" {
+						ports[p.Protocol+" "+p.Name] = true
+					}
+				}
+			}
+		}
+		s.Hosts += len(hosts)
+		s.Ports += len(ports)
+	}
+	s.Addresses = len(addrs)
+	return s
+}
+
+func parseReverse(name string) (netip.Addr, bool) {
+	var n Name
+	n.Fold(name)
+	return n.Reverse()
+}

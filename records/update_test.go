@@ -1,0 +1,103 @@
+package records
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+)
+
+// TestPlan goes through the steps of random updates: no address may be at a name
+// that it leaves and, at the same time, at a name that it enters.
+func TestPlan(t *testing.T) {
+	moved, exchanged := 0, 0
+	for seed := range uint64(300) {
+		u := universe{rand.New(rand.NewPCG(seed, 3))}
+		trie, o := New(), oracle{}
+		for range 20 {
+			update := trie.Update()
+			draw(u, update, o)
+			var changed []*pending
+			now := map[*service]*snapshot{}
+			for _, p := range update.order {
+				if p.change.net(); p.exists || p.existed {
+					p.next = p.base.with(&p.change)
+					changed = append(changed, p)
+					now[p.service] = p.before
+				}
+			}
+			steps := plan(changed)
+			if len(steps) > len(changed) {
+				exchanged++
+			}
+			for _, s := range steps {
+				now[s.service] = s.next
+				for _, p := range changed {
+					for a := range p.next.addrs {
+						if p.before.holds(a) || !now[p.service].holds(a) {
+							continue // it does not enter p, or not yet
+						}
+						for _, q := range changed {
+							if q != p && q.before.holds(a) && !q.next.holds(a) {
+								moved++
+								if now[q.service].holds(a) {
+									t.Fatalf("seed %d: %v is at %v and %v", seed, a, q.key, p.key)
+								}
+							}
+						}
+					}
+				}
+			}
+			for _, p := range changed {
+				if now[p.service] != p.next {
+					t.Fatalf("seed %d: the last state of %v is not its next", seed, p.key)
+				}
+			}
+			for _, p := range changed {
+				p.state = unvisited // Commit plans again
+			}
+			update.Commit()
+		}
+	}
+	if moved == 0 || exchanged == 0 {
+		t.Errorf("%d addresses moved, %d services exchanged some: the test tests nothing", moved, exchanged)
+	}
+}
+
+func (s *snapshot) holds(a netip.Addr) bool {
+	if a.Is4() {
+		return s.v4.refsOf(a.As4()) > 0
+	}
+	return s.v6.refsOf(a.As16()) > 0
+}
+
+// A pod that is replaced under its name, and a pod of another service that gets
+// its address, in one update: the first name changes over without a moment of
+// absence.
+func TestPlanKeepsNames(t *testing.T) {
+	nginx, mariadb := ServiceKey{"default", "nginx"}, ServiceKey{"default", "mariadb"}
+	trie := New()
+	old, reused := addr4th(1), addr4th(2)
+	update := trie.Update()
+	update.Create(nginx)
+	update.Create(mariadb)
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: old})
+	update.Commit()
+
+	update = trie.Update()
+	update.Add(mariadb, Endpoint{Host: "db-0", Addr: old})
+	update.Remove(nginx, Endpoint{Host: "web-0", Addr: old})
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: reused})
+	var changed []*pending
+	for _, p := range update.order {
+		p.change.net()
+		p.next = p.base.with(&p.change)
+		changed = append(changed, p)
+	}
+	steps := plan(changed)
+	if len(steps) != 2 || steps[0].service.name != "nginx" || steps[1].service.name != "mariadb" {
+		t.Fatalf("the plan is %v", steps)
+	}
+	if !steps[0].next.has("web-0", reused) {
+		t.Errorf("web-0 has no address for a moment")
+	}
+}

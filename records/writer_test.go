@@ -1,0 +1,167 @@
+package records
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// serve returns a trie with one service of n pods, each with an address of both
+// families and a port.
+func serve(n int) *Trie {
+	key := ServiceKey{"default", "nginx"}
+	trie := New()
+	update := trie.Update()
+	update.Create(key)
+	for i := range n {
+		host := fmt.Sprint("web-", i)
+		update.Add(key, Endpoint{Host: host, Hostname: true, Addr: addr4th(i), Ports: universePorts[1]})
+		update.Add(key, Endpoint{Host: host, Hostname: true, Addr: addr6th(i), Ports: universePorts[1]})
+	}
+	update.Commit()
+	return trie
+}
+
+func addr4th(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+}
+
+func addr6th(i int) netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0xfd, 13: byte(i >> 16), 14: byte(i >> 8), 15: byte(i)})
+}
+
+// message is the reply that the handler makes of an answer, as long as it can be.
+func message(t *testing.T, trie *Trie, name string, rrtype uint16, size int, start uint64) (*dns.Msg, Answer) {
+	t.Helper()
+	var n Name
+	n.Fold(name)
+	node, result := trie.Find(&n, 2)
+	if result != Found {
+		t.Fatalf("%s is %v", name, result)
+	}
+	a := node.Answer(&Query{Name: name, Type: rrtype, TTL: 5, Size: size, Start: start})
+	m := new(dns.Msg)
+	m.SetQuestion(name, rrtype)
+	m.Response, m.Compress = true, true
+	m.Answer, m.Extra = a.Records, a.Glue
+	return m, a
+}
+
+// TestSize checks that an answer fits into the size given, that it is complete
+// if the complete one fits, and that nothing more would have fitted otherwise.
+// The library that packs the message is the judge.
+func TestSize(t *testing.T) {
+	sizes := []int{100, 512, 1232, 20000, 65535}
+	for _, n := range []int{1, 2, 7, 29, 252, 1500} {
+		trie := serve(n)
+		for _, name := range []string{
+			"nginx.default.svc.cluster.local.", "NginX.default.SVC.cluster.local.",
+			"web-0.nginx.default.svc.cluster.local.", "_web._tcp.nginx.default.svc.cluster.local.",
+		} {
+			for _, rrtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV} {
+				complete, whole := message(t, trie, name, rrtype, 1<<30, 0)
+				if whole.Capped || whole.CappedGlue {
+					t.Fatalf("%s %s of %d is capped without a limit", name, dns.TypeToString[rrtype], n)
+				}
+				if len(complete.Answer) == 0 {
+					continue // a port has no addresses
+				}
+				for _, size := range append(sizes, complete.Len()-1, complete.Len()) {
+					what := fmt.Sprintf("%s %s of %d in %d", name, dns.TypeToString[rrtype], n, size)
+					m, a := message(t, trie, name, rrtype, size, 12345)
+					if len(m.Answer) > 0 && m.Len() > size {
+						t.Errorf("%s is a message of %d", what, m.Len())
+					}
+					if fits := complete.Len() <= size; fits == (a.Capped || a.CappedGlue) {
+						t.Errorf("%s: the complete message has %d, but capped is %v, of glue %v",
+							what, complete.Len(), a.Capped, a.CappedGlue)
+					}
+					if a.Capped {
+						const slack = 100 // less than the next record could be
+						if size-m.Len() > slack && len(m.Extra) == 0 {
+							t.Errorf("%s leaves %d free", what, size-m.Len())
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestCappedAtRandom checks that a window starts anywhere, holds nothing twice,
+// and that every record gets its turn.
+func TestCappedAtRandom(t *testing.T) {
+	const n = 300
+	trie := serve(n)
+	for _, rrtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV} {
+		seen := map[string]bool{}
+		for start := range uint64(n) {
+			m, a := message(t, trie, "nginx.default.svc.cluster.local.", rrtype, 512, start*1e9+start)
+			if !a.Capped || len(m.Answer) == 0 {
+				t.Fatalf("%s is not capped, with %d records", dns.TypeToString[rrtype], len(m.Answer))
+			}
+			here := map[string]bool{}
+			for _, rr := range m.Answer {
+				here[rr.String()], seen[rr.String()] = true, true
+			}
+			if len(here) != len(m.Answer) {
+				t.Fatalf("%s has %d records, %d different", dns.TypeToString[rrtype], len(m.Answer), len(here))
+			}
+		}
+		if len(seen) != n {
+			t.Errorf("%s: %d of %d records were in a reply", dns.TypeToString[rrtype], len(seen), n)
+		}
+	}
+}
+
+// Several pods may share a host label: all their addresses are one set, and one
+// SRV record with all of them as glue.
+func TestSharedHost(t *testing.T) {
+	const n = 1000
+	key := ServiceKey{"default", "nginx"}
+	trie := New()
+	update := trie.Update()
+	update.Create(key)
+	for i := range n {
+		update.Add(key, Endpoint{Host: "shared", Hostname: true, Addr: addr4th(i), Ports: universePorts[1]})
+	}
+	update.Commit()
+	if m, _ := message(t, trie, "shared.nginx.default.svc.cluster.local.", dns.TypeA, 65535, 0); len(m.Answer) != n {
+		t.Errorf("the host has %d addresses, want %d", len(m.Answer), n)
+	}
+	m, a := message(t, trie, "_web._tcp.nginx.default.svc.cluster.local.", dns.TypeSRV, 65535, 0)
+	if len(m.Answer) != 1 || len(m.Extra) != n || a.Capped || a.CappedGlue {
+		t.Errorf("the port has %d targets with %d addresses (%+v), want 1 with %d", len(m.Answer), len(m.Extra), a.CappedGlue, n)
+	}
+	m, a = message(t, trie, "_web._tcp.nginx.default.svc.cluster.local.", dns.TypeSRV, 512, 0)
+	if len(m.Answer) != 1 || a.Capped || !a.CappedGlue || m.Len() > 512 {
+		t.Errorf("in 512 the port has %d targets with %d addresses in %d (%+v)", len(m.Answer), len(m.Extra), m.Len(), a.CappedGlue)
+	}
+}
+
+// What a caller does to an answer is not seen by the next.
+func TestAnswersAreOwned(t *testing.T) {
+	trie := serve(3)
+	const name = "_web._tcp.nginx.default.svc.cluster.local."
+	before, _ := message(t, trie, name, dns.TypeSRV, 1232, 0)
+	text := before.String()
+	for _, rr := range append(before.Answer, before.Extra...) {
+		rr.Header().Name, rr.Header().Ttl = "mutated.", 0
+		switch rr := rr.(type) {
+		case *dns.SRV:
+			rr.Target, rr.Weight = "mutated.", 0
+		case *dns.A:
+			clear(rr.A)
+		case *dns.AAAA:
+			clear(rr.AAAA)
+		}
+	}
+	_ = append(before.Extra, new(dns.OPT)) // as the server does
+	after, _ := message(t, trie, name, dns.TypeSRV, 1232, 0)
+	after.Id = before.Id
+	if after.String() != text {
+		t.Errorf("a changed reply changed the next:\n%s\nwas\n%s", after, text)
+	}
+}
