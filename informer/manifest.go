@@ -104,13 +104,13 @@ func addObject[T any, P interface {
 }, O object](m *manifestObjects, raw []byte, kind Kind, document int, s *selected, slim func(P) O, check func(P) field.ErrorList) error {
 	full := P(new(T))
 	strict, err := strictjson.UnmarshalStrict(raw, full)
+	if kind != Namespaces && full.GetNamespace() == "" {
+		full.SetNamespace(metav1.NamespaceDefault)
+	}
 	if err == nil {
 		err = errors.Join(strict...)
 	}
 	if err == nil {
-		if kind != Namespaces && full.GetNamespace() == "" {
-			full.SetNamespace(metav1.NamespaceDefault)
-		}
 		err = check(full).ToAggregate()
 	}
 	if err != nil {

@@ -30,13 +30,20 @@ type manifests struct {
 	rejected func(error)
 
 	files map[string]manifest // by path
-	bad   map[string]stamp    // what could not be read, so as to say so once
+	bad   map[string]rejected // by path, what can't be read as it is now
+	said  string              // the last error, so as to say it once
 }
 
 // manifest is a file that was read.
 type manifest struct {
 	stamp
 	manifestObjects
+}
+
+// rejected is a file that could not be read.
+type rejected struct {
+	stamp
+	err error
 }
 
 // stamp tells whether a file changed.
@@ -53,7 +60,7 @@ func newManifests(c *Config, s *selected) (*manifests, error) {
 		log:      c.Log,
 		rejected: c.Hooks.Rejected,
 		files:    make(map[string]manifest),
-		bad:      make(map[string]stamp),
+		bad:      make(map[string]rejected),
 	}
 	_, err := m.read()
 	if err == nil {
@@ -90,13 +97,23 @@ func (m *manifests) poll(q *queue) {
 		err = errors.Join(err, conflict)
 		m.files, changed = before, false
 	}
-	if err != nil {
-		m.log.Error(err, "keeping the last good manifests")
-		m.rejected(err)
-	}
+	m.say(err)
 	if changed {
 		m.push(q)
 	}
+}
+
+// say tells of an error, if it is news.
+func (m *manifests) say(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != m.said {
+		m.log.Error(err, "keeping the last good manifests")
+		m.rejected(err)
+	}
+	m.said = text
 }
 
 // push sends the whole of every kind.
@@ -140,7 +157,7 @@ func countKinds(kinds map[string]int) string {
 
 // read reads the files that changed since they were read last, and reports
 // whether any did. A file that can't be read keeps its last state, and is an
-// error once for each change.
+// error until it changes.
 func (m *manifests) read() (changed bool, err error) {
 	var errs []error
 	found := make(map[string]stamp)
@@ -149,14 +166,20 @@ func (m *manifests) read() (changed bool, err error) {
 			errs = append(errs, fmt.Errorf("read manifests %q: %w", path, err))
 		}
 	}
+	listed := len(errs) == 0
 	for _, path := range slices.Sorted(maps.Keys(found)) {
 		s := found[path]
-		if m.files[path].stamp == s || m.bad[path] == s {
+		if m.files[path].stamp == s {
+			delete(m.bad, path)
+			continue
+		}
+		if bad, ok := m.bad[path]; ok && bad.stamp == s {
+			errs = append(errs, bad.err)
 			continue
 		}
 		objects, err := readManifest(path, m.selected)
 		if err != nil {
-			m.bad[path] = s
+			m.bad[path] = rejected{s, err}
 			errs = append(errs, err)
 			continue
 		}
@@ -164,13 +187,12 @@ func (m *manifests) read() (changed bool, err error) {
 		m.files[path] = manifest{s, objects}
 		changed = true
 	}
-	if len(errs) == 0 { // else a folder that can't be listed would lose its files
-		for path := range m.files {
-			if _, ok := found[path]; !ok {
-				delete(m.files, path)
-				changed = true
-			}
-		}
+	gone := func(path string) bool { _, ok := found[path]; return !ok }
+	if listed { // else a folder that can't be listed would lose its files
+		n := len(m.files)
+		maps.DeleteFunc(m.files, func(path string, _ manifest) bool { return gone(path) })
+		maps.DeleteFunc(m.bad, func(path string, _ rejected) bool { return gone(path) })
+		changed = changed || len(m.files) < n
 	}
 	return changed, errors.Join(errs...)
 }

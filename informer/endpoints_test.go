@@ -1,0 +1,236 @@
+package informer
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
+	"github.com/headless-dns/headless/records"
+)
+
+// newNginx is the service of the tutorials, changed.
+func newNginx(change ...func(*corev1.Service)) *corev1.Service {
+	s := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx"},
+		Spec: corev1.ServiceSpec{
+			ClusterIP:  corev1.ClusterIPNone,
+			IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol},
+			Selector:   map[string]string{"app": "nginx"},
+			Ports:      []corev1.ServicePort{{Name: "web", Port: 80, Protocol: corev1.ProtocolTCP}},
+		},
+	}
+	for _, c := range change {
+		c(s)
+	}
+	return s
+}
+
+// newWeb is the i-th pod of its StatefulSet, changed.
+func newWeb(i int, change ...func(*corev1.Pod)) *corev1.Pod {
+	p := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprint("web-", i), Labels: map[string]string{"app": "nginx"}},
+		Spec: corev1.PodSpec{
+			Hostname: fmt.Sprint("web-", i), Subdomain: "nginx",
+			Containers: []corev1.Container{{Ports: []corev1.ContainerPort{
+				{Name: "http", ContainerPort: 8080, Protocol: corev1.ProtocolTCP},
+				{Name: "http", ContainerPort: 8081, Protocol: corev1.ProtocolUDP},
+			}}},
+		},
+		Status: corev1.PodStatus{
+			Phase:      corev1.PodRunning,
+			PodIPs:     []corev1.PodIP{{IP: fmt.Sprint("10.244.0.", i+1)}, {IP: fmt.Sprintf("fd00::%x", i+1)}},
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
+		},
+	}
+	for _, c := range change {
+		c(p)
+	}
+	return p
+}
+
+func notReady(p *corev1.Pod)    { p.Status.Conditions[0].Status = corev1.ConditionFalse }
+func terminating(p *corev1.Pod) { p.DeletionTimestamp = new(metav1.Time) }
+func noAddress(p *corev1.Pod)   { p.Status.PodIPs = nil }
+
+// TestPodEndpoints holds the rules of the EndpointSlice controller, and the
+// reasons for what it leaves out.
+func TestPodEndpoints(t *testing.T) {
+	dual := func(s *corev1.Service) {
+		s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol, corev1.IPv4Protocol}
+	}
+	only6 := func(s *corev1.Service) { s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol} }
+	publish := func(s *corev1.Service) { s.Spec.PublishNotReadyAddresses = true }
+	target := func(to intstr.IntOrString) func(*corev1.Service) {
+		return func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = to }
+	}
+	for _, test := range []struct {
+		what     string
+		service  []func(*corev1.Service)
+		pod      []func(*corev1.Pod)
+		podNames bool
+		want     string
+	}{
+		{what: "a ready pod", want: "web-0* 10.244.0.1 tcp/web:80"},
+		{what: "dual-stack", service: []func(*corev1.Service){dual},
+			want: "web-0* 10.244.0.1 tcp/web:80, web-0* fd00::1 tcp/web:80"},
+		{what: "IPv6 alone", service: []func(*corev1.Service){only6}, want: "web-0* fd00::1 tcp/web:80"},
+		{what: "families that nobody filled in", service: []func(*corev1.Service){func(s *corev1.Service) { s.Spec.IPFamilies = nil }},
+			want: "web-0* 10.244.0.1 tcp/web:80, web-0* fd00::1 tcp/web:80"},
+		{what: "a family that the pod has not", service: []func(*corev1.Service){only6},
+			pod:  []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.PodIPs = p.Status.PodIPs[:1] }},
+			want: "web-0* (no address in a family of the service)"},
+		{what: "not ready", pod: []func(*corev1.Pod){notReady}, want: "web-0* 10.244.0.1 tcp/web:80 (not ready)"},
+		{what: "no condition", pod: []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.Conditions = nil }},
+			want: "web-0* 10.244.0.1 tcp/web:80 (not ready)"},
+		{what: "terminating", pod: []func(*corev1.Pod){terminating}, want: "web-0* 10.244.0.1 tcp/web:80 (terminating)"},
+		{what: "terminating and not ready", pod: []func(*corev1.Pod){terminating, notReady},
+			want: "web-0* 10.244.0.1 tcp/web:80 (terminating)"},
+		{what: "not ready but published", service: []func(*corev1.Service){publish}, pod: []func(*corev1.Pod){notReady},
+			want: "web-0* 10.244.0.1 tcp/web:80"},
+		{what: "terminating but published", service: []func(*corev1.Service){publish}, pod: []func(*corev1.Pod){terminating},
+			want: "web-0* 10.244.0.1 tcp/web:80"},
+		{what: "no IP yet", pod: []func(*corev1.Pod){noAddress}, want: "web-0* (no address yet)"},
+		{what: "no IP yet but published", service: []func(*corev1.Service){publish}, pod: []func(*corev1.Pod){noAddress},
+			want: "web-0* (no address yet)"},
+		{what: "succeeded", pod: []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }}, want: ""},
+		{what: "failed", pod: []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }}, want: ""},
+		{what: "host network", pod: []func(*corev1.Pod){func(p *corev1.Pod) { p.Spec.HostNetwork = true }}, want: "web-0* 10.244.0.1 tcp/web:80"},
+
+		{what: "another subdomain", pod: []func(*corev1.Pod){func(p *corev1.Pod) { p.Spec.Subdomain = "other" }},
+			want: "10-244-0-1 10.244.0.1 tcp/web:80"},
+		{what: "no hostname", pod: []func(*corev1.Pod){func(p *corev1.Pod) { p.Spec.Hostname = "" }},
+			want: "10-244-0-1 10.244.0.1 tcp/web:80"},
+		{what: "no hostname, dual-stack", service: []func(*corev1.Service){dual}, pod: []func(*corev1.Pod){func(p *corev1.Pod) { p.Spec.Hostname = "" }},
+			want: "10-244-0-1 10.244.0.1 tcp/web:80, fd00--1 fd00::1 tcp/web:80"},
+		{what: "pod names", podNames: true, pod: []func(*corev1.Pod){func(p *corev1.Pod) { p.Spec.Hostname, p.Name = "", "web-x7k2p" }},
+			want: "web-x7k2p 10.244.0.1 tcp/web:80"},
+		{what: "pod names, but a hostname", podNames: true, pod: []func(*corev1.Pod){func(p *corev1.Pod) { p.Name = "web-x7k2p" }},
+			want: "web-0* 10.244.0.1 tcp/web:80"},
+		{what: "pod names with a dot", podNames: true, pod: []func(*corev1.Pod){func(p *corev1.Pod) { p.Spec.Hostname, p.Name = "", "web.x" }},
+			want: "10-244-0-1 10.244.0.1 tcp/web:80"},
+		{what: "pod names too long", podNames: true, pod: []func(*corev1.Pod){func(p *corev1.Pod) { p.Spec.Hostname, p.Name = "", strings.Repeat("x", 64) }},
+			want: "10-244-0-1 10.244.0.1 tcp/web:80"},
+
+		{what: "a target number", service: []func(*corev1.Service){target(intstr.FromInt32(8000))}, want: "web-0* 10.244.0.1 tcp/web:8000"},
+		{what: "a target name", service: []func(*corev1.Service){target(intstr.FromString("http"))}, want: "web-0* 10.244.0.1 tcp/web:8080"},
+		{what: "a target name of another protocol", service: []func(*corev1.Service){target(intstr.FromString("http")),
+			func(s *corev1.Service) { s.Spec.Ports[0].Protocol = corev1.ProtocolUDP }}, want: "web-0* 10.244.0.1 udp/web:8081"},
+		{what: "a target name that the pod has not", service: []func(*corev1.Service){target(intstr.FromString("grpc"))}, want: "web-0* 10.244.0.1"},
+		{what: "a target name of a sidecar", service: []func(*corev1.Service){target(intstr.FromString("grpc"))},
+			pod: []func(*corev1.Pod){func(p *corev1.Pod) {
+				p.Spec.InitContainers = []corev1.Container{
+					{Ports: []corev1.ContainerPort{{Name: "grpc", ContainerPort: 1}}}, // runs and ends
+					{RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways), Ports: []corev1.ContainerPort{{Name: "grpc", ContainerPort: 9090}}},
+				}
+			}}, want: "web-0* 10.244.0.1 tcp/web:9090"},
+		{what: "no ports", service: []func(*corev1.Service){func(s *corev1.Service) { s.Spec.Ports = nil }}, want: "web-0* 10.244.0.1"},
+		{what: "a port without a name or protocol", service: []func(*corev1.Service){func(s *corev1.Service) {
+			s.Spec.Ports = []corev1.ServicePort{{Port: 3306}}
+		}}, want: "web-0* 10.244.0.1 tcp/:3306"},
+	} {
+		got := describe(podEndpoints(newService(newNginx(test.service...)), newPod(newWeb(0, test.pod...)), test.podNames))
+		if got != test.want {
+			t.Errorf("%s: the endpoints are %q, want %q", test.what, got, test.want)
+		}
+	}
+}
+
+// describe writes endpoints, a star behind the names that the pods were given.
+func describe(endpoints []records.Endpoint) string {
+	var out []string
+	for _, e := range endpoints {
+		s := e.Host
+		if e.Hostname {
+			s += "*"
+		}
+		if e.Addr.IsValid() {
+			s += " " + e.Addr.String()
+		}
+		for _, p := range e.Ports {
+			s += fmt.Sprintf(" %s/%s:%d", p.Protocol, p.Name, p.Number)
+		}
+		if e.Withheld != records.Ready {
+			s += fmt.Sprintf(" (%v)", e.Withheld)
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, ", ")
+}
+
+func newSlice(name string, endpoints ...discoveryv1.Endpoint) *discoveryv1.EndpointSlice {
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name,
+			Labels: map[string]string{discoveryv1.LabelServiceName: "nginx"}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints:   endpoints,
+		Ports:       []discoveryv1.EndpointPort{{Name: ptr.To("web"), Port: ptr.To[int32](8080)}},
+	}
+}
+
+func TestSliceEndpoints(t *testing.T) {
+	pod := &corev1.ObjectReference{Kind: "Pod", Name: "web-x7k2p"}
+	slice := newSlice("by-hand",
+		discoveryv1.Endpoint{Addresses: []string{"10.0.0.1", "10.0.0.2"}, Hostname: ptr.To("DB-0")},
+		discoveryv1.Endpoint{Addresses: []string{"10.0.0.3"}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true)}, TargetRef: pod},
+		discoveryv1.Endpoint{Addresses: []string{"10.0.0.4"}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(false)}},
+		discoveryv1.Endpoint{Addresses: []string{"10.0.0.5"}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(false), Terminating: ptr.To(true)}},
+		discoveryv1.Endpoint{Addresses: []string{"db.example.org"}},
+	)
+	slice.Ports = append(slice.Ports, discoveryv1.EndpointPort{Name: ptr.To("any")}) // without a number
+	for podNames, want := range map[bool]string{
+		false: "db-0* 10.0.0.1 tcp/web:8080, db-0* 10.0.0.2 tcp/web:8080, 10-0-0-3 10.0.0.3 tcp/web:8080, " +
+			"10-0-0-4 10.0.0.4 tcp/web:8080 (not ready), 10-0-0-5 10.0.0.5 tcp/web:8080 (terminating)",
+		true: "db-0* 10.0.0.1 tcp/web:8080, db-0* 10.0.0.2 tcp/web:8080, web-x7k2p 10.0.0.3 tcp/web:8080, " +
+			"10-0-0-4 10.0.0.4 tcp/web:8080 (not ready), 10-0-0-5 10.0.0.5 tcp/web:8080 (terminating)",
+	} {
+		if got := describe(sliceEndpoints(newEndpointSlice(slice), podNames)); got != want {
+			t.Errorf("with pod names %v, the endpoints are %q, want %q", podNames, got, want)
+		}
+	}
+}
+
+func TestDashed(t *testing.T) {
+	for address, want := range map[string]string{
+		"10.1.2.3":                             "10-1-2-3",
+		"2001:db8:3333:4444:5555:6666:7777:88": "2001-db8-3333-4444-5555-6666-7777-88",
+		"2001:db8::1":                          "2001-db8--1",
+		"2001:db8:3333:4444:5555:6666::":       "2001-db8-3333-4444-5555-6666--0",
+		"::1":                                  "0--1",
+		"::":                                   "0--0",
+	} {
+		got := dashed(netip.MustParseAddr(address))
+		if got != want || !isLabel(got) {
+			t.Errorf("%s is the label %q, want %q", address, got, want)
+		}
+		if back, err := netip.ParseAddr(strings.ReplaceAll(got, "-", ":")); strings.Contains(address, ":") && (err != nil || back != netip.MustParseAddr(address)) {
+			t.Errorf("%q is the address %v (%v), want %s", got, back, err, address)
+		}
+	}
+}
+
+func TestSelectorMatches(t *testing.T) {
+	pod := newLabels(map[string]string{"app": "nginx", "tier": "web", "zone": "a"}, "")
+	for _, test := range []struct {
+		selector map[string]string
+		want     bool
+	}{
+		{nil, false}, // its endpoints are made by hand
+		{map[string]string{"app": "nginx"}, true},
+		{map[string]string{"zone": "a", "app": "nginx"}, true},
+		{map[string]string{"app": "nginx", "tier": "db"}, false},
+		{map[string]string{"app": "nginx", "env": "prod"}, false},
+		{map[string]string{"zz": "a"}, false},
+		{map[string]string{"aa": "a"}, false},
+	} {
+		if got := newLabels(test.selector, "").matches(pod); got != test.want {
+			t.Errorf("selector %v matches: %v, want %v", test.selector, got, test.want)
+		}
+	}
+}

@@ -1,0 +1,260 @@
+package informer
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
+	"github.com/headless-dns/headless/records"
+)
+
+// answer returns the records of a name and type, without TTL and sorted, or how
+// the name stands to the trie.
+func answer(trie *records.Trie, name string, rrtype uint16) string {
+	var n records.Name
+	n.Fold(name)
+	var node records.Node
+	var result records.Result
+	if addr, ok := n.Reverse(); ok {
+		node, result = trie.FindAddr(addr)
+	} else {
+		node, result = trie.Find(&n, 2)
+	}
+	switch result {
+	case records.Outside:
+		return "outside"
+	case records.Missing:
+		return "missing"
+	case records.Found:
+	}
+	a := node.Answer(&records.Query{Name: name, Type: rrtype, Zone: "cluster.local.", Size: dns.MaxMsgSize})
+	var data []string
+	for _, rr := range a.Records {
+		data = append(data, strings.TrimPrefix(rr.String(), rr.Header().String()))
+	}
+	slices.Sort(data)
+	return strings.Join(data, ", ")
+}
+
+// quietHooks are hooks of nobody.
+func quietHooks() Hooks {
+	return Hooks{
+		Received:  func(Kind) {},
+		Published: func(int, records.Stats, []time.Duration) {},
+		Rejected:  func(error) {},
+	}
+}
+
+// world is a set of objects, by kind and key.
+type world map[Kind]map[key]object
+
+func (w world) set(k Kind, o object) {
+	if w[k] == nil {
+		w[k] = map[key]object{}
+	}
+	w[k][o.id()] = o
+}
+
+// draw makes a random object; few names and addresses, so that they meet.
+func draw(rng *rand.Rand) (Kind, object) {
+	ns := []string{"default", "prod"}[rng.IntN(2)]
+	apps := []string{"nginx", "db", "web"}
+	app := func() string { return apps[rng.IntN(len(apps))] }
+	switch rng.IntN(6) {
+	case 0, 1:
+		return Services, newService(newNginx(func(s *corev1.Service) {
+			s.Namespace, s.Name = ns, app()
+			s.Spec.Selector = map[string]string{"app": app()}
+			switch rng.IntN(8) {
+			case 0:
+				s.Spec.Selector = nil
+			case 1:
+				s.Spec.Selector["tier"] = "front"
+			case 2:
+				s.Spec.ClusterIP = "10.96.0.1"
+			case 3:
+				s.Spec.PublishNotReadyAddresses = true
+			case 4:
+				s.Spec.Ports[0].TargetPort = intstr.FromString("http")
+			case 5:
+				s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol}
+			}
+		}))
+	case 2:
+		return EndpointSlices, newEndpointSlice(&discoveryv1.EndpointSlice{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: fmt.Sprint("slice-", rng.IntN(3)),
+				Labels: map[string]string{discoveryv1.LabelServiceName: app()}},
+			Endpoints: []discoveryv1.Endpoint{{
+				Addresses:  []string{fmt.Sprint("10.244.0.", 1+rng.IntN(6))},
+				Hostname:   ptr.To(fmt.Sprint("web-", rng.IntN(4))),
+				Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(rng.IntN(3) > 0)},
+			}},
+			Ports: []discoveryv1.EndpointPort{{Name: ptr.To("web"), Port: ptr.To[int32](80)}},
+		})
+	default:
+		return Pods, newPod(newWeb(rng.IntN(4), func(p *corev1.Pod) {
+			p.Namespace = ns
+			p.Labels = map[string]string{"app": app(), "tier": []string{"front", "back"}[rng.IntN(2)]}
+			p.Spec.Subdomain = app()
+			p.Status.PodIPs = newWeb(rng.IntN(6)).Status.PodIPs
+			switch rng.IntN(8) {
+			case 0:
+				notReady(p)
+			case 1:
+				terminating(p)
+			case 2:
+				noAddress(p)
+			case 3:
+				p.Status.Phase = corev1.PodSucceeded
+			}
+		}))
+	}
+}
+
+// answers asks for every name that draw can make.
+func answers(trie *records.Trie) map[string]string {
+	out := map[string]string{}
+	ask := func(name string, types ...uint16) {
+		for _, t := range types {
+			out[name+" "+dns.TypeToString[t]] = answer(trie, name, t)
+		}
+	}
+	for _, ns := range []string{"default", "prod"} {
+		for _, app := range []string{"nginx", "db", "web"} {
+			base := app + "." + ns + ".svc.cluster.local."
+			ask(base, dns.TypeA, dns.TypeAAAA, dns.TypeSRV)
+			ask("_web._tcp."+base, dns.TypeSRV)
+			for i := range 7 {
+				ask(fmt.Sprintf("web-%d.%s", i, base), dns.TypeA, dns.TypeAAAA, dns.TypeSRV)
+				ask(fmt.Sprintf("10-244-0-%d.%s", i, base), dns.TypeA)
+			}
+		}
+	}
+	for i := range 7 {
+		ask(fmt.Sprintf("%d.0.244.10.in-addr.arpa.", i), dns.TypePTR)
+	}
+	return out
+}
+
+// joined is what a join makes of a world that it sees at once: no order of events
+// and nothing to take away.
+func (w world) joined(allowed map[string]bool) (map[string]string, records.Stats) {
+	trie := records.New()
+	j := newJoin(trie, false, allowed != nil)
+	u := trie.Update()
+	for _, objects := range w {
+		for _, o := range objects {
+			j.set(u, o)
+		}
+	}
+	for ns, ok := range allowed {
+		if ok {
+			j.set(u, &namespace{key{name: ns}})
+		}
+	}
+	j.start(u)
+	u.Commit()
+	return answers(trie), trie.Stats()
+}
+
+// TestJoinOrder feeds random events to a join, in batches of random size, and
+// compares it after each with a join that sees the same objects for the first
+// time.
+func TestJoinOrder(t *testing.T) {
+	for seed := range uint64(30) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		trie := records.New()
+		i := &Informer{join: newJoin(trie, false, seed%2 == 0), hooks: quietHooks(), synced: make(chan struct{}), missing: map[origin]bool{}}
+		w := world{}
+		var allowed map[string]bool
+		if seed%2 == 0 {
+			allowed = map[string]bool{}
+		}
+		for range 60 {
+			var batch []event
+			for range rng.IntN(6) {
+				batch = append(batch, drawEvent(rng, w, allowed))
+			}
+			i.apply(batch)
+			want, stats := w.joined(allowed)
+			if got := answers(trie); !maps.Equal(got, want) {
+				for name := range want {
+					if got[name] != want[name] {
+						t.Errorf("seed %d: %s is %q, want %q", seed, name, got[name], want[name])
+					}
+				}
+				return
+			}
+			if got := trie.Stats(); got != stats {
+				t.Fatalf("seed %d: the trie counts %+v, want %+v", seed, got, stats)
+			}
+		}
+	}
+}
+
+// drawEvent changes the world and returns the event that tells of it: an object
+// that comes or changes, one that goes, a namespace that is served or is not any
+// more, or a list after events were missed.
+func drawEvent(rng *rand.Rand, w world, allowed map[string]bool) event {
+	switch n := rng.IntN(10); {
+	case n == 0:
+		kind := Kind(rng.IntN(3))
+		list := world{}
+		for range rng.IntN(12) {
+			if k, o := draw(rng); k == kind {
+				list.set(k, o)
+			}
+		}
+		w[kind] = list[kind]
+		return event{origin: origin{kind: kind}, list: true, objects: slices.Collect(maps.Values(list[kind]))}
+	case n == 1 && allowed != nil:
+		ns := []string{"default", "prod"}[rng.IntN(2)]
+		if allowed[ns] = !allowed[ns]; allowed[ns] {
+			return event{origin: origin{kind: Namespaces}, object: &namespace{key{name: ns}}}
+		}
+		return event{origin: origin{kind: Namespaces}, key: key{name: ns}}
+	case n < 4:
+		kind := Kind(rng.IntN(3))
+		for k := range w[kind] {
+			delete(w[kind], k)
+			return event{origin: origin{kind: kind}, key: k}
+		}
+		return event{origin: origin{kind: kind}, key: key{"default", "never-seen"}}
+	}
+	kind, o := draw(rng)
+	w.set(kind, o)
+	return event{origin: origin{kind: kind}, object: o}
+}
+
+// A join that lost every object holds nothing.
+func TestJoinForgets(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	trie := records.New()
+	i := &Informer{join: newJoin(trie, false, false), hooks: quietHooks(), synced: make(chan struct{}), missing: map[origin]bool{}}
+	w := world{}
+	for range 200 {
+		i.apply([]event{drawEvent(rng, w, nil)})
+	}
+	i.apply([]event{
+		{origin: origin{kind: Services}, list: true},
+		{origin: origin{kind: Pods}, list: true},
+		{origin: origin{kind: EndpointSlices}, list: true},
+	})
+	if len(i.join.namespaces) != 0 {
+		t.Errorf("the join still holds %v", i.join.namespaces)
+	}
+	if got := trie.Stats(); got != (records.Stats{}) {
+		t.Errorf("the trie still holds %+v", got)
+	}
+}

@@ -1,0 +1,292 @@
+package informer
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"sigs.k8s.io/yaml"
+)
+
+const nginxManifest = `
+apiVersion: v1
+kind: Service
+metadata: {name: nginx, namespace: default}
+spec: {clusterIP: None, selector: {app: nginx}, ports: [{name: web, port: 80}]}
+`
+
+const web0Manifest = `
+apiVersion: v1
+kind: Pod
+metadata: {name: web-0, labels: {app: nginx}}
+spec: {hostname: web-0, subdomain: nginx, containers: [{name: nginx}]}
+status: {podIP: 10.244.0.1, conditions: [{type: Ready, status: "True"}]}
+`
+
+// files writes files into a new folder and returns its path.
+func files(t *testing.T, contents map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range contents {
+		writeFile(t, filepath.Join(dir, name), content)
+	}
+	return dir
+}
+
+// writeFile replaces a file as an editor does, so that it is never seen half
+// written, and never with the stamp that it had.
+func writeFile(t *testing.T, path, content string) {
+	t.Helper()
+	temporary := path + ".tmp"
+	if err := os.WriteFile(temporary, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stamps++
+	modified := time.Unix(1_000_000_000+stamps, 0)
+	if err := os.Chtimes(temporary, modified, modified); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var stamps int64
+
+func readFiles(t *testing.T, c Config) *probe {
+	t.Helper()
+	p, err := newProbe(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.source.(*manifests).interval = time.Millisecond
+	p.start(t)
+	return p
+}
+
+// TestManifestForms reads the forms that manifests come in.
+func TestManifestForms(t *testing.T) {
+	asJSON := func(o any) string {
+		b, err := json.MarshalIndent(o, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	typed := func(kind string, o any) map[string]any {
+		var out map[string]any
+		if err := json.Unmarshal([]byte(asJSON(o)), &out); err != nil {
+			t.Fatal(err)
+		}
+		if kind != "" {
+			out["apiVersion"], out["kind"] = "v1", kind
+		}
+		return out
+	}
+	service, pod := typed("Service", newNginx()), typed("Pod", newWeb(0))
+	list := map[string]any{"apiVersion": "v1", "kind": "List", "items": []any{service, pod}}
+	listYAML, err := yaml.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, contents := range map[string]map[string]string{
+		"documents":                {"a.yaml": nginxManifest + "---" + web0Manifest},
+		"empty documents":          {"a.yaml": "---\n# nothing\n---" + nginxManifest + "---\n---" + web0Manifest + "---\n"},
+		"a folder":                 {"a.yaml": nginxManifest, "b.yml": web0Manifest, "c.txt": "no: manifest: at all", ".d.yaml": ":"},
+		"JSON":                     {"a.json": asJSON(service), "b.json": asJSON(pod)},
+		"JSON, one behind another": {"a.json": asJSON(service) + "\n" + asJSON(pod)},
+		"a list in YAML":           {"a.yaml": string(listYAML)},
+		"a list in JSON":           {"a.json": asJSON(list)},
+		"the lists of the API server, whose items have no kind": {
+			"a.json": asJSON(map[string]any{"apiVersion": "v1", "kind": "ServiceList", "items": []any{typed("", newNginx())}}),
+			"b.json": asJSON(map[string]any{"apiVersion": "v1", "kind": "PodList", "items": []any{typed("", newWeb(0))}}),
+		},
+		"other kinds between": {"a.yaml": nginxManifest + "---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: web}\nspec: {anything: 1}\n---" + web0Manifest},
+	} {
+		t.Run(what, func(t *testing.T) {
+			p := readFiles(t, Config{Manifests: []string{files(t, contents)}})
+			p.await(t, "web-0."+nginxName, dns.TypeA, "10.244.0.1")
+		})
+	}
+}
+
+// TestManifestsSelect applies the options that an API server would apply.
+func TestManifestsSelect(t *testing.T) {
+	dir := files(t, map[string]string{"a.yaml": nginxManifest + "---" + web0Manifest + `
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: default, labels: {dns: headless}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: by-hand, labels: {kubernetes.io/service-name: nginx}}
+addressType: IPv4
+endpoints: [{addresses: [192.0.2.1]}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: by-controller, labels: {kubernetes.io/service-name: nginx, endpointslice.kubernetes.io/managed-by: endpointslice-controller.k8s.io}}
+addressType: IPv4
+endpoints: [{addresses: [192.0.2.2]}]
+`})
+	for _, test := range []struct {
+		what   string
+		config Config
+		want   string
+	}{
+		{"all", Config{}, "10.244.0.1, 192.0.2.1"},
+		{"its namespace", Config{Namespaces: []string{"default"}}, "10.244.0.1, 192.0.2.1"},
+		{"another namespace", Config{Namespaces: []string{"prod"}}, "outside"},
+		{"a label of the namespace", Config{NamespaceLabels: "dns=headless"}, "10.244.0.1, 192.0.2.1"},
+		{"another label of the namespace", Config{NamespaceLabels: "dns=none"}, "outside"},
+		{"a label that the service has not", Config{Labels: "app"}, "outside"},
+		{"a label that neither it nor the slice has", Config{Labels: "!app"}, "10.244.0.1, 192.0.2.1"},
+	} {
+		test.config.Manifests = []string{dir}
+		p := readFiles(t, test.config)
+		if got := answer(p.trie, nginxName, dns.TypeA); got != test.want {
+			t.Errorf("%s: the service has %q, want %q", test.what, got, test.want)
+		}
+	}
+}
+
+// TestManifestsChange changes files under a running informer.
+func TestManifestsChange(t *testing.T) {
+	dir := files(t, map[string]string{"nginx.yaml": nginxManifest, "web-0.yaml": web0Manifest})
+	web0 := filepath.Join(dir, "web-0.yaml")
+	p := readFiles(t, Config{Manifests: []string{dir}})
+	p.await(t, nginxName, dns.TypeA, "10.244.0.1")
+
+	moved := strings.ReplaceAll(web0Manifest, "10.244.0.1", "10.244.0.7")
+	writeFile(t, web0, moved)
+	p.await(t, nginxName, dns.TypeA, "10.244.0.7")
+
+	// A file that can't be read goes on to be served as it was; others change.
+	writeFile(t, web0, moved+"bad: [\n")
+	p.awaitRejected(t, 1)
+	writeFile(t, filepath.Join(dir, "web-1.yaml"), strings.NewReplacer("web-0", "web-1", "10.244.0.1", "10.244.0.2").Replace(web0Manifest))
+	p.await(t, nginxName, dns.TypeA, "10.244.0.2, 10.244.0.7")
+
+	// Two files with one object: neither is taken up, and it is an error once.
+	writeFile(t, filepath.Join(dir, "copy.yaml"), nginxManifest)
+	p.awaitRejected(t, 2)
+	if err := p.rejected[1]; !strings.Contains(err.Error(), `services "default/nginx" stands also in`) {
+		t.Errorf("the error is %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, "copy.yaml")); err != nil {
+		t.Fatal(err)
+	}
+
+	// The file is mended, and another goes.
+	writeFile(t, web0, web0Manifest)
+	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2")
+	if err := os.Remove(web0); err != nil {
+		t.Fatal(err)
+	}
+	p.await(t, nginxName, dns.TypeA, "10.244.0.2")
+
+	// The folder is gone for a while, as a volume may be.
+	if err := os.Rename(dir, dir+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	p.awaitRejected(t, 3)
+	if got := answer(p.trie, nginxName, dns.TypeA); got != "10.244.0.2" {
+		t.Errorf("without its folder, the service has %q", got)
+	}
+	if err := os.Rename(dir+"-away", dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "nginx.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	p.await(t, nginxName, dns.TypeA, "outside")
+}
+
+// awaitRejected waits for the n-th error. Each is told once, however often the
+// files are looked at meanwhile.
+func (p *probe) awaitRejected(t *testing.T, n int) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.rejected) < n {
+		p.changed.Wait()
+	}
+	if len(p.rejected) > n {
+		t.Fatalf("there are %d errors, want %d: %v", len(p.rejected), n, p.rejected)
+	}
+}
+
+// TestConfigMap changes a folder as a kubelet changes the mount of a ConfigMap:
+// the files are links through a link that is replaced.
+func TestConfigMap(t *testing.T) {
+	dir := t.TempDir()
+	version := func(name, pod string) {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(dir, name, "all.yaml"), nginxManifest+"---"+pod)
+		if err := os.Symlink(name, filepath.Join(dir, "..new")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(dir, "..new"), filepath.Join(dir, "..data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version("..1", web0Manifest)
+	if err := os.Symlink("..data/all.yaml", filepath.Join(dir, "all.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	p := readFiles(t, Config{Manifests: []string{dir}})
+	p.await(t, nginxName, dns.TypeA, "10.244.0.1")
+	version("..2", strings.ReplaceAll(web0Manifest, "10.244.0.1", "10.244.0.2"))
+	p.await(t, nginxName, dns.TypeA, "10.244.0.2")
+}
+
+// TestManifestErrors checks that errors name the file, the document and the field.
+func TestManifestErrors(t *testing.T) {
+	for _, test := range []struct{ content, want string }{
+		{"a: [", `document 1: error converting YAML to JSON`},
+		{"a: b", `document 1: field "kind" is missing`},
+		{"[]", "document 1: json: cannot unmarshal array"},
+		{nginxManifest + "---\n" + strings.Replace(web0Manifest, "subdomain:", "subdomian:", 1),
+			`document 2: pods "default/web-0": unknown field "spec.subdomian"`},
+		{strings.Replace(nginxManifest, "port: 80", "port: http", 1),
+			"document 1: services \"default/nginx\": json: cannot unmarshal string into Go struct field ServicePort.spec.ports.port of type int32"},
+		{strings.Replace(nginxManifest, "port: 80", "port: 70000", 1), `services "default/nginx": spec.ports[0].port: Invalid value: 70000`},
+		{strings.Replace(nginxManifest, "name: web", "name: Web Port", 1), `spec.ports[0].name: Invalid value: "Web Port"`},
+		{strings.Replace(nginxManifest, "name: nginx", "name: Nginx", 1), `services "default/Nginx": metadata.name: Invalid value: "Nginx"`},
+		{strings.Replace(nginxManifest, "namespace: default", "namespace: a.b", 1), `metadata.namespace: Invalid value: "a.b"`},
+		{strings.Replace(nginxManifest, "{name: nginx, ", "{", 1), `metadata.name: Invalid value: ""`},
+		{strings.Replace(web0Manifest, "hostname: web-0", "hostname: web.0", 1), `spec.hostname: Invalid value: "web.0"`},
+		{strings.Replace(web0Manifest, "10.244.0.1", "10.244.0.256", 1), `status.podIP: Invalid value: "10.244.0.256": must be an IP address`},
+		{strings.Replace(web0Manifest, "podIP: 10.244.0.1", "podIPs: [{ip: here}]", 1), `status.podIPs[0].ip: Invalid value: "here"`},
+		{"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\naddressType: IPv4\nendpoints: [{addresses: [10.0.0.1, x]}]",
+			`endpointslices "default/a": endpoints[0].addresses[1]: Invalid value: "x"`},
+		{"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: a}}\n- {apiVersion: v1, kind: Pod, metadata: {name: b}, spec: 7}",
+			"document 1: items[1]: pods"},
+		{nginxManifest + "---" + nginxManifest, `document 2: services "default/nginx" stands also in`},
+	} {
+		dir := files(t, map[string]string{"a.yaml": test.content})
+		_, err := newProbe(Config{Manifests: []string{dir}})
+		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), filepath.Join(dir, "a.yaml")) {
+			t.Errorf("%q: the error is %v, want the file and %q", test.content, err, test.want)
+		}
+	}
+}
+
+// TestManifestsCount checks what the one log line says of the files.
+func TestManifestsCount(t *testing.T) {
+	for _, test := range []struct {
+		kinds map[string]int
+		want  string
+	}{{nil, "none"}, {map[string]int{"StatefulSet": 1, "ConfigMap": 2}, "2 ConfigMap, 1 StatefulSet"}} {
+		if got := countKinds(test.kinds); got != test.want {
+			t.Errorf("%v is written %q, want %q", test.kinds, got, test.want)
+		}
+	}
+}
