@@ -26,6 +26,7 @@ type Headless struct {
 
 	trie     *records.Trie
 	informer *informer.Informer
+	stop     func() // ends the informer, and what it counts
 	// delegate tells that a kubernetes plugin stands in the same server block
 	// and knows what to say until there is something to serve.
 	delegate bool

@@ -86,12 +86,12 @@ var (
 var outcomes = struct {
 	answer, truncated, nodata, nxdomain, passed, unsynced prometheus.Counter
 }{
-	answer:       answersTotal.WithLabelValues("answer"),
-	truncated:    answersTotal.WithLabelValues("truncated"),
-	nodata:       answersTotal.WithLabelValues("nodata"),
-	nxdomain:     answersTotal.WithLabelValues("nxdomain"),
-	passed: answersTotal.WithLabelValues("fallthrough"),
-	unsynced:     answersTotal.WithLabelValues("unsynced"),
+	answer:    answersTotal.WithLabelValues("answer"),
+	truncated: answersTotal.WithLabelValues("truncated"),
+	nodata:    answersTotal.WithLabelValues("nodata"),
+	nxdomain:  answersTotal.WithLabelValues("nxdomain"),
+	passed:    answersTotal.WithLabelValues("fallthrough"),
+	unsynced:  answersTotal.WithLabelValues("unsynced"),
 }
 
 // hooks returns the informer's hooks, and a function that takes what they have

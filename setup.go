@@ -14,8 +14,8 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/coremain"
 	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/pkg/dnsutil"
 	"github.com/coredns/coredns/plugin/pkg/fall"
+	"github.com/miekg/dns"
 
 	"github.com/headless-dns/headless/informer"
 	"github.com/headless-dns/headless/records"
@@ -30,16 +30,8 @@ func setup(c *caddy.Controller) error {
 	if err != nil {
 		return plugin.Error(pluginName, err)
 	}
-	h := &Headless{
-		Fall:    s.fall,
-		zones:   records.NewZones(s.zones),
-		primary: s.primary(),
-		ttl:     s.ttl,
-		trie:    records.New(),
-	}
-	hooks, forget := hooks()
-	s.source.Hooks, s.source.Transport, s.source.Log = hooks, instrument, logger()
-	if h.informer, err = informer.New(h.trie, s.source); err != nil {
+	h, err := newHeadless(s)
+	if err != nil {
 		return plugin.Error(pluginName, err)
 	}
 	c.OnStartup(func() error {
@@ -49,8 +41,7 @@ func setup(c *caddy.Controller) error {
 		return nil
 	})
 	c.OnShutdown(func() error {
-		h.informer.Stop()
-		forget()
+		h.stop()
 		return nil
 	})
 	dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler {
@@ -58,6 +49,29 @@ func setup(c *caddy.Controller) error {
 		return h
 	})
 	return nil
+}
+
+// newHeadless returns the plugin that a stanza describes. Its informer has yet
+// to be started.
+func newHeadless(s *stanza) (*Headless, error) {
+	h := &Headless{
+		Fall:    s.fall,
+		zones:   records.NewZones(s.zones),
+		primary: s.primary(),
+		ttl:     s.ttl,
+		trie:    records.New(),
+	}
+	hooks, forget := hooks()
+	s.source.Hooks, s.source.Transport, s.source.Log = hooks, instrument, logger()
+	var err error
+	if h.informer, err = informer.New(h.trie, s.source); err != nil {
+		return nil, err
+	}
+	h.stop = func() {
+		h.informer.Stop()
+		forget()
+	}
+	return h, nil
 }
 
 // awaitSync waits until there is something to serve, but no longer than the
@@ -82,7 +96,9 @@ type stanza struct {
 // primary is the zone that PTR records point into: the first that is not a
 // reverse zone.
 func (s *stanza) primary() string {
-	i := slices.IndexFunc(s.zones, func(z string) bool { return dnsutil.IsReverse(z) == 0 })
+	i := slices.IndexFunc(s.zones, func(z string) bool {
+		return !dns.IsSubDomain("in-addr.arpa.", z) && !dns.IsSubDomain("ip6.arpa.", z)
+	})
 	if i < 0 {
 		return ""
 	}
@@ -141,14 +157,21 @@ func errorAt(c *caddy.Controller, directive string, err error) error {
 // the server block.
 func (s *stanza) parseZones(c *caddy.Controller) error {
 	args := c.RemainingArgs()
-	for _, arg := range args {
-		if len(plugin.Host(arg).NormalizeExact()) == 0 {
-			return errorAt(c, pluginName, fmt.Errorf("zone %q: not a domain name nor a network", arg))
-		}
+	if err := checkZones(args); err != nil {
+		return errorAt(c, pluginName, err)
 	}
 	s.zones = plugin.OriginsFromArgsOrServerBlock(args, c.ServerBlockKeys)
 	if s.primary() == "" {
 		return errorAt(c, pluginName, fmt.Errorf("zones %q: at least one must not be a reverse zone", s.zones))
+	}
+	return nil
+}
+
+func checkZones(args []string) error {
+	for _, arg := range args {
+		if len(plugin.Host(arg).NormalizeExact()) == 0 {
+			return fmt.Errorf("zone %q: not a domain name nor a network", arg)
+		}
 	}
 	return nil
 }
@@ -181,6 +204,7 @@ func (s *stanza) set(c *caddy.Controller, directive string, args []string) error
 		}
 	case "namespaces":
 		source.Namespaces = args
+		return checkNamespaces(args)
 	case "namespace_labels":
 		source.NamespaceLabels = strings.Join(args, " ")
 		return checkSelector(source.NamespaceLabels)
@@ -195,6 +219,16 @@ func (s *stanza) set(c *caddy.Controller, directive string, args []string) error
 		return s.setStartupTimeout(args[0])
 	case "fallthrough":
 		s.fall.SetZonesFromArgs(args)
+		return checkZones(args)
+	}
+	return nil
+}
+
+func checkNamespaces(names []string) error {
+	for _, name := range names {
+		if err := informer.CheckNamespace(name); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package informer
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // sliceController is who manages the slices that are made from pods. Those are
@@ -49,6 +51,14 @@ func newSelection(c *Config) (*selected, error) {
 	}
 	s.slices = s.slices.Add(*unmanaged)
 	return s, nil
+}
+
+// CheckNamespace returns an error for what can't be the name of a namespace.
+func CheckNamespace(name string) error {
+	if reasons := validation.IsDNS1123Label(name); len(reasons) > 0 {
+		return fmt.Errorf("%q: %s", name, strings.Join(reasons, "; "))
+	}
+	return nil
 }
 
 // ParseSelector parses a label selector as kubectl's --selector does.

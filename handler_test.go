@@ -1,0 +1,360 @@
+package headless
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/dnstest"
+	"github.com/coredns/coredns/plugin/test"
+	"github.com/coredns/coredns/request"
+	"github.com/miekg/dns"
+)
+
+// passed is the rcode of the next plugin: what is not ours comes back with it.
+const passed = 0x42
+
+// newTestHeadless returns the plugin of a stanza, not yet started.
+func newTestHeadless(t *testing.T, stanza string) *Headless {
+	t.Helper()
+	s, err := parse(caddy.NewTestController("dns", stanza))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := newHeadless(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Next = test.NextHandler(passed, nil)
+	return h
+}
+
+// startTestHeadless returns the plugin of a stanza once it is ready.
+func startTestHeadless(t *testing.T, stanza string) *Headless {
+	t.Helper()
+	h := newTestHeadless(t, stanza)
+	h.informer.Start()
+	t.Cleanup(h.stop)
+	<-h.informer.Synced()
+	return h
+}
+
+// ask passes a query through the handler behind the server's own writer, as in a
+// server.
+func ask(t *testing.T, h *Headless, r *dns.Msg, w dns.ResponseWriter) (int, *dns.Msg) {
+	t.Helper()
+	rec := dnstest.NewRecorder(w)
+	rcode, err := h.ServeDNS(context.Background(), request.NewScrubWriter(r, rec), r)
+	if err != nil {
+		t.Fatalf("%v: %v", r.Question[0], err)
+	}
+	return rcode, rec.Msg
+}
+
+const example = `headless cluster.local in-addr.arpa ip6.arpa {
+	manifests testdata/handler.yaml
+}`
+
+const (
+	soa  = "cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5"
+	soa4 = "in-addr.arpa. 5 IN SOA ns.dns.in-addr.arpa. hostmaster.in-addr.arpa. 1 7200 1800 86400 5"
+)
+
+var cases = []test.Case{
+	// Hosts.
+	{Qname: "web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeA,
+		Answer: []dns.RR{test.A("web-0.nginx.default.svc.cluster.local. 5 IN A 10.244.1.5")}},
+	{Qname: "web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeAAAA, Ns: []dns.RR{test.SOA(soa)}},
+	{Qname: "web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeMX, Ns: []dns.RR{test.SOA(soa)}},
+	{Qname: "web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeHTTPS, Ns: []dns.RR{test.SOA(soa)}},
+	{Qname: "web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeANY, // RFC 8482
+		Answer: []dns.RR{test.A("web-0.nginx.default.svc.cluster.local. 5 IN A 10.244.1.5")}},
+	{Qname: "web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV,
+		Answer: []dns.RR{test.SRV("web-0.nginx.default.svc.cluster.local. 5 IN SRV 0 100 8080 web-0.nginx.default.svc.cluster.local.")},
+		Extra:  []dns.RR{test.A("web-0.nginx.default.svc.cluster.local. 5 IN A 10.244.1.5")}},
+	{Qname: "web-2.nginx.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soa)}}, // not ready
+	{Qname: "web-9.nginx.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soa)}},
+	{Qname: "x.web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soa)}},
+	{Qname: "dual-0.dual.default.svc.cluster.local.", Qtype: dns.TypeAAAA,
+		Answer: []dns.RR{test.AAAA("dual-0.dual.default.svc.cluster.local. 5 IN AAAA fd00:10:244::1")}},
+
+	// Services.
+	{Qname: "nginx.default.svc.cluster.local.", Qtype: dns.TypeA,
+		Answer: []dns.RR{test.A("nginx.default.svc.cluster.local. 5 IN A 10.244.1.5"), test.A("nginx.default.svc.cluster.local. 5 IN A 10.244.1.6")}},
+	{Qname: "nginx.default.svc.cluster.local.", Qtype: dns.TypeNS, Ns: []dns.RR{test.SOA(soa)}},
+	{Qname: "starting.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soa)}}, // specification, 2.4.1
+	{Qname: "by-hand.default.svc.cluster.local.", Qtype: dns.TypeA,
+		Answer: []dns.RR{test.A("by-hand.default.svc.cluster.local. 5 IN A 10.244.1.5"), test.A("by-hand.default.svc.cluster.local. 5 IN A 192.0.2.9")}},
+	{Qname: "by-hand.default.svc.cluster.local.", Qtype: dns.TypeSRV, Ns: []dns.RR{test.SOA(soa)}}, // no ports
+
+	// Ports.
+	{Qname: "_web._tcp.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV,
+		Answer: []dns.RR{
+			test.SRV("_web._tcp.nginx.default.svc.cluster.local. 5 IN SRV 0 50 8080 web-0.nginx.default.svc.cluster.local."),
+			test.SRV("_web._tcp.nginx.default.svc.cluster.local. 5 IN SRV 0 50 8080 web-1.nginx.default.svc.cluster.local."),
+		},
+		Extra: []dns.RR{
+			test.A("web-0.nginx.default.svc.cluster.local. 5 IN A 10.244.1.5"),
+			test.A("web-1.nginx.default.svc.cluster.local. 5 IN A 10.244.1.6"),
+		}},
+	{Qname: "_web._tcp.nginx.default.svc.cluster.local.", Qtype: dns.TypeA, Ns: []dns.RR{test.SOA(soa)}},
+	{Qname: "_tcp.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV, Ns: []dns.RR{test.SOA(soa)}}, // RFC 4592, 2.2.2
+	{Qname: "_udp.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soa)}},
+	{Qname: "_web._udp.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soa)}},
+	{Qname: "web.tcp.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soa)}},
+	{Qname: "_dns._udp.dual.default.svc.cluster.local.", Qtype: dns.TypeSRV,
+		Answer: []dns.RR{test.SRV("_dns._udp.dual.default.svc.cluster.local. 5 IN SRV 0 50 53 dual-0.dual.default.svc.cluster.local.")},
+		Extra: []dns.RR{
+			test.A("dual-0.dual.default.svc.cluster.local. 5 IN A 10.244.2.1"),
+			test.AAAA("dual-0.dual.default.svc.cluster.local. 5 IN AAAA fd00:10:244::1"),
+		}},
+
+	// Reverse names.
+	{Qname: "5.1.244.10.in-addr.arpa.", Qtype: dns.TypePTR,
+		Answer: []dns.RR{test.PTR("5.1.244.10.in-addr.arpa. 5 IN PTR web-0.nginx.default.svc.cluster.local.")}},
+	{Qname: "9.2.0.192.in-addr.arpa.", Qtype: dns.TypePTR,
+		Answer: []dns.RR{test.PTR("9.2.0.192.in-addr.arpa. 5 IN PTR 192-0-2-9.by-hand.default.svc.cluster.local.")}},
+	{Qname: "5.1.244.10.in-addr.arpa.", Qtype: dns.TypeA, Ns: []dns.RR{test.SOA(soa4)}},
+	{Qname: "5.1.244.10.in-addr.arpa.", Qtype: dns.TypeANY,
+		Answer: []dns.RR{test.PTR("5.1.244.10.in-addr.arpa. 5 IN PTR web-0.nginx.default.svc.cluster.local.")}},
+	{Qname: "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.4.4.2.0.0.1.0.0.0.0.d.f.ip6.arpa.", Qtype: dns.TypePTR,
+		Answer: []dns.RR{test.PTR("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.4.4.2.0.0.1.0.0.0.0.d.f.ip6.arpa. 5 IN PTR dual-0.dual.default.svc.cluster.local.")}},
+
+	// The case of the query is echoed; what we add is below the name as asked.
+	{Qname: "Web-0.NGINX.default.svc.Cluster.Local.", Qtype: dns.TypeA,
+		Answer: []dns.RR{test.A("Web-0.NGINX.default.svc.Cluster.Local. 5 IN A 10.244.1.5")}},
+	{Qname: "WEB-9.nginx.default.svc.CLUSTER.local.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError,
+		Ns: []dns.RR{test.SOA("CLUSTER.local. 5 IN SOA ns.dns.CLUSTER.local. hostmaster.CLUSTER.local. 1 7200 1800 86400 5")}},
+	{Qname: "_DNS._udp.Dual.default.svc.cluster.LOCAL.", Qtype: dns.TypeSRV,
+		Answer: []dns.RR{test.SRV("_DNS._udp.Dual.default.svc.cluster.LOCAL. 5 IN SRV 0 50 53 dual-0.Dual.default.svc.cluster.LOCAL.")},
+		Extra: []dns.RR{
+			test.A("dual-0.Dual.default.svc.cluster.LOCAL. 5 IN A 10.244.2.1"),
+			test.AAAA("dual-0.Dual.default.svc.cluster.LOCAL. 5 IN AAAA fd00:10:244::1"),
+		}},
+
+	// Not ours.
+	{Qname: "cluster.local.", Qtype: dns.TypeSOA, Rcode: passed},
+	{Qname: "dns-version.cluster.local.", Qtype: dns.TypeTXT, Rcode: passed},
+	{Qname: "svc.cluster.local.", Qtype: dns.TypeA, Rcode: passed},
+	{Qname: "default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: passed},
+	{Qname: "vip.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: passed},
+	{Qname: "10-244-1-5.vip.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: passed},
+	{Qname: "10-244-1-5.default.pod.cluster.local.", Qtype: dns.TypeA, Rcode: passed},
+	{Qname: "nginx.other.svc.cluster.local.", Qtype: dns.TypeA, Rcode: passed},
+	{Qname: "nginx.default.svc.example.org.", Qtype: dns.TypeA, Rcode: passed},
+	{Qname: "7.1.244.10.in-addr.arpa.", Qtype: dns.TypePTR, Rcode: passed}, // not ready
+	{Qname: "1.244.10.in-addr.arpa.", Qtype: dns.TypePTR, Rcode: passed},
+	{Qname: "nginx.default.svc.cluster.local.", Qtype: dns.TypeAXFR, Rcode: passed},
+	{Qname: ".", Qtype: dns.TypeNS, Rcode: passed},
+}
+
+func TestHandler(t *testing.T) {
+	h := startTestHeadless(t, example)
+	for _, tc := range cases {
+		rcode, m := ask(t, h, tc.Msg(), &test.ResponseWriter{})
+		if tc.Rcode == passed {
+			if rcode != passed || m != nil {
+				t.Errorf("%s %s was not passed on: %v", tc.Qname, dns.TypeToString[tc.Qtype], m)
+			}
+			continue
+		}
+		if m == nil {
+			t.Errorf("%s %s was passed on", tc.Qname, dns.TypeToString[tc.Qtype])
+			continue
+		}
+		if !m.Authoritative || m.Truncated || m.Question[0].Name != tc.Qname {
+			t.Errorf("%s: the header is %+v, the question %v", tc.Qname, m.MsgHdr, m.Question)
+		}
+		for _, rr := range m.Ns {
+			rr.(*dns.SOA).Serial = 1
+		}
+		if err := test.SortAndCheck(m, tc); err != nil {
+			t.Errorf("%s %s: %v\n%v", tc.Qname, dns.TypeToString[tc.Qtype], err, m)
+		}
+	}
+}
+
+// TestSerial checks that the serial is the time of the last change.
+func TestSerial(t *testing.T) {
+	h := startTestHeadless(t, example)
+	r := new(dns.Msg).SetQuestion("web-9.nginx.default.svc.cluster.local.", dns.TypeA)
+	_, m := ask(t, h, r, &test.ResponseWriter{})
+	if got, want := m.Ns[0].(*dns.SOA).Serial, uint32(h.trie.Changed().Unix()); got != want {
+		t.Errorf("the serial is %d, want %d", got, want)
+	}
+}
+
+func TestHandlerPasses(t *testing.T) {
+	h := startTestHeadless(t, example)
+	for what, change := range map[string]func(*dns.Msg){
+		"a notification":    func(r *dns.Msg) { r.Opcode = dns.OpcodeNotify },
+		"a query for Chaos": func(r *dns.Msg) { r.Question[0].Qclass = dns.ClassCHAOS },
+	} {
+		r := new(dns.Msg).SetQuestion("web-0.nginx.default.svc.cluster.local.", dns.TypeA)
+		change(r)
+		if rcode, m := ask(t, h, r, &test.ResponseWriter{}); rcode != passed || m != nil {
+			t.Errorf("%s was not passed on: %v", what, m)
+		}
+	}
+}
+
+// TestFallthrough checks that only names that don't exist fall through, and only
+// in the zones named.
+func TestFallthrough(t *testing.T) {
+	const missing, exists, other = "web-9.nginx.default.svc.cluster.local.", "web-0.nginx.default.svc.cluster.local.", "web-9.nginx.default.svc.example.org."
+	for _, tc := range []struct {
+		line  string
+		zones map[string]int
+	}{
+		{"", map[string]int{missing: dns.RcodeNameError, exists: 0, other: dns.RcodeNameError}},
+		{"fallthrough", map[string]int{missing: passed, exists: 0, other: passed}},
+		{"fallthrough example.org in-addr.arpa", map[string]int{missing: dns.RcodeNameError, exists: 0, other: passed}},
+	} {
+		h := startTestHeadless(t, "headless cluster.local example.org {\nmanifests testdata/handler.yaml\n"+tc.line+"\n}")
+		for name, want := range tc.zones {
+			r := new(dns.Msg).SetQuestion(name, dns.TypeAAAA)
+			if rcode, _ := ask(t, h, r, &test.ResponseWriter{}); rcode != want {
+				t.Errorf("with %q, %s has rcode %d, want %d", tc.line, name, rcode, want)
+			}
+		}
+	}
+}
+
+// TestUnsynced checks that nothing is made up before there is something to
+// serve.
+func TestUnsynced(t *testing.T) {
+	h := newTestHeadless(t, example)
+	ours := new(dns.Msg).SetQuestion("web-0.nginx.default.svc.cluster.local.", dns.TypeA)
+	other := new(dns.Msg).SetQuestion("example.org.", dns.TypeA)
+	if h.Ready() {
+		t.Error("ready before the start")
+	}
+	if rcode, m := ask(t, h, ours, &test.ResponseWriter{}); rcode != dns.RcodeServerFailure || m != nil {
+		t.Errorf("rcode %d, %v, want SERVFAIL of the server", rcode, m)
+	}
+	if rcode, _ := ask(t, h, other, &test.ResponseWriter{}); rcode != passed {
+		t.Errorf("a name of another zone has rcode %d", rcode)
+	}
+	h.delegate = true // a kubernetes plugin stands behind
+	if rcode, _ := ask(t, h, ours, &test.ResponseWriter{}); rcode != passed {
+		t.Errorf("with a kubernetes plugin behind, rcode %d", rcode)
+	}
+	h.informer.Start()
+	defer h.stop()
+	<-h.informer.Synced()
+	if rcode, m := ask(t, h, ours, &test.ResponseWriter{}); rcode != dns.RcodeSuccess || len(m.Answer) != 1 || !h.Ready() {
+		t.Errorf("after the sync, rcode %d, %v", rcode, m)
+	}
+}
+
+// manyPods writes a manifest of a service big with n pods.
+func manyPods(t *testing.T, n int) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("{apiVersion: v1, kind: Service, metadata: {name: big}, spec: {clusterIP: None, selector: {app: big}, ports: [{name: web, port: 80}]}}\n")
+	for i := range n {
+		fmt.Fprintf(&b, "---\n{apiVersion: v1, kind: Pod, metadata: {name: big-%d, labels: {app: big}}, spec: {hostname: big-%d, subdomain: big, containers: []}, "+
+			"status: {podIP: 10.1.%d.%d, conditions: [{type: Ready, status: \"True\"}]}}\n", i, i, i/250, i%250)
+	}
+	path := filepath.Join(t.TempDir(), "big.yaml")
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "headless cluster.local {\nmanifests " + path + "\n}"
+}
+
+// TestTruncation checks that the reply is as large as fits, with TC set by the
+// plugin, also where options of the query take room, and complete over TCP.
+func TestTruncation(t *testing.T) {
+	const n = 500
+	h := startTestHeadless(t, manyPods(t, n))
+	for _, qname := range []string{"big.default.svc.cluster.local.", "_web._tcp.big.default.svc.cluster.local."} {
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeSRV} {
+			if qtype == dns.TypeA && strings.HasPrefix(qname, "_") {
+				continue
+			}
+			for _, size := range []uint16{0, 512, 1232, 4096} {
+				r := new(dns.Msg).SetQuestion(qname, qtype)
+				if size > 0 {
+					r.SetEdns0(size, false)
+					r.IsEdns0().Option = append(r.IsEdns0().Option, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0123456789abcdef"})
+				}
+				limit := max(512, int(size))
+				_, m := ask(t, h, r, &test.ResponseWriter{})
+				if m.Compress = true; m.Len() > limit || m.Len() < limit-100 || !m.Truncated || len(m.Answer) >= n {
+					t.Errorf("%s %s in %d: %d records in %d bytes, TC %v", qname, dns.TypeToString[qtype], size, len(m.Answer), m.Len(), m.Truncated)
+				}
+			}
+			r := new(dns.Msg).SetQuestion(qname, qtype)
+			_, m := ask(t, h, r, &test.ResponseWriter{TCP: true})
+			if len(m.Answer) != n || m.Truncated || qtype == dns.TypeSRV && len(m.Extra) != n {
+				t.Errorf("%s %s over TCP: %d records, %d in addition, TC %v", qname, dns.TypeToString[qtype], len(m.Answer), len(m.Extra), m.Truncated)
+			}
+		}
+	}
+}
+
+// TestGlueAlone checks that a reply that lacks only addresses of targets is
+// truncated where TCP can give them, and not where nothing can (RFC 2181,
+// section 9).
+func TestGlueAlone(t *testing.T) {
+	h := startTestHeadless(t, manyPods(t, 900))
+	// 900 SRV records fill 58 KiB, their addresses would take 14 KiB more.
+	r := new(dns.Msg).SetQuestion("big.default.svc.cluster.local.", dns.TypeSRV)
+	if _, m := ask(t, h, r, &test.ResponseWriter{TCP: true}); m.Truncated || len(m.Answer) != 900 || len(m.Extra) >= 900 {
+		t.Errorf("over TCP: %d records, %d in addition, TC %v", len(m.Answer), len(m.Extra), m.Truncated)
+	}
+	h = startTestHeadless(t, manyPods(t, 7))
+	if _, m := ask(t, h, r, &test.ResponseWriter{}); !m.Truncated || len(m.Answer) != 7 || len(m.Extra) >= 7 {
+		t.Errorf("over UDP: %d records, %d in addition, TC %v", len(m.Answer), len(m.Extra), m.Truncated)
+	}
+}
+
+// nobody is a next plugin that costs nothing.
+var nobody = plugin.HandlerFunc(func(context.Context, dns.ResponseWriter, *dns.Msg) (int, error) { return 0, nil })
+
+// discard is a writer that costs nothing.
+type discard struct{ test.ResponseWriter }
+
+func (*discard) WriteMsg(*dns.Msg) error { return nil }
+
+// TestBudget holds the allocations of ServeDNS: none for what is not ours, and
+// few for a hit, whatever the size of the service.
+func TestBudget(t *testing.T) {
+	h := startTestHeadless(t, manyPods(t, 500))
+	ctx, w := context.Background(), &discard{}
+	address := testing.AllocsPerRun(100, func() { w.RemoteAddr() })
+	for _, tc := range []struct {
+		qname string
+		qtype uint16
+		want  float64
+	}{
+		{"big-7.big.default.svc.cluster.local.", dns.TypeA, 3},
+		{"BIG-7.big.default.svc.cluster.local.", dns.TypeA, 3},
+		{"big.default.svc.cluster.local.", dns.TypeA, 3},
+		{"big-7.big.default.svc.cluster.local.", dns.TypeAAAA, 5},
+		{"big-x.big.default.svc.cluster.local.", dns.TypeA, 5},
+	} {
+		r := new(dns.Msg).SetQuestion(tc.qname, tc.qtype)
+		got := testing.AllocsPerRun(100, func() { h.ServeDNS(ctx, w, r) }) - address
+		if got > tc.want {
+			t.Errorf("%s %s: %v allocations, at most %v", tc.qname, dns.TypeToString[tc.qtype], got, tc.want)
+		}
+	}
+
+	// What the next plugin's call itself costs is not ours.
+	h.Next = nobody
+	r := new(dns.Msg).SetQuestion("example.org.", dns.TypeA)
+	next := testing.AllocsPerRun(100, func() { plugin.NextOrFailure(pluginName, h.Next, ctx, w, r) })
+	for _, qname := range []string{"example.org.", "cluster.local.", "vip.default.svc.cluster.local.", "vip.other.svc.cluster.local.", "EXAMPLE.org."} {
+		r := new(dns.Msg).SetQuestion(qname, dns.TypeA)
+		if got := testing.AllocsPerRun(100, func() { h.ServeDNS(ctx, w, r) }) - next; got > 0 {
+			t.Errorf("%s: %v allocations before the next plugin", qname, got)
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package headless
+
+import (
+	"go/build"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/headless-dns/headless"
+
+// TestImports keeps the dependencies between the packages pointing one way: the
+// trie knows neither where its data comes from nor who asks, and what watches
+// Kubernetes knows nothing of the server.
+func TestImports(t *testing.T) {
+	for dir, forbidden := range map[string][]string{
+		".":        {"k8s.io/", module + "/plugin"},
+		"records":  {"k8s.io/", "sigs.k8s.io/", "github.com/coredns/", "github.com/prometheus/", module},
+		"informer": {"github.com/coredns/", "github.com/prometheus/", module + "/plugin"},
+		"plugin":   {"k8s.io/", module + "/records", module + "/informer"},
+	} {
+		for _, p := range packages(t, dir) {
+			for _, imported := range p.Imports {
+				for _, f := range forbidden {
+					if imported == f || strings.HasPrefix(imported, strings.TrimSuffix(f, "/")+"/") {
+						t.Errorf("package %s imports %s", p.Dir, imported)
+					}
+				}
+			}
+		}
+	}
+	for _, p := range packages(t, "informer") {
+		for _, imported := range p.Imports {
+			if imported == module {
+				t.Errorf("package %s imports the plugin", p.Dir)
+			}
+		}
+	}
+}
+
+// packages returns the packages of a folder; of the top level that one alone.
+func packages(t *testing.T, dir string) []*build.Package {
+	t.Helper()
+	var out []*build.Package
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		if dir == "." && path != "." || d.Name() == "testdata" {
+			return fs.SkipDir
+		}
+		p, err := build.ImportDir(path, 0)
+		if _, none := err.(*build.NoGoError); none {
+			return nil
+		}
+		out = append(out, p)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out) == 0 {
+		t.Fatalf("no packages in %s", dir)
+	}
+	return out
+}
+
+// TestTopLevel keeps the top level to what one looks for there.
+func TestTopLevel(t *testing.T) {
+	allowed := map[string]bool{
+		".ci": true, ".git": true, ".gitignore": true, ".golangci.yml": true, ".dockerignore": true,
+		"LICENSE": true, "Makefile": true, "README.md": true, "DESIGN.md": true, "go.mod": true, "go.sum": true,
+		"informer": true, "plugin": true, "records": true, "testdata": true, "coredns": true,
+	}
+	entries, err := filepath.Glob("*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden, err := filepath.Glob(".*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append(entries, hidden...) {
+		if !allowed[name] && filepath.Ext(name) != ".go" {
+			t.Errorf("%s is at the top level", name)
+		}
+	}
+}

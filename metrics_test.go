@@ -1,0 +1,88 @@
+package headless
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/coredns/coredns/plugin/test"
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// TestMetrics compares the metrics before and after: they are shared by all
+// server blocks of a process.
+func TestMetrics(t *testing.T) {
+	values := func() map[string]float64 {
+		out := map[string]float64{
+			"publications":    testutil.ToFloat64(publicationsTotal),
+			"manifest errors": testutil.ToFloat64(manifestErrorsTotal),
+		}
+		for _, kind := range []string{"service", "host", "port", "reverse"} {
+			out["names "+kind] = testutil.ToFloat64(names.WithLabelValues(kind))
+		}
+		for _, state := range states {
+			out["endpoints "+state] = testutil.ToFloat64(endpoints.WithLabelValues(state))
+		}
+		for _, outcome := range []string{"answer", "truncated", "nodata", "nxdomain", "fallthrough", "unsynced"} {
+			out["answers "+outcome] = testutil.ToFloat64(answersTotal.WithLabelValues(outcome))
+		}
+		return out
+	}
+	start := values()
+	check := func(when string, want map[string]float64) {
+		t.Helper()
+		for name, value := range values() {
+			if got := value - start[name]; got != want[name] {
+				t.Errorf("%s, %s grew by %v, want %v", when, name, got, want[name])
+			}
+		}
+	}
+
+	h := newTestHeadless(t, example)
+	query := func(name string, qtype uint16) {
+		ask(t, h, new(dns.Msg).SetQuestion(name, qtype), &test.ResponseWriter{})
+	}
+	query("web-0.nginx.default.svc.cluster.local.", dns.TypeA) // unsynced
+	h.informer.Start()
+	<-h.informer.Synced()
+	query("web-0.nginx.default.svc.cluster.local.", dns.TypeA)
+	query("web-0.nginx.default.svc.cluster.local.", dns.TypeMX)
+	query("web-9.nginx.default.svc.cluster.local.", dns.TypeA)
+	query("example.org.", dns.TypeA) // not ours, not counted
+	h.Fall.SetZonesFromArgs(nil)
+	query("web-9.nginx.default.svc.cluster.local.", dns.TypeA)
+	serving := map[string]float64{
+		// nginx, dual, starting and by-hand; web-0 and web-1, dual-0, two dashed
+		// names; web, dns and dns-tcp; 10.244.1.5 and .6, two of dual-0, 192.0.2.9.
+		"publications": 4, "names service": 4, "names host": 5, "names port": 3, "names reverse": 5,
+		"endpoints ready": 6, "endpoints not_ready": 1,
+		"answers unsynced": 1, "answers answer": 1, "answers nodata": 1, "answers nxdomain": 1, "answers fallthrough": 1,
+	}
+	check("serving", serving)
+	if got := testutil.ToFloat64(lastEvent.WithLabelValues("pods")); got < 1e9 {
+		t.Errorf("the last event of a pod was at %v", got)
+	}
+
+	h.stop() // what it held is no longer counted
+	for _, name := range []string{"names service", "names host", "names port", "names reverse", "endpoints ready", "endpoints not_ready"} {
+		delete(serving, name)
+	}
+	check("stopped", serving)
+}
+
+// TestInstrument checks that requests to the API server are counted.
+func TestInstrument(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	before := testutil.ToFloat64(requestsTotal.WithLabelValues("404", "get"))
+	client := http.Client{Transport: instrument(http.DefaultTransport)}
+	response, err := client.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if got := testutil.ToFloat64(requestsTotal.WithLabelValues("404", "get")) - before; got != 1 {
+		t.Errorf("%v requests were counted, want 1", got)
+	}
+}
