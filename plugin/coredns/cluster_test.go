@@ -1,0 +1,237 @@
+//go:build cluster
+
+// The cluster tests ask a real server about a real Kubernetes: the scripts of
+// testdata/cluster start a control plane and simulated nodes, the server is the
+// program of this folder, and the clients are dig and nslookup. Beside it run the
+// same server without the headless stanza, as the reference to agree with, and
+// one with nothing but that stanza, which shows that the answers are its own.
+//
+//	go test -tags cluster -count=1 -timeout 30m ./plugin/coredns
+package main_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+const scripts = "../../testdata/cluster"
+
+var (
+	bin string                // the programs of Kubernetes
+	dir string                // the state of the cluster, and its processes in pids
+	env []string              // what the scripts of the cluster go by
+	kub *kubernetes.Clientset // the API server, as its admin
+
+	srv   *server // headless before the kubernetes plugin, the server under test
+	alone *server // headless with no plugin behind it
+	ref   *server // the kubernetes plugin alone, the reference
+)
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	begin := time.Now()
+	program, err := build()
+	if err != nil {
+		return 0, err
+	}
+	built := time.Now()
+
+	down, err := up()
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if derr := down(); err == nil {
+			err = derr
+		}
+	}()
+	if srv, err = newServer("overlay", program, "headless", "coredns"); err != nil {
+		return 0, err
+	}
+	if alone, err = newServer("alone", program, "headless"); err != nil {
+		return 0, err
+	}
+	if ref, err = newServer("reference", program, "coredns"); err != nil {
+		return 0, err
+	}
+	fmt.Fprintf(os.Stderr, "built in %.1fs, cluster and servers up in %.1fs\n", built.Sub(begin).Seconds(), time.Since(built).Seconds())
+
+	if code = m.Run(); code != 0 {
+		fmt.Fprintf(os.Stderr, "end of the log of %s:\n%s\n", srv.name, srv.log(4096))
+	}
+	return code, nil
+}
+
+// build makes the programs of Kubernetes and the server under test, or takes the
+// latter from HEADLESS_COREDNS. It returns the server's path.
+func build() (string, error) {
+	out, err := command(scripts + "/build.sh")
+	if err != nil {
+		return "", err
+	}
+	bin = strings.TrimSpace(out)
+
+	if program := os.Getenv("HEADLESS_COREDNS"); program != "" {
+		return filepath.Abs(program)
+	}
+	// It stays beside the programs of Kubernetes, where the next run finds it: go
+	// build links only what has changed.
+	program := filepath.Join(filepath.Dir(bin), "coredns")
+	env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
+	_, err = command("go", "build", "-o", program, ".")
+	return program, err
+}
+
+// up starts the cluster and returns what ends it and all that was put in its
+// pids. That happens in a process of its own, which waits for this one to close
+// a pipe: a test that panics or times out is cleaned up after, too.
+func up() (down func() error, err error) {
+	if dir, err = os.MkdirTemp("", "headless-cluster-"); err != nil {
+		return nil, err
+	}
+	env = append(os.Environ(), "CLUSTER_DIR="+dir, "CLUSTER_BIN="+bin)
+	for _, name := range []string{"ETCD", "ETCD_PEER", "APISERVER", "CONTROLLER_MANAGER", "SCHEDULER", "KWOK"} {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		env = append(env, name+"_PORT="+port)
+	}
+
+	keeper := exec.Command("sh", "-c", "cat; "+scripts+"/down.sh; rm -rf \"$CLUSTER_DIR\"")
+	keeper.Env = env
+	keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	pipe, err := keeper.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := keeper.Start(); err != nil {
+		return nil, err
+	}
+	down = func() error {
+		_ = pipe.Close()
+		return keeper.Wait()
+	}
+
+	if _, err = command(scripts + "/up.sh"); err == nil {
+		kub, err = client(dir + "/admin.kubeconfig")
+	}
+	if err != nil {
+		_ = down()
+		return nil, err
+	}
+	return down, nil
+}
+
+func client(kubeconfig string) (*kubernetes.Clientset, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	config.QPS = -1
+	return kubernetes.NewForConfig(config)
+}
+
+// command runs a program in the environment of the cluster and returns what it
+// prints.
+func command(name string, args ...string) (string, error) {
+	return commandWith("", name, args...)
+}
+
+func commandWith(stdin, name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	cmd.Env = env
+	cmd.Stdin = strings.NewReader(stdin)
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, stderr.String())
+	}
+	return stdout.String(), nil
+}
+
+func kubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := command(bin+"/kubectl", append([]string{"--kubeconfig", dir + "/admin.kubeconfig"}, args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// apply applies a manifest to the namespace.
+func apply(t *testing.T, ns, manifest string) {
+	t.Helper()
+	_, err := commandWith(manifest, bin+"/kubectl", "--kubeconfig", dir+"/admin.kubeconfig", "-n", ns, "apply", "-f", "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// namespace makes a namespace named after the test. It is left to the end of the
+// cluster.
+func namespace(t *testing.T) string {
+	t.Helper()
+	ns := strings.NewReplacer("/", "-", "_", "-").Replace(strings.ToLower(t.Name()))
+	kubectl(t, "create", "namespace", ns)
+	// A pod is refused until its namespace has the default account.
+	eventually(t, func() error {
+		_, err := kub.CoreV1().ServiceAccounts(ns).Get(context.Background(), "default", get)
+		return err
+	})
+	return ns
+}
+
+// eventually polls until f succeeds, and fails with its last error.
+func eventually(t *testing.T, f func() error) {
+	t.Helper()
+	tick := time.NewTicker(25 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		<-tick.C
+	}
+}
+
+// freePort is a port that neither TCP nor UDP has on 127.0.0.1.
+func freePort() (string, error) {
+	for {
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", err
+		}
+		addr := tcp.Addr().(*net.TCPAddr)
+		udp, err := net.ListenPacket("udp", addr.String())
+		_ = tcp.Close()
+		if err == nil {
+			return strconv.Itoa(addr.Port), udp.Close()
+		}
+	}
+}

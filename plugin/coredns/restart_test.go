@@ -1,0 +1,77 @@
+//go:build cluster
+
+package main_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// TestAPIServerRestart cuts every watch, and asks all along: what was known is
+// answered throughout, and what changes afterwards is seen.
+func TestAPIServerRestart(t *testing.T) {
+	ns := namespace(t)
+	apply(t, ns, nginx)
+	before := pods(t, ns, "nginx", 3)
+	wantStatefulSet(t, ns, before)
+
+	svc := fqdn("nginx", ns)
+	var hosts []string
+	for _, pod := range before {
+		hosts = append(hosts, pod.Name+"."+svc)
+	}
+	a := ask(t, func(conn *dns.Conn) error {
+		for i, host := range hosts {
+			if err := holds(conn, host, dns.TypeA, ips(4, before[i]), 1); err != nil {
+				return err
+			}
+		}
+		// The service has one pod more, once it is scaled.
+		if err := holds(conn, svc, dns.TypeA, ips(4, before...), 4); err != nil {
+			return err
+		}
+		r, err := exchange(conn, "no-such-host."+svc, dns.TypeA)
+		if err == nil && r.Rcode != dns.RcodeNameError {
+			err = fmt.Errorf("want NXDOMAIN:\n%v", r)
+		}
+		return err
+	})
+	a.more(100)
+	if _, err := command(scripts+"/apiserver.sh", "stop"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kub.Discovery().ServerVersion(); err == nil {
+		t.Fatal("the API server still answers")
+	}
+	a.more(500)
+	if _, err := command(scripts+"/apiserver.sh", "start"); err != nil {
+		t.Fatal(err)
+	}
+	kubectl(t, "-n", ns, "scale", "statefulset", "web", "--replicas=4")
+	after := pods(t, ns, "nginx", 4)
+	begin := time.Now()
+	wantStatefulSet(t, ns, after)
+	t.Logf("a change after the restart was seen %.1fs later", time.Since(begin).Seconds())
+	a.more(100)
+	a.end(t)
+	agree(t, ns)
+}
+
+// holds is nil if the reply has all of these records, and at most n.
+func holds(conn *dns.Conn, name string, qtype uint16, want []string, n int) error {
+	r, err := exchange(conn, name, qtype)
+	if err != nil {
+		return err
+	}
+	got := rdatas(r.Answer)
+	for _, record := range want {
+		if !slices.Contains(got, record) || len(got) > n {
+			return fmt.Errorf("want %v:\n%v", want, r)
+		}
+	}
+	return nil
+}
