@@ -1,0 +1,92 @@
+# Every build has the same environment, here and in the cluster tests: with
+# another CGO_ENABLED or without -trimpath, each dependency is compiled again.
+export CGO_ENABLED = 0
+export GOFLAGS = -trimpath -buildvcs=false
+
+PORT = 1053
+revision := $(shell git describe --always --dirty 2>/dev/null)
+IMAGE = headless:$(or $(revision),latest)
+golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: build run test tools lint unit race cluster bench image clean
+.NOTPARALLEL:
+
+build:
+	go build -ldflags "-s -w -X github.com/coredns/coredns/coremain.GitCommit=$(revision)" -o coredns ./plugin/coredns
+
+# One CoreDNS shares a port with another without a word, so the kernel's tables
+# are read first: a line holds address:port, both in hexadecimal, then the peer,
+# then the state, which is 07 for an open UDP port and 0A for a TCP listener.
+run: build
+	@if cat /proc/net/udp /proc/net/udp6 /proc/net/tcp /proc/net/tcp6 2>/dev/null | \
+		grep -Eq "$$(printf ' [0-9A-F]+:%04X [0-9A-F]+:0000 (07|0A) ' '$(PORT)')"; then \
+		echo "make run: port $(PORT) is taken; another one is: make run PORT=1054" >&2; exit 1; \
+	fi
+	@echo 'To try in another shell:'
+	@echo '  dig @127.0.0.1 -p $(PORT) web-0.nginx.default.svc.cluster.local'
+	@echo '  dig @127.0.0.1 -p $(PORT) _web._tcp.nginx.default.svc.cluster.local SRV'
+	@echo '  dig @127.0.0.1 -p $(PORT) -x 10.244.1.5'
+	@exec ./coredns -conf testdata/run/Corefile -dns.port $(PORT)
+
+test: tools lint unit race cluster
+	@echo "== all tests passed"
+
+# What the tests call beside Go, as program:Debian package.
+tools:
+	@missing=; for tool in dig:dnsutils busybox:busybox-static jq:jq openssl:openssl shellcheck:shellcheck gcc:gcc; do \
+		command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
+		echo "make test: install these first (names of Debian's packages):$$missing" >&2; exit 1; \
+	fi; \
+	echo "== installing$$missing"; \
+	for try in 1 2; do \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install $$missing </dev/null && exit 0; \
+	done; \
+	echo "make test: could not install$$missing" >&2; exit 1
+
+lint:
+	@echo "== lint"
+	@unformatted=$$(gofmt -l .) && [ -z "$$unformatted" ] || { echo "not as gofmt has it: $$unformatted" >&2; exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	go vet -tags cluster ./...
+	go run $(golangci-lint) run
+	if command -v shellcheck >/dev/null; then shellcheck -P SCRIPTDIR .ci/run testdata/cluster/*.sh; fi
+
+unit:
+	@echo "== unit tests"
+	go test ./...
+
+# The race detector needs cgo.
+race:
+	@echo "== unit tests with the race detector"
+	CGO_ENABLED=1 go test -race ./...
+
+cluster: build
+	@echo "== tests with a Kubernetes"
+	testdata/cluster/build.sh
+	HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags cluster -count=1 -timeout 30m ./plugin/coredns
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+# Times and owners are fixed: the same server makes the same layer. Docker where
+# it runs, else buildah.
+image: build
+	@if [ "$$(id -u)" != 0 ] || ! command -v setcap >/dev/null; then \
+		echo "make image: this needs root, and setcap of the package libcap2-bin" >&2; exit 1; \
+	fi
+	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	install -D -m 755 coredns "$$dir/root/coredns"; \
+	install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$$dir/root/etc/ssl/certs/ca-certificates.crt"; \
+	setcap cap_net_bind_service=+ep "$$dir/root/coredns"; \
+	mkdir "$$dir/context"; \
+	tar --xattrs --xattrs-include=security.capability --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner \
+		-C "$$dir/root" -cf "$$dir/context/root.tar" coredns etc; \
+	if docker info >/dev/null 2>&1; then builder="docker build"; else builder="buildah bud"; fi; \
+	$$builder -t $(IMAGE) -f plugin/Dockerfile "$$dir/context"
+
+clean:
+	rm -f coredns
