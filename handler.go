@@ -1,3 +1,9 @@
+// Package headless is a CoreDNS plugin that serves DNS for the headless services
+// of Kubernetes.
+//
+// A query comes to [Headless.ServeDNS], which finds the name in a trie (package
+// records) and decides what reply that makes. The trie is kept up to date by
+// package informer, which watches pods and services, or reads them from files.
 package headless
 
 import (

@@ -1,6 +1,7 @@
 package headless
 
 import (
+	"errors"
 	"go/build"
 	"io/fs"
 	"path/filepath"
@@ -51,7 +52,8 @@ func packages(t *testing.T, dir string) []*build.Package {
 			return fs.SkipDir
 		}
 		p, err := build.ImportDir(path, 0)
-		if _, none := err.(*build.NoGoError); none {
+		var none *build.NoGoError
+		if errors.As(err, &none) {
 			return nil
 		}
 		out = append(out, p)

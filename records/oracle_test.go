@@ -13,14 +13,6 @@ import (
 // and every answer made by going through them. It shows the rules, slowly.
 type oracle map[ServiceKey][]Endpoint
 
-func (o oracle) clone() oracle {
-	out := oracle{}
-	for k, v := range o {
-		out[k] = slices.Clone(v)
-	}
-	return out
-}
-
 func (o oracle) remove(key ServiceKey, e Endpoint) {
 	i := slices.IndexFunc(o[key], func(x Endpoint) bool { return fmt.Sprint(x) == fmt.Sprint(e) })
 	o[key] = slices.Delete(o[key], i, i+1)

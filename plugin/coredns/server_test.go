@@ -106,7 +106,7 @@ func newServer(name, program string, accounts ...string) (*server, error) {
 		select {
 		case <-tick.C:
 		case end := <-ended:
-			return nil, fmt.Errorf("%s ended: %v\n%s", name, end, s.log(4096))
+			return nil, fmt.Errorf("%s ended: %w\n%s", name, end, s.log(4096))
 		case <-deadline:
 			return nil, fmt.Errorf("%s does not answer: %w\n%s", name, err, s.log(4096))
 		}
