@@ -48,7 +48,7 @@ type Hooks struct {
 	Received func(Kind)
 	// Published is called after each publication with the number of services
 	// that changed and what the trie now holds. Delays are the times from the
-	// receipt of each event that took part to now.
+	// receipt of each watch event that took part to now; lists have none.
 	Published func(services int, stats records.Stats, delays []time.Duration)
 	// Rejected is called when a manifest that changed can't be read.
 	Rejected func(error)
@@ -162,13 +162,14 @@ func (i *Informer) apply(batch []event) {
 		default:
 			changed = i.join.remove(update, e.kind, e.key)
 		}
-		if changed {
+		if changed && !e.list {
 			seen = append(seen, e.received)
 		}
 	}
 	starts := !i.join.started && len(i.missing) == 0
 	if starts {
 		i.join.start(update)
+		seen = nil // they waited for the other kinds, not for the writer
 	}
 	if n := update.Commit(); n > 0 {
 		now := time.Now()
