@@ -1,7 +1,9 @@
 package records
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/binary"
 	"slices"
 	"sort"
 )
@@ -215,8 +217,11 @@ type (
 	addr6 [16]byte
 )
 
-func (a addr4) compare(b addr4) int { return slices.Compare(a[:], b[:]) }
-func (a addr6) compare(b addr6) int { return slices.Compare(a[:], b[:]) }
+func (a addr4) compare(b addr4) int {
+	return cmp.Compare(binary.BigEndian.Uint32(a[:]), binary.BigEndian.Uint32(b[:]))
+}
+
+func (a addr6) compare(b addr6) int { return bytes.Compare(a[:], b[:]) }
 
 // target is where an SRV record points to, below the service's name.
 type target struct {

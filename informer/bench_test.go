@@ -1,0 +1,80 @@
+package informer
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/headless-dns/headless/records"
+)
+
+// newWorld returns an informer that holds services of StatefulSet's pods, and a
+// function that makes the i-th pod of a service.
+func newWorld(services, pods int) (*Informer, func(service, i int, change ...func(*corev1.Pod)) *pod) {
+	newPodOf := func(s, i int, change ...func(*corev1.Pod)) *pod {
+		name := fmt.Sprintf("web-%d-%d", s, i)
+		return newPod(newWeb(0, append(change, func(p *corev1.Pod) {
+			p.Name, p.Spec.Hostname, p.Spec.Subdomain = name, name, fmt.Sprint("nginx-", s)
+			p.Labels = map[string]string{
+				"app":                                fmt.Sprint("nginx-", s),
+				"controller-revision-hash":           fmt.Sprint("web-5d7c9f8b6-", s),
+				"statefulset.kubernetes.io/pod-name": name,
+				"apps.kubernetes.io/pod-index":       fmt.Sprint(i),
+			}
+			n := s*pods + i
+			p.Status.PodIPs = []corev1.PodIP{{IP: fmt.Sprintf("10.%d.%d.%d", n>>16, n>>8&255, n&255)}}
+		})...))
+	}
+	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	var batch []event
+	for s := range services {
+		batch = append(batch, event{object: newService(newNginx(func(o *corev1.Service) {
+			o.Name = fmt.Sprint("nginx-", s)
+			o.Spec.Selector = map[string]string{"app": o.Name}
+		}))})
+		for k := range pods {
+			batch = append(batch, event{object: newPodOf(s, k)})
+		}
+	}
+	i.apply(batch)
+	return i, newPodOf
+}
+
+// BenchmarkEvent is one pod of a service of n that loses and regains its
+// readiness: from the slim object to the publication.
+func BenchmarkEvent(b *testing.B) {
+	for _, n := range []int{1, 100, 10_000} {
+		b.Run(fmt.Sprint("n=", n), func(b *testing.B) {
+			i, newPodOf := newWorld(1, n)
+			states := [2]*pod{newPodOf(0, n/2, notReady), newPodOf(0, n/2)}
+			b.ReportAllocs()
+			for k := 0; b.Loop(); k++ {
+				i.apply([]event{{object: states[k%2]}})
+			}
+		})
+	}
+}
+
+// BenchmarkHeap is the heap that a pod takes, with all that is made of it: the
+// slim object, the join, the trie and the reverse index.
+func BenchmarkHeap(b *testing.B) {
+	const services, pods = 1000, 100
+	for b.Loop() {
+		before := heap()
+		i, _ := newWorld(services, pods)
+		b.ReportMetric(float64(heap()-before)/(services*pods), "B/pod")
+		if got := i.join.trie.Stats().Endpoints[records.Ready]; got != services*pods {
+			b.Fatalf("%d endpoints", got)
+		}
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
