@@ -106,7 +106,7 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 		if node.host, ok = node.snapshot.hosts.get(label); ok {
 			return node, Found
 		}
-		if label[0] == '_' && node.snapshot.protocol(label[1:]) {
+		if len(label) > 1 && label[0] == '_' && node.snapshot.protocol(label[1:]) {
 			node.nonTerminal = true
 			return node, Found
 		}

@@ -19,8 +19,8 @@ func lookup(t *Trie, name string, rrtype uint16) (Result, []string, Answer) {
 	var result Result
 	if addr, ok := n.Reverse(); ok {
 		node, result = t.FindAddr(addr)
-	} else {
-		node, result = t.Find(&n, 2)
+	} else if zone := NewZones([]string{"cluster.local."}).Match(&n); zone != nil {
+		node, result = t.Find(&n, zone.Labels())
 	}
 	if result != Found {
 		return result, nil, Answer{}
@@ -258,6 +258,39 @@ func TestCommit(t *testing.T) {
 			t.Errorf("%s: %d services published, want %d", step.what, got, step.want)
 		}
 	}
+}
+
+// Names that can't be written in a zone file by hand, of any length, don't exist.
+func TestFindOddNames(t *testing.T) {
+	trie := serve(3)
+	const base = "nginx.default.svc.cluster.local."
+	for _, prefix := range []string{
+		strings.Repeat(`\000`, 55), strings.Repeat(`\000`, 63), strings.Repeat(`a.`, 110) + "a", strings.Repeat(`\000.`, 60) + "a",
+		strings.Repeat(`\.`, 63), `\\`, `\095tcp`, "*", "",
+	} {
+		name := prefix + "." + base
+		if result, data, _ := lookup(trie, name, dns.TypeA); result != Missing {
+			t.Errorf("%s is %v %q, want missing", name, result, data)
+		}
+	}
+}
+
+// FuzzFind looks for names that the walk does not survive, or takes for another.
+func FuzzFind(f *testing.F) {
+	trie := serve(3)
+	for _, name := range []string{"web-0.nginx.default.svc.cluster.local.", `\000.nginx.default.svc.cluster.local.`, "1.0.0.10.in-addr.arpa.", "."} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if _, ok := dns.IsDomainName(name); !ok || !dns.IsFqdn(name) {
+			return
+		}
+		result, data, _ := lookup(trie, name, dns.TypeA)
+		lower := strings.ToLower(name)
+		if hit := lower == "nginx.default.svc.cluster.local." || len(data) == 1 && strings.HasSuffix(lower, ".nginx.default.svc.cluster.local."); (len(data) > 0) != hit {
+			t.Errorf("%q is %v %q", name, result, data)
+		}
+	})
 }
 
 // Withheld endpoints are known at their service, with the reason.
