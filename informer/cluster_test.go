@@ -12,7 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/headless-dns/headless/records"
@@ -62,7 +64,18 @@ func watchFake(t *testing.T, c Config, objects ...any) *probe {
 	p.client = fake.NewClientset()
 	p.source.(*cluster).client = p.client
 	p.create(t, objects...)
+
+	// Unlike a real API server, the fake one forgets what happens between a list
+	// and the watch that goes on from it: wait until all watches are open.
+	var watches sync.WaitGroup
+	watches.Add(len(p.source.origins()))
+	p.client.PrependWatchReactor("*", func(a clienttesting.Action) (bool, watch.Interface, error) {
+		w, err := p.client.Tracker().Watch(a.GetResource(), a.GetNamespace())
+		watches.Done()
+		return true, w, err
+	})
 	p.start(t)
+	watches.Wait()
 	return p
 }
 

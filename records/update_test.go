@@ -101,3 +101,27 @@ func TestPlanKeepsNames(t *testing.T) {
 		t.Errorf("web-0 has no address for a moment")
 	}
 }
+
+// The reverse index is published after the services. Between the two, an address
+// that a service lost has no name any more.
+func TestIndexBehind(t *testing.T) {
+	nginx := ServiceKey{"default", "nginx"}
+	trie := New()
+	update := trie.Update()
+	update.Create(nginx)
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(1)})
+	update.Add(nginx, Endpoint{Host: "web-1", Addr: addr4th(2)})
+	update.Commit()
+
+	update = trie.Update()
+	update.Remove(nginx, Endpoint{Host: "web-0", Addr: addr4th(1)})
+	p := update.order[0]
+	p.change.net()
+	p.service.snapshot.Store(p.base.with(&p.change))
+	if node, result := trie.FindAddr(addr4th(1)); result != Outside {
+		t.Errorf("the address is still %v", node.owners)
+	}
+	if _, result := trie.FindAddr(addr4th(2)); result != Found {
+		t.Errorf("the other address is %v", result)
+	}
+}
