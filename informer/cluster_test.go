@@ -2,6 +2,8 @@ package informer
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -336,6 +338,49 @@ func TestNewErrors(t *testing.T) {
 		_, err := newProbe(test.config)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: the error is %v, want one with %q", test.config, err, test.want)
+		}
+	}
+}
+
+// TestClusterConfig checks the connection of each form: protobuf whatever it is,
+// and the context of a kubeconfig file that was asked for.
+func TestClusterConfig(t *testing.T) {
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(kubeconfig, []byte(`
+apiVersion: v1
+kind: Config
+clusters:
+- {name: a, cluster: {server: "https://10.0.0.1:6443"}}
+- {name: b, cluster: {server: "https://10.0.0.2:6443"}}
+users: [{name: u, user: {token: secret}}]
+contexts:
+- {name: a, context: {cluster: a, user: u}}
+- {name: b, context: {cluster: b, user: u}}
+current-context: a
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		cluster     Cluster
+		host, token string
+	}{
+		{Cluster{Kubeconfig: kubeconfig}, "https://10.0.0.1:6443", "secret"},
+		{Cluster{Kubeconfig: kubeconfig, Context: "b"}, "https://10.0.0.2:6443", "secret"},
+		{Cluster{Kubeconfig: kubeconfig, Endpoint: "https://10.0.0.3:6443"}, "https://10.0.0.1:6443", "secret"},
+		{Cluster{Endpoint: "https://10.0.0.3:6443"}, "https://10.0.0.3:6443", ""},
+	} {
+		test.cluster.UserAgent = "CoreDNS"
+		c, err := test.cluster.config()
+		if err != nil {
+			t.Errorf("%+v: %v", test.cluster, err)
+			continue
+		}
+		if c.Host != test.host || c.BearerToken != test.token || c.UserAgent != "CoreDNS" {
+			t.Errorf("%+v connects to %q with token %q as %q", test.cluster, c.Host, c.BearerToken, c.UserAgent)
+		}
+		const protobuf = "application/vnd.kubernetes.protobuf"
+		if c.ContentType != protobuf || !strings.HasPrefix(c.AcceptContentTypes, protobuf+",") {
+			t.Errorf("%+v sends %q and accepts %q", test.cluster, c.ContentType, c.AcceptContentTypes)
 		}
 	}
 }
