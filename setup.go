@@ -80,7 +80,7 @@ func (h *Headless) awaitSync(timeout time.Duration) {
 	select {
 	case <-h.informer.Synced():
 	case <-time.After(timeout):
-		log.Warningf("starting without a sync: nothing was heard of all objects within %s", timeout)
+		log.Warningf("starting before the first sync: not every kind of object was listed within %s", timeout)
 	}
 }
 
