@@ -9,6 +9,7 @@ package headless
 import (
 	"context"
 	"math/rand/v2"
+	"net/netip"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/fall"
@@ -30,6 +31,13 @@ type Headless struct {
 	primary string // the zone that PTR records point into
 	ttl     uint32 // seconds
 
+	// authoritative tells that the plugin owns its zones, and is not only there
+	// for the headless services in them.
+	authoritative bool
+	locals        []netip.Addr // the server's own, with authoritative
+	transfers     bool         // by the transfer plugin, with authoritative
+	notifier      *notifier    // of secondaries, with authoritative
+
 	trie     *records.Trie
 	informer *informer.Informer
 	stop     func() // ends the informer, and what it counts
@@ -48,6 +56,9 @@ func (h *Headless) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 	name.Fold(q.Name)
 	zone := h.zones.Match(&name)
 	if zone == nil || !serves(r, q) {
+		if zone != nil && h.refuses(&name, zone, q) {
+			return dns.RcodeRefused, nil
+		}
 		return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)
 	}
 	if !h.Ready() {
@@ -67,6 +78,9 @@ func (h *Headless) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 		}
 		outcomes.passed.Inc()
 	case records.Outside:
+		if h.authoritative {
+			return h.authority(ctx, w, r, &name, zone)
+		}
 	}
 	return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)
 }
@@ -76,6 +90,13 @@ func (h *Headless) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 func serves(r *dns.Msg, q *dns.Question) bool {
 	return r.Opcode == dns.OpcodeQuery && q.Qclass == dns.ClassINET &&
 		q.Qtype != dns.TypeAXFR && q.Qtype != dns.TypeIXFR
+}
+
+// refuses tells whether a question is for the transfer of a zone that does not
+// exist or that nobody transfers, where nobody else has the zone.
+func (h *Headless) refuses(name *records.Name, zone *records.Zone, q *dns.Question) bool {
+	return h.authoritative && (q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR) &&
+		(!h.transfers || name.Len() != zone.Labels())
 }
 
 func (h *Headless) find(name *records.Name, zone *records.Zone) (records.Node, records.Result) {
@@ -101,10 +122,7 @@ func (h *Headless) reply(w dns.ResponseWriter, r *dns.Msg, node *records.Node, z
 	}
 	answer := h.answer(node, &query)
 	if len(answer.Records) == 0 && !answer.Capped {
-		outcomes.nodata.Inc()
-		m := newReply(r)
-		m.Ns = []dns.RR{h.soa(r.Question[0].Name, zone)}
-		return write(w, m)
+		return h.noData(w, r, zone)
 	}
 	m := newReply(r)
 	m.Answer, m.Extra = answer.Records, answer.Glue
@@ -133,6 +151,14 @@ func (h *Headless) answer(node *records.Node, q *records.Query) records.Answer {
 	return records.Answer{}
 }
 
+// noData answers that a name has no such type.
+func (h *Headless) noData(w dns.ResponseWriter, r *dns.Msg, zone *records.Zone) (int, error) {
+	outcomes.nodata.Inc()
+	m := newReply(r)
+	m.Ns = []dns.RR{h.soa(r.Question[0].Name, zone)}
+	return write(w, m)
+}
+
 // deny answers that a name does not exist.
 func (h *Headless) deny(w dns.ResponseWriter, r *dns.Msg, zone *records.Zone) (int, error) {
 	outcomes.nxdomain.Inc()
@@ -142,15 +168,19 @@ func (h *Headless) deny(w dns.ResponseWriter, r *dns.Msg, zone *records.Zone) (i
 	return write(w, m)
 }
 
-// soa returns the zone's SOA record, spelled as in the name asked. Its TTL, and
-// so that of the negative answer (RFC 2308, section 5), is that of the records.
+// soa returns the zone's SOA record for a negative answer, spelled as in the name
+// asked. Its TTL, and so that of the negative answer (RFC 2308, section 5), is
+// that of the records.
 func (h *Headless) soa(qname string, zone *records.Zone) dns.RR {
-	apex := qname[len(qname)-len(zone.Name):]
+	return h.soaRecord(qname[len(qname)-len(zone.Name):], h.trie.Serial())
+}
+
+func (h *Headless) soaRecord(apex string, serial uint32) dns.RR {
 	return &dns.SOA{
 		Hdr:     dns.RR_Header{Name: apex, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: h.ttl},
 		Ns:      join("ns.dns", apex),
 		Mbox:    join("hostmaster", apex),
-		Serial:  uint32(h.trie.Changed().Unix()),
+		Serial:  serial,
 		Refresh: 7200,
 		Retry:   1800,
 		Expire:  86400,

@@ -96,8 +96,9 @@ var outcomes = struct {
 
 // hooks returns the informer's hooks, and a function that takes what they have
 // counted out of the gauges: with several server blocks, and while a Corefile is
-// reloaded, a gauge is the sum of several tries.
-func hooks() (informer.Hooks, func()) {
+// reloaded, a gauge is the sum of several tries. Changed is called after each
+// publication.
+func hooks(changed func()) (informer.Hooks, func()) {
 	var last records.Stats
 	count := func(s records.Stats) {
 		for kind, change := range map[string]int{
@@ -121,6 +122,7 @@ func hooks() (informer.Hooks, func()) {
 				publicationDuration.Observe(d.Seconds())
 			}
 			count(s)
+			changed()
 		},
 		Rejected: func(error) { manifestErrorsTotal.Inc() },
 	}, func() { count(records.Stats{}) }

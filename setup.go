@@ -15,6 +15,7 @@ import (
 	"github.com/coredns/coredns/coremain"
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/fall"
+	"github.com/coredns/coredns/plugin/transfer"
 	"github.com/miekg/dns"
 
 	"github.com/headless-dns/headless/informer"
@@ -35,7 +36,13 @@ func setup(c *caddy.Controller) error {
 		return plugin.Error(pluginName, err)
 	}
 	c.OnStartup(func() error {
-		h.delegate = dnsserver.GetConfig(c).Handler("kubernetes") != nil
+		config := dnsserver.GetConfig(c)
+		h.delegate = config.Handler("kubernetes") != nil
+		if h.authoritative {
+			if err := h.own(config); err != nil {
+				return plugin.Error(pluginName, err)
+			}
+		}
 		h.informer.Start()
 		h.awaitSync(s.startupTimeout)
 		return nil
@@ -51,6 +58,19 @@ func setup(c *caddy.Controller) error {
 	return nil
 }
 
+// own makes the plugin the owner of its zones.
+func (h *Headless) own(config *dnsserver.Config) error {
+	var err error
+	if h.locals, err = localAddresses(config.ListenHosts); err != nil {
+		return fmt.Errorf("find the addresses of the server: %w", err)
+	}
+	if t, ok := config.Handler("transfer").(*transfer.Transfer); ok {
+		h.transfers = true
+		h.notifier.start(t, h.zones)
+	}
+	return nil
+}
+
 // newHeadless returns the plugin that a stanza describes. Its informer has yet
 // to be started.
 func newHeadless(s *stanza) (*Headless, error) {
@@ -61,7 +81,13 @@ func newHeadless(s *stanza) (*Headless, error) {
 		ttl:     s.ttl,
 		trie:    records.New(),
 	}
-	hooks, forget := hooks()
+	h.authoritative, h.notifier = s.authoritative, newNotifier()
+	changed := func() {}
+	if h.authoritative {
+		h.trie.KeepOrder()
+		changed = h.notifier.note
+	}
+	hooks, forget := hooks(changed)
 	s.source.Hooks, s.source.Transport, s.source.Log = hooks, instrument, logger()
 	var err error
 	if h.informer, err = informer.New(h.trie, s.source); err != nil {
@@ -69,6 +95,7 @@ func newHeadless(s *stanza) (*Headless, error) {
 	}
 	h.stop = func() {
 		h.informer.Stop()
+		h.notifier.end()
 		forget()
 	}
 	return h, nil
@@ -90,6 +117,7 @@ type stanza struct {
 	ttl            uint32 // seconds
 	startupTimeout time.Duration
 	fall           fall.F
+	authoritative  bool
 	source         informer.Config
 }
 
@@ -213,6 +241,8 @@ func (s *stanza) set(c *caddy.Controller, directive string, args []string) error
 		return checkSelector(source.Labels)
 	case "endpoint_pod_names":
 		source.PodNames = true
+	case "authoritative":
+		s.authoritative = true
 	case "ttl":
 		return s.setTTL(args[0])
 	case "startup_timeout":
@@ -278,6 +308,7 @@ var arity = map[string]arguments{
 	"namespace_labels":   {1, unlimited, "a label selector"},
 	"labels":             {1, unlimited, "a label selector"},
 	"endpoint_pod_names": {0, 0, "no argument"},
+	"authoritative":      {0, 0, "no argument"},
 	"ttl":                {1, 1, "one number of seconds"},
 	"startup_timeout":    {1, 1, "one duration"},
 	"fallthrough":        {0, unlimited, "zones, or nothing for all"},

@@ -85,8 +85,15 @@ func (n *Name) Suffix(i int) []byte {
 // Reverse returns the address that n is the reverse name of (RFC 1035, section
 // 3.5, and RFC 3596, section 2.5), and whether it is one.
 func (n *Name) Reverse() (netip.Addr, bool) {
-	if n.labels < 6 || string(n.Label(0)) != "arpa" {
-		return netip.Addr{}, false
+	p, ok := n.ReversePrefix()
+	return p.Addr(), ok && p.IsSingleIP()
+}
+
+// ReversePrefix returns the prefix whose addresses have their reverse names at or
+// below n, and whether there is one.
+func (n *Name) ReversePrefix() (netip.Prefix, bool) {
+	if n.labels < 3 || string(n.Label(0)) != "arpa" {
+		return netip.Prefix{}, false
 	}
 	switch string(n.Label(1)) {
 	case "in-addr":
@@ -94,50 +101,52 @@ func (n *Name) Reverse() (netip.Addr, bool) {
 	case "ip6":
 		return n.reverse6()
 	}
-	return netip.Addr{}, false
+	return netip.Prefix{}, false
 }
 
-func (n *Name) reverse4() (netip.Addr, bool) {
+func (n *Name) reverse4() (netip.Prefix, bool) {
 	var a [4]byte
-	if n.labels != 2+len(a) {
-		return netip.Addr{}, false
+	octets := n.labels - 2
+	if octets > len(a) {
+		return netip.Prefix{}, false
 	}
-	for i := range a {
+	for i := range octets {
 		label, octet := n.Label(2+i), 0
-		if len(label) > 3 || len(label) > 1 && label[0] == '0' {
-			return netip.Addr{}, false
+		if len(label) == 0 || len(label) > 3 || len(label) > 1 && label[0] == '0' {
+			return netip.Prefix{}, false
 		}
 		for _, c := range label {
 			if c < '0' || c > '9' {
-				return netip.Addr{}, false
+				return netip.Prefix{}, false
 			}
 			octet = 10*octet + int(c-'0')
 		}
 		if octet > 255 {
-			return netip.Addr{}, false
+			return netip.Prefix{}, false
 		}
 		a[i] = byte(octet)
 	}
-	return netip.AddrFrom4(a), true
+	return netip.PrefixFrom(netip.AddrFrom4(a), 8*octets), true
 }
 
-func (n *Name) reverse6() (netip.Addr, bool) {
+func (n *Name) reverse6() (netip.Prefix, bool) {
 	var a [16]byte
-	if n.labels != 2+2*len(a) {
-		return netip.Addr{}, false
+	nibbles := n.labels - 2
+	if nibbles > 2*len(a) {
+		return netip.Prefix{}, false
 	}
-	for i := range 2 * len(a) {
+	for i := range nibbles {
 		label := n.Label(2 + i)
 		if len(label) != 1 {
-			return netip.Addr{}, false
+			return netip.Prefix{}, false
 		}
 		nibble := strings.IndexByte("0123456789abcdef", label[0])
 		if nibble < 0 {
-			return netip.Addr{}, false
+			return netip.Prefix{}, false
 		}
-		a[i/2] = a[i/2]<<4 | byte(nibble)
+		a[i/2] |= byte(nibble) << (4 * (1 - i%2))
 	}
-	return netip.AddrFrom16(a), true
+	return netip.PrefixFrom(netip.AddrFrom16(a), 4*nibbles), true
 }
 
 // Zones are the zones of a server, the longest first.
@@ -145,8 +154,9 @@ type Zones []Zone
 
 // Zone is the apex that names are matched against.
 type Zone struct {
-	Name   string // fully qualified, lower case
-	labels int
+	Name    string // fully qualified, lower case
+	Reverse bool   // in in-addr.arpa or ip6.arpa
+	labels  int
 }
 
 // Labels is the number of labels of the zone's name.
@@ -159,6 +169,7 @@ func NewZones(names []string) Zones {
 		var n Name
 		n.Fold(name)
 		z := Zone{Name: string(n.text[:n.length]), labels: n.labels}
+		z.Reverse = n.labels >= 2 && (string(n.Suffix(1)) == "in-addr.arpa." || string(n.Suffix(1)) == "ip6.arpa.")
 		at := 0
 		for at < len(zones) && zones[at].labels >= z.labels {
 			at++

@@ -72,15 +72,30 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 type indexEdit struct {
 	index   *index
 	editors map[*atomic.Pointer[table[*holding]]]*editor[*holding]
+	deltas  []addrDelta
+}
+
+// addrDelta is an address that comes (1) or goes (-1).
+type addrDelta struct {
+	addr netip.Addr
+	refs int32
 }
 
 func (x *index) edit() *indexEdit {
-	return &indexEdit{x, make(map[*atomic.Pointer[table[*holding]]]*editor[*holding])}
+	return &indexEdit{index: x, editors: make(map[*atomic.Pointer[table[*holding]]]*editor[*holding])}
 }
 
-// change replaces the owners of an address, and returns by how many addresses
-// the index grows.
-func (e *indexEdit) change(a netip.Addr, change func([]owner) []owner) int {
+// grown is by how many addresses the index grows.
+func (e *indexEdit) grown() int {
+	n := 0
+	for _, d := range e.deltas {
+		n += int(d.refs)
+	}
+	return n
+}
+
+// change replaces the owners of an address.
+func (e *indexEdit) change(a netip.Addr, change func([]owner) []owner) {
 	var buf [16]byte
 	addr := appendAddr(buf[:0], a)
 	shard := e.index.shard(addr)
@@ -103,7 +118,9 @@ func (e *indexEdit) change(a netip.Addr, change func([]owner) []owner) int {
 	} else {
 		edit.set(&holding{string(addr), held})
 	}
-	return edit.n - before
+	if grown := edit.n - before; grown != 0 {
+		e.deltas = append(e.deltas, addrDelta{a, int32(grown)})
+	}
 }
 
 func (e *indexEdit) publish() {

@@ -12,6 +12,8 @@ package records
 
 import (
 	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -25,8 +27,12 @@ const svc = "svc"
 type Trie struct {
 	namespaces atomic.Pointer[table[*namespace]]
 	owners     index
-	changed    atomic.Int64 // Unix time of the last change, in seconds
-	stats      Stats        // the writer's
+	order      atomic.Pointer[order] // of all addresses; nil unless it was asked for
+	serial     atomic.Uint32
+	stats      Stats // the writer's
+
+	mu     sync.Mutex // held to commit, and to take what must not see half a commit
+	handed bool       // the serial was handed out
 }
 
 // namespace holds the headless services of a namespace.
@@ -50,12 +56,42 @@ func (s *service) key() string { return s.name }
 func New() *Trie {
 	t := new(Trie)
 	t.namespaces.Store(new(table[*namespace]))
-	t.changed.Store(time.Now().Unix())
+	t.serial.Store(uint32(time.Now().Unix()))
 	return t
 }
 
-// Changed returns the time of the last change, to the second.
-func (t *Trie) Changed() time.Time { return time.Unix(t.changed.Load(), 0) }
+// Serial returns the serial of the zones (RFC 1035, section 3.3.13): the time of
+// the last change, or one more than the serial before if a secondary may know
+// that one already.
+func (t *Trie) Serial() uint32 { return t.serial.Load() }
+
+// HandOut returns the serial for a secondary to compare with its own. The next
+// change will have another.
+func (t *Trie) HandOut() uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.handOut()
+}
+
+func (t *Trie) handOut() uint32 {
+	t.handed = true
+	return t.serial.Load()
+}
+
+// advance moves the serial on. Were it to move with each change, and not only
+// with those between which somebody looked, it would run ahead of the time in a
+// busy cluster, and fall behind the secondaries when the server starts anew.
+func (t *Trie) advance() {
+	last, now := t.serial.Load(), uint32(time.Now().Unix())
+	if int32(now-last) <= 0 { // RFC 1982
+		if !t.handed {
+			return
+		}
+		now = last + 1
+	}
+	t.serial.Store(now)
+	t.handed = false
+}
 
 // Stats counts what a trie holds.
 type Stats struct {
@@ -148,21 +184,47 @@ func (t *Trie) Withheld(key ServiceKey, host string) Reason {
 	return Ready
 }
 
+// HasNamespace tells whether a namespace has a headless service. Its name then
+// is an empty non-terminal.
+func (t *Trie) HasNamespace(name []byte) bool {
+	_, ok := t.namespaces.Load().get(name)
+	return ok
+}
+
+// Siblings returns the names, in a zone, of all hosts of the headless services
+// that have one of the addresses; sorted.
+func (t *Trie) Siblings(addrs []netip.Addr, zone string) []string {
+	var names []string
+	for _, a := range addrs {
+		for _, o := range resolving(t.owners.get(a), a) {
+			for h := range o.service.snapshot.Load().hosts.all {
+				names = append(names, join(h.label, o.service.name, o.service.namespace, svc, zone))
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // resolving returns the owners whose name gives the address: the index is
-// published apart from the services, so it may be a change behind. Names that
-// pods were given come before names made from addresses, which are left out
-// where there are others.
+// published apart from the services, so it may be a change behind.
 func resolving(held []owner, a netip.Addr) []owner {
 	names := make([]owner, 0, len(held))
-	hostname := false
 	for _, o := range held {
-		if !o.service.snapshot.Load().has(o.host, a) || hostname && !o.hostname {
-			continue
+		if o.service.snapshot.Load().has(o.host, a) {
+			names = append(names, o)
 		}
-		if o.hostname && !hostname {
-			hostname, names = true, names[:0]
-		}
-		names = append(names, o)
 	}
-	return names
+	return preferred(names)
+}
+
+// preferred returns the owners whose names pods were given, or, if there is
+// none, all: those whose names are made from addresses.
+func preferred(held []owner) []owner {
+	given := func(o owner) bool { return o.hostname }
+	made := func(o owner) bool { return !o.hostname }
+	if !slices.ContainsFunc(held, given) || !slices.ContainsFunc(held, made) {
+		return held
+	}
+	return slices.DeleteFunc(slices.Clone(held), made)
 }

@@ -1,9 +1,6 @@
 package records
 
-import (
-	"net/netip"
-	"time"
-)
+import "net/netip"
 
 // ServiceKey names a service.
 type ServiceKey struct{ Namespace, Name string }
@@ -107,6 +104,8 @@ func (u *Update) Commit() int {
 	if len(changed) == 0 {
 		return 0
 	}
+	u.trie.mu.Lock()
+	defer u.trie.mu.Unlock()
 	for _, s := range plan(changed) {
 		s.service.snapshot.Store(s.next)
 	}
@@ -115,7 +114,7 @@ func (u *Update) Commit() int {
 	for _, p := range changed {
 		u.trie.stats.count(p)
 	}
-	u.trie.changed.Store(time.Now().Unix())
+	u.trie.advance()
 	return len(changed)
 }
 
@@ -230,15 +229,19 @@ func (t *Trie) own(changed []*pending) {
 	for _, p := range changed {
 		if p.replaced && p.existed {
 			for a := range p.before.addrs {
-				t.stats.Addresses += edit.change(a, func(held []owner) []owner { return dropOwner(held, p.service) })
+				edit.change(a, func(held []owner) []owner { return dropOwner(held, p.service) })
 			}
 		}
 		for _, d := range p.change.owners {
 			o := owner{p.service, d.key.host, d.key.hostname, d.refs}
-			t.stats.Addresses += edit.change(d.key.addr, func(held []owner) []owner { return countOwner(held, o) })
+			edit.change(d.key.addr, func(held []owner) []owner { return countOwner(held, o) })
 		}
 	}
 	edit.publish()
+	t.stats.Addresses += edit.grown()
+	if o := t.order.Load(); o != nil {
+		t.order.Store(o.with(edit.deltas))
+	}
 }
 
 // count takes a change of a service into the statistics.

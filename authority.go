@@ -1,0 +1,183 @@
+package headless
+
+import (
+	"context"
+	"net"
+	"net/netip"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/records"
+)
+
+// dnsVersion is the version of the Kubernetes DNS specification, which its
+// section 2.2 wants as a TXT record of dns-version.
+const dnsVersion = "1.1.0"
+
+// versionTTL is the TTL of that record in seconds, as the specification has it.
+const versionTTL = 28800
+
+// authority answers for the names of a zone that no headless service exists at
+// or above, where the plugin owns the zone: the apex, the name server, the
+// version, and the names that others are below.
+func (h *Headless) authority(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, name *records.Name, zone *records.Zone) (int, error) {
+	q := &r.Question[0]
+	apex := q.Name[len(q.Name)-len(zone.Name):]
+	rrs, exists := h.ownRecords(name, zone, q.Name, apex, q.Qtype)
+	if !exists {
+		if h.Fall.Through(q.Name) {
+			outcomes.passed.Inc()
+			return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)
+		}
+		return h.deny(w, r, zone)
+	}
+	if len(rrs) == 0 {
+		return h.noData(w, r, zone)
+	}
+	outcomes.answer.Inc()
+	m := newReply(r)
+	m.Answer = rrs
+	if q.Qtype == dns.TypeNS {
+		m.Extra = h.glue(apex, rrs)
+	}
+	return write(w, m)
+}
+
+// ownRecords returns the records that the zone's owner has at a name, and whether
+// the name exists.
+func (h *Headless) ownRecords(name *records.Name, zone *records.Zone, qname, apex string, qtype uint16) (rrs []dns.RR, exists bool) {
+	label := func(i int) string { return string(name.Label(zone.Labels() + i)) }
+	switch below := name.Len() - zone.Labels(); {
+	case below == 0:
+		switch qtype {
+		case dns.TypeSOA, dns.TypeANY:
+			return []dns.RR{h.soaRecord(apex, h.trie.HandOut())}, true
+		case dns.TypeNS:
+			return h.nameServers(apex, zone), true
+		}
+		return nil, true
+	case below == 1 && label(0) == "dns":
+		return nil, true
+	case below == 2 && label(0) == "dns" && label(1) == "ns":
+		return h.addresses(qname, qtype), true
+	case zone.Reverse:
+		prefix, ok := name.ReversePrefix()
+		return nil, ok && h.trie.Covers(prefix)
+	case below == 1 && label(0) == "dns-version":
+		if qtype == dns.TypeTXT || qtype == dns.TypeANY {
+			return []dns.RR{version(qname)}, true
+		}
+		return nil, true
+	case below == 1 && label(0) == "svc":
+		return nil, true
+	case below == 2 && label(0) == "svc":
+		return nil, h.trie.HasNamespace(name.Label(zone.Labels() + 1))
+	}
+	return nil, false
+}
+
+func version(name string) dns.RR {
+	return &dns.TXT{
+		Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: versionTTL},
+		Txt: []string{dnsVersion},
+	}
+}
+
+// nameServers returns the NS records of an apex. Where the server's address is
+// one of a headless service, which then is the service of the servers, each host
+// of that is a name server; else it is ns.dns of the zone, which is this server.
+func (h *Headless) nameServers(apex string, zone *records.Zone) []dns.RR {
+	within := h.primary
+	if !zone.Reverse {
+		within = apex
+	}
+	names := h.trie.Siblings(h.locals, within)
+	if len(names) == 0 {
+		names = []string{join("ns.dns", apex)}
+	}
+	rrs := make([]dns.RR, len(names))
+	for i, name := range names {
+		rrs[i] = &dns.NS{Hdr: dns.RR_Header{Name: apex, Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: h.ttl}, Ns: name}
+	}
+	return rrs
+}
+
+// glue returns the addresses of name servers.
+func (h *Headless) glue(apex string, servers []dns.RR) []dns.RR {
+	var rrs []dns.RR
+	for _, rr := range servers {
+		server := rr.(*dns.NS).Ns
+		if server == join("ns.dns", apex) {
+			rrs = append(rrs, h.addresses(server, dns.TypeA)...)
+			rrs = append(rrs, h.addresses(server, dns.TypeAAAA)...)
+			continue
+		}
+		var name records.Name
+		name.Fold(server)
+		if zone := h.zones.Match(&name); zone != nil {
+			if node, result := h.trie.Find(&name, zone.Labels()); result == records.Found {
+				for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+					rrs = append(rrs, node.Answer(&records.Query{Name: server, Type: qtype, TTL: h.ttl, Size: dns.MinMsgSize}).Records...)
+				}
+			}
+		}
+	}
+	return rrs
+}
+
+// addresses returns the records of ns.dns: the addresses that the server has.
+func (h *Headless) addresses(name string, qtype uint16) []dns.RR {
+	var rrs []dns.RR
+	for _, a := range h.locals {
+		hdr := dns.RR_Header{Name: name, Rrtype: qtype, Class: dns.ClassINET, Ttl: h.ttl}
+		switch {
+		case a.Is4() && qtype == dns.TypeA:
+			rrs = append(rrs, &dns.A{Hdr: hdr, A: a.AsSlice()})
+		case !a.Is4() && qtype == dns.TypeAAAA:
+			rrs = append(rrs, &dns.AAAA{Hdr: hdr, AAAA: a.AsSlice()})
+		case qtype == dns.TypeANY && len(rrs) == 0:
+			if a.Is4() {
+				return h.addresses(name, dns.TypeA)
+			}
+			return h.addresses(name, dns.TypeAAAA)
+		}
+	}
+	return rrs
+}
+
+// localAddresses returns the addresses that the server listens on, given those
+// it is bound to, if any. Those of the loopback interface count only if there are
+// no others: nobody else can use them.
+func localAddresses(bound []string) ([]netip.Addr, error) {
+	var addrs []netip.Addr
+	for _, b := range bound {
+		if a, err := netip.ParseAddr(b); err == nil {
+			addrs = append(addrs, a)
+		}
+	}
+	if len(addrs) == 0 {
+		found, err := net.InterfaceAddrs()
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			if p, err := netip.ParsePrefix(f.String()); err == nil {
+				addrs = append(addrs, p.Addr())
+			}
+		}
+	}
+	var loopback, others []netip.Addr
+	for _, a := range addrs {
+		switch a = a.Unmap().WithZone(""); {
+		case a.IsLoopback():
+			loopback = append(loopback, a)
+		case !a.IsLinkLocalUnicast() && !a.IsUnspecified():
+			others = append(others, a)
+		}
+	}
+	if len(others) == 0 {
+		return loopback, nil
+	}
+	return others, nil
+}

@@ -1,0 +1,168 @@
+package records
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// TestImage compares images of random tries with the oracle: every name that has
+// records and no other, each once, with the records that it has.
+func TestImage(t *testing.T) {
+	for seed := range uint64(10) {
+		u := universe{rand.New(rand.NewPCG(seed, 5))}
+		trie, o := New(), oracle{}
+		for range 30 {
+			randomUpdate(u, trie, o)
+			agreeImage(t, u, trie.Image(), o)
+		}
+	}
+}
+
+func agreeImage(t *testing.T, u universe, image *Image, o oracle) {
+	t.Helper()
+	got := map[string]string{}
+	add := func(name string, node Node) {
+		for _, rrtype := range Types {
+			var data []string
+			for _, rr := range node.Answer(&Query{Name: name, Type: rrtype, Zone: "cluster.local.", Size: 1 << 30}).Records {
+				data = append(data, strings.TrimPrefix(rr.String(), rr.Header().String()))
+			}
+			slices.Sort(data)
+			if key := name + " " + dns.TypeToString[rrtype]; len(data) > 0 {
+				if _, ok := got[key]; ok {
+					t.Fatalf("%s is there twice", key)
+				}
+				got[key] = strings.Join(data, ", ")
+			}
+		}
+	}
+	for name, node := range image.Names("cluster.local.") {
+		add(name, node)
+	}
+	for addr, node := range image.Addrs() {
+		name, _ := dns.ReverseAddr(addr.String())
+		add(name, node)
+	}
+	n := 0
+	for _, name := range u.names() {
+		for _, rrtype := range Types {
+			_, want := o.find(name, rrtype)
+			if len(want) == 0 {
+				continue
+			}
+			n++
+			if key := name + " " + dns.TypeToString[rrtype]; got[key] != strings.Join(want, ", ") {
+				t.Fatalf("%s has %q, want %q", key, got[key], want)
+			}
+		}
+	}
+	if n != len(got) {
+		t.Fatalf("the image has %d sets, want %d", len(got), n)
+	}
+}
+
+// TestImageIsOneState takes images while an address moves between services: it
+// is at one of them in each, and the reverse index says the same.
+func TestImageIsOneState(t *testing.T) {
+	keys := []ServiceKey{{"default", "a"}, {"default", "b"}}
+	e := Endpoint{Host: "db-0", Hostname: true, Addr: addr4th(1)}
+	trie := New()
+	update := trie.Update()
+	update.Create(keys[0])
+	update.Create(keys[1])
+	update.Add(keys[0], e)
+	update.Commit()
+
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for round := range 3000 {
+			update := trie.Update()
+			update.Remove(keys[round%2], e)
+			update.Add(keys[(round+1)%2], e)
+			update.Commit()
+		}
+	})
+	for range 300 {
+		image := trie.Image()
+		var forward, reverse []string
+		for name, node := range image.Names("cluster.local.") {
+			if node.host != nil {
+				forward = append(forward, name)
+			}
+		}
+		for _, node := range image.Addrs() {
+			for _, rr := range node.Answer(&Query{Name: "1.0.0.10.in-addr.arpa.", Type: dns.TypePTR, Zone: "cluster.local.", Size: 512}).Records {
+				reverse = append(reverse, rr.(*dns.PTR).Ptr)
+			}
+		}
+		if len(forward) != 1 || !slices.Equal(forward, reverse) {
+			t.Errorf("an image has %v, and in reverse %v", forward, reverse)
+			break
+		}
+	}
+	writer.Wait()
+}
+
+// TestSerial checks that the serial moves with each change that somebody could
+// see, and is no later than it must be.
+func TestSerial(t *testing.T) {
+	key := ServiceKey{"default", "nginx"}
+	trie := New()
+	change := func(i int) {
+		update := trie.Update()
+		update.Create(key)
+		update.Add(key, Endpoint{Host: "web-0", Addr: addr4th(i)})
+		update.Commit()
+	}
+	start := trie.Serial()
+	for i := range 100 {
+		change(i)
+	}
+	if got := trie.Serial(); got-start > 60 {
+		t.Errorf("the serial moved by %d with 100 changes that nobody looked between", got-start)
+	}
+	for i := range 100 {
+		seen := trie.HandOut()
+		change(1000 + i)
+		if trie.Serial() == seen {
+			t.Fatalf("the serial stays at %d with change %d", seen, i)
+		}
+	}
+	seen := trie.Image().Serial
+	trie.Update().Commit() // nothing
+	if got := trie.Serial(); got != seen {
+		t.Errorf("the serial moved from %d to %d without a change", seen, got)
+	}
+}
+
+// TestCovers compares with all addresses one by one.
+func TestCovers(t *testing.T) {
+	u := universe{rand.New(rand.NewPCG(9, 9))}
+	trie, o := New(), oracle{}
+	if trie.Covers(netip.MustParsePrefix("0.0.0.0/0")) {
+		t.Error("without an order, everything is covered")
+	}
+	trie.KeepOrder()
+	for range 60 {
+		randomUpdate(u, trie, o)
+		for _, text := range []string{
+			"10.0.0.0/8", "10.244.0.0/16", "10.244.0.0/24", "10.244.0.3/32", "10.244.0.8/29", "11.0.0.0/8", "9.0.0.0/8",
+			"fd00::/16", "fd00::/124", "fd00::2/128", "fc00::/8", "fe00::/8",
+		} {
+			p := netip.MustParsePrefix(text)
+			want := false
+			for key := range o {
+				want = want || slices.ContainsFunc(o.ready(key), func(e Endpoint) bool { return p.Contains(e.Addr) })
+			}
+			if got := trie.Covers(p); got != want {
+				t.Fatalf("%s is covered: %v, want %v", p, got, want)
+			}
+		}
+	}
+}

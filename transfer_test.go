@@ -1,0 +1,134 @@
+package headless
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/coredns/coredns/plugin/test"
+	"github.com/coredns/coredns/plugin/transfer"
+	"github.com/miekg/dns"
+)
+
+// receive returns the records of a transfer.
+func receive(t *testing.T, h *Headless, zone string, serial uint32) []dns.RR {
+	t.Helper()
+	ch, err := h.Transfer(zone, serial)
+	if err != nil {
+		t.Fatalf("transfer of %s: %v", zone, err)
+	}
+	var rrs []dns.RR
+	for set := range ch {
+		rrs = append(rrs, set...)
+	}
+	return rrs
+}
+
+// TestTransfer checks that a zone begins and ends with its SOA, has each record
+// once, and is what queries say: every name in it answers with just the records
+// that it has there.
+func TestTransfer(t *testing.T) {
+	h := startAuthority(t)
+	for zone, least := range map[string]int{"cluster.local.": 25, "244.10.in-addr.arpa.": 6, "ip6.arpa.": 4} {
+		rrs := receive(t, h, zone, 0)
+		if len(rrs) < least {
+			t.Errorf("%s has %d records, want at least %d", zone, len(rrs), least)
+		}
+		first, last := rrs[0], rrs[len(rrs)-1]
+		if _, ok := first.(*dns.SOA); !ok || first.String() != last.String() {
+			t.Errorf("%s begins with %v and ends with %v", zone, first, last)
+		}
+		type set struct {
+			name   string
+			rrtype uint16
+		}
+		sets := map[set][]string{}
+		for _, rr := range rrs[1:] {
+			s := set{rr.Header().Name, rr.Header().Rrtype}
+			if slices.Contains(sets[s], rr.String()) {
+				t.Errorf("%s has twice %v", zone, rr)
+			}
+			sets[s] = append(sets[s], rr.String())
+		}
+		for s, want := range sets {
+			_, m := ask(t, h, new(dns.Msg).SetQuestion(s.name, s.rrtype), &test.ResponseWriter{TCP: true})
+			if m == nil {
+				t.Errorf("%s %s is not answered", s.name, dns.TypeToString[s.rrtype])
+				continue
+			}
+			var got []string
+			for _, rr := range m.Answer {
+				got = append(got, rr.String())
+			}
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("%s %s: a query has %q, the transfer %q", s.name, dns.TypeToString[s.rrtype], got, want)
+			}
+		}
+	}
+}
+
+// TestTransferHasAllNames checks the other way: what queries answer in the zone
+// is transferred.
+func TestTransferHasAllNames(t *testing.T) {
+	h := startAuthority(t)
+	transferred := map[string]bool{}
+	for _, zone := range []string{"cluster.local.", "244.10.in-addr.arpa.", "ip6.arpa."} {
+		for _, rr := range receive(t, h, zone, 0) {
+			transferred[rr.String()] = true
+		}
+	}
+	for _, tc := range slices.Concat(cases, authorityCases) {
+		if tc.Qname != dns.CanonicalName(tc.Qname) {
+			continue
+		}
+		for _, rr := range tc.Answer {
+			if _, ok := rr.(*dns.SOA); !ok && !transferred[rr.String()] && h.zoneOf(rr) != nil {
+				t.Errorf("not transferred: %v", rr)
+			}
+		}
+	}
+}
+
+// zoneOf returns the zone that a record is in.
+func (h *Headless) zoneOf(rr dns.RR) *string {
+	for i := range h.zones {
+		if dns.IsSubDomain(h.zones[i].Name, rr.Header().Name) {
+			return &h.zones[i].Name
+		}
+	}
+	return nil
+}
+
+func TestTransferRefusals(t *testing.T) {
+	h := startAuthority(t)
+	for _, zone := range []string{"local.", "default.svc.cluster.local.", "example.org.", "in-addr.arpa."} {
+		if _, err := h.Transfer(zone, 0); !errors.Is(err, transfer.ErrNotAuthoritative) {
+			t.Errorf("%s is transferred: %v", zone, err)
+		}
+	}
+	if rrs := receive(t, h, "CLUSTER.local.", 0); len(rrs) < 25 {
+		t.Errorf("the zone in another spelling has %d records", len(rrs))
+	}
+	overlay := startTestHeadless(t, example)
+	if _, err := overlay.Transfer("cluster.local.", 0); !errors.Is(err, transfer.ErrNotAuthoritative) {
+		t.Errorf("a zone of another plugin is transferred: %v", err)
+	}
+	unsynced := newTestHeadless(t, authoritative)
+	if _, err := unsynced.Transfer("cluster.local.", 0); !errors.Is(err, transfer.ErrNotAuthoritative) {
+		t.Errorf("a zone is transferred before it is known: %v", err)
+	}
+}
+
+// TestTransferUpToDate checks that a secondary with this serial, or a later one,
+// gets the SOA alone.
+func TestTransferUpToDate(t *testing.T) {
+	h := startAuthority(t)
+	serial := receive(t, h, "cluster.local.", 0)[0].(*dns.SOA).Serial
+	for have, want := range map[uint32]bool{serial: true, serial + 1: true, serial - 1: false} {
+		if got := len(receive(t, h, "cluster.local.", have)) == 1; got != want {
+			t.Errorf("a secondary at %d of %d is up to date: %v", have, serial, got)
+		}
+	}
+}
