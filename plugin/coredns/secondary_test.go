@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// freeAddress is an address of the loopback interface that nobody listens on.
+func freeAddress(t *testing.T) (host, port string) {
+	t.Helper()
+	for {
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		udp, err := net.ListenPacket("udp", tcp.Addr().String())
+		_ = tcp.Close()
+		if err == nil {
+			_ = udp.Close()
+			host, port, _ = net.SplitHostPort(tcp.Addr().String())
+			return host, port
+		}
+	}
+}
+
+// exchange asks a server over TCP.
+func exchange(address, name string, qtype uint16) (*dns.Msg, error) {
+	c := dns.Client{Net: "tcp", Timeout: 5 * time.Second}
+	m, _, err := c.Exchange(new(dns.Msg).SetQuestion(name, qtype), address)
+	return m, err
+}
+
+const manifest = `
+apiVersion: v1
+kind: Service
+metadata: {name: nginx}
+spec: {clusterIP: None, selector: {app: nginx}, ports: [{name: web, port: 80}]}
+`
+
+func podManifest(name, ip string) string {
+	return fmt.Sprintf(`---
+apiVersion: v1
+kind: Pod
+metadata: {name: %s, labels: {app: nginx}}
+spec: {hostname: %s, subdomain: nginx, containers: [{name: nginx}]}
+status: {podIP: %s, conditions: [{type: Ready, status: "True"}]}
+`, name, name, ip)
+}
+
+// TestSecondary lets CoreDNS's secondary plugin take the zones of a server, and
+// follow its changes by NOTIFY.
+func TestSecondary(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nginx.yaml")
+	write := func(content string) {
+		if err := os.WriteFile(file+".new", []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(manifest + podManifest("web-0", "10.244.0.1"))
+	host, primary := freeAddress(t)
+	_, secondary := freeAddress(t)
+	serve(t, fmt.Sprintf(`cluster.local:%s 10.in-addr.arpa:%s {
+		bind %s
+		headless cluster.local 10.in-addr.arpa {
+			manifests %s
+			authoritative
+		}
+		transfer {
+			to * %s:%s
+		}
+	}`, primary, primary, host, file, host, secondary))
+	serve(t, fmt.Sprintf(`cluster.local:%s 10.in-addr.arpa:%s {
+		bind %s
+		secondary {
+			transfer from %s:%s
+		}
+	}`, secondary, secondary, host, host, primary))
+
+	// Both servers say the same, soon after the primary has something to say.
+	follow := func(name string, qtype uint16, want string) {
+		t.Helper()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		deadline := time.Now().Add(30 * time.Second)
+		for _, server := range []string{primary, secondary} {
+			for {
+				m, err := exchange(net.JoinHostPort(host, server), name, qtype)
+				got := fmt.Sprint(err)
+				if err == nil {
+					got = describe(m)
+				}
+				if got == want {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("%s of port %s has %q, want %q", name, server, got, want)
+				}
+				<-tick.C
+			}
+		}
+	}
+	follow("web-0.nginx.default.svc.cluster.local.", dns.TypeA, "NOERROR 10.244.0.1")
+	follow("_web._tcp.nginx.default.svc.cluster.local.", dns.TypeSRV, "NOERROR 0 100 80 web-0.nginx.default.svc.cluster.local.")
+	follow("1.0.244.10.in-addr.arpa.", dns.TypePTR, "NOERROR web-0.nginx.default.svc.cluster.local.")
+	follow("dns-version.cluster.local.", dns.TypeTXT, `NOERROR "1.1.0"`)
+	follow("cluster.local.", dns.TypeNS, "NOERROR ns.dns.cluster.local.")
+	follow("default.svc.cluster.local.", dns.TypeA, "NOERROR")
+	follow("web-1.nginx.default.svc.cluster.local.", dns.TypeA, "NXDOMAIN")
+
+	// Without a NOTIFY the secondary would look again in two hours.
+	write(manifest + podManifest("web-0", "10.244.0.7") + podManifest("web-1", "10.244.0.2"))
+	follow("web-1.nginx.default.svc.cluster.local.", dns.TypeA, "NOERROR 10.244.0.2")
+	follow("web-0.nginx.default.svc.cluster.local.", dns.TypeA, "NOERROR 10.244.0.7")
+	follow("1.0.244.10.in-addr.arpa.", dns.TypePTR, "NXDOMAIN")
+	follow("2.0.244.10.in-addr.arpa.", dns.TypePTR, "NOERROR web-1.nginx.default.svc.cluster.local.")
+
+	// Two changes at once after one another are both seen.
+	write(manifest + podManifest("web-2", "10.244.0.3"))
+	follow("web-2.nginx.default.svc.cluster.local.", dns.TypeA, "NOERROR 10.244.0.3")
+	write(manifest + podManifest("web-2", "10.244.0.44"))
+	follow("web-2.nginx.default.svc.cluster.local.", dns.TypeA, "NOERROR 10.244.0.44")
+	follow("web-0.nginx.default.svc.cluster.local.", dns.TypeA, "NXDOMAIN")
+
+	// What is no zone is refused.
+	for _, name := range []string{"default.svc.cluster.local.", "nginx.default.svc.cluster.local."} {
+		m, err := exchange(net.JoinHostPort(host, primary), name, dns.TypeAXFR)
+		if err != nil || m.Rcode != dns.RcodeRefused {
+			t.Errorf("a transfer of %s: %v, %v", name, m, err)
+		}
+	}
+}
+
+// describe writes the rcode and the data of the answers.
+func describe(m *dns.Msg) string {
+	out := []string{dns.RcodeToString[m.Rcode]}
+	for _, rr := range m.Answer {
+		out = append(out, strings.TrimPrefix(rr.String(), rr.Header().String()))
+	}
+	return strings.Join(out, " ")
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/miekg/dns"
+)
+
+// served is a CoreDNS in this process: the whole server, with every plugin.
+type served struct{ udp, tcp string } // the addresses of its first server block
+
+// serve starts a CoreDNS and ends it with the test.
+func serve(t *testing.T, corefile string) *served {
+	t.Helper()
+	caddy.Quiet, dnsserver.Quiet = true, true
+	instance, err := caddy.Start(caddy.CaddyfileInput{Contents: []byte(corefile), Filepath: "Corefile", ServerTypeName: "dns"})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, corefile)
+	}
+	t.Cleanup(func() {
+		instance.ShutdownCallbacks()
+		if err := instance.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	listener := instance.Servers()[0]
+	return &served{udp: listener.LocalAddr().String(), tcp: listener.Addr().String()}
+}
+
+// ask sends a question, a name and a type, and returns the reply. Size is the
+// room for the reply over UDP; up to 512 bytes no EDNS says so.
+func (s *served) ask(question, network string, size uint16) (*dns.Msg, error) {
+	name, qtype, _ := strings.Cut(question, " ")
+	m := new(dns.Msg).SetQuestion(name, dns.StringToType[qtype])
+	if size > dns.MinMsgSize {
+		m.SetEdns0(size, false)
+	}
+	address := s.udp
+	if network == "tcp" {
+		address = s.tcp
+	}
+	client := dns.Client{Net: network, Timeout: 5 * time.Second}
+	r, _, err := client.Exchange(m, address)
+	if err != nil {
+		return nil, err
+	}
+	if r.Question[0] != m.Question[0] {
+		return nil, fmt.Errorf("the question came back as %v", r.Question[0])
+	}
+	return r, nil
+}
