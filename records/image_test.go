@@ -1,11 +1,13 @@
 package records
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -77,18 +79,22 @@ func TestImageIsOneState(t *testing.T) {
 	update.Create(keys[0])
 	update.Create(keys[1])
 	update.Add(keys[0], e)
+	for i := range 2000 { // so that it takes time to walk from one to the other
+		update.Create(ServiceKey{"default", fmt.Sprint("other-", i)})
+	}
 	update.Commit()
 
+	var stop atomic.Bool
 	var writer sync.WaitGroup
 	writer.Go(func() {
-		for round := range 3000 {
+		for round := 0; !stop.Load(); round++ {
 			update := trie.Update()
 			update.Remove(keys[round%2], e)
 			update.Add(keys[(round+1)%2], e)
 			update.Commit()
 		}
 	})
-	for range 300 {
+	for range 500 {
 		image := trie.Image()
 		var forward, reverse []string
 		for name, node := range image.Names("cluster.local.") {
@@ -106,6 +112,7 @@ func TestImageIsOneState(t *testing.T) {
 			break
 		}
 	}
+	stop.Store(true)
 	writer.Wait()
 }
 
