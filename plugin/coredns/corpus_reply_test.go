@@ -1,0 +1,129 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+// corpusReply is what is compared of a reply. Its records are written as in a
+// zone file; serials are 0.
+type corpusReply struct {
+	Rcode  string   `json:"rcode,omitempty"`  // none is NOERROR; FALLTHROUGH is the next plugin's reply
+	TC     bool     `json:"tc,omitempty"`     // truncated
+	Counts []int    `json:"counts,omitempty"` // instead of the records: answers and additional ones
+	Answer []string `json:"answer,omitempty"`
+	Extra  []string `json:"extra,omitempty"`
+	Ns     []string `json:"ns,omitempty"`
+}
+
+func (r *corpusReply) String() string {
+	s, _ := json.MarshalIndent(r, "", "  ")
+	return string(s)
+}
+
+// equal compares replies without the order of their records, and names without
+// case (RFC 4343).
+func (r *corpusReply) equal(o *corpusReply) bool {
+	return r.canonical().String() == o.canonical().String()
+}
+
+func (r *corpusReply) canonical() *corpusReply {
+	out := *r
+	for _, section := range []*[]string{&out.Answer, &out.Extra, &out.Ns} {
+		lines := make([]string, len(*section))
+		for i, line := range *section {
+			lines[i] = strings.ToLower(strings.Join(strings.Fields(line), " "))
+		}
+		slices.Sort(lines)
+		*section = lines
+	}
+	return &out
+}
+
+// newCorpusReply returns what is compared of a message: the records, or their
+// counts if that is what is wanted.
+func newCorpusReply(m *dns.Msg, want *corpusReply) *corpusReply {
+	out := &corpusReply{Rcode: dns.RcodeToString[m.Rcode], TC: m.Truncated}
+	switch m.Rcode {
+	case dns.RcodeSuccess:
+		out.Rcode = ""
+	case corpusPassed:
+		out.Rcode = "FALLTHROUGH"
+	}
+	extra := slices.DeleteFunc(slices.Clone(m.Extra), func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeOPT })
+	if want.Counts == nil {
+		out.Answer, out.Extra, out.Ns = corpusLines(m.Answer), corpusLines(extra), corpusLines(m.Ns)
+		return out
+	}
+	out.Counts = []int{len(m.Answer), len(extra)}
+	if m.Truncated { // which records are in it is left to chance, and so how many fit
+		for i, n := range want.Counts {
+			out.Counts[i] = min(out.Counts[i], n)
+		}
+	}
+	return out
+}
+
+func corpusLines(records []dns.RR) []string {
+	var out []string
+	for _, rr := range records {
+		if soa, ok := rr.(*dns.SOA); ok {
+			soa.Serial = 0
+		}
+		out = append(out, rr.String())
+	}
+	return out
+}
+
+// compare asks a case and returns how the reply differs from the one wanted. What
+// has no transport of its own is asked over both.
+func (c *corpusCase) compare(s *served, want *corpusReply) error {
+	var errs []error
+	if !c.TCP {
+		size := c.UDP
+		if size == 0 {
+			size = 4096
+		}
+		errs = append(errs, c.compareOver(s, "udp", size, want))
+	}
+	if c.UDP == 0 {
+		errs = append(errs, c.compareOver(s, "tcp", 0, want))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *corpusCase) compareOver(s *served, network string, size uint16, want *corpusReply) error {
+	m, err := s.ask(c.Ask, network, size)
+	if err != nil {
+		return fmt.Errorf("over %s: %w", network, err)
+	}
+	if got := newCorpusReply(m, want); !got.equal(want) {
+		return fmt.Errorf("over %s, got %v\nwant %v", network, got, want)
+	}
+	if m.Rcode == corpusPassed || m.Rcode == dns.RcodeServerFailure {
+		return nil
+	}
+	if !m.Authoritative {
+		return fmt.Errorf("over %s, not authoritative", network)
+	}
+	for _, rr := range m.Answer { // a client that varies the case wants it back
+		if name := rr.Header().Name; name != m.Question[0].Name {
+			return fmt.Errorf("over %s, the owner is spelled %s", network, name)
+		}
+	}
+	return nil
+}
+
+// comparePassed checks that the next plugin is asked.
+func (c *corpusCase) comparePassed(s *served) error {
+	m, err := s.ask(c.Ask, "udp", 4096)
+	if err == nil && m.Rcode != corpusPassed {
+		err = fmt.Errorf("not passed on, but answered:\n%v", m)
+	}
+	return err
+}
