@@ -1,0 +1,205 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// diffCluster is a random cluster: a namespace with a few services, pods and
+// EndpointSlices. It is a function of its seed alone, and so are its changes.
+type diffCluster struct {
+	seed      uint64
+	rand      *rand.Rand
+	namespace string
+	// subnet are the two octets that the addresses of no other cluster, of those
+	// at the API server at the same time, have.
+	subnet   [2]byte
+	services []*corev1.Service
+	pods     []*corev1.Pod
+	// made are the slices made by hand, controlled those of the controller.
+	made, controlled []*discoveryv1.EndpointSlice
+}
+
+// diffLong is a label of 63 characters, the most that one can have.
+var diffLong = strings.Repeat("long-label-", 5) + "longlong"
+
+// The names are few, so that they meet: services that pods name as their
+// subdomain, hostnames that several pods share or that look like an address,
+// and labels that mean something elsewhere in the zone.
+var (
+	diffServiceNames = []string{"db", "web", "0a", "a-b-c", "tcp", "svc", "any", "pod", "peer", diffLong}
+	diffPodNames     = []string{"db-0", "db-1", "db-2", "web-0", "web-1", "0", "peer", "x-7d4b9c", "job", "node-a", "a"}
+	diffPortNames    = []string{"web", "http", "db", "p1", "dns-tcp", "tcp"}
+	diffTargets      = []string{"http", "metrics", "dns"}
+	diffProtocols    = []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}
+)
+
+func diffNewCluster(seed uint64) *diffCluster {
+	c := &diffCluster{
+		seed:      seed,
+		rand:      rand.New(rand.NewPCG(seed, 0)),
+		namespace: fmt.Sprint("ns-", seed),
+		subnet:    [2]byte{byte(seed >> 8), byte(seed)},
+	}
+	if c.chance(10) { // one that starts with a digit and is as long as it may be
+		c.namespace = fmt.Sprintf("%d-%s", seed, diffLong)[:63]
+	}
+	for i, n := 0, 1+c.rand.IntN(4); i < n; i++ {
+		c.addService()
+	}
+	for i, n := 0, c.rand.IntN(9); i < n; i++ {
+		c.addPod()
+	}
+	for i, n := 0, c.rand.IntN(4); i < n; i++ {
+		c.addSlice(fmt.Sprint("made-", i))
+	}
+	c.control()
+	return c
+}
+
+func (c *diffCluster) chance(percent int) bool { return c.rand.IntN(100) < percent }
+
+func diffPick[T any](c *diffCluster, from ...T) T { return from[c.rand.IntN(len(from))] }
+
+func (c *diffCluster) addService() {
+	name := diffPick(c, diffServiceNames...)
+	if slices.ContainsFunc(c.services, func(s *corev1.Service) bool { return s.Name == name }) {
+		return
+	}
+	c.services = append(c.services, c.newService(name))
+}
+
+func (c *diffCluster) addPod() {
+	name := diffPick(c, diffPodNames...)
+	if slices.ContainsFunc(c.pods, func(p *corev1.Pod) bool { return p.Name == name }) {
+		return
+	}
+	c.pods = append(c.pods, c.newPod(name))
+}
+
+func (c *diffCluster) addSlice(name string) {
+	if slices.ContainsFunc(c.made, func(s *discoveryv1.EndpointSlice) bool { return s.Name == name }) {
+		return
+	}
+	c.made = append(c.made, c.newSlice(name))
+}
+
+// control lets the EndpointSlice controller do its work.
+func (c *diffCluster) control() {
+	c.controlled = nil
+	for _, svc := range c.services {
+		c.controlled = append(c.controlled, diffControlled(c.rand, svc, c.pods)...)
+	}
+}
+
+// diffChange is an object that comes, changes or goes.
+type diffChange struct {
+	object diffObject
+	gone   bool
+}
+
+func (c *diffCluster) objects() []diffObject {
+	out := []diffObject{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}}}
+	for _, o := range c.services {
+		out = append(out, o)
+	}
+	for _, o := range c.pods {
+		out = append(out, o)
+	}
+	for _, o := range c.slices() {
+		out = append(out, o)
+	}
+	return out
+}
+
+func (c *diffCluster) slices() []*discoveryv1.EndpointSlice {
+	return append(slices.Clone(c.made), c.controlled...)
+}
+
+// change makes another cluster of c and returns the events that lead there, in
+// random order: a service may come after its pods, a slice before its service,
+// and an address may be a new pod's before the old one is gone.
+func (c *diffCluster) change() []diffChange {
+	before := c.objects()
+	c.services = diffChangeEach(c, c.services, c.newService)
+	if c.chance(30) || len(c.services) == 0 {
+		c.addService()
+	}
+	c.pods = diffChangeEach(c, c.pods, c.newPod)
+	c.made = diffChangeEach(c, c.made, c.newSlice)
+	for range c.rand.IntN(3) {
+		c.addPod()
+	}
+	if c.chance(30) {
+		c.addSlice(fmt.Sprint("made-", c.rand.IntN(4)))
+	}
+	c.control()
+
+	key := func(o diffObject) string { return diffPath(o) + "/" + o.GetName() }
+	old := make(map[string]diffObject)
+	for _, o := range before {
+		old[key(o)] = o
+	}
+	// Each object has a list of events whose order is given; the lists are mixed.
+	var events [][]diffChange
+	for _, o := range c.objects() {
+		was := old[key(o)]
+		delete(old, key(o))
+		switch {
+		case was == o:
+		case was != nil && c.chance(20): // seen to be gone in between
+			events = append(events, []diffChange{{was, true}, {o, false}})
+		default:
+			events = append(events, []diffChange{{o, false}})
+		}
+	}
+	for _, o := range before { // not by the map's order, to be replayable
+		if old[key(o)] != nil {
+			events = append(events, []diffChange{{o, true}})
+		}
+	}
+	var out []diffChange
+	for len(events) > 0 {
+		i := c.rand.IntN(len(events))
+		out = append(out, events[i][0])
+		if events[i] = events[i][1:]; len(events[i]) == 0 {
+			events = slices.Delete(events, i, i+1)
+		}
+	}
+	return out
+}
+
+// diffChangeEach keeps half of the objects, replaces others under their names,
+// and leaves some out.
+func diffChangeEach[T metav1.Object](c *diffCluster, objects []T, remake func(string) T) []T {
+	var out []T
+	for _, o := range objects {
+		switch dice := c.rand.IntN(100); {
+		case dice < 50:
+			out = append(out, o)
+		case dice < 85:
+			out = append(out, remake(o.GetName()))
+		}
+	}
+	return out
+}
+
+// String is the cluster as manifests.
+func (c *diffCluster) String() string {
+	var b strings.Builder
+	for _, o := range c.objects()[1:] {
+		text, err := yaml.Marshal(o)
+		if err != nil {
+			return err.Error()
+		}
+		fmt.Fprintf(&b, "--- # %T\n%s", o, text)
+	}
+	return b.String()
+}

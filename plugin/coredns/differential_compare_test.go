@@ -1,0 +1,274 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+// diffCounts are the outcomes of a run: agreements and each deviation by name.
+type diffCounts map[string]int
+
+// diffComparer asks both plugins about a cluster.
+type diffComparer struct {
+	*diffFacts
+	ours, theirs diffAsk
+	counts       diffCounts
+	mixed        bool // names are asked in a mix of cases
+}
+
+// all asks every question and returns the first reply that nothing explains.
+func (c *diffComparer) all() error {
+	for i, name := range c.names {
+		// Not by chance: the cluster's changes are to be those of its seed.
+		types := append(diffTypes, diffOtherTypes[(uint64(i)+c.seed)%uint64(len(diffOtherTypes))])
+		if strings.HasSuffix(name, ".arpa.") {
+			types = append(diffTypes, diffOtherTypes...)
+		}
+		for _, qtype := range types {
+			if err := c.one(name, qtype); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *diffComparer) ask(ask diffAsk, name string, qtype uint16) (*diffReply, error) {
+	if c.mixed {
+		name = diffMixed(name)
+	}
+	m, err := ask(name, qtype)
+	if err != nil {
+		return nil, err
+	}
+	if !m.Response || len(m.Question) != 1 || m.Question[0].Name != name || m.Question[0].Qtype != qtype {
+		return nil, fmt.Errorf("%s %s: not a reply to it:\n%v", name, dns.TypeToString[qtype], m)
+	}
+	return diffNewReply(m), nil
+}
+
+// diffMixed writes every second byte of a name in upper case.
+func diffMixed(name string) string {
+	b := []byte(name)
+	for i := 0; i < len(b); i += 2 {
+		b[i] = strings.ToUpper(name[i : i+1])[0]
+	}
+	return string(b)
+}
+
+func (c *diffComparer) one(name string, qtype uint16) error {
+	ours, err := c.ask(c.ours, name, qtype)
+	if err != nil {
+		return err
+	}
+	if !c.diffFacts.ours(name) {
+		c.counts["passed on"]++
+		if !ours.passed() {
+			return fmt.Errorf("%s %s is no headless name and was not passed on:\n%v", name, dns.TypeToString[qtype], ours.msg)
+		}
+		return nil
+	}
+	theirs, err := c.ask(c.theirs, name, qtype)
+	if err != nil {
+		return err
+	}
+	if ours.equal(theirs) && (qtype != dns.TypePTR || c.arePointers(name, ours)) {
+		c.counts["agreed"]++
+		return nil
+	}
+	for _, d := range diffDeviations {
+		if d.explains(c, &diffQuestion{name, qtype, ours, theirs}) {
+			c.counts["deviation: "+d.name]++
+			return nil
+		}
+	}
+	return fmt.Errorf("%s %s:\nheadless answers\n%v\nkubernetes answers\n%v", name, dns.TypeToString[qtype], ours.msg, theirs.msg)
+}
+
+// diffQuestion is a question with both replies.
+type diffQuestion struct {
+	name         string
+	qtype        uint16
+	ours, theirs *diffReply
+}
+
+// diffDeviation is a difference that is meant. It explains replies only if
+// everything about them is as its rule has it.
+type diffDeviation struct {
+	name     string // with the rule
+	explains func(*diffComparer, *diffQuestion) bool
+}
+
+var diffDeviations = []diffDeviation{
+	{"the name of a protocol is an empty non-terminal (RFC 4592, section 2.2.2)", func(c *diffComparer, q *diffQuestion) bool {
+		return q.ours.negative(dns.RcodeSuccess) && q.theirs.negative(dns.RcodeNameError) && slices.Equal(q.ours.ns, q.theirs.ns) &&
+			c.nonTerminal(q.name)
+	}},
+	{"the name of a port has SRV records alone (Kubernetes DNS specification, section 2.4.2)", func(c *diffComparer, q *diffQuestion) bool {
+		return (q.qtype == dns.TypeA || q.qtype == dns.TypeAAAA) && q.ours.negative(dns.RcodeSuccess) && q.theirs.positive(q.qtype) &&
+			len(c.port(q.name)) > 0
+	}},
+	{"ANY gives one set (RFC 8482, section 4.1)", func(c *diffComparer, q *diffQuestion) bool {
+		return q.qtype == dns.TypeANY && len(q.ours.answer) > 0 && q.theirs.negative(q.theirs.rcode) && c.isSet(q)
+	}},
+	{"SOA of a missing name is NXDOMAIN (RFC 1034, section 4.3.2)", func(c *diffComparer, q *diffQuestion) bool {
+		if q.qtype != dns.TypeSOA || !q.ours.negative(dns.RcodeNameError) || !q.theirs.negative(dns.RcodeSuccess) || !slices.Equal(q.ours.ns, q.theirs.ns) {
+			return false
+		}
+		a, err := c.ask(c.ours, q.name, dns.TypeA) // theirs has no data at any name, and this is compared
+		return err == nil && a.negative(dns.RcodeNameError)
+	}},
+	{"another type than PTR at a reverse name is no data (RFC 2308, section 2.2)", func(c *diffComparer, q *diffQuestion) bool {
+		return q.qtype != dns.TypePTR && q.ours.negative(dns.RcodeSuccess) && q.theirs.negative(dns.RcodeNameError) &&
+			slices.Equal(q.ours.ns, q.theirs.ns) && len(c.pointers(q.name)) > 0
+	}},
+	{"PTR gives names of headless services, hostnames before others (Kubernetes DNS specification, section 2.4.3)", func(c *diffComparer, q *diffQuestion) bool {
+		return q.qtype == dns.TypePTR && q.ours.positive(dns.TypePTR) && c.arePointers(q.name, q.ours) &&
+			!slices.ContainsFunc(q.ours.answer, func(rr diffRR) bool { return !slices.Contains(q.theirs.answer, rr) })
+	}},
+	{"glue is the whole set of the target's addresses (RFC 2181, section 5)", func(c *diffComparer, q *diffQuestion) bool {
+		return q.qtype == dns.TypeSRV && q.ours.sameBut(q.theirs) && slices.Equal(q.ours.answer, q.theirs.answer) && c.isGlue(q.ours)
+	}},
+	{"the weight is shared between endpoints with a port (Kubernetes DNS specification, section 2.4.2)", func(c *diffComparer, q *diffQuestion) bool {
+		if q.qtype != dns.TypeSRV || !q.ours.sameBut(q.theirs) || !q.ours.positive(dns.TypeSRV) || !c.isGlue(q.ours) {
+			return false
+		}
+		with := len(c.port(q.name))
+		all := with + len(c.at(q.name, false))
+		return slices.EqualFunc(q.ours.answer, q.theirs.answer, func(a, b diffRR) bool {
+			if int(a.weight) != max(1, 100/with) || int(b.weight) != max(1, 100/all) {
+				return false
+			}
+			a.weight = b.weight
+			return a == b
+		})
+	}},
+	{"port and protocol begin with an underscore (RFC 2782)", func(c *diffComparer, q *diffQuestion) bool {
+		labels := c.below(q.name)
+		if len(labels) != 3 || !q.ours.negative(dns.RcodeNameError) || q.theirs.rcode != dns.RcodeSuccess {
+			return false
+		}
+		labels[0], labels[1] = strings.TrimPrefix(labels[0], "_"), strings.TrimPrefix(labels[1], "_")
+		right := "_" + labels[0] + "._" + labels[1] + "." + c.fqdn(labels[2])
+		return q.name != right && len(c.at(right, true))+len(c.at(right, false)) > 0 ||
+			labels[0] == "" // which stands for any
+	}},
+	{"a port without a number has no name (Kubernetes DNS specification, section 2.4.2)", func(c *diffComparer, q *diffQuestion) bool {
+		return strings.HasPrefix(q.name, "_") && q.ours.negative(dns.RcodeNameError) && q.theirs.rcode == dns.RcodeSuccess &&
+			len(c.port(q.name)) == 0 && len(c.at(q.name, false)) > 0
+	}},
+}
+
+// arePointers tells whether a reply gives the targets of a reverse name and no
+// others. It is asked where both agree, too: theirs gives all owners, so a
+// preference that is lost would be an agreement.
+func (c *diffComparer) arePointers(name string, r *diffReply) bool {
+	want := make(map[string]bool)
+	if strings.HasSuffix(name, ".arpa.") {
+		want = c.pointers(name)
+	}
+	return len(r.answer) == len(want) && !slices.ContainsFunc(r.answer, func(rr diffRR) bool { return !want[rr.data] })
+}
+
+// isSet tells whether ours, to ANY, is one of the sets that the name has, with
+// what goes with it.
+func (c *diffComparer) isSet(q *diffQuestion) bool {
+	rrtype := q.ours.answer[0].rrtype
+	set, err := c.ask(c.ours, q.name, rrtype)
+	return err == nil && q.ours.equal(set)
+}
+
+// isGlue tells whether the additional section is all addresses of the targets,
+// as theirs has them.
+func (c *diffComparer) isGlue(r *diffReply) bool {
+	targets := make(map[string]bool)
+	for _, rr := range r.answer {
+		targets[rr.data] = true
+	}
+	var want []diffRR
+	for target := range targets {
+		for _, rrtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+			set, err := c.ask(c.theirs, target, rrtype)
+			if err != nil {
+				return false
+			}
+			want = append(want, set.answer...)
+		}
+	}
+	slices.SortFunc(want, diffRR.compare)
+	return slices.Equal(r.extra, want)
+}
+
+// below returns the labels of a name that are left of the namespace.
+func (c *diffComparer) below(name string) []string {
+	return strings.Split(strings.TrimSuffix(name, c.fqdn("")), ".")
+}
+
+// at returns the endpoints at or below the name of a service, host or port: once
+// for each port that they have, with a number or without. An endpoint that has
+// no port at all counts as one with an unnamed port without a number, as theirs
+// has it.
+func (c *diffComparer) at(name string, number bool) []diffFact {
+	labels := c.below(name)
+	var out []diffFact
+	for _, e := range c.endpoints {
+		if e.service != labels[len(labels)-1] || len(labels) == 2 && e.host != labels[0] {
+			continue
+		}
+		for _, p := range e.ports {
+			protocol := strings.ToLower(string(*p.Protocol))
+			if len(labels) == 3 && (labels[0] != "_"+*p.Name || labels[1] != "_"+protocol) {
+				continue
+			}
+			if (p.Port != nil) == number {
+				out = append(out, e)
+			}
+		}
+		if len(e.ports) == 0 && len(labels) < 3 && !number {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// port returns the endpoints that have a port of this name.
+func (c *diffComparer) port(name string) []diffFact { return c.at(name, true) }
+
+// nonTerminal tells whether names of ports exist below a name.
+func (c *diffComparer) nonTerminal(name string) bool {
+	return slices.ContainsFunc(diffPortNames, func(port string) bool { return len(c.port("_"+port+"."+name)) > 0 })
+}
+
+func (counts diffCounts) add(more diffCounts) {
+	for k, n := range more {
+		counts[k] += n
+	}
+}
+
+// missing are the deviations that did not come up: headless may have lost them.
+func (counts diffCounts) missing() []string {
+	var out []string
+	for _, d := range diffDeviations {
+		if counts["deviation: "+d.name] == 0 {
+			out = append(out, d.name)
+		}
+	}
+	return out
+}
+
+// String lists the outcomes. Questions over the wire are counted apart.
+func (counts diffCounts) String() string {
+	var b strings.Builder
+	total := 0
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
+		if !strings.HasPrefix(k, "over ") {
+			total += counts[k]
+		}
+		fmt.Fprintf(&b, "\n%10d %s", counts[k], k)
+	}
+	return fmt.Sprintf("%d questions:%s", total, b.String())
+}

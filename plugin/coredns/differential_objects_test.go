@@ -1,0 +1,226 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+)
+
+// The objects are as an API server would hand them out: valid, and with the
+// defaults filled in.
+
+func (c *diffCluster) meta(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: c.namespace, Name: name}
+}
+
+func (c *diffCluster) newService(name string) *corev1.Service {
+	s := &corev1.Service{ObjectMeta: c.meta(name)}
+	s.Spec.Type = corev1.ServiceTypeClusterIP
+	s.Spec.ClusterIP = corev1.ClusterIPNone
+	s.Spec.PublishNotReadyAddresses = c.chance(20)
+	s.Spec.IPFamilies = diffPick(c,
+		[]corev1.IPFamily{corev1.IPv4Protocol},
+		[]corev1.IPFamily{corev1.IPv6Protocol},
+		[]corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol},
+		[]corev1.IPFamily{corev1.IPv6Protocol, corev1.IPv4Protocol})
+	if c.chance(75) {
+		s.Spec.Selector = diffPick(c,
+			map[string]string{"app": "a"}, map[string]string{"app": "b"}, map[string]string{"tier": "y"},
+			map[string]string{"app": "a", "tier": "x"}, map[string]string{"app": "none"})
+	}
+	s.Spec.Ports = c.servicePorts()
+	switch dice := c.rand.IntN(100); {
+	case dice < 4:
+		s.Spec = corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "example.org"}
+	case dice < 16:
+		s.Spec.IPFamilies = s.Spec.IPFamilies[:1]
+		s.Spec.ClusterIP = c.addr(s.Spec.IPFamilies[0] == corev1.IPv4Protocol, 200+slices.Index(diffServiceNames, name))
+		if len(s.Spec.Ports) == 0 { // only headless services may be without
+			s.Spec.Ports = []corev1.ServicePort{{Port: 80, Protocol: corev1.ProtocolTCP, TargetPort: intstr.FromInt32(80)}}
+		}
+	}
+	if s.Spec.ClusterIP != "" {
+		s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
+	}
+	return s
+}
+
+func (c *diffCluster) servicePorts() []corev1.ServicePort {
+	names := c.rand.Perm(len(diffPortNames))[:diffPick(c, 0, 1, 1, 1, 2, 3)]
+	var out []corev1.ServicePort
+	for i, n := range names {
+		p := corev1.ServicePort{Name: diffPortNames[n], Port: int32(80 + i), Protocol: diffPick(c, diffProtocols...)}
+		if len(names) == 1 && c.chance(30) { // the only one may go without a name
+			p.Name = ""
+		}
+		switch c.rand.IntN(3) {
+		case 0:
+			p.TargetPort = intstr.FromInt32(p.Port)
+		case 1:
+			p.TargetPort = intstr.FromInt32(int32(8080 + c.rand.IntN(2)))
+		default:
+			p.TargetPort = intstr.FromString(diffPick(c, diffTargets...))
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// addr is the n-th address of a family. Some of the IPv6 addresses end in zeros,
+// which are left out in their text.
+func (c *diffCluster) addr(v4 bool, n int) string {
+	if v4 {
+		return netip.AddrFrom4([4]byte{10, c.subnet[0], c.subnet[1], byte(n)}).String()
+	}
+	a := [16]byte{0x20, 0x01, 0x0d, 0xb8, c.subnet[0], c.subnet[1]}
+	switch n % 3 {
+	case 0:
+		a[15] = byte(n)
+	case 1:
+		a[7] = byte(n)
+	default:
+		a[7], a[9], a[12], a[15] = byte(n), 1, 0xab, 0xcd
+	}
+	return netip.AddrFrom16(a).String()
+}
+
+func (c *diffCluster) newPod(name string) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: c.meta(name)}
+	p.Labels = map[string]string{"app": diffPick(c, "a", "a", "b"), "tier": diffPick(c, "x", "y")}
+	p.Status.Phase = corev1.PodRunning
+	p.Spec.Containers = []corev1.Container{{Name: "main", Ports: c.containerPorts()}, {Name: "other", Ports: c.containerPorts()}}
+	if c.chance(20) {
+		init := corev1.Container{Name: "init", Ports: c.containerPorts()}
+		if c.chance(50) {
+			init.RestartPolicy = ptr.To(corev1.ContainerRestartPolicyAlways)
+		}
+		p.Spec.InitContainers = append(p.Spec.InitContainers, init)
+	}
+	c.giveHostname(p)
+	c.giveAddresses(p)
+	c.giveState(p)
+	return p
+}
+
+func (c *diffCluster) containerPorts() []corev1.ContainerPort {
+	var out []corev1.ContainerPort
+	for i := range c.rand.IntN(3) {
+		out = append(out, corev1.ContainerPort{
+			Name:          diffPick(c, append(diffTargets, "")...),
+			ContainerPort: int32(9000 + 10*i + c.rand.IntN(3)),
+			Protocol:      diffPick(c, diffProtocols...),
+		})
+	}
+	return out
+}
+
+func (c *diffCluster) giveHostname(p *corev1.Pod) {
+	hostname := p.Name
+	switch dice := c.rand.IntN(100); {
+	case dice < 15:
+		hostname = "peer" // with others
+	case dice < 20: // another's address, or its own
+		hostname = strings.ReplaceAll(c.addr(true, 10+c.rand.IntN(len(diffPodNames))), ".", "-")
+	case dice < 25:
+		hostname = diffLong
+	case dice < 30:
+		hostname = "0"
+	}
+	switch dice := c.rand.IntN(100); {
+	case dice < 10:
+		p.Spec.Hostname = hostname
+	case dice < 20:
+		p.Spec.Subdomain = c.services[0].Name
+	case dice < 30:
+		p.Spec.Hostname, p.Spec.Subdomain = hostname, "elsewhere"
+	case dice < 85:
+		p.Spec.Hostname, p.Spec.Subdomain = hostname, diffPick(c, c.services...).Name
+	}
+}
+
+func (c *diffCluster) giveAddresses(p *corev1.Pod) {
+	n := 10 + slices.Index(diffPodNames, p.Name)
+	if c.chance(20) { // that of one of two nodes, with other pods
+		p.Spec.HostNetwork = true
+		n = 1 + c.rand.IntN(2)
+	}
+	for _, v4 := range diffPick(c, []bool{true}, []bool{false}, []bool{true, false}, []bool{true, false}, []bool{false, true}) {
+		p.Status.PodIPs = append(p.Status.PodIPs, corev1.PodIP{IP: c.addr(v4, n)})
+	}
+	p.Status.PodIP = p.Status.PodIPs[0].IP
+}
+
+func (c *diffCluster) giveState(p *corev1.Pod) {
+	ready := corev1.ConditionTrue
+	switch dice := c.rand.IntN(100); {
+	case dice < 15:
+		ready = diffPick(c, corev1.ConditionFalse, corev1.ConditionUnknown)
+	case dice < 25:
+		now := metav1.Unix(1e9, 0)
+		p.DeletionTimestamp = &now
+		ready = diffPick(c, corev1.ConditionTrue, corev1.ConditionFalse)
+	case dice < 31:
+		p.Status.Phase = diffPick(c, corev1.PodSucceeded, corev1.PodFailed)
+	case dice < 37:
+		p.Status = corev1.PodStatus{Phase: corev1.PodPending}
+		return
+	case dice < 39:
+		p.Status.Phase = corev1.PodUnknown
+	}
+	p.Status.Conditions = []corev1.PodCondition{
+		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue},
+		{Type: corev1.PodReady, Status: ready},
+	}
+}
+
+// newSlice is a slice that no controller of the cluster's core manages. Its
+// service may have a selector, too, or not be there at all.
+func (c *diffCluster) newSlice(name string) *discoveryv1.EndpointSlice {
+	v4 := name[len(name)-1]%2 == 0 // the family of a slice can't change
+	s := &discoveryv1.EndpointSlice{ObjectMeta: c.meta(name), AddressType: discoveryv1.AddressTypeIPv6}
+	if v4 {
+		s.AddressType = discoveryv1.AddressTypeIPv4
+	}
+	s.Labels = map[string]string{discoveryv1.LabelServiceName: "ghost"}
+	if len(c.services) > 0 && c.chance(90) {
+		s.Labels[discoveryv1.LabelServiceName] = diffPick(c, c.services...).Name
+	}
+	if by := diffPick(c, "", "me", "endpointslicemirroring-controller.k8s.io"); by != "" {
+		s.Labels[discoveryv1.LabelManagedBy] = by
+	}
+	for i, n := range c.rand.Perm(len(diffPortNames))[:diffPick(c, 0, 1, 1, 2)] {
+		port := discoveryv1.EndpointPort{Name: ptr.To(diffPortNames[n]), Protocol: ptr.To(diffPick(c, diffProtocols...)), Port: ptr.To(int32(70 + i))}
+		if i == 0 && c.chance(15) { // names are unique
+			port.Name = ptr.To("")
+		}
+		if c.chance(8) { // any port
+			port.Port = nil
+		}
+		s.Ports = append(s.Ports, port)
+	}
+	for range c.rand.IntN(4) {
+		e := discoveryv1.Endpoint{Addresses: []string{c.addr(v4, diffPick(c, 1, 10, 11, 100, 101, 102, 103))}}
+		if c.chance(15) {
+			e.Addresses = append(e.Addresses, c.addr(v4, 110+c.rand.IntN(3)))
+		}
+		if c.chance(50) {
+			e.Hostname = ptr.To(diffPick(c, "db-0", "peer", "ext", "0", fmt.Sprint("h", c.rand.IntN(3))))
+		}
+		switch c.rand.IntN(5) {
+		case 0:
+		case 1:
+			e.Conditions.Ready = ptr.To(false)
+		default:
+			e.Conditions.Ready = ptr.To(true)
+		}
+		s.Endpoints = append(s.Endpoints, e)
+	}
+	return s
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/miekg/dns"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+)
+
+// diffTypes are asked of every name, and one of diffOtherTypes, which have no
+// records but PTR at reverse names.
+var (
+	diffTypes      = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeANY}
+	diffOtherTypes = []uint16{dns.TypePTR, dns.TypeTXT, dns.TypeSOA}
+)
+
+// diffFacts are what is known of a cluster for judging replies. They come from
+// its EndpointSlices, as the controller would write them, and not from what
+// either plugin says.
+type diffFacts struct {
+	*diffCluster
+	headless  map[string]bool // by service
+	endpoints []diffFact
+	names     []string
+}
+
+// diffFact is a ready address of a headless service.
+type diffFact struct {
+	service, host string // host is the label
+	hostname      bool   // it was given
+	addr          netip.Addr
+	ports         []discoveryv1.EndpointPort
+}
+
+func (c *diffCluster) fqdn(service string) string {
+	return service + "." + c.namespace + ".svc.cluster.local."
+}
+
+func diffDashed(a netip.Addr) string {
+	s := strings.NewReplacer(".", "-", ":", "-").Replace(a.String())
+	if strings.HasSuffix(s, "-") {
+		s += "0"
+	}
+	return s
+}
+
+func (c *diffCluster) facts() *diffFacts {
+	f := &diffFacts{diffCluster: c, headless: make(map[string]bool)}
+	for _, s := range c.services {
+		f.headless[s.Name] = s.Spec.ClusterIP == corev1.ClusterIPNone
+	}
+	for _, s := range c.slices() {
+		service := s.Labels[discoveryv1.LabelServiceName]
+		for _, e := range s.Endpoints {
+			if !f.headless[service] || e.Conditions.Ready != nil && !*e.Conditions.Ready {
+				continue
+			}
+			for _, text := range e.Addresses {
+				a := netip.MustParseAddr(text)
+				fact := diffFact{service: service, host: diffDashed(a), addr: a, ports: s.Ports}
+				if e.Hostname != nil {
+					fact.host, fact.hostname = *e.Hostname, true
+				}
+				f.endpoints = append(f.endpoints, fact)
+			}
+		}
+	}
+	f.names = f.questions()
+	return f
+}
+
+// questions are all names that the cluster has, had or could be thought to have.
+func (f *diffFacts) questions() []string {
+	hosts := []string{"", "no-such-host.", "_no-such-port._tcp.", "_tcp.", "_udp.", "_sctp.", "_no-such-protocol.", "_._tcp."}
+	seen := make(map[string]bool)
+	addHost := func(host string) {
+		if !seen[host] {
+			seen[host] = true
+			hosts = append(hosts, host+".")
+		}
+	}
+	addrs := make(map[netip.Addr]bool)
+	addAddr := func(text string) {
+		a := netip.MustParseAddr(text)
+		addrs[a] = true
+		addHost(diffDashed(a))
+	}
+	addPort := func(name string, protocol corev1.Protocol) {
+		if name != "" {
+			addHost("_" + name + "._" + strings.ToLower(string(protocol)))
+		}
+	}
+	addAddr(f.addr(true, 99)) // nobody's
+	addAddr(f.addr(false, 99))
+	for _, p := range f.pods {
+		addHost(p.Name)
+		if p.Spec.Hostname != "" {
+			addHost(p.Spec.Hostname)
+		}
+		for _, ip := range p.Status.PodIPs {
+			addAddr(ip.IP)
+		}
+	}
+	for _, s := range f.services {
+		for _, p := range s.Spec.Ports {
+			addPort(p.Name, p.Protocol)
+		}
+	}
+	for _, s := range f.made {
+		for _, p := range s.Ports {
+			addPort(*p.Name, *p.Protocol)
+		}
+		for _, e := range s.Endpoints {
+			if e.Hostname != nil {
+				addHost(*e.Hostname)
+			}
+			for _, a := range e.Addresses {
+				addAddr(a)
+			}
+		}
+	}
+	// Below a host there is nothing, and without its underscores no port.
+	last := hosts[len(hosts)-1]
+	hosts = append(hosts, "below."+last, "far.below."+last, strings.ReplaceAll(last, "_", ""), "web.tcp.", "http._tcp.")
+
+	var out []string
+	for _, s := range f.services {
+		if !f.headless[s.Name] { // they are not ours: a few are enough
+			out = append(out, f.fqdn(s.Name), hosts[1]+f.fqdn(s.Name), last+f.fqdn(s.Name))
+			continue
+		}
+		for _, host := range hosts {
+			out = append(out, host+f.fqdn(s.Name))
+		}
+	}
+	out = append(out, f.fqdn("no-such-service"), last+f.fqdn("ghost"))
+	for a := range addrs {
+		name, err := dns.ReverseAddr(a.String())
+		if err != nil {
+			panic(err)
+		}
+		out = append(out, name)
+	}
+	return out
+}
+
+// ours tells whether a name is headless': at or below a headless service, or the
+// reverse name of an address of one.
+func (f *diffFacts) ours(name string) bool {
+	if below, ok := strings.CutSuffix(name, f.fqdn("")[1:]); ok {
+		labels := strings.Split(strings.TrimSuffix(below, "."), ".")
+		return f.headless[labels[len(labels)-1]]
+	}
+	return len(f.pointers(name)) > 0
+}
+
+// pointers are the targets of a reverse name by the rule of headless: names that
+// pods were given, else those made from the address, of headless services only.
+// As they are names of endpoints, they resolve.
+func (f *diffFacts) pointers(reverse string) map[string]bool {
+	given, made := make(map[string]bool), make(map[string]bool)
+	for _, e := range f.endpoints {
+		if name, _ := dns.ReverseAddr(e.addr.String()); name != reverse {
+			continue
+		}
+		if e.hostname {
+			given[e.host+"."+f.fqdn(e.service)] = true
+		} else {
+			made[e.host+"."+f.fqdn(e.service)] = true
+		}
+	}
+	if len(given) > 0 {
+		return given
+	}
+	return made
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
+	"github.com/miekg/dns"
+)
+
+// diffTap is a directive that hands out the plugins behind it, so that most
+// questions may be asked without a socket between.
+const diffTap = "difftap"
+
+var (
+	diffTapOnce sync.Once
+	diffTapped  = make(map[string]plugin.Handler) // by the directive's argument
+)
+
+func diffRegisterTap() {
+	plugin.Register(diffTap, func(c *caddy.Controller) error {
+		c.Next()
+		name := c.RemainingArgs()[0]
+		dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler {
+			diffTapped[name] = next
+			return next
+		})
+		return nil
+	})
+	dnsserver.Directives = slices.Insert(dnsserver.Directives, 0, diffTap)
+}
+
+// diffServer is a server with one plugin.
+type diffServer struct {
+	plugin  string
+	handler plugin.Handler
+	addrs   map[string]string // by network
+	conns   []*dns.Conn
+}
+
+// diffZones are the zones of both plugins.
+const diffZones = "cluster.local in-addr.arpa ip6.arpa"
+
+// diffStart starts both plugins, each in a server of its own. They are started
+// together, as kubernetes, when it is set up, writes to what the watches of a
+// running plugin read: the logger that klog has for the whole process.
+func diffStart(t *testing.T, endpoint string) (ours, theirs *diffServer, stop func()) {
+	t.Helper()
+	diffTapOnce.Do(diffRegisterTap)
+	caddy.Quiet, dnsserver.Quiet = true, true
+	hosts := map[string]string{"headless": "127.0.0.1", "kubernetes": "127.0.0.2"}
+	corefile := ""
+	for name, host := range hosts {
+		corefile += fmt.Sprintf(".:0 {\n bind %s\n %s %s\n %s %s {\n endpoint %s\n startup_timeout 60s\n }\n}\n", host, diffTap, name, name, diffZones, endpoint)
+	}
+	instance, err := caddy.Start(caddy.CaddyfileInput{Contents: []byte(corefile), Filepath: "Corefile", ServerTypeName: "dns"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers := make(map[string]*diffServer)
+	for name := range hosts {
+		servers[name] = &diffServer{plugin: name, handler: diffTapped[name], addrs: make(map[string]string)}
+	}
+	for _, listener := range instance.Servers() {
+		for _, addr := range []net.Addr{listener.Addr(), listener.LocalAddr()} {
+			for name, host := range hosts {
+				if strings.HasPrefix(addr.String(), host+":") {
+					servers[name].addrs[addr.Network()] = addr.String()
+				}
+			}
+		}
+	}
+	return servers["headless"], servers["kubernetes"], func() {
+		for _, s := range servers {
+			for _, conn := range s.conns {
+				conn.Close()
+			}
+		}
+		if err := instance.Stop(); err != nil {
+			t.Error(err)
+		}
+		instance.ShutdownCallbacks()
+	}
+}
+
+// diffAsk asks a question.
+type diffAsk func(name string, qtype uint16) (*dns.Msg, error)
+
+// diffWriter takes the reply of a handler as a client over TCP.
+type diffWriter struct {
+	dns.ResponseWriter // nil: no plugin here needs more
+	reply              *dns.Msg
+}
+
+var diffAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 40000}
+
+func (w *diffWriter) LocalAddr() net.Addr           { return diffAddr }
+func (w *diffWriter) RemoteAddr() net.Addr          { return diffAddr }
+func (w *diffWriter) WriteMsg(reply *dns.Msg) error { w.reply = reply; return nil }
+
+// direct asks the plugin itself. Where it passes the question on, there is
+// nobody, and the reply is SERVFAIL as a server's would be.
+func (s *diffServer) direct(name string, qtype uint16) (*dns.Msg, error) {
+	m := new(dns.Msg)
+	m.SetQuestion(name, qtype)
+	var w diffWriter
+	rcode, _ := s.handler.ServeDNS(context.Background(), &w, m)
+	if w.reply == nil {
+		return new(dns.Msg).SetRcode(m, rcode), nil
+	}
+	return w.reply, nil
+}
+
+// wire returns a function that asks over UDP or TCP. Its connection is new, as a
+// server closes those that are idle.
+func (s *diffServer) wire(network string) diffAsk {
+	conn, err := dns.Dial(network, s.addrs[network])
+	if err != nil {
+		return func(string, uint16) (*dns.Msg, error) { return nil, err }
+	}
+	conn.UDPSize = 4096
+	s.conns = append(s.conns, conn)
+	return func(name string, qtype uint16) (*dns.Msg, error) {
+		m := new(dns.Msg)
+		m.SetQuestion(name, qtype)
+		if network == "udp" {
+			m.SetEdns0(4096, false)
+		}
+		reply, _, err := new(dns.Client).ExchangeWithConn(m, conn)
+		if err != nil {
+			return nil, fmt.Errorf("ask %s over %s: %w", s.plugin, network, err)
+		}
+		if reply.Truncated && network == "udp" {
+			return s.wire("tcp")(name, qtype)
+		}
+		reply.Extra = slices.DeleteFunc(reply.Extra, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeOPT })
+		return reply, nil
+	}
+}
