@@ -4,11 +4,13 @@ export CGO_ENABLED = 0
 export GOFLAGS = -trimpath -buildvcs=false
 
 PORT = 1053
+CLUSTERS = 20000
+SEED = $(shell date +%s)
 revision := $(shell git describe --always --dirty 2>/dev/null)
 IMAGE = headless:$(or $(revision),latest)
 golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build run test tools lint unit race cluster bench image clean
+.PHONY: build run test tools lint unit race cluster differential bench image clean
 .NOTPARALLEL:
 
 build:
@@ -70,6 +72,11 @@ cluster: build
 	@echo "== tests with a Kubernetes"
 	testdata/cluster/build.sh
 	HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags cluster -count=1 -timeout 30m ./plugin/coredns
+
+# As the unit tests do with 2,000 random clusters, but with more, and other ones.
+differential:
+	DIFFERENTIAL_CLUSTERS=$(CLUSTERS) DIFFERENTIAL_SEED=$(SEED) \
+		go test -count=1 -timeout 0 -v -run '^TestDifferential$$' ./plugin/coredns
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...

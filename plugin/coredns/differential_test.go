@@ -1,0 +1,202 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	stdlog "log"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+)
+
+// Of the environment: DIFFERENTIAL_CLUSTERS is how many clusters there are, and
+// DIFFERENTIAL_SEED the seed of the first; each next one has the next.
+const (
+	diffDefaultClusters = 2000
+	diffDefaultSeed     = 1
+	// diffRaceClusters is for the race detector, which takes ten times as long.
+	// They are few enough for one start, see diffStart.
+	diffRaceClusters = 200
+	// diffAtOnce is how many clusters are namespaces of one API server.
+	diffAtOnce = 250
+	// diffRounds is how often each cluster changes.
+	diffRounds = 1
+	// diffWireEach is which cluster is asked over the wire, too.
+	diffWireEach = 50
+)
+
+func diffSetting(t *testing.T, name string, value uint64) uint64 {
+	if text := os.Getenv(name); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("%s=%q: not a number", name, text)
+		}
+		return n
+	}
+	return value
+}
+
+// diffRace tells whether the race detector runs.
+func diffRace() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// TestDifferential compares headless with the kubernetes plugin on random
+// clusters that both see at the same API server, as they are first listed and
+// after changes that are watched. A difference that is not one of
+// [diffDeviations] is an error.
+func TestDifferential(t *testing.T) {
+	clusters := uint64(diffDefaultClusters)
+	if diffRace() {
+		clusters = diffRaceClusters
+	}
+	clusters = diffSetting(t, "DIFFERENTIAL_CLUSTERS", clusters)
+	seed := diffSetting(t, "DIFFERENTIAL_SEED", diffDefaultSeed)
+	output := stdlog.Writer()
+	stdlog.SetOutput(io.Discard)
+	defer stdlog.SetOutput(output)
+
+	counts := make(diffCounts)
+	for first := uint64(0); first < clusters && !t.Failed(); first += diffAtOnce {
+		diffRun(t, seed+first, min(diffAtOnce, clusters-first), counts)
+	}
+	t.Logf("%d clusters from seed %d on, each in %d states: %v", clusters, seed, 1+diffRounds, counts)
+	if missing := counts.missing(); clusters >= diffRaceClusters && !t.Failed() && len(missing) > 0 {
+		t.Errorf("no reply deviates any more, though headless should, in that %s", strings.Join(missing, "; "))
+	}
+}
+
+// diffRun compares n clusters at one API server.
+func diffRun(t *testing.T, seed, n uint64, counts diffCounts) {
+	api := diffNewAPI()
+	defer api.close()
+	clusters := make([]*diffCluster, n)
+	changes := []diffChange{{object: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "settled"}}}}
+	for i := range clusters {
+		clusters[i] = diffNewCluster(seed + uint64(i))
+		for _, o := range clusters[i].objects() {
+			changes = append(changes, diffChange{object: o})
+		}
+	}
+	api.apply(changes)
+
+	ours, theirs, stop := diffStart(t, api.URL)
+	defer stop()
+
+	for round := 0; ; round++ {
+		diffCompare(t, round, clusters, ours, theirs, counts)
+		if round == diffRounds || t.Failed() {
+			return
+		}
+		changes := []diffChange(nil)
+		for _, c := range clusters {
+			changes = append(changes, c.change()...)
+		}
+		api.apply(append(changes, diffSentinel(round)...))
+		diffSettle(t, round, ours, theirs)
+	}
+}
+
+// diffCompare compares the clusters, on two processors. Some are asked about
+// over the wire, too.
+func diffCompare(t *testing.T, round int, clusters []*diffCluster, ours, theirs *diffServer, counts diffCounts) {
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	const workers = 2
+	for worker := range workers {
+		wait.Go(func() {
+			mine := make(diffCounts)
+			for i := worker; i < len(clusters); i += workers {
+				f := clusters[i].facts()
+				err := (&diffComparer{f, ours.direct, theirs.direct, mine, false}).all()
+				if err != nil {
+					t.Errorf("DIFFERENTIAL_CLUSTERS=1 DIFFERENTIAL_SEED=%d, after %d changes: %v\n\nThe objects:\n%s", f.seed, round, err, f)
+					return
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			counts.add(mine)
+		})
+	}
+	wait.Wait()
+	for i := 0; i < len(clusters) && !t.Failed(); i += diffWireEach {
+		f := clusters[i].facts()
+		for _, network := range []string{"udp", "tcp"} {
+			wire := make(diffCounts)
+			if err := (&diffComparer{f, ours.wire(network), theirs.wire(network), wire, network == "udp"}).all(); err != nil {
+				t.Errorf("DIFFERENTIAL_CLUSTERS=1 DIFFERENTIAL_SEED=%d, after %d changes, over %s: %v\n\nThe objects:\n%s", f.seed, round, network, err, f)
+			}
+			for _, n := range wire {
+				counts["over "+network+", of all sorts"] += n
+			}
+		}
+	}
+}
+
+// diffSentinel are the last objects of a round. A watch sends what it watches in
+// order: once each plugin answers for an object of each kind, it has seen all.
+func diffSentinel(round int) []diffChange {
+	meta := metav1.ObjectMeta{Namespace: "settled", Name: fmt.Sprint("round-", round)}
+	svc := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{
+		ClusterIP: corev1.ClusterIPNone, ClusterIPs: []string{corev1.ClusterIPNone}, IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol},
+		Selector: map[string]string{"round": meta.Name},
+		Ports:    []corev1.ServicePort{{Port: 1, Protocol: corev1.ProtocolTCP, TargetPort: intstr.FromInt32(1)}},
+	}}
+	pod := &corev1.Pod{ObjectMeta: meta, Status: corev1.PodStatus{
+		Phase: corev1.PodRunning, PodIPs: []corev1.PodIP{{IP: "192.0.2.1"}},
+		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
+	}}
+	pod.Labels = svc.Spec.Selector
+	made := &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4, Endpoints: []discoveryv1.Endpoint{{
+		Addresses: []string{"192.0.2.2"}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true)},
+	}}}
+	made.Labels = map[string]string{discoveryv1.LabelServiceName: meta.Name}
+	out := []diffChange{{object: svc}, {object: pod}, {object: made}}
+	for _, s := range diffControlled(diffNewCluster(0).rand, svc, []*corev1.Pod{pod}) {
+		out = append(out, diffChange{object: s})
+	}
+	return out
+}
+
+// diffSettle waits until both plugins have seen the last objects of a round.
+func diffSettle(t *testing.T, round int, servers ...*diffServer) {
+	t.Helper()
+	name := fmt.Sprintf("round-%d.settled.svc.cluster.local.", round)
+	deadline := time.Now().Add(time.Minute)
+	for _, s := range servers {
+		for {
+			m, err := s.direct(name, dns.TypeA)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen := make(map[netip.Addr]bool)
+			for _, rr := range m.Answer {
+				if a, ok := netip.AddrFromSlice(rr.(*dns.A).A.To4()); ok {
+					seen[a] = true
+				}
+			}
+			if len(seen) == 2 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s has not seen the end of round %d:\n%v", s.plugin, round, m)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
