@@ -30,6 +30,7 @@ const scripts = "../../testdata/cluster"
 
 var (
 	bin string                // the programs of Kubernetes
+	our string                // the server under test
 	dir string                // the state of the cluster, and its processes in pids
 	env []string              // what the scripts of the cluster go by
 	kub *kubernetes.Clientset // the API server, as its admin
@@ -50,8 +51,7 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) (code int, err error) {
 	begin := time.Now()
-	program, err := build()
-	if err != nil {
+	if our, err = build(); err != nil {
 		return 0, err
 	}
 	built := time.Now()
@@ -65,13 +65,13 @@ func run(m *testing.M) (code int, err error) {
 			err = derr
 		}
 	}()
-	if srv, err = newServer("overlay", program, "headless", "coredns"); err != nil {
+	if srv, err = newServer("overlay", our, "headless", "coredns"); err != nil {
 		return 0, err
 	}
-	if alone, err = newServer("alone", program, "headless"); err != nil {
+	if alone, err = newServer("alone", our, "headless"); err != nil {
 		return 0, err
 	}
-	if ref, err = newServer("reference", program, "coredns"); err != nil {
+	if ref, err = newServer("reference", our, "coredns"); err != nil {
 		return 0, err
 	}
 	fmt.Fprintf(os.Stderr, "built in %.1fs, cluster and servers up in %.1fs\n", built.Sub(begin).Seconds(), time.Since(built).Seconds())

@@ -1,0 +1,91 @@
+//go:build cluster
+
+package main_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// resolverQuestions are what the clients of a pod in namespace default ask, as
+// Kubernetes' own end-to-end tests of headless services do: the service, its
+// ports and its pods, by names that the search list completes and by full ones,
+// over UDP and TCP, and by address. Wanted is a regular expression for all that
+// the client prints, its lines joined by spaces.
+var resolverQuestions = []struct{ ask, want string }{
+	{"dig +notcp +noall +answer +search nginx A", `nginx\.default\.svc\.cluster\.local\.\s+5\s+IN\s+A\s+10\.244\.1\.5 .*10\.244\.2\.5`},
+	{"dig +tcp +short +search nginx A", `^10\.244\.1\.5 10\.244\.1\.6 10\.244\.2\.5$`},
+	{"dig +notcp +short +search nginx.default A", `^10\.244\.1\.5 10\.244\.1\.6 10\.244\.2\.5$`},
+	{"dig +tcp +short +search nginx.default.svc A", `^10\.244\.1\.5 10\.244\.1\.6 10\.244\.2\.5$`},
+	{"dig +notcp +short nginx.default.svc.cluster.local A", `^10\.244\.1\.5 10\.244\.1\.6 10\.244\.2\.5$`},
+	{"dig +notcp +short +search _web._tcp.nginx.default.svc SRV", `^0 33 80 web-0\.nginx.* web-1\.nginx.* web-2\.nginx\.default\.svc\.cluster\.local\.$`},
+	{"dig +tcp +short +search _web._tcp.nginx SRV", `^0 33 80 web-0\.nginx.* web-1\.nginx.* web-2\.nginx\.default\.svc\.cluster\.local\.$`},
+	{"dig +short -x 10.244.1.5", `^web-0\.nginx\.default\.svc\.cluster\.local\.$`},
+	{"dig +tcp +short -x 10.244.1.6", `^web-\d\.nginx\.default\.svc\.cluster\.local\.$`},
+	{"getent hosts web-0.nginx", `^10\.244\.1\.5\s+web-0\.nginx\.default\.svc\.cluster\.local$`},
+	{"getent hosts web-0.nginx.default", `^10\.244\.1\.5\s+web-0\.nginx\.default\.svc\.cluster\.local$`},
+	{"getent hosts web-0.nginx.default.svc", `^10\.244\.1\.5\s+web-0\.nginx\.default\.svc\.cluster\.local$`},
+	{"getent hosts web-0.nginx.default.svc.cluster.local", `^10\.244\.1\.5\s+web-0\.nginx\.default\.svc\.cluster\.local$`},
+	{"getent hosts WEB-0.Nginx", `^10\.244\.1\.5\s+`},
+	{"getent ahosts nginx", `10\.244\.1\.5.*10\.244\.1\.6.*10\.244\.2\.5`},
+	{"getent hosts 10.244.1.5", `^10\.244\.1\.5\s+web-0\.nginx\.default\.svc\.cluster\.local$`},
+	{"busybox nslookup web-0.nginx.default.svc.cluster.local", `Address: 10\.244\.1\.5`},
+	{"busybox nslookup -type=srv _web._tcp.nginx.default.svc.cluster.local", `web-2\.nginx\.default\.svc\.cluster\.local`},
+	{"getent hosts web-9.nginx; echo none", `^none$`},
+	{"getent hosts web-0.other; echo none", `^none$`},
+}
+
+// TestResolvers runs clients where the server has port 53 and resolv.conf is as a
+// kubelet writes it: in a network and a mount namespace of the test's own, which
+// end with its first process.
+func TestResolvers(t *testing.T) {
+	work := t.TempDir()
+	manifests, err := filepath.Abs("../../testdata/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{
+		"resolv.conf": "search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 127.0.0.1\noptions ndots:5\n",
+		"Corefile":    fmt.Sprintf(".:53 {\nbind 127.0.0.1\nheadless cluster.local in-addr.arpa {\nmanifests %s\nauthoritative\n}\n}\n", manifests),
+	} {
+		if err := os.WriteFile(filepath.Join(work, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script := fmt.Sprintf(`
+busybox ip link set lo up
+mount --bind %s/resolv.conf /etc/resolv.conf
+%s -conf %s/Corefile >&2 &
+tries=100
+until dig +short +tries=1 +time=1 web-0.nginx.default.svc.cluster.local | grep -q 10; do
+	tries=$((tries - 1))
+	[ $tries -gt 0 ] || exit 1
+	busybox sleep 0.1
+done
+`, work, our, work)
+	for _, q := range resolverQuestions {
+		sorted := "sort"
+		if strings.HasPrefix(q.ask, "busybox") {
+			sorted = "cat"
+		}
+		script += fmt.Sprintf("echo '== '; { %s; } 2>&1 | %s\n", q.ask, sorted)
+	}
+	out, err := commandWith(script, "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	replies := strings.Split(out, "== \n")[1:]
+	if len(replies) != len(resolverQuestions) {
+		t.Fatalf("%d of %d clients replied:\n%s", len(replies), len(resolverQuestions), out)
+	}
+	for i, q := range resolverQuestions {
+		reply := strings.Join(strings.Split(strings.TrimSpace(replies[i]), "\n"), " ")
+		if !regexp.MustCompile(q.want).MatchString(reply) {
+			t.Errorf("%s prints %q, want %q", q.ask, reply, q.want)
+		}
+	}
+}
