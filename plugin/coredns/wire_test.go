@@ -132,6 +132,36 @@ func TestWireNames(t *testing.T) {
 	}
 }
 
+// TestWireTypes asks for types that no name of ours has, at each kind of name.
+func TestWireTypes(t *testing.T) {
+	server := startSized(t)
+	const base = "of-6.default.svc.cluster.local."
+	for kind, test := range map[string]struct{ name, want string }{
+		"service":                       {base, "NOERROR"},
+		"host":                          {"web-0." + base, "NOERROR"},
+		"port":                          {"_web._tcp." + base, "NOERROR"},
+		"empty non-terminal":            {"_tcp." + base, "NOERROR"},
+		"reverse name":                  {"2.0.0.10.in-addr.arpa.", "NOERROR"},
+		"missing host":                  {"web-9." + base, "NXDOMAIN"},
+		"missing port":                  {"_ssh._tcp." + base, "NXDOMAIN"},
+		"name of a service that is not": {"none.default.svc.cluster.local.", "SERVFAIL"}, // nobody is behind
+	} {
+		for _, qtype := range []uint16{
+			dns.TypeMX, dns.TypeTXT, dns.TypeHTTPS, dns.TypeSVCB, dns.TypeSOA, dns.TypeNS, dns.TypeDS, dns.TypeCNAME,
+			dns.TypeNAPTR, dns.TypeCAA, dns.TypeDNSKEY, dns.TypeNSEC, dns.TypeHINFO, dns.TypeTLSA, 65280,
+		} {
+			m, err := dns.Exchange(new(dns.Msg).SetQuestion(test.name, qtype), server.udp)
+			if err != nil {
+				t.Fatalf("%s, type %d: %v", kind, qtype, err)
+			}
+			soa := test.want != "SERVFAIL"
+			if got := dns.RcodeToString[m.Rcode]; got != test.want || len(m.Answer) != 0 || (len(m.Ns) == 1) != soa || m.Authoritative != soa {
+				t.Errorf("%s, type %d: %v, want %s and %v for an SOA", kind, qtype, m, test.want, soa)
+			}
+		}
+	}
+}
+
 // TestWireOddMessages sends what no resolver sends. The server must answer, and
 // go on to answer.
 func TestWireOddMessages(t *testing.T) {
