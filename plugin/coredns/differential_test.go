@@ -178,6 +178,8 @@ func diffSettle(t *testing.T, round int, servers ...*diffServer) {
 	t.Helper()
 	name := fmt.Sprintf("round-%d.settled.svc.cluster.local.", round)
 	deadline := time.Now().Add(time.Minute)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
 	for _, s := range servers {
 		for {
 			m, err := s.direct(name, dns.TypeA)
@@ -196,7 +198,7 @@ func diffSettle(t *testing.T, round int, servers ...*diffServer) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s has not seen the end of round %d:\n%v", s.plugin, round, m)
 			}
-			time.Sleep(time.Millisecond)
+			<-tick.C
 		}
 	}
 }
