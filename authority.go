@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 
-	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
 
 	"github.com/headless-dns/headless/records"
@@ -26,11 +25,7 @@ func (h *Headless) authority(ctx context.Context, w dns.ResponseWriter, r *dns.M
 	apex := q.Name[len(q.Name)-len(zone.Name):]
 	rrs, exists := h.ownRecords(name, zone, q.Name, apex, q.Qtype)
 	if !exists {
-		if h.Fall.Through(q.Name) {
-			outcomes.passed.Inc()
-			return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)
-		}
-		return h.deny(w, r, zone)
+		return h.missing(ctx, w, r, zone)
 	}
 	if len(rrs) == 0 {
 		return h.noData(w, r, zone)

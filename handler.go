@@ -73,10 +73,7 @@ func (h *Headless) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 	case records.Found:
 		return h.reply(w, r, &node, zone)
 	case records.Missing:
-		if !h.Fall.Through(q.Name) {
-			return h.deny(w, r, zone)
-		}
-		outcomes.passed.Inc()
+		return h.missing(ctx, w, r, zone)
 	case records.Outside:
 		if h.authoritative {
 			return h.authority(ctx, w, r, &name, zone)
@@ -157,6 +154,16 @@ func (h *Headless) noData(w dns.ResponseWriter, r *dns.Msg, zone *records.Zone) 
 	m := newReply(r)
 	m.Ns = []dns.RR{h.soa(r.Question[0].Name, zone)}
 	return write(w, m)
+}
+
+// missing answers for a name that is ours and does not exist, or lets it fall
+// through.
+func (h *Headless) missing(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, zone *records.Zone) (int, error) {
+	if h.Fall.Through(r.Question[0].Name) {
+		outcomes.passed.Inc()
+		return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)
+	}
+	return h.deny(w, r, zone)
 }
 
 // deny answers that a name does not exist.

@@ -167,6 +167,7 @@ func (j *join) remove(u *records.Update, kind Kind, k key) bool {
 
 func (j *join) setPod(u *records.Update, k key, p *pod) bool {
 	m := j.members(k.namespace)
+	defer j.prune(k.namespace, m)
 	old := m.pods[k.name]
 	if !replace(m.pods, k.name, p) {
 		return false
@@ -179,21 +180,18 @@ func (j *join) setPod(u *records.Update, k key, p *pod) bool {
 			j.countPod(p, m, u.Add)
 		}
 	}
-	j.prune(k.namespace, m)
 	return true
 }
 
 func (j *join) setSlice(u *records.Update, k key, slice *endpointSlice) bool {
 	m := j.members(k.namespace)
+	defer j.prune(k.namespace, m)
 	old := m.slices[k.name]
 	if !replace(m.slices, k.name, slice) {
 		return false
 	}
 	if old != nil {
-		delete(m.sliced[old.service], k.name)
-		if len(m.sliced[old.service]) == 0 {
-			delete(m.sliced, old.service)
-		}
+		drop(m.sliced, old.service, k.name)
 		if j.served(k.namespace) {
 			j.countSlice(old, m, u.Remove)
 		}
@@ -204,12 +202,12 @@ func (j *join) setSlice(u *records.Update, k key, slice *endpointSlice) bool {
 			j.countSlice(slice, m, u.Add)
 		}
 	}
-	j.prune(k.namespace, m)
 	return true
 }
 
 func (j *join) setService(u *records.Update, k key, s *service) bool {
 	m := j.members(k.namespace)
+	defer j.prune(k.namespace, m)
 	old := m.services[k.name]
 	if !replace(m.services, k.name, s) {
 		return false
@@ -217,16 +215,11 @@ func (j *join) setService(u *records.Update, k key, s *service) bool {
 	key := records.ServiceKey{Namespace: k.namespace, Name: k.name}
 	was, is := old != nil && old.headless, s != nil && s.headless
 	if was && len(old.selector) > 0 {
-		first := old.selector[0]
-		delete(m.selecting[first], k.name)
-		if len(m.selecting[first]) == 0 {
-			delete(m.selecting, first)
-		}
+		drop(m.selecting, old.selector[0], k.name)
 	}
 	if is && len(s.selector) > 0 {
 		put(m.selecting, s.selector[0], k.name, s)
 	}
-	j.prune(k.namespace, m)
 	if !j.served(k.namespace) {
 		return true
 	}
@@ -247,9 +240,11 @@ func (j *join) setNamespace(u *records.Update, name string, allowed bool) bool {
 	if j.allowed == nil || j.allowed[name] == allowed {
 		return false
 	}
+	m := j.members(name)
+	defer j.prune(name, m)
 	if !allowed {
 		delete(j.allowed, name)
-		for _, s := range j.members(name).services {
+		for _, s := range m.services {
 			if j.started && s.headless {
 				u.Delete(records.ServiceKey{Namespace: name, Name: s.name})
 			}
@@ -258,7 +253,7 @@ func (j *join) setNamespace(u *records.Update, name string, allowed bool) bool {
 	}
 	j.allowed[name] = true
 	if j.started {
-		j.serve(u, j.members(name))
+		j.serve(u, m)
 	}
 	return true
 }
@@ -289,6 +284,13 @@ func put[K comparable, V any](m map[K]map[string]V, k K, name string, v V) {
 		m[k] = make(map[string]V)
 	}
 	m[k][name] = v
+}
+
+func drop[K comparable, V any](m map[K]map[string]V, k K, name string) {
+	delete(m[k], name)
+	if len(m[k]) == 0 {
+		delete(m, k)
+	}
 }
 
 // names returns the keys of the stored objects of a kind; of one namespace, or

@@ -250,6 +250,7 @@ func TestJoinForgets(t *testing.T) {
 		{origin: origin{kind: Services}, list: true},
 		{origin: origin{kind: Pods}, list: true},
 		{origin: origin{kind: EndpointSlices}, list: true},
+		{origin: origin{kind: Pods}, key: key{"never", "seen"}},
 	})
 	if len(i.join.namespaces) != 0 {
 		t.Errorf("the join still holds %v", i.join.namespaces)
