@@ -12,7 +12,8 @@ import (
 type Image struct {
 	Serial   uint32
 	services []place
-	holdings []*holding
+	v4       []holding[addr4]
+	v6       []holding[addr6]
 }
 
 // place is a service with the state it had.
@@ -32,13 +33,7 @@ func (t *Trie) Image() *Image {
 			i.services = append(i.services, place{s, s.snapshot.Load()})
 		}
 	}
-	for n := range t.owners.shards {
-		if shard := t.owners.shards[n].Load(); shard != nil {
-			for h := range shard.all {
-				i.holdings = append(i.holdings, h)
-			}
-		}
-	}
+	i.v4, i.v6 = slices.Collect(t.v4.all), slices.Collect(t.v6.all)
 	return i
 }
 
@@ -63,18 +58,18 @@ func (p place) names(zone string, yield func(string, Node) bool) bool {
 	if !yield(base, node) {
 		return false
 	}
-	hosts := slices.SortedFunc(p.snapshot.hosts.all, func(a, b *host) int { return strings.Compare(a.label, b.label) })
-	for _, h := range hosts {
+	hosts := slices.SortedFunc(p.snapshot.hosts.all, func(a, b host) int { return strings.Compare(a.label, b.label) })
+	for k := range hosts {
 		node := node
-		node.host = h
-		if !yield(join(h.label, base), node) {
+		node.host = &hosts[k]
+		if !yield(join(node.host.label, base), node) {
 			return false
 		}
 	}
 	for k := range p.snapshot.ports {
 		node := node
 		node.port = &p.snapshot.ports[k]
-		if !yield(join("_"+node.port.name, "_"+node.port.protocol, base), node) {
+		if node.port.name != "" && !yield(join("_"+node.port.name, "_"+node.port.protocol, base), node) {
 			return false
 		}
 	}
@@ -83,18 +78,33 @@ func (p place) names(zone string, yield func(string, Node) bool) bool {
 
 // Addrs yields every address with the node of its reverse name, in order.
 func (i *Image) Addrs() iter.Seq2[netip.Addr, Node] {
-	addr := func(h *holding) netip.Addr {
-		a, _ := netip.AddrFromSlice([]byte(h.addr))
-		return a
+	snapshots := make(map[*service]*snapshot, len(i.services))
+	for _, p := range i.services {
+		snapshots[p.service] = p.snapshot
 	}
-	slices.SortFunc(i.holdings, func(a, b *holding) int { return addr(a).Compare(addr(b)) })
 	return func(yield func(netip.Addr, Node) bool) {
-		for _, h := range i.holdings {
-			if !yield(addr(h), Node{owners: preferred(h.owners)}) {
-				return
-			}
+		_ = nodes(i.v4, snapshots, func(a addr4) netip.Addr { return netip.AddrFrom4(a) }, yield) &&
+			nodes(i.v6, snapshots, func(a addr6) netip.Addr { return netip.AddrFrom16(a) }, yield)
+	}
+}
+
+// nodes yields the addresses of one family.
+func nodes[A address[A]](
+	all []holding[A], snapshots map[*service]*snapshot, addr func(A) netip.Addr, yield func(netip.Addr, Node) bool,
+) bool {
+	slices.SortFunc(all, func(a, b holding[A]) int { return a.addr.compare(b.addr) })
+	for len(all) > 0 {
+		a := all[0].addr
+		var names []owner
+		for ; len(all) > 0 && all[0].addr == a; all = all[1:] {
+			h := all[0]
+			names = append(names, owner{h.service, snapshots[h.service].hostOf(h.name.host()).label, h.name.hostname()})
+		}
+		if !yield(addr(a), Node{owners: preferred(names)}) {
+			return false
 		}
 	}
+	return true
 }
 
 // join writes labels and names as one name. The last is fully qualified.

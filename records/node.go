@@ -1,10 +1,6 @@
 package records
 
-import (
-	"net/netip"
-
-	"github.com/miekg/dns"
-)
+import "github.com/miekg/dns"
 
 // Node is a name that was found, with the state that its service had then.
 type Node struct {
@@ -56,17 +52,11 @@ func (n *Node) Answer(q *Query) Answer {
 		w.services(n, &out)
 	case n.port != nil:
 	case q.Type == dns.TypeA:
-		v4 := n.v4
-		if n.host != nil {
-			v4 = n.host.v4
-		}
-		out.Records, out.Capped = w.a(v4)
+		addrs := n.addrs()
+		out.Records, out.Capped = w.a(&addrs.v4)
 	case q.Type == dns.TypeAAAA:
-		v6 := n.v6
-		if n.host != nil {
-			v6 = n.host.v6
-		}
-		out.Records, out.Capped = w.aaaa(v6)
+		addrs := n.addrs()
+		out.Records, out.Capped = w.aaaa(&addrs.v6)
 	}
 	return out
 }
@@ -74,14 +64,10 @@ func (n *Node) Answer(q *Query) Answer {
 // Types lists the types that a node may have, the most wanted first.
 var Types = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypePTR}
 
-// has tells whether the host has the address.
-func (s *snapshot) has(label string, a netip.Addr) bool {
-	h, ok := s.hosts.get([]byte(label))
-	if !ok {
-		return false
+// addrs are the addresses of the host or, at the service's own name, of all hosts.
+func (n *Node) addrs() addresses {
+	if n.host != nil {
+		return n.host.addrs()
 	}
-	if a.Is4() {
-		return h.v4.refsOf(a.As4()) > 0
-	}
-	return h.v6.refsOf(a.As16()) > 0
+	return n.all
 }

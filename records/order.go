@@ -14,19 +14,6 @@ type order struct {
 // KeepOrder makes [Trie.Covers] work. It is called before the first update.
 func (t *Trie) KeepOrder() { t.order.Store(new(order)) }
 
-func (o *order) with(deltas []addrDelta) *order {
-	var v4 []delta[addr4]
-	var v6 []delta[addr6]
-	for _, d := range deltas {
-		if d.addr.Is4() {
-			v4 = append(v4, delta[addr4]{d.addr.As4(), d.refs})
-		} else {
-			v6 = append(v6, delta[addr6]{d.addr.As16(), d.refs})
-		}
-	}
-	return &order{o.v4.merge(net(v4)), o.v6.merge(net(v6))}
-}
-
 // Covers tells whether any address is in the prefix.
 func (t *Trie) Covers(p netip.Prefix) bool {
 	o := t.order.Load()

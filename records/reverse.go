@@ -2,6 +2,8 @@ package records
 
 import (
 	"cmp"
+	"hash/maphash"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,7 +15,6 @@ type owner struct {
 	service  *service
 	host     string
 	hostname bool
-	refs     int32
 }
 
 func (o owner) compare(p owner) int {
@@ -24,129 +25,211 @@ func (o owner) compare(p owner) int {
 		compareBool(o.hostname, p.hostname))
 }
 
-// index is the reverse index: who has an address. A PTR reply touches a single
-// address, so no snapshot of the whole is needed: the addresses are dealt out to
-// shards, each of them immutable behind a pointer of its own, and a change copies
-// little however many addresses there are.
-type index struct {
-	shards [256]atomic.Pointer[table[*holding]]
+// index is the reverse index of a family: who holds an address. A PTR reply
+// touches a single address, so no snapshot of the whole is needed: the addresses
+// are dealt out to shards, each of them immutable behind a pointer of its own, and
+// a change copies little however many addresses there are.
+type index[A address[A]] struct {
+	shards [256]atomic.Pointer[table[holding[A]]]
 }
 
-// holding is an address with its owners, sorted. It is never written.
-type holding struct {
-	addr   string // its bytes
-	owners []owner
+// address is an address of one family.
+type address[A any] interface {
+	addr4 | addr6
+	ordered[A]
 }
 
-func (h *holding) key() string { return h.addr }
-
-func (x *index) shard(addr []byte) *atomic.Pointer[table[*holding]] {
-	return &x.shards[hashBytes(addr)>>56]
+// holding is an address that a host of a service holds.
+type holding[A address[A]] struct {
+	service *service
+	name    holder
+	addr    A
+	refs    int32 // endpoints behind it
 }
 
-// get returns the owners of an address.
-func (x *index) get(a netip.Addr) []owner {
-	var buf [16]byte
-	addr := appendAddr(buf[:0], a)
-	t := x.shard(addr).Load()
+// holder is a host's id, and in the last bit whether the label is a hostname. It
+// takes half the memory of the label; the service tells what the id stands for.
+type holder uint64
+
+func newHolder(host hostID, hostname bool) holder {
+	h := holder(host) << 1
+	if hostname {
+		h |= 1
+	}
+	return h
+}
+
+func (h holder) host() hostID   { return hostID(h >> 1) }
+func (h holder) hostname() bool { return h&1 != 0 }
+
+func hashAddr[A address[A]](a A) uint32 { return uint32(maphash.Comparable(seed, a)) & hashMask }
+
+func (h holding[A]) hash() uint32 { return hashAddr(h.addr) }
+
+func (x *index[A]) shard(hash uint32) *atomic.Pointer[table[holding[A]]] { return &x.shards[hash>>24] }
+
+// holdings returns what may be holdings of an address, and others.
+func (x *index[A]) holdings(a A) []holding[A] {
+	hash := hashAddr(a)
+	t := x.shard(hash).Load()
 	if t == nil {
 		return nil
 	}
-	h, ok := t.get(addr)
-	if !ok {
-		return nil
-	}
-	return h.owners
+	return t.bucket(hash)
 }
 
-func appendAddr(b []byte, a netip.Addr) []byte {
-	if a.Is4() {
-		a4 := a.As4()
-		return append(b, a4[:]...)
-	}
-	a16 := a.As16()
-	return append(b, a16[:]...)
-}
-
-// indexEdit changes an index. Nothing is seen of it before publish.
-type indexEdit struct {
-	index   *index
-	editors map[*atomic.Pointer[table[*holding]]]*editor[*holding]
-	deltas  []addrDelta
-}
-
-// addrDelta is an address that comes (1) or goes (-1).
-type addrDelta struct {
-	addr netip.Addr
-	refs int32
-}
-
-func (x *index) edit() *indexEdit {
-	return &indexEdit{index: x, editors: make(map[*atomic.Pointer[table[*holding]]]*editor[*holding])}
-}
-
-// grown is by how many addresses the index grows.
-func (e *indexEdit) grown() int {
-	n := 0
-	for _, d := range e.deltas {
-		n += int(d.refs)
-	}
-	return n
-}
-
-// change replaces the owners of an address.
-func (e *indexEdit) change(a netip.Addr, change func([]owner) []owner) {
-	var buf [16]byte
-	addr := appendAddr(buf[:0], a)
-	shard := e.index.shard(addr)
-	edit, ok := e.editors[shard]
-	if !ok {
-		t := shard.Load()
-		if t == nil {
-			t = new(table[*holding])
+// all yields every holding, in no order.
+func (x *index[A]) all(yield func(holding[A]) bool) {
+	for i := range x.shards {
+		if t := x.shards[i].Load(); t != nil {
+			for h := range t.all {
+				if !yield(h) {
+					return
+				}
+			}
 		}
-		edit = t.edit()
-		e.editors[shard] = edit
-	}
-	before := edit.n
-	var held []owner
-	if h, ok := edit.get(string(addr)); ok {
-		held = h.owners
-	}
-	if held = change(held); len(held) == 0 {
-		edit.delete(string(addr))
-	} else {
-		edit.set(&holding{string(addr), held})
-	}
-	if grown := edit.n - before; grown != 0 {
-		e.deltas = append(e.deltas, addrDelta{a, int32(grown)})
 	}
 }
 
-func (e *indexEdit) publish() {
-	for shard, edit := range e.editors {
+// everyRef, as a delta, takes away a holding with all its refs.
+const everyRef = math.MinInt32
+
+// apply publishes changes, of which the refs are deltas; those of one holding in
+// their order. It returns the addresses that came (1) and went (-1).
+func (x *index[A]) apply(deltas []holding[A]) []delta[A] {
+	if len(deltas) > 1 {
+		slices.SortStableFunc(deltas, func(a, b holding[A]) int { return cmp.Compare(a.hash()>>24, b.hash()>>24) })
+	}
+	var moved []delta[A]
+	for len(deltas) > 0 {
+		shard := x.shard(deltas[0].hash())
+		var t table[holding[A]]
+		if old := shard.Load(); old != nil {
+			t = *old
+		}
+		edit := t.edit()
+		for len(deltas) > 0 && x.shard(deltas[0].hash()) == shard {
+			if refs := hold(&edit, deltas[0]); refs != 0 {
+				moved = append(moved, delta[A]{deltas[0].addr, refs})
+			}
+			deltas = deltas[1:]
+		}
 		shard.Store(&edit.table)
 	}
+	return moved
 }
 
-// dropOwner returns a copy of held without the service.
-func dropOwner(held []owner, s *service) []owner {
-	return slices.DeleteFunc(slices.Clone(held), func(o owner) bool { return o.service == s })
+// hold applies one delta. It returns 1 or -1 if the address came or went with it.
+func hold[A address[A]](edit *editor[holding[A]], d holding[A]) int32 {
+	hash := d.hash()
+	at, others := -1, false
+	bucket := edit.bucket(hash)
+	for i := range bucket {
+		if h := &bucket[i]; h.addr == d.addr {
+			if h.service == d.service && h.name == d.name {
+				at = i
+			} else {
+				others = true
+			}
+		}
+	}
+	switch {
+	case at < 0 && d.refs > 0:
+		edit.add(d)
+		if !others {
+			return 1
+		}
+	case at >= 0 && int64(bucket[at].refs)+int64(d.refs) <= 0:
+		edit.remove(hash, at)
+		if !others {
+			return -1
+		}
+	case at >= 0:
+		(*edit.own(hash))[at].refs += d.refs
+	}
+	return 0
 }
 
-// countOwner returns a copy of held in which o has o.refs more.
-func countOwner(held []owner, o owner) []owner {
-	at, ok := slices.BinarySearchFunc(held, o, owner.compare)
-	if ok {
-		o.refs += held[at].refs
+// owners returns the names that an address has. The index is published apart from
+// the services, so it may be a change behind: a name that does not give the
+// address is left out.
+func owners[A address[A]](x *index[A], addr A, a netip.Addr) []owner {
+	var names []owner
+	for _, h := range x.holdings(addr) {
+		if h.addr != addr {
+			continue
+		}
+		host := h.service.snapshot.Load().hostOf(h.name.host())
+		if host == nil {
+			continue
+		}
+		if has := host.addrs(); has.has(a) {
+			names = append(names, owner{h.service, host.label, h.name.hostname()})
+		}
 	}
-	out := make([]owner, 0, len(held)+1)
-	out = append(out, held[:at]...)
-	if o.refs > 0 {
-		out = append(out, o)
+	return preferred(names)
+}
+
+// preferred returns the owners whose names pods were given, or, if there is
+// none, all: those whose names are made from addresses. They are sorted.
+func preferred(names []owner) []owner {
+	if len(names) < 2 {
+		return names
 	}
-	if ok {
-		at++
+	slices.SortFunc(names, owner.compare)
+	given := func(o owner) bool { return o.hostname }
+	if slices.ContainsFunc(names, given) {
+		names = slices.DeleteFunc(names, func(o owner) bool { return !o.hostname })
 	}
-	return append(out, held[at:]...)
+	return names
+}
+
+// owners returns the names that an address has.
+func (t *Trie) owners(a netip.Addr) []owner {
+	if a.Is4() {
+		return owners(&t.v4, a.As4(), a)
+	}
+	return owners(&t.v6, a.As16(), a)
+}
+
+// own publishes the reverse index.
+func (t *Trie) own(changed []*pending) {
+	var v4 []holding[addr4]
+	var v6 []holding[addr6]
+	add := func(s *service, id hostID, a netip.Addr, hostname bool, refs int32) {
+		if name := newHolder(id, hostname); a.Is4() {
+			v4 = append(v4, holding[addr4]{s, name, a.As4(), refs})
+		} else {
+			v6 = append(v6, holding[addr6]{s, name, a.As16(), refs})
+		}
+	}
+	for _, p := range changed {
+		if p.replaced {
+			for h := range p.before.hosts.all {
+				addrs := h.addrs()
+				for a := range addrs.each {
+					add(p.service, h.id, a, true, everyRef)
+					add(p.service, h.id, a, false, everyRef)
+				}
+			}
+		}
+		for _, d := range p.change.hosts {
+			hash := hashString(d.key.host)
+			h := withLabel(&p.next.hosts, hash, d.key.host)
+			if h == nil { // it leaves
+				h = withLabel(&p.base.hosts, hash, d.key.host)
+			}
+			add(p.service, h.id, d.key.addr, d.key.hostname, d.refs)
+		}
+	}
+	moved4, moved6 := t.v4.apply(v4), t.v6.apply(v6)
+	for _, d := range moved4 {
+		t.stats.Addresses += int(d.refs)
+	}
+	for _, d := range moved6 {
+		t.stats.Addresses += int(d.refs)
+	}
+	if o := t.order.Load(); o != nil {
+		t.order.Store(&order{o.v4.merge(net(moved4)), o.v6.merge(net(moved6))})
+	}
 }

@@ -11,35 +11,121 @@ import (
 // is never written: a change makes a new one, which shares with the old what
 // did not change. A reply reads one snapshot, so it never mixes two states.
 type snapshot struct {
-	hosts    table[*host]  // by label below the service
-	v4       set[addr4]    // every address, as the service's own name has them
-	v6       set[addr6]    //
-	ports    []port        // sorted by protocol and name
-	all      port          // every port together, the unnamed too
+	hosts    table[host]   // by label below the service
+	all      addresses     // of every host, as the service's own name has them
+	ports    []port        // sorted by protocol and name; those without a name, too
+	any      targets       // of every port together
 	withheld set[withheld] // what does not answer, and why
 	counts   Counts        // endpoints by reason
 }
 
 // host is a label below a service with its addresses; several pods may share it.
+// Nearly every host has one IPv4 address, and takes no memory beside its 40 bytes
+// then but for the label, whose bytes are the pod's.
 type host struct {
+	id    hostID
 	label string
-	v4    set[addr4]
-	v6    set[addr6]
+	one   [1]item[addr4]
+	more  *addresses // instead of one
 }
 
-func (h *host) key() string { return h.label }
+type addresses struct {
+	v4 set[addr4]
+	v6 set[addr6]
+}
+
+func (h host) hash() uint32 { return h.id.hash() }
+
+// addrs returns the addresses of a host that is not written any more.
+func (h *host) addrs() addresses {
+	if h.more != nil {
+		return *h.more
+	}
+	return addresses{v4: set[addr4]{items: h.one[:]}}
+}
+
+// has tells whether it is one of the addresses.
+func (a *addresses) has(addr netip.Addr) bool {
+	if addr.Is4() {
+		return a.v4.refsOf(addr.As4()) > 0
+	}
+	return a.v6.refsOf(addr.As16()) > 0
+}
+
+// each yields every address.
+func (a *addresses) each(yield func(netip.Addr) bool) {
+	for x := range a.v4.all {
+		if !yield(netip.AddrFrom4(x.key)) {
+			return
+		}
+	}
+	for x := range a.v6.all {
+		if !yield(netip.AddrFrom16(x.key)) {
+			return
+		}
+	}
+}
+
+func (h *host) setAddrs(a addresses) {
+	h.more = nil
+	if a.v4.len() == 1 && a.v6.len() == 0 {
+		first := a.v4.at(0)
+		h.one[0] = *first.item()
+	} else {
+		h.more = &a
+	}
+}
+
+// withLabel returns the host that has a label, or nil.
+func withLabel[L string | []byte](hosts *table[host], hash uint32, label L) *host {
+	bucket := hosts.bucket(hash)
+	for i := range bucket {
+		if h := &bucket[i]; h.id.hash() == hash && h.label == string(label) {
+			return h
+		}
+	}
+	return nil
+}
+
+// host returns the host with a label, or nil.
+func (s *snapshot) host(label []byte) *host { return withLabel(&s.hosts, hashBytes(label), label) }
+
+// hostOf returns the host with an id, or nil.
+func (s *snapshot) hostOf(id hostID) *host {
+	bucket := s.hosts.bucket(id.hash())
+	for i := range bucket {
+		if h := &bucket[i]; h.id == id {
+			return h
+		}
+	}
+	return nil
+}
 
 // port is where SRV records come from.
 type port struct {
 	portName
-	targets   set[target]
-	endpoints int // what the targets stand for; their weight comes from it
+	targets
 }
 
+// portName is a port's name with its protocol. The name may be empty.
 type portName struct{ protocol, name string }
 
 func (p portName) compare(q portName) int {
 	return cmp.Or(strings.Compare(p.protocol, q.protocol), strings.Compare(p.name, q.name))
+}
+
+// targets are what SRV records point to.
+type targets struct {
+	set       set[target]
+	endpoints int // what they stand for; the weight of each comes from it
+}
+
+func (t targets) merge(deltas []delta[target]) targets {
+	for _, d := range deltas {
+		t.endpoints += int(d.refs)
+	}
+	t.set = t.set.merge(deltas)
+	return t
 }
 
 // withheld is a host label and why an endpoint that has it does not answer.
@@ -54,27 +140,9 @@ func (w withheld) compare(v withheld) int {
 
 // empty tells whether the service has no ready endpoint. It then has no name
 // either (Kubernetes DNS specification, section 2.4.1).
-func (s *snapshot) empty() bool { return s.v4.len() == 0 && s.v6.len() == 0 }
+func (s *snapshot) empty() bool { return s.hosts.n == 0 }
 
-// addrs yields every address.
-func (s *snapshot) addrs(yield func(netip.Addr) bool) {
-	for _, c := range s.v4.chunks {
-		for _, x := range c.items {
-			if !yield(netip.AddrFrom4(x.key)) {
-				return
-			}
-		}
-	}
-	for _, c := range s.v6.chunks {
-		for _, x := range c.items {
-			if !yield(netip.AddrFrom16(x.key)) {
-				return
-			}
-		}
-	}
-}
-
-// port returns the named port, or nil.
+// port returns the port with a name, or nil.
 func (s *snapshot) port(protocol, name []byte) *port {
 	for i := range s.ports {
 		if p := &s.ports[i]; p.protocol == string(protocol) && p.name == string(name) {
@@ -84,208 +152,126 @@ func (s *snapshot) port(protocol, name []byte) *port {
 	return nil
 }
 
-// protocol tells whether a named port has the protocol.
+// protocol tells whether a port with a name has the protocol.
 func (s *snapshot) protocol(protocol []byte) bool {
-	return slices.ContainsFunc(s.ports, func(p port) bool { return p.protocol == string(protocol) })
+	return slices.ContainsFunc(s.ports, func(p port) bool { return p.name != "" && p.protocol == string(protocol) })
 }
 
-// change is what happens to a service within one update. It is kept as counts
-// for each key, so that what comes and goes again leaves nothing to publish.
-type change struct {
-	v4       []delta[addr4]
-	v6       []delta[addr6]
-	hosts    []delta[hostAddr]
-	ports    []portDelta
-	withheld []delta[withheld]
-	owners   []delta[ownerAddr]
-}
-
-type hostAddr struct {
-	host string
-	addr netip.Addr
-}
-
-func (h hostAddr) compare(g hostAddr) int {
-	return cmp.Or(strings.Compare(h.host, g.host), h.addr.Compare(g.addr))
-}
-
-// ownerAddr is an address with the name that its PTR record points to.
-type ownerAddr struct {
-	addr     netip.Addr
-	host     string
-	hostname bool
-}
-
-func (o ownerAddr) compare(p ownerAddr) int {
-	return cmp.Or(o.addr.Compare(p.addr), strings.Compare(o.host, p.host), compareBool(o.hostname, p.hostname))
-}
-
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return 1
-	}
-	return -1
-}
-
-type portDelta struct {
-	portName
-	delta delta[target]
-}
-
-// count notes that the endpoint comes (1) or goes (-1).
-func (c *change) count(e *Endpoint, refs int32) {
-	if e.Withheld != Ready {
-		c.withheld = append(c.withheld, delta[withheld]{withheld{e.Host, e.Withheld}, refs})
-		return
-	}
-	if e.Addr.Is4() {
-		c.v4 = append(c.v4, delta[addr4]{e.Addr.As4(), refs})
-	} else {
-		c.v6 = append(c.v6, delta[addr6]{e.Addr.As16(), refs})
-	}
-	c.hosts = append(c.hosts, delta[hostAddr]{hostAddr{e.Host, e.Addr}, refs})
-	c.owners = append(c.owners, delta[ownerAddr]{ownerAddr{e.Addr, e.Host, e.Hostname}, refs})
-	for _, p := range e.Ports {
-		c.ports = append(c.ports, portDelta{portName{p.Protocol, p.Name}, delta[target]{target{e.Host, p.Number}, refs}})
-	}
-}
-
-// net reduces the change to its net effect, and tells whether there is one.
-func (c *change) net() bool {
-	c.v4, c.v6, c.hosts = net(c.v4), net(c.v6), net(c.hosts)
-	c.withheld, c.owners = net(c.withheld), net(c.owners)
-	c.ports = netPorts(c.ports)
-	return len(c.hosts)+len(c.ports)+len(c.withheld)+len(c.owners) > 0
-}
-
-func netPorts(deltas []portDelta) []portDelta {
-	compare := func(a, b portDelta) int {
-		return cmp.Or(a.portName.compare(b.portName), a.delta.key.compare(b.delta.key))
-	}
-	slices.SortFunc(deltas, compare)
-	out := deltas[:0]
-	for i, d := range deltas {
-		if i > 0 && len(out) > 0 && compare(out[len(out)-1], d) == 0 {
-			out[len(out)-1].delta.refs += d.delta.refs
-		} else {
-			out = append(out, d)
+// named is the number of ports with a name.
+func (s *snapshot) named() int {
+	n := 0
+	for i := range s.ports {
+		if s.ports[i].name != "" {
+			n++
 		}
 	}
-	return slices.DeleteFunc(out, func(d portDelta) bool { return d.delta.refs == 0 })
+	return n
 }
 
 // with returns the snapshot with the net change applied.
 func (s *snapshot) with(c *change) *snapshot {
-	counts := s.counts
+	next := *s
+	next.hosts = mergeHosts(s.hosts, c.hosts)
+	next.all = s.all.merge(c.hosts)
+	next.mergePorts(s, c.ports)
+	next.withheld = s.withheld.merge(c.withheld)
 	for _, d := range c.hosts {
-		counts[Ready] += int(d.refs)
+		next.counts[Ready] += int(d.refs)
 	}
 	for _, d := range c.withheld {
-		counts[d.key.reason] += int(d.refs)
+		next.counts[d.key.reason] += int(d.refs)
 	}
-	return &snapshot{
-		hosts:    mergeHosts(s.hosts, c.hosts),
-		v4:       s.v4.merge(c.v4),
-		v6:       s.v6.merge(c.v6),
-		ports:    mergePorts(s.ports, c.ports),
-		all:      mergeAll(s.all, c.ports),
-		withheld: s.withheld.merge(c.withheld),
-		counts:   counts,
-	}
-}
-
-// leaving returns the part of the net change that takes away.
-func (c *change) leaving() *change {
-	return &change{
-		v4: negative(c.v4), v6: negative(c.v6), hosts: negative(c.hosts),
-		ports: slices.DeleteFunc(slices.Clone(c.ports), func(d portDelta) bool { return d.delta.refs > 0 }),
-	}
-}
-
-func negative[K ordered[K]](deltas []delta[K]) []delta[K] {
-	return slices.DeleteFunc(slices.Clone(deltas), func(d delta[K]) bool { return d.refs > 0 })
+	return &next
 }
 
 // mergeHosts applies deltas, sorted by host.
-func mergeHosts(hosts table[*host], deltas []delta[hostAddr]) table[*host] {
+func mergeHosts(hosts table[host], deltas []delta[hostAddr]) table[host] {
 	if len(deltas) == 0 {
 		return hosts
 	}
 	edit := hosts.edit()
 	for len(deltas) > 0 {
 		label := deltas[0].key.host
-		var v4 []delta[addr4]
-		var v6 []delta[addr6]
-		for len(deltas) > 0 && deltas[0].key.host == label {
-			if d := deltas[0]; d.key.addr.Is4() {
-				v4 = append(v4, delta[addr4]{d.key.addr.As4(), d.refs})
-			} else {
-				v6 = append(v6, delta[addr6]{d.key.addr.As16(), d.refs})
-			}
-			deltas = deltas[1:]
+		n := 1
+		for n < len(deltas) && deltas[n].key.host == label {
+			n++
 		}
-		changed := host{label: label}
-		if old, ok := edit.get(label); ok {
-			changed = *old
-		}
-		changed.v4, changed.v6 = changed.v4.merge(v4), changed.v6.merge(v6)
-		if changed.v4.len() == 0 && changed.v6.len() == 0 {
-			edit.delete(label)
-		} else {
-			edit.set(&changed)
-		}
+		mergeHost(&edit, label, deltas[:n])
+		deltas = deltas[n:]
 	}
 	return edit.table
 }
 
-// mergePorts applies deltas, sorted by port, to the named ports. A port without
-// a target is not kept.
-func mergePorts(ports []port, deltas []portDelta) []port {
-	if len(deltas) == 0 {
-		return ports
+// mergeHost applies deltas of one host.
+func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) {
+	hash := hashString(label)
+	bucket := edit.bucket(hash)
+	at := slices.IndexFunc(bucket, func(h host) bool { return h.label == label })
+	h := host{id: unusedID(bucket, hash), label: label}
+	var addrs addresses
+	if at >= 0 {
+		h.id = bucket[at].id
+		old := bucket[at] // a copy: this edit may write to the bucket
+		addrs = old.addrs()
 	}
-	ports = slices.Clone(ports)
-	for len(deltas) > 0 {
-		name := deltas[0].portName
-		n := slices.IndexFunc(deltas, func(d portDelta) bool { return d.portName != name })
-		if n < 0 {
-			n = len(deltas)
-		}
-		if name.name != "" {
-			at, ok := slices.BinarySearchFunc(ports, name, func(p port, n portName) int { return p.compare(n) })
-			if !ok {
-				ports = slices.Insert(ports, at, port{portName: name})
-			}
-			ports[at] = ports[at].merge(targets(deltas[:n]))
-		}
-		deltas = deltas[n:]
+	addrs = addrs.merge(deltas)
+	switch gone := addrs.v4.len()+addrs.v6.len() == 0; {
+	case at < 0 && !gone:
+		h.setAddrs(addrs)
+		edit.add(h)
+	case at >= 0 && gone:
+		edit.remove(hash, at)
+	case at >= 0:
+		h.setAddrs(addrs)
+		(*edit.own(hash))[at] = h
 	}
-	return slices.DeleteFunc(ports, func(p port) bool { return p.targets.len() == 0 })
 }
 
-// mergeAll applies the deltas of all ports to their union.
-func mergeAll(all port, deltas []portDelta) port {
-	if len(deltas) == 0 {
-		return all
+// unusedID returns an id for another host with a hash. Two labels of one service
+// seldom have the same hash.
+func unusedID(bucket []host, hash uint32) hostID {
+	for seq := uint16(0); ; seq++ {
+		id := newHostID(hash, seq)
+		if !slices.ContainsFunc(bucket, func(h host) bool { return h.id == id }) {
+			return id
+		}
 	}
-	return all.merge(net(targets(deltas)))
 }
 
-func targets(deltas []portDelta) []delta[target] {
-	out := make([]delta[target], len(deltas))
+// mergePorts applies deltas, sorted by port. A port without a target is not kept.
+func (s *snapshot) mergePorts(before *snapshot, deltas []portDelta) {
+	if len(deltas) == 0 {
+		return
+	}
+	id := func(label string) hostID {
+		hash := hashString(label)
+		h := withLabel(&s.hosts, hash, label)
+		if h == nil { // it leaves
+			h = withLabel(&before.hosts, hash, label)
+		}
+		return h.id
+	}
+	s.ports = slices.Clone(s.ports)
+	every := make([]delta[target], len(deltas))
 	for i, d := range deltas {
-		out[i] = d.delta
+		every[i] = delta[target]{newTarget(id(d.host), d.number), d.refs}
 	}
-	return out
-}
-
-func (p port) merge(deltas []delta[target]) port {
-	for _, d := range deltas {
-		p.endpoints += int(d.refs)
+	for start := 0; start < len(deltas); {
+		name, end := deltas[start].portName, start+1
+		for end < len(deltas) && deltas[end].portName == name {
+			end++
+		}
+		at, ok := slices.BinarySearchFunc(s.ports, name, func(p port, n portName) int { return p.compare(n) })
+		if !ok {
+			s.ports = slices.Insert(s.ports, at, port{portName: name})
+		}
+		s.ports[at].targets = s.ports[at].merge(net(slices.Clone(every[start:end])))
+		start = end
 	}
-	p.targets = p.targets.merge(deltas)
-	return p
+	s.ports = slices.DeleteFunc(s.ports, func(p port) bool { return p.set.len() == 0 })
+	if len(s.ports) == 1 {
+		s.any = s.ports[0].targets
+	} else {
+		s.any = s.any.merge(net(every))
+	}
 }

@@ -8,24 +8,31 @@ import (
 	"sort"
 )
 
-// chunkSize is how many items a chunk holds at most. A change copies one chunk
-// and the directory, which are of one size at about 10,000 items.
-const chunkSize = 128
+// A change of a set copies one leaf and the nodes above it. With these sizes that
+// is about a kilobyte, however large the set is.
+const (
+	leafSize = 64 // items in a leaf, at most
+	nodeSize = 32 // kids of a node, at most
+)
 
 // ordered is a value with a total order.
 type ordered[K any] interface{ compare(K) int }
 
-// set is an immutable ordered multiset in chunks. It is sorted, so that an item
-// is found, and a change merged in, without an index of positions; and each
-// chunk knows how many items end with it, so that a reader can start anywhere.
-// The zero set is empty.
+// set is an immutable ordered multiset: a tree with the items in its leaves, all
+// of which are equally deep (a B+ tree). It is sorted, so that an item is found,
+// and a change merged in, without an index of positions; and each node knows how
+// many items end with each of its kids, so that a reader can start anywhere.
+//
+// Neighbours are joined when together they are half full or less, so that no
+// sequence of deletions leaves a set in pieces. The zero set is empty.
 type set[K ordered[K]] struct {
-	chunks []chunk[K] // none of them empty
+	items []item[K] // of a leaf
+	kids  []kid[K]  // of any other node
 }
 
-type chunk[K ordered[K]] struct {
-	items []item[K]
-	end   int // items up to the end of this chunk
+type kid[K ordered[K]] struct {
+	*set[K]
+	end int // items up to the end of this kid
 }
 
 // item is a key and the number of endpoints that it stands for: two pods on the
@@ -39,26 +46,42 @@ type item[K ordered[K]] struct {
 type delta[K ordered[K]] item[K]
 
 // len is the number of different keys.
-func (s set[K]) len() int {
-	if len(s.chunks) == 0 {
-		return 0
+func (s *set[K]) len() int {
+	if n := len(s.kids); n > 0 {
+		return s.kids[n-1].end
 	}
-	return s.chunks[len(s.chunks)-1].end
+	return len(s.items)
+}
+
+// first is the lowest key of a set that is not empty.
+func (s *set[K]) first() K {
+	for len(s.kids) > 0 {
+		s = s.kids[0].set
+	}
+	return s.items[0].key
 }
 
 // search returns the position of the first key that is not below key.
-func (s set[K]) search(key K) int {
-	c := s.chunkOf(key)
-	if c < 0 {
-		return 0
+func (s *set[K]) search(key K) int {
+	before := 0
+	for len(s.kids) > 0 {
+		i := s.kidOf(key)
+		if i > 0 {
+			before += s.kids[i-1].end
+		}
+		s = s.kids[i].set
 	}
-	items := s.chunks[c].items
-	i := sort.Search(len(items), func(i int) bool { return items[i].key.compare(key) >= 0 })
-	return s.chunks[c].end - len(items) + i
+	return before + sort.Search(len(s.items), func(i int) bool { return s.items[i].key.compare(key) >= 0 })
+}
+
+// kidOf returns the index of the kid that key is in or would go to: the last one
+// that starts at or below it, or else the first.
+func (s *set[K]) kidOf(key K) int {
+	return max(0, sort.Search(len(s.kids), func(i int) bool { return s.kids[i].first().compare(key) > 0 })-1)
 }
 
 // refsOf returns how many endpoints key stands for.
-func (s set[K]) refsOf(key K) int32 {
+func (s *set[K]) refsOf(key K) int32 {
 	if i := s.search(key); i < s.len() {
 		c := s.at(i)
 		if x := c.item(); x.key.compare(key) == 0 {
@@ -68,131 +91,195 @@ func (s set[K]) refsOf(key K) int32 {
 	return 0
 }
 
-// chunkOf returns the index of the chunk that key is in or would go to: the
-// last one that starts at or below it. It is -1 in an empty set.
-func (s set[K]) chunkOf(key K) int {
-	c := sort.Search(len(s.chunks), func(i int) bool { return s.chunks[i].items[0].key.compare(key) > 0 })
-	return max(c-1, min(0, len(s.chunks)-1))
+// all yields every item in order.
+func (s *set[K]) all(yield func(item[K]) bool) { s.walk(yield) }
+
+func (s *set[K]) walk(yield func(item[K]) bool) bool {
+	for _, k := range s.kids {
+		if !k.walk(yield) {
+			return false
+		}
+	}
+	for _, x := range s.items {
+		if !yield(x) {
+			return false
+		}
+	}
+	return true
 }
 
 // at returns a cursor that stands on position i, which must exist.
-func (s set[K]) at(i int) cursor[K] {
-	c := sort.Search(len(s.chunks), func(c int) bool { return s.chunks[c].end > i })
-	items := s.chunks[c].items
-	return cursor[K]{s.chunks, c, i - (s.chunks[c].end - len(items))}
+func (s *set[K]) at(i int) cursor[K] {
+	c := cursor[K]{set: s, position: i}
+	c.leaf, c.index = s.leafAt(i)
+	return c
+}
+
+// leafAt returns the leaf with position i, and where in the leaf that is.
+func (s *set[K]) leafAt(i int) ([]item[K], int) {
+	for len(s.kids) > 0 {
+		k := 0
+		for s.kids[k].end <= i {
+			k++
+		}
+		if k > 0 {
+			i -= s.kids[k-1].end
+		}
+		s = s.kids[k].set
+	}
+	return s.items, i
 }
 
 // cursor walks a set from anywhere, around its end.
 type cursor[K ordered[K]] struct {
-	chunks []chunk[K]
-	chunk  int
-	index  int
+	set      *set[K]
+	position int
+	leaf     []item[K]
+	index    int // in the leaf
 }
 
-func (c *cursor[K]) item() item[K] { return c.chunks[c.chunk].items[c.index] }
+func (c *cursor[K]) item() *item[K] { return &c.leaf[c.index] }
 
 func (c *cursor[K]) next() {
 	c.index++
-	if c.index == len(c.chunks[c.chunk].items) {
-		c.index = 0
-		c.chunk++
-		if c.chunk == len(c.chunks) {
-			c.chunk = 0
+	c.position++
+	if c.index == len(c.leaf) {
+		if c.position == c.set.len() {
+			c.position = 0
 		}
+		c.leaf, c.index = c.set.leafAt(c.position)
 	}
 }
 
-// merge returns the set with the deltas applied, which are sorted and have a
-// key once (see net). A key whose refs fall to zero leaves the set.
+// merge returns the set with the deltas applied, which are sorted and have a key
+// once (see net). A key whose refs fall to zero leaves the set.
 func (s set[K]) merge(deltas []delta[K]) set[K] {
 	if len(deltas) == 0 {
 		return s
 	}
-	chunks := make([]chunk[K], 0, len(s.chunks)+1)
-	next := 0 // the first chunk not yet taken over
-	for len(deltas) > 0 {
-		c := s.chunkOf(deltas[0].key)
-		if c < 0 {
-			chunks = appendChunks(chunks, apply(nil, deltas))
-			break
+	nodes := s.edit(nil, deltas)
+	for len(nodes) > 1 {
+		nodes = raise(nil, nodes)
+	}
+	if len(nodes) == 0 {
+		return set[K]{}
+	}
+	root := nodes[0]
+	for len(root.kids) == 1 {
+		root = root.kids[0].set
+	}
+	return *root
+}
+
+// edit appends to out the nodes, as deep as s, that have its items with the
+// deltas applied.
+func (s *set[K]) edit(out []*set[K], deltas []delta[K]) []*set[K] {
+	if len(s.kids) == 0 {
+		return cutLeaves(out, apply(s.items, deltas))
+	}
+	kids := make([]*set[K], 0, len(s.kids)+1)
+	isNew := false // the last of kids
+	push := func(k *set[K], fresh bool) {
+		if n := len(kids); n > 0 && (fresh || isNew) {
+			if both := fuse(kids[n-1], k); both != nil {
+				kids[n-1], isNew = both, true
+				return
+			}
 		}
-		chunks = append(chunks, s.chunks[next:c]...)
-		next = c + 1
+		kids, isNew = append(kids, k), fresh
+	}
+	var buf [4]*set[K]
+	changes := s.kidOf(deltas[0].key)
+	for i, k := range s.kids {
+		if i != changes {
+			push(k.set, false)
+			continue
+		}
 		n := len(deltas)
-		if next < len(s.chunks) {
-			limit := s.chunks[next].items[0].key
-			n = sort.Search(len(deltas), func(i int) bool { return deltas[i].key.compare(limit) >= 0 })
+		if i+1 < len(s.kids) {
+			limit := s.kids[i+1].first()
+			n = sort.Search(n, func(d int) bool { return deltas[d].key.compare(limit) >= 0 })
 		}
-		chunks = appendChunks(chunks, apply(s.chunks[c].items, deltas[:n]))
-		deltas = deltas[n:]
+		for _, k := range k.edit(buf[:0], deltas[:n]) {
+			push(k, true)
+		}
+		if deltas = deltas[n:]; len(deltas) > 0 {
+			changes = s.kidOf(deltas[0].key)
+		}
 	}
-	if next < len(s.chunks) {
-		chunks = append(chunks, s.chunks[next:]...)
+	return raise(out, kids)
+}
+
+// fuse returns two neighbours as one node if that is half full at most, else nil.
+func fuse[K ordered[K]](a, b *set[K]) *set[K] {
+	switch {
+	case len(a.kids) == 0 && len(a.items)+len(b.items) <= leafSize/2:
+		return &set[K]{items: slices.Concat(a.items, b.items)}
+	case len(a.kids) > 0 && len(a.kids)+len(b.kids) <= nodeSize/2:
+		both := &set[K]{kids: slices.Concat(a.kids, b.kids)}
+		for i := range b.kids {
+			both.kids[len(a.kids)+i].end += a.len()
+		}
+		return both
 	}
-	return set[K]{chunks}.count()
+	return nil
+}
+
+// raise appends to out as few nodes as have the kids, of even size: they are one
+// level above.
+func raise[K ordered[K]](out []*set[K], kids []*set[K]) []*set[K] {
+	if len(kids) == 0 {
+		return out
+	}
+	n := (len(kids) + nodeSize - 1) / nodeSize
+	for part := range slices.Chunk(kids, (len(kids)+n-1)/n) {
+		node := &set[K]{kids: make([]kid[K], len(part))}
+		end := 0
+		for i, k := range part {
+			end += k.len()
+			node.kids[i] = kid[K]{k, end}
+		}
+		out = append(out, node)
+	}
+	return out
+}
+
+// cutLeaves appends to out as few leaves as have the items, of even size.
+func cutLeaves[K ordered[K]](out []*set[K], items []item[K]) []*set[K] {
+	if len(items) == 0 {
+		return out
+	}
+	n := (len(items) + leafSize - 1) / leafSize
+	for part := range slices.Chunk(items, (len(items)+n-1)/n) {
+		out = append(out, &set[K]{items: slices.Clip(part)})
+	}
+	return out
 }
 
 // apply merges sorted deltas into sorted items.
 func apply[K ordered[K]](items []item[K], deltas []delta[K]) []item[K] {
 	out := make([]item[K], 0, len(items)+len(deltas))
-	for len(items) > 0 || len(deltas) > 0 {
-		order := -1
-		switch {
-		case len(items) == 0:
-			order = 1
-		case len(deltas) > 0:
-			order = items[0].key.compare(deltas[0].key)
+	for len(deltas) > 0 {
+		d := deltas[0]
+		i := sort.Search(len(items), func(i int) bool { return items[i].key.compare(d.key) >= 0 })
+		out = append(out, items[:i]...)
+		items, deltas = items[i:], deltas[1:]
+		if len(items) > 0 && items[0].key.compare(d.key) == 0 {
+			d.refs += items[0].refs
+			items = items[1:]
 		}
-		var x item[K]
-		if order <= 0 {
-			x, items = items[0], items[1:]
-		}
-		if order >= 0 {
-			x.key = deltas[0].key
-			x.refs += deltas[0].refs
-			deltas = deltas[1:]
-		}
-		if x.refs > 0 {
-			out = append(out, x)
+		if d.refs > 0 {
+			out = append(out, item[K](d))
 		}
 	}
-	return out
-}
-
-// appendChunks cuts items into chunks of even size.
-func appendChunks[K ordered[K]](chunks []chunk[K], items []item[K]) []chunk[K] {
-	if len(items) == 0 {
-		return chunks
-	}
-	n := (len(items) + chunkSize - 1) / chunkSize
-	size := (len(items) + n - 1) / n
-	for part := range slices.Chunk(items, size) {
-		chunks = append(chunks, chunk[K]{items: slices.Clip(part)})
-	}
-	return chunks
-}
-
-// count fills in what each chunk knows of those before it. Where deletions have
-// left the chunks less than a quarter full, it packs them anew.
-func (s set[K]) count() set[K] {
-	n := 0
-	for i := range s.chunks {
-		n += len(s.chunks[i].items)
-		s.chunks[i].end = n
-	}
-	if len(s.chunks) < 2 || n >= len(s.chunks)*chunkSize/4 {
-		return s
-	}
-	items := make([]item[K], 0, n)
-	for _, c := range s.chunks {
-		items = append(items, c.items...)
-	}
-	return set[K]{appendChunks(nil, items)}.count()
+	return append(out, items...)
 }
 
 // net sorts deltas, adds up those of one key and drops what cancels out.
 func net[K ordered[K]](deltas []delta[K]) []delta[K] {
-	slices.SortFunc(deltas, func(a, b delta[K]) int { return a.key.compare(b.key) })
+	if len(deltas) > 1 {
+		slices.SortFunc(deltas, func(a, b delta[K]) int { return a.key.compare(b.key) })
+	}
 	out := deltas[:0]
 	for _, d := range deltas {
 		if n := len(out); n > 0 && out[n-1].key.compare(d.key) == 0 {
@@ -223,12 +310,21 @@ func (a addr4) compare(b addr4) int {
 
 func (a addr6) compare(b addr6) int { return bytes.Compare(a[:], b[:]) }
 
-// target is where an SRV record points to, below the service's name.
-type target struct {
-	host string
-	port uint16
-}
+// hostID stands for a host label within a service: its hash, and 16 bits that
+// differ between labels with one hash. It takes half the memory of a string, and
+// the collector does not look at it.
+type hostID uint64
 
-func (t target) compare(u target) int {
-	return cmp.Or(cmp.Compare(t.host, u.host), cmp.Compare(t.port, u.port))
-}
+func newHostID(hash uint32, seq uint16) hostID { return hostID(hash)<<16 | hostID(seq) }
+
+func (h hostID) hash() uint32 { return uint32(h >> 16) }
+func (h hostID) seq() uint16  { return uint16(h) }
+
+// target is where an SRV record points to: a host and a port.
+type target uint64
+
+func newTarget(host hostID, port uint16) target { return target(host)<<16 | target(port) }
+
+func (t target) host() hostID         { return hostID(t >> 16) }
+func (t target) port() uint16         { return uint16(t) }
+func (t target) compare(u target) int { return cmp.Compare(t, u) }

@@ -12,29 +12,43 @@ type number int
 
 func (a number) compare(b number) int { return cmp.Compare(a, b) }
 
-// check verifies what every set promises.
-func (s set[K]) check(t *testing.T) {
+// check verifies what every set promises, and returns its height.
+func (s *set[K]) check(t *testing.T) int {
 	t.Helper()
-	n := 0
 	var last *K
-	for _, c := range s.chunks {
-		if len(c.items) == 0 || len(c.items) > chunkSize {
-			t.Fatalf("a chunk has %d items", len(c.items))
+	for x := range s.all {
+		if x.refs <= 0 || last != nil && (*last).compare(x.key) >= 0 {
+			t.Fatalf("item %v is out of order or stands for nothing", x)
 		}
-		n += len(c.items)
-		if c.end != n {
-			t.Fatalf("a chunk ends at %d, want %d", c.end, n)
+		last = &x.key
+	}
+	return s.checkNode(t, true)
+}
+
+func (s *set[K]) checkNode(t *testing.T, root bool) int {
+	t.Helper()
+	if len(s.kids) == 0 {
+		if len(s.items) > leafSize || len(s.items) == 0 && !root {
+			t.Fatalf("a leaf has %d items", len(s.items))
 		}
-		for _, x := range c.items {
-			if x.refs <= 0 || last != nil && (*last).compare(x.key) >= 0 {
-				t.Fatalf("item %v is out of order or stands for nothing", x)
-			}
-			last = &x.key
+		return 0
+	}
+	if len(s.items) > 0 || len(s.kids) > nodeSize || len(s.kids) == 1 && root {
+		t.Fatalf("a node has %d kids and %d items", len(s.kids), len(s.items))
+	}
+	height, end := s.kids[0].checkNode(t, false), 0
+	for i, k := range s.kids {
+		if end += k.len(); k.end != end {
+			t.Fatalf("a kid ends at %d, want %d", k.end, end)
+		}
+		if h := k.checkNode(t, false); h != height {
+			t.Fatalf("kids are %d and %d high", height, h)
+		}
+		if i > 0 && fuse(s.kids[i-1].set, k.set) != nil {
+			t.Fatalf("neighbours are less than half full together: %+v", s.kids)
 		}
 	}
-	if len(s.chunks) > 1 && n < len(s.chunks)*chunkSize/4 {
-		t.Fatalf("%d items lie in %d chunks", n, len(s.chunks))
-	}
+	return height + 1
 }
 
 // TestSet merges random deltas into a set and into a map. Old sets must keep what
@@ -89,7 +103,8 @@ func TestSet(t *testing.T) {
 	}
 }
 
-// One endpoint's change copies what holds it, not the set.
+// One endpoint's change copies the leaf that holds it and what is above, not the
+// set.
 func TestSetShares(t *testing.T) {
 	var deltas []delta[number]
 	for i := range number(10_000) {
@@ -97,14 +112,45 @@ func TestSetShares(t *testing.T) {
 	}
 	before := set[number]{}.merge(deltas)
 	after := before.merge([]delta[number]{{5000, -1}})
+	old := before.nodes(map[*set[number]]bool{})
 	copied := 0
-	for i := range after.chunks {
-		if &after.chunks[i].items[0] != &before.chunks[i].items[0] {
+	for n := range after.nodes(map[*set[number]]bool{}) {
+		if !old[n] {
 			copied++
 		}
 	}
-	if copied != 1 || len(after.chunks) != len(before.chunks) {
-		t.Errorf("a change copied %d chunks of %d, want 1", copied, len(before.chunks))
+	if height := after.check(t); copied != height+1 {
+		t.Errorf("a change of a set %d high copied %d nodes of %d", height, copied, len(old))
+	}
+}
+
+// nodes adds the nodes of a set to seen.
+func (s *set[K]) nodes(seen map[*set[K]]bool) map[*set[K]]bool {
+	seen[s] = true
+	for _, k := range s.kids {
+		k.nodes(seen)
+	}
+	return seen
+}
+
+// A set that loses what it has in any order comes back to a single leaf.
+func TestSetShrinks(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	var s set[number]
+	for _, i := range rng.Perm(20_000) {
+		s = s.merge([]delta[number]{{number(i), 1}})
+	}
+	if height := s.check(t); height < 2 {
+		t.Fatalf("20,000 items are %d high", height)
+	}
+	for left, i := range rng.Perm(20_000) {
+		s = s.merge([]delta[number]{{number(i), -1}})
+		if n := 20_000 - left - 1; n%1000 == 0 || n < 2 {
+			height := s.check(t)
+			if s.len() != n || n <= leafSize/2 && height > 0 {
+				t.Fatalf("%d of %d items are %d high", s.len(), n, height)
+			}
+		}
 	}
 }
 

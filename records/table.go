@@ -3,163 +3,137 @@ package records
 import (
 	"hash/maphash"
 	"slices"
+	"sync/atomic"
 )
 
-// bucketSize is how many values a bucket holds at most on average. A change
-// copies one bucket and the directory, a lookup scans half a bucket's hashes,
-// so both are cheap between 8 and 64; 32 balances them at 10,000 values.
-const bucketSize = 32
+// A change of a table copies one bucket, one page of buckets and the directory of
+// pages. With these sizes each of them has a few hundred bytes at 10,000 values.
+const (
+	bucketSize = 16 // values in a bucket, at most on average
+	pageSize   = 16 // buckets in a page
+)
 
 var seed = maphash.MakeSeed()
 
 // hashMask lets tests make labels collide.
-var hashMask = ^uint64(0)
+var hashMask = ^uint32(0)
 
-func hashBytes(label []byte) uint64  { return maphash.Bytes(seed, label) & hashMask }
-func hashString(label string) uint64 { return maphash.String(seed, label) & hashMask }
+func hashBytes(label []byte) uint32  { return uint32(maphash.Bytes(seed, label)) & hashMask }
+func hashString(label string) uint32 { return uint32(maphash.String(seed, label)) & hashMask }
 
-// keyed is a value that knows the label it is found under.
-type keyed interface{ key() string }
+// hashed is a value that knows the hash it is found by.
+type hashed interface{ hash() uint32 }
 
-// table is an immutable hash table: a directory of buckets, its length a power
-// of two. An edit makes a new table that shares the buckets it did not touch.
-type table[V keyed] struct {
-	buckets []*bucket[V] // a nil bucket is empty
-	n       int
+// table is an immutable hash table of values in buckets, the number of which is a
+// power of two. An edit makes a new table that shares with the old what it did
+// not touch. What equals what is for the user to say, who looks through a bucket.
+// The zero table is empty.
+type table[V hashed] struct {
+	pages []*page[V]
+	n     int
 }
 
-type bucket[V keyed] struct{ entries []entry[V] }
-
-// entry keeps the hash beside the value, so that a scan touches one value.
-type entry[V keyed] struct {
-	hash  uint64
-	value V
+// page is a part of the buckets: all of them, or pageSize.
+type page[V hashed] struct {
+	buckets [][]V
+	edit    uint64 // the edit that made the page, and may write to it,
+	fresh   uint16 // and those of its buckets that the edit made, as bits
 }
 
-// get returns the value under label, and whether there is one.
-func (t table[V]) get(label []byte) (V, bool) {
-	if t.n > 0 {
-		h := hashBytes(label)
-		if b := t.buckets[h&uint64(len(t.buckets)-1)]; b != nil {
-			for i := range b.entries {
-				if e := &b.entries[i]; e.hash == h && e.value.key() == string(label) {
-					return e.value, true
+// size is the number of buckets.
+func (t *table[V]) size() int {
+	if len(t.pages) == 0 {
+		return 0
+	}
+	return len(t.pages) * len(t.pages[0].buckets)
+}
+
+// bucket returns the values that may have the hash. It is not to be written.
+func (t *table[V]) bucket(hash uint32) []V {
+	if len(t.pages) == 0 {
+		return nil
+	}
+	i := hash & uint32(t.size()-1)
+	return t.pages[i/pageSize].buckets[i%pageSize]
+}
+
+// all yields every value, in no order.
+func (t *table[V]) all(yield func(V) bool) {
+	for _, p := range t.pages {
+		for _, b := range p.buckets {
+			for _, v := range b {
+				if !yield(v) {
+					return
 				}
 			}
 		}
 	}
-	var none V
-	return none, false
 }
 
-// all yields every value, in no order.
-func (t table[V]) all(yield func(V) bool) {
-	for _, b := range t.buckets {
-		if b == nil {
-			continue
-		}
-		for _, e := range b.entries {
-			if !yield(e.value) {
-				return
-			}
-		}
-	}
-}
+// edits numbers the edits of all tables.
+var edits atomic.Uint64
 
 // edit returns an editor whose table starts as t. Until the editor's table is
 // published, nobody else may see it.
-func (t table[V]) edit() *editor[V] {
-	e := &editor[V]{table: t}
-	e.buckets = slices.Clone(t.buckets)
-	e.fresh = make([]bool, len(e.buckets))
-	return e
+func (t table[V]) edit() editor[V] {
+	return editor[V]{table: table[V]{slices.Clone(t.pages), t.n}, edit: edits.Add(1)}
 }
 
-// editor changes a private copy of a table. It copies a bucket when it first
-// writes to it; fresh tells which are its own.
-type editor[V keyed] struct {
+// editor changes a private copy of a table. It copies pages and buckets when it
+// first writes to them.
+type editor[V hashed] struct {
 	table[V]
-	fresh []bool
+	edit uint64
 }
 
-func (e *editor[V]) get(label string) (V, bool) {
-	if e.n > 0 {
-		if at, i := e.find(label); i >= 0 {
-			return e.buckets[at].entries[i].value, true
-		}
+// own returns the bucket of a hash for the editor to write to.
+func (e *editor[V]) own(hash uint32) *[]V {
+	i := hash & uint32(e.size()-1)
+	p := e.pages[i/pageSize]
+	if p.edit != e.edit {
+		p = &page[V]{buckets: slices.Clone(p.buckets), edit: e.edit}
+		e.pages[i/pageSize] = p
 	}
-	var none V
-	return none, false
+	b := &p.buckets[i%pageSize]
+	if fresh := uint16(1) << (i % pageSize); p.fresh&fresh == 0 {
+		// Room for one more: most edits add or change a single value.
+		*b = append(make([]V, 0, len(*b)+1), *b...)
+		p.fresh |= fresh
+	}
+	return b
 }
 
-func (e *editor[V]) set(value V) {
-	if e.n >= bucketSize*len(e.buckets) {
+// add puts a value into the table.
+func (e *editor[V]) add(v V) {
+	if e.n >= bucketSize*e.size() {
 		e.grow()
 	}
-	at, i := e.find(value.key())
-	b := e.own(at)
-	if i >= 0 {
-		b.entries[i].value = value
-		return
-	}
-	b.entries = append(b.entries, entry[V]{hashString(value.key()), value})
+	b := e.own(v.hash())
+	*b = append(*b, v)
 	e.n++
 }
 
-func (e *editor[V]) delete(label string) {
-	if e.n == 0 {
-		return
-	}
-	at, i := e.find(label)
-	if i < 0 {
-		return
-	}
-	b := e.own(at)
-	last := len(b.entries) - 1
-	b.entries[i] = b.entries[last]
-	b.entries[last] = entry[V]{}
-	b.entries = b.entries[:last]
+// remove takes the i-th value out of the bucket of a hash.
+func (e *editor[V]) remove(hash uint32, i int) {
+	b := e.own(hash)
+	last := len(*b) - 1
+	(*b)[i] = (*b)[last]
+	clear((*b)[last:])
+	*b = (*b)[:last]
 	e.n--
 }
 
-// find returns the bucket that the label belongs to, and its place there or -1.
-func (e *editor[V]) find(label string) (at, index int) {
-	h := hashString(label)
-	at = int(h & uint64(len(e.buckets)-1))
-	if e.buckets[at] == nil {
-		return at, -1
-	}
-	return at, slices.IndexFunc(e.buckets[at].entries, func(x entry[V]) bool {
-		return x.hash == h && x.value.key() == label
-	})
-}
-
-// own makes a bucket the editor's to write.
-func (e *editor[V]) own(at int) *bucket[V] {
-	if !e.fresh[at] {
-		b := new(bucket[V])
-		if old := e.buckets[at]; old != nil {
-			// Room for one more: most edits add or remove a single value.
-			b.entries = append(make([]entry[V], 0, len(old.entries)+1), old.entries...)
-		}
-		e.buckets[at], e.fresh[at] = b, true
-	}
-	return e.buckets[at]
-}
-
-// grow doubles the directory and deals the entries out anew. A table never
-// shrinks: a service that was large tends to be large again.
+// grow doubles the buckets and deals the values out anew. A table never shrinks:
+// a service that was large tends to be large again.
 func (e *editor[V]) grow() {
 	old := e.table
-	e.buckets = make([]*bucket[V], max(1, 2*len(old.buckets)))
-	e.fresh = make([]bool, len(e.buckets))
-	for _, b := range old.buckets {
-		if b == nil {
-			continue
-		}
-		for _, x := range b.entries {
-			to := e.own(int(x.hash & uint64(len(e.buckets)-1)))
-			to.entries = append(to.entries, x)
-		}
+	size := max(1, 2*old.size())
+	e.pages = make([]*page[V], (size+pageSize-1)/pageSize)
+	for i := range e.pages {
+		e.pages[i] = &page[V]{buckets: make([][]V, min(size, pageSize)), edit: e.edit, fresh: 1<<pageSize - 1}
+	}
+	for v := range old.all {
+		b := e.own(v.hash())
+		*b = append(*b, v)
 	}
 }

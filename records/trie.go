@@ -26,10 +26,12 @@ const svc = "svc"
 // of goroutines, except for those of its updates, which are one writer's.
 type Trie struct {
 	namespaces atomic.Pointer[table[*namespace]]
-	owners     index
+	v4         index[addr4] // reverse names
+	v6         index[addr6]
 	order      atomic.Pointer[order] // of all addresses; nil unless it was asked for
 	serial     atomic.Uint32
-	stats      Stats // the writer's
+	stats      Stats   // the writer's
+	update     *Update // the writer's, for the next
 
 	mu     sync.Mutex // held to commit, and to take what must not see half a commit
 	handed bool       // the serial was handed out
@@ -41,7 +43,8 @@ type namespace struct {
 	services atomic.Pointer[table[*service]]
 }
 
-func (n *namespace) key() string { return n.name }
+func (n *namespace) hash() uint32  { return hashString(n.name) }
+func (n *namespace) label() string { return n.name }
 
 // service is the place of a service in the trie; it stays while the snapshots
 // change.
@@ -50,7 +53,32 @@ type service struct {
 	snapshot        atomic.Pointer[snapshot]
 }
 
-func (s *service) key() string { return s.name }
+func (s *service) hash() uint32  { return hashString(s.name) }
+func (s *service) label() string { return s.name }
+
+// labelled is a node of the trie above the snapshots.
+type labelled interface {
+	*namespace | *service
+	hashed
+	label() string
+}
+
+// named returns the node that has a label, or nil.
+func named[V labelled](t *table[V], label []byte) V {
+	for _, v := range t.bucket(hashBytes(label)) {
+		if v.label() == string(label) {
+			return v
+		}
+	}
+	return nil
+}
+
+// removeNamed takes away the node that has a label.
+func removeNamed[V labelled](edit *editor[V], label string) {
+	hash := hashString(label)
+	at := slices.IndexFunc(edit.bucket(hash), func(v V) bool { return v.label() == label })
+	edit.remove(hash, at)
+}
 
 // New returns an empty trie.
 func New() *Trie {
@@ -122,12 +150,12 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 	if below < 3 || string(n.Label(apex)) != svc {
 		return Node{}, Outside
 	}
-	ns, ok := t.namespaces.Load().get(n.Label(apex + 1))
-	if !ok {
+	ns := named(t.namespaces.Load(), n.Label(apex+1))
+	if ns == nil {
 		return Node{}, Outside
 	}
-	s, ok := ns.services.Load().get(n.Label(apex + 2))
-	if !ok {
+	s := named(ns.services.Load(), n.Label(apex+2))
+	if s == nil {
 		return Node{}, Outside
 	}
 	node := Node{snapshot: s.snapshot.Load(), service: len(n.Suffix(apex + 2))}
@@ -139,7 +167,7 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 		return node, Found
 	case 4:
 		label := n.Label(apex + 3)
-		if node.host, ok = node.snapshot.hosts.get(label); ok {
+		if node.host = node.snapshot.host(label); node.host != nil {
 			return node, Found
 		}
 		if len(label) > 1 && label[0] == '_' && node.snapshot.protocol(label[1:]) {
@@ -160,7 +188,7 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 // FindAddr looks up the reverse name of an address. It is [Outside] unless an
 // endpoint of ours has the address.
 func (t *Trie) FindAddr(a netip.Addr) (Node, Result) {
-	names := resolving(t.owners.get(a), a)
+	names := t.owners(a)
 	if len(names) == 0 {
 		return Node{}, Outside
 	}
@@ -187,8 +215,7 @@ func (t *Trie) Withheld(key ServiceKey, host string) Reason {
 // HasNamespace tells whether a namespace has a headless service. Its name then
 // is an empty non-terminal.
 func (t *Trie) HasNamespace(name []byte) bool {
-	_, ok := t.namespaces.Load().get(name)
-	return ok
+	return named(t.namespaces.Load(), name) != nil
 }
 
 // Siblings returns the names, in a zone, of all hosts of the headless services
@@ -196,7 +223,7 @@ func (t *Trie) HasNamespace(name []byte) bool {
 func (t *Trie) Siblings(addrs []netip.Addr, zone string) []string {
 	var names []string
 	for _, a := range addrs {
-		for _, o := range resolving(t.owners.get(a), a) {
+		for _, o := range t.owners(a) {
 			for h := range o.service.snapshot.Load().hosts.all {
 				names = append(names, join(h.label, o.service.name, o.service.namespace, svc, zone))
 			}
@@ -204,27 +231,4 @@ func (t *Trie) Siblings(addrs []netip.Addr, zone string) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// resolving returns the owners whose name gives the address: the index is
-// published apart from the services, so it may be a change behind.
-func resolving(held []owner, a netip.Addr) []owner {
-	names := make([]owner, 0, len(held))
-	for _, o := range held {
-		if o.service.snapshot.Load().has(o.host, a) {
-			names = append(names, o)
-		}
-	}
-	return preferred(names)
-}
-
-// preferred returns the owners whose names pods were given, or, if there is
-// none, all: those whose names are made from addresses.
-func preferred(held []owner) []owner {
-	given := func(o owner) bool { return o.hostname }
-	made := func(o owner) bool { return !o.hostname }
-	if !slices.ContainsFunc(held, given) || !slices.ContainsFunc(held, made) {
-		return held
-	}
-	return slices.DeleteFunc(slices.Clone(held), made)
 }

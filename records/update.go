@@ -1,6 +1,9 @@
 package records
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // ServiceKey names a service.
 type ServiceKey struct{ Namespace, Name string }
@@ -12,6 +15,7 @@ type Update struct {
 	trie     *Trie
 	services map[ServiceKey]*pending
 	order    []*pending // as they were first named
+	spare    []*pending // for the next services that are named
 }
 
 // pending is a service within an update.
@@ -36,15 +40,45 @@ const (
 	published
 )
 
-// Update starts an update.
+// Update starts an update. The one before is over then, committed or not.
 func (t *Trie) Update() *Update {
-	return &Update{trie: t, services: make(map[ServiceKey]*pending)}
+	if u := t.update; u != nil && u.reset() {
+		return u
+	}
+	t.update = &Update{trie: t, services: make(map[ServiceKey]*pending)}
+	return t.update
+}
+
+// What an update may keep for the next: enough for what happens all the time,
+// not the memory of a burst.
+const (
+	spareServices = 256
+	spareDeltas   = 256 // in each list of a service
+)
+
+// reset makes the memory of an update free for another, unless it is too much.
+func (u *Update) reset() bool {
+	if len(u.order)+len(u.spare) > spareServices {
+		return false
+	}
+	clear(u.services)
+	for _, p := range u.order {
+		*p = pending{change: p.change.reset()}
+	}
+	u.spare = append(u.spare, u.order...)
+	u.order = u.order[:0]
+	return true
 }
 
 func (u *Update) pending(key ServiceKey) *pending {
 	p, ok := u.services[key]
 	if !ok {
-		p = &pending{key: key}
+		if n := len(u.spare); n > 0 {
+			p, u.spare = u.spare[n-1], u.spare[:n-1]
+		} else {
+			p = new(pending)
+		}
+		p.key = key
 		if p.service = u.trie.lookup(key); p.service != nil {
 			p.existed, p.exists = true, true
 			p.before = p.service.snapshot.Load()
@@ -61,12 +95,11 @@ func (u *Update) pending(key ServiceKey) *pending {
 }
 
 func (t *Trie) lookup(key ServiceKey) *service {
-	ns, ok := t.namespaces.Load().get([]byte(key.Namespace))
-	if !ok {
+	ns := named(t.namespaces.Load(), []byte(key.Namespace))
+	if ns == nil {
 		return nil
 	}
-	s, _ := ns.services.Load().get([]byte(key.Name))
-	return s
+	return named(ns.services.Load(), []byte(key.Name))
 }
 
 // Create makes the service's names ours.
@@ -91,7 +124,7 @@ func (u *Update) Remove(key ServiceKey, e Endpoint) { u.pending(key).change.coun
 //
 // An address leaves the names it had before it enters others.
 func (u *Update) Commit() int {
-	changed := u.order[:0]
+	changed := make([]*pending, 0, 8)
 	for _, p := range u.order {
 		if !p.exists && !p.existed {
 			continue
@@ -104,10 +137,15 @@ func (u *Update) Commit() int {
 	if len(changed) == 0 {
 		return 0
 	}
+	defer u.release()
 	u.trie.mu.Lock()
 	defer u.trie.mu.Unlock()
-	for _, s := range plan(changed) {
-		s.service.snapshot.Store(s.next)
+	if len(changed) == 1 {
+		changed[0].service.snapshot.Store(changed[0].next)
+	} else {
+		for _, s := range plan(changed) {
+			s.service.snapshot.Store(s.next)
+		}
 	}
 	u.trie.link(changed)
 	u.trie.own(changed)
@@ -118,6 +156,14 @@ func (u *Update) Commit() int {
 	return len(changed)
 }
 
+// release lets go of the snapshots, so that an update that is kept for the next
+// does not keep what is gone.
+func (u *Update) release() {
+	for _, p := range u.order {
+		p.service, p.before, p.base, p.next = nil, nil, nil, nil
+	}
+}
+
 // Stats returns what the trie holds after the last commit. It is for the writer.
 func (t *Trie) Stats() Stats { return t.stats }
 
@@ -126,7 +172,7 @@ func moves(changed []*pending) map[*pending][]*pending {
 	left := make(map[netip.Addr][]*pending)
 	for _, p := range changed {
 		if p.replaced {
-			for a := range p.before.addrs {
+			for a := range p.before.all.each {
 				left[a] = append(left[a], p)
 			}
 		}
@@ -186,6 +232,9 @@ func plan(changed []*pending) []step {
 
 // link publishes which services there are. New ones have their snapshot already.
 func (t *Trie) link(changed []*pending) {
+	if !slices.ContainsFunc(changed, func(p *pending) bool { return p.exists != p.existed }) {
+		return
+	}
 	namespaces := t.namespaces.Load().edit()
 	services := make(map[*namespace]*editor[*service])
 	moved := false
@@ -193,54 +242,34 @@ func (t *Trie) link(changed []*pending) {
 		if p.exists == p.existed {
 			continue
 		}
-		ns, ok := namespaces.get(p.key.Namespace)
-		if !ok {
+		ns := named(&namespaces.table, []byte(p.key.Namespace))
+		if ns == nil {
 			ns = &namespace{name: p.key.Namespace}
 			ns.services.Store(new(table[*service]))
-			namespaces.set(ns)
+			namespaces.add(ns)
 			moved = true
 		}
 		edit, ok := services[ns]
 		if !ok {
-			edit = ns.services.Load().edit()
+			e := ns.services.Load().edit()
+			edit = &e
 			services[ns] = edit
 		}
 		if p.exists {
-			edit.set(p.service)
+			edit.add(p.service)
 		} else {
-			edit.delete(p.key.Name)
+			removeNamed(edit, p.key.Name)
 		}
 	}
 	for ns, edit := range services {
 		ns.services.Store(&edit.table)
 		if edit.n == 0 {
-			namespaces.delete(ns.name)
+			removeNamed(&namespaces, ns.name)
 			moved = true
 		}
 	}
 	if moved {
 		t.namespaces.Store(&namespaces.table)
-	}
-}
-
-// own publishes the reverse index.
-func (t *Trie) own(changed []*pending) {
-	edit := t.owners.edit()
-	for _, p := range changed {
-		if p.replaced && p.existed {
-			for a := range p.before.addrs {
-				edit.change(a, func(held []owner) []owner { return dropOwner(held, p.service) })
-			}
-		}
-		for _, d := range p.change.owners {
-			o := owner{p.service, d.key.host, d.key.hostname, d.refs}
-			edit.change(d.key.addr, func(held []owner) []owner { return countOwner(held, o) })
-		}
-	}
-	edit.publish()
-	t.stats.Addresses += edit.grown()
-	if o := t.order.Load(); o != nil {
-		t.order.Store(o.with(edit.deltas))
 	}
 }
 
@@ -254,7 +283,7 @@ func (s *Stats) count(p *pending) {
 		s.Services++
 	}
 	s.Hosts += after.hosts.n - before.hosts.n
-	s.Ports += len(after.ports) - len(before.ports)
+	s.Ports += after.named() - before.named()
 	for r := range s.Endpoints {
 		s.Endpoints[r] += after.counts[r] - before.counts[r]
 	}

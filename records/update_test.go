@@ -32,7 +32,7 @@ func TestPlan(t *testing.T) {
 			for _, s := range steps {
 				now[s.service] = s.next
 				for _, p := range changed {
-					for a := range p.next.addrs {
+					for a := range p.next.all.each {
 						if p.before.holds(a) || !now[p.service].holds(a) {
 							continue // it does not enter p, or not yet
 						}
@@ -63,12 +63,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-func (s *snapshot) holds(a netip.Addr) bool {
-	if a.Is4() {
-		return s.v4.refsOf(a.As4()) > 0
-	}
-	return s.v6.refsOf(a.As16()) > 0
-}
+func (s *snapshot) holds(a netip.Addr) bool { return s.all.has(a) }
 
 // A pod that is replaced under its name, and a pod of another service that gets
 // its address, in one update: the first name changes over without a moment of
@@ -97,7 +92,7 @@ func TestPlanKeepsNames(t *testing.T) {
 	if len(steps) != 2 || steps[0].service.name != "nginx" || steps[1].service.name != "mariadb" {
 		t.Fatalf("the plan is %v", steps)
 	}
-	if !steps[0].next.has("web-0", reused) {
+	if addrs := steps[0].next.host([]byte("web-0")).addrs(); !addrs.has(reused) {
 		t.Errorf("web-0 has no address for a moment")
 	}
 }

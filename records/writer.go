@@ -59,7 +59,7 @@ type (
 	}
 )
 
-func (w *writer) a(s set[addr4]) (rrs []dns.RR, capped bool) {
+func (w *writer) a(s *set[addr4]) (rrs []dns.RR, capped bool) {
 	n := w.fit(s.len(), pointerSize+fixedSize+len(addr4{}))
 	if n > 0 {
 		rrs, _ = w.appendA(make([]dns.RR, 0, n), make([]blockA, n), s, n, w.query.Name)
@@ -67,7 +67,7 @@ func (w *writer) a(s set[addr4]) (rrs []dns.RR, capped bool) {
 	return rrs, n < s.len()
 }
 
-func (w *writer) aaaa(s set[addr6]) (rrs []dns.RR, capped bool) {
+func (w *writer) aaaa(s *set[addr6]) (rrs []dns.RR, capped bool) {
 	n := w.fit(s.len(), pointerSize+fixedSize+len(addr6{}))
 	if n > 0 {
 		rrs, _ = w.appendAAAA(make([]dns.RR, 0, n), make([]blockAAAA, n), s, n, w.query.Name)
@@ -77,7 +77,7 @@ func (w *writer) aaaa(s set[addr6]) (rrs []dns.RR, capped bool) {
 
 // appendA appends n addresses of s, in records from the start of block. It
 // returns the rest of the block.
-func (w *writer) appendA(rrs []dns.RR, block []blockA, s set[addr4], n int, name string) ([]dns.RR, []blockA) {
+func (w *writer) appendA(rrs []dns.RR, block []blockA, s *set[addr4], n int, name string) ([]dns.RR, []blockA) {
 	if n == 0 {
 		return rrs, block
 	}
@@ -93,7 +93,7 @@ func (w *writer) appendA(rrs []dns.RR, block []blockA, s set[addr4], n int, name
 }
 
 // appendAAAA is appendA for the other family.
-func (w *writer) appendAAAA(rrs []dns.RR, block []blockAAAA, s set[addr6], n int, name string) ([]dns.RR, []blockAAAA) {
+func (w *writer) appendAAAA(rrs []dns.RR, block []blockAAAA, s *set[addr6], n int, name string) ([]dns.RR, []blockAAAA) {
 	if n == 0 {
 		return rrs, block
 	}
@@ -115,37 +115,37 @@ func (w *writer) services(n *Node, out *Answer) {
 		return
 	}
 	base := w.query.Name[len(w.query.Name)-n.service:]
-	count, c := w.window(v, len(base))
-	out.Capped = count < v.len
-	if count == 0 {
+	targets := w.window(n, v, len(base))
+	out.Capped = len(targets) < v.len
+	if len(targets) == 0 {
 		return
 	}
 	weight := uint16(max(1, 100/v.endpoints))
-	names := joinNames(c, count, base)
+	names := joinNames(targets, base)
 	offset := headerSize + questionSize + wireLen(w.query.Name)
-	out.Records = make([]dns.RR, count)
-	block := make([]dns.SRV, count)
-	hosts := make([]glue, 0, count)
-	for i := range block {
-		t, name := c.item().key, names[:len(c.item().key.host)+1+len(base)]
-		names = names[len(name):]
-		block[i] = dns.SRV{Hdr: w.header(w.query.Name, dns.TypeSRV), Weight: weight, Port: t.port, Target: name}
+	out.Records = make([]dns.RR, len(targets))
+	block := make([]dns.SRV, len(targets))
+	for i := range targets {
+		t := &targets[i]
+		t.name, names = names[:len(t.label)+1+len(base)], names[len(t.label)+1+len(base):]
+		block[i] = dns.SRV{Hdr: w.header(w.query.Name, dns.TypeSRV), Weight: weight, Port: t.port, Target: t.name}
 		out.Records[i] = &block[i]
-		offset += srvSize(t.host, len(base))
-		if len(hosts) == 0 || t.host != hosts[len(hosts)-1].host.label && t.host != hosts[0].host.label {
-			if h, ok := n.hosts.get([]byte(t.host)); ok {
-				hosts = append(hosts, newGlue(h, name, offset-wireLen(name)))
+		offset += srvSize(t.label, len(base))
+		// The targets of a host stand together, but for a window that begins between them.
+		if i == 0 || t.host != targets[i-1].host && t.host != targets[0].host {
+			t.owner = pointerSize
+			if offset-wireLen(t.name) >= maxOffset {
+				t.owner += 1 + len(t.label) // no pointer reaches it
 			}
 		}
-		c.next()
 	}
-	out.Glue, out.CappedGlue = w.glue(hosts)
+	out.Glue, out.CappedGlue = w.glue(targets)
 }
 
 // view is the part of the targets that a node's SRV records come from.
 type view struct {
-	targets   set[target]
-	first     int // position in targets
+	set       *set[target]
+	first     int // position in the set
 	len       int
 	endpoints int
 }
@@ -153,15 +153,15 @@ type view struct {
 func (n *Node) view() view {
 	switch {
 	case n.port != nil:
-		return view{n.port.targets, 0, n.port.targets.len(), n.port.endpoints}
+		return view{&n.port.set, 0, n.port.set.len(), n.port.endpoints}
 	case n.host == nil:
-		return view{n.all.targets, 0, n.all.targets.len(), n.all.endpoints}
+		return view{&n.any.set, 0, n.any.set.len(), n.any.endpoints}
 	}
 	// Those of one host stand together.
-	v := view{targets: n.all.targets, first: n.all.targets.search(target{host: n.host.label})}
-	for v.first+v.len < v.targets.len() {
-		c := v.targets.at(v.first + v.len)
-		if c.item().key.host != n.host.label {
+	v := view{set: &n.any.set, first: n.any.set.search(newTarget(n.host.id, 0))}
+	for v.first+v.len < v.set.len() {
+		c := v.set.at(v.first + v.len)
+		if c.item().key.host() != n.host.id {
 			break
 		}
 		v.len++
@@ -170,28 +170,34 @@ func (n *Node) view() view {
 	return v
 }
 
-// window returns how many records of the view fit, and a cursor on the first.
-func (w *writer) window(v view, base int) (int, cursor[target]) {
-	measure := func(c cursor[target]) (n, size int) {
-		for ; n < v.len; n++ {
-			next := size + srvSize(c.item().key.host, base)
-			if next > w.left {
-				break
-			}
-			size = next
-			c.next()
-		}
-		return n, size
-	}
-	c := v.targets.at(v.first)
-	n, size := measure(c)
+// found is a target whose host was looked up.
+type found struct {
+	*host
+	port   uint16
+	name   string
+	owner  int // bytes of the name before an address; 0 if another target has the host's addresses
+	v4, v6 int // addresses for which there is room
+}
+
+// window returns the targets of the view for which there is room.
+func (w *writer) window(n *Node, v view, base int) []found {
+	start := v.first
 	// The targets of a single host are few and not in a ring of their own.
-	if n < v.len && v.len == v.targets.len() {
-		c = v.targets.at(int(w.query.Start % uint64(v.len)))
-		n, size = measure(c)
+	if v.len == v.set.len() && v.len*srvSize(longestLabel, base) > w.left {
+		start = int(w.query.Start % uint64(v.len))
 	}
-	w.left -= size
-	return n, c
+	out := make([]found, 0, min(v.len, max(0, w.left)/srvSize("-", base)))
+	for c := v.set.at(start); len(out) < v.len; c.next() {
+		t := c.item().key
+		h := n.hostOf(t.host())
+		size := srvSize(h.label, base)
+		if size > w.left {
+			break
+		}
+		w.left -= size
+		out = append(out, found{host: h, port: t.port()})
+	}
+	return out
 }
 
 // srvSize is the size of an SRV record, whose target is not compressed (RFC
@@ -200,57 +206,46 @@ func srvSize(host string, base int) int {
 	return pointerSize + fixedSize + 6 + len(host) + 1 + base + 1
 }
 
-// joinNames writes the names of the next count targets into one string.
-func joinNames(c cursor[target], count int, base string) string {
+// longestLabel is as long as a label may be (RFC 1035, section 2.3.4).
+var longestLabel = strings.Repeat("-", 63)
+
+// joinNames writes the names of targets into one string.
+func joinNames(targets []found, base string) string {
 	size := 0
-	for at, i := c, 0; i < count; i++ {
-		size += len(at.item().key.host) + 1 + len(base)
-		at.next()
+	for _, t := range targets {
+		size += len(t.label) + 1 + len(base)
 	}
 	var b strings.Builder
 	b.Grow(size)
-	for range count {
-		b.WriteString(c.item().key.host)
+	for _, t := range targets {
+		b.WriteString(t.label)
 		b.WriteByte('.')
 		b.WriteString(base)
-		c.next()
 	}
 	return b.String()
 }
 
-// glue is a target whose addresses are wanted.
-type glue struct {
-	host   *host
-	name   string
-	size   int // of the name, as the owner of an address
-	v4, v6 int // how many fit
-}
-
-// newGlue returns the glue for a target whose name stands at an offset of the
-// message. Where no pointer reaches it, the name's first label is written again.
-func newGlue(h *host, name string, offset int) glue {
-	g := glue{host: h, name: name, size: pointerSize}
-	if offset >= maxOffset {
-		g.size = 1 + len(h.label) + pointerSize
-	}
-	return g
-}
-
-// glue writes the addresses that there is room for.
-func (w *writer) glue(hosts []glue) (rrs []dns.RR, capped bool) {
+// glue writes the addresses of targets for which there is room.
+func (w *writer) glue(targets []found) (rrs []dns.RR, capped bool) {
 	n4, n6 := 0, 0
-	for i := range hosts {
-		g := &hosts[i]
-		g.v4 = w.fit(g.host.v4.len(), g.size+fixedSize+len(addr4{}))
-		g.v6 = w.fit(g.host.v6.len(), g.size+fixedSize+len(addr6{}))
-		capped = capped || g.v4 < g.host.v4.len() || g.v6 < g.host.v6.len()
-		n4, n6 = n4+g.v4, n6+g.v6
+	for i := range targets {
+		t := &targets[i]
+		if t.owner == 0 {
+			continue
+		}
+		addrs := t.addrs()
+		t.v4 = w.fit(addrs.v4.len(), t.owner+fixedSize+len(addr4{}))
+		t.v6 = w.fit(addrs.v6.len(), t.owner+fixedSize+len(addr6{}))
+		capped = capped || t.v4 < addrs.v4.len() || t.v6 < addrs.v6.len()
+		n4, n6 = n4+t.v4, n6+t.v6
 	}
 	rrs = make([]dns.RR, 0, n4+n6)
 	b4, b6 := make([]blockA, n4), make([]blockAAAA, n6)
-	for _, g := range hosts {
-		rrs, b4 = w.appendA(rrs, b4, g.host.v4, g.v4, g.name)
-		rrs, b6 = w.appendAAAA(rrs, b6, g.host.v6, g.v6, g.name)
+	for i := range targets {
+		t := &targets[i]
+		addrs := t.addrs()
+		rrs, b4 = w.appendA(rrs, b4, &addrs.v4, t.v4, t.name)
+		rrs, b6 = w.appendAAAA(rrs, b6, &addrs.v6, t.v6, t.name)
 	}
 	return rrs, capped
 }

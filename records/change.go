@@ -1,0 +1,113 @@
+package records
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// change is what happens to a service within one update. It is kept as counts
+// for each key, so that what comes and goes again leaves nothing to publish.
+type change struct {
+	hosts    []delta[hostAddr]
+	ports    []portDelta
+	withheld []delta[withheld]
+}
+
+// hostAddr is an address of a host, and whether a pod that has it was given the
+// host's label as its hostname.
+type hostAddr struct {
+	host     string
+	addr     netip.Addr
+	hostname bool
+}
+
+func (h hostAddr) compare(g hostAddr) int {
+	return cmp.Or(strings.Compare(h.host, g.host), h.addr.Compare(g.addr), compareBool(h.hostname, g.hostname))
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// portDelta is a change of the number of endpoints that have a port.
+type portDelta struct {
+	portName
+	host   string
+	number uint16
+	refs   int32
+}
+
+func (d portDelta) compare(e portDelta) int {
+	return cmp.Or(d.portName.compare(e.portName), strings.Compare(d.host, e.host), cmp.Compare(d.number, e.number))
+}
+
+// count notes that the endpoint comes (1) or goes (-1).
+func (c *change) count(e *Endpoint, refs int32) {
+	if e.Withheld != Ready {
+		c.withheld = append(c.withheld, delta[withheld]{withheld{e.Host, e.Withheld}, refs})
+		return
+	}
+	c.hosts = append(c.hosts, delta[hostAddr]{hostAddr{e.Host, e.Addr, e.Hostname}, refs})
+	for _, p := range e.Ports {
+		c.ports = append(c.ports, portDelta{portName{p.Protocol, p.Name}, e.Host, p.Number, refs})
+	}
+}
+
+// reset returns an empty change in the same memory, unless that is too much.
+func (c *change) reset() change {
+	if cap(c.hosts) > spareDeltas || cap(c.ports) > spareDeltas || cap(c.withheld) > spareDeltas {
+		return change{}
+	}
+	return change{c.hosts[:0], c.ports[:0], c.withheld[:0]}
+}
+
+// net reduces the change to its net effect, and tells whether there is one.
+func (c *change) net() bool {
+	c.hosts, c.ports, c.withheld = net(c.hosts), netPorts(c.ports), net(c.withheld)
+	return len(c.hosts)+len(c.ports)+len(c.withheld) > 0
+}
+
+func netPorts(deltas []portDelta) []portDelta {
+	if len(deltas) > 1 {
+		slices.SortFunc(deltas, portDelta.compare)
+	}
+	out := deltas[:0]
+	for _, d := range deltas {
+		if n := len(out); n > 0 && out[n-1].compare(d) == 0 {
+			out[n-1].refs += d.refs
+		} else {
+			out = append(out, d)
+		}
+	}
+	return slices.DeleteFunc(out, func(d portDelta) bool { return d.refs == 0 })
+}
+
+// merge returns the addresses with the deltas applied, whatever host has them.
+func (a addresses) merge(deltas []delta[hostAddr]) addresses {
+	var v4 []delta[addr4]
+	var v6 []delta[addr6]
+	for _, d := range deltas {
+		if d.key.addr.Is4() {
+			v4 = append(v4, delta[addr4]{d.key.addr.As4(), d.refs})
+		} else {
+			v6 = append(v6, delta[addr6]{d.key.addr.As16(), d.refs})
+		}
+	}
+	return addresses{a.v4.merge(net(v4)), a.v6.merge(net(v6))}
+}
+
+// leaving returns the part of the net change that takes away.
+func (c *change) leaving() *change {
+	return &change{
+		hosts: slices.DeleteFunc(slices.Clone(c.hosts), func(d delta[hostAddr]) bool { return d.refs > 0 }),
+		ports: slices.DeleteFunc(slices.Clone(c.ports), func(d portDelta) bool { return d.refs > 0 }),
+	}
+}
