@@ -43,8 +43,27 @@ type namespace struct {
 	services atomic.Pointer[table[*service]]
 }
 
-func (n *namespace) hash() uint32  { return hashString(n.name) }
-func (n *namespace) label() string { return n.name }
+func (n *namespace) hash() uint32 { return hashString(n.name) }
+
+// namespaceOf returns the namespace with a name, or nil.
+func namespaceOf(t *table[*namespace], name []byte) *namespace {
+	for _, n := range t.bucket(hashBytes(name)) {
+		if n.name == string(name) {
+			return n
+		}
+	}
+	return nil
+}
+
+// service returns the service with a name, or nil.
+func (n *namespace) service(name []byte) *service {
+	for _, s := range n.services.Load().bucket(hashBytes(name)) {
+		if s.name == string(name) {
+			return s
+		}
+	}
+	return nil
+}
 
 // service is the place of a service in the trie; it stays while the snapshots
 // change.
@@ -53,32 +72,7 @@ type service struct {
 	snapshot        atomic.Pointer[snapshot]
 }
 
-func (s *service) hash() uint32  { return hashString(s.name) }
-func (s *service) label() string { return s.name }
-
-// labelled is a node of the trie above the snapshots.
-type labelled interface {
-	*namespace | *service
-	hashed
-	label() string
-}
-
-// named returns the node that has a label, or nil.
-func named[V labelled](t *table[V], label []byte) V {
-	for _, v := range t.bucket(hashBytes(label)) {
-		if v.label() == string(label) {
-			return v
-		}
-	}
-	return nil
-}
-
-// removeNamed takes away the node that has a label.
-func removeNamed[V labelled](edit *editor[V], label string) {
-	hash := hashString(label)
-	at := slices.IndexFunc(edit.bucket(hash), func(v V) bool { return v.label() == label })
-	edit.remove(hash, at)
-}
+func (s *service) hash() uint32 { return hashString(s.name) }
 
 // New returns an empty trie.
 func New() *Trie {
@@ -150,11 +144,11 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 	if below < 3 || string(n.Label(apex)) != svc {
 		return Node{}, Outside
 	}
-	ns := named(t.namespaces.Load(), n.Label(apex+1))
+	ns := namespaceOf(t.namespaces.Load(), n.Label(apex+1))
 	if ns == nil {
 		return Node{}, Outside
 	}
-	s := named(ns.services.Load(), n.Label(apex+2))
+	s := ns.service(n.Label(apex + 2))
 	if s == nil {
 		return Node{}, Outside
 	}
@@ -215,7 +209,7 @@ func (t *Trie) Withheld(key ServiceKey, host string) Reason {
 // HasNamespace tells whether a namespace has a headless service. Its name then
 // is an empty non-terminal.
 func (t *Trie) HasNamespace(name []byte) bool {
-	return named(t.namespaces.Load(), name) != nil
+	return namespaceOf(t.namespaces.Load(), name) != nil
 }
 
 // Siblings returns the names, in a zone, of all hosts of the headless services

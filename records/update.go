@@ -95,11 +95,11 @@ func (u *Update) pending(key ServiceKey) *pending {
 }
 
 func (t *Trie) lookup(key ServiceKey) *service {
-	ns := named(t.namespaces.Load(), []byte(key.Namespace))
+	ns := namespaceOf(t.namespaces.Load(), []byte(key.Namespace))
 	if ns == nil {
 		return nil
 	}
-	return named(ns.services.Load(), []byte(key.Name))
+	return ns.service([]byte(key.Name))
 }
 
 // Create makes the service's names ours.
@@ -242,7 +242,7 @@ func (t *Trie) link(changed []*pending) {
 		if p.exists == p.existed {
 			continue
 		}
-		ns := named(&namespaces.table, []byte(p.key.Namespace))
+		ns := namespaceOf(&namespaces.table, []byte(p.key.Namespace))
 		if ns == nil {
 			ns = &namespace{name: p.key.Namespace}
 			ns.services.Store(new(table[*service]))
@@ -258,19 +258,27 @@ func (t *Trie) link(changed []*pending) {
 		if p.exists {
 			edit.add(p.service)
 		} else {
-			removeNamed(edit, p.key.Name)
+			remove(edit, p.service)
 		}
 	}
 	for ns, edit := range services {
 		ns.services.Store(&edit.table)
 		if edit.n == 0 {
-			removeNamed(&namespaces, ns.name)
+			remove(&namespaces, ns)
 			moved = true
 		}
 	}
 	if moved {
 		t.namespaces.Store(&namespaces.table)
 	}
+}
+
+// remove takes out a value that is there.
+func remove[V interface {
+	hashed
+	comparable
+}](edit *editor[V], v V) {
+	edit.remove(v.hash(), slices.Index(edit.bucket(v.hash()), v))
 }
 
 // count takes a change of a service into the statistics.
