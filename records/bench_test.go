@@ -72,22 +72,21 @@ func BenchmarkAnswer(b *testing.B) {
 	}
 }
 
-// BenchmarkUpdate is one pod that changes its address.
+// BenchmarkUpdate is one pod that loses and regains its readiness.
 func BenchmarkUpdate(b *testing.B) {
 	for _, n := range sizes {
 		b.Run(fmt.Sprint("n=", n), func(b *testing.B) {
-			trie := serve(n)
+			trie := serveFamilies(n, addr4th)
 			key := ServiceKey{"default", "nginx"}
-			gone := Endpoint{Host: fmt.Sprint("web-", n/2), Hostname: true, Addr: addr4th(n / 2), Ports: universePorts[1]}
-			came := gone
-			came.Addr = addr4th(n + 1)
+			states := [2]Endpoint{{Host: fmt.Sprint("web-", n/2), Hostname: true, Addr: addr4th(n / 2), Ports: universePorts[1]}}
+			states[1] = states[0]
+			states[1].Withheld = NotReady
 			b.ReportAllocs()
-			for b.Loop() {
+			for i := 0; b.Loop(); i++ {
 				update := trie.Update()
-				update.Remove(key, gone)
-				update.Add(key, came)
+				update.Remove(key, states[i%2])
+				update.Add(key, states[(i+1)%2])
 				update.Commit()
-				gone, came = came, gone
 			}
 		})
 	}

@@ -63,10 +63,7 @@ func (c *change) count(e *Endpoint, refs int32) {
 
 // reset returns an empty change in the same memory, unless that is too much.
 func (c *change) reset() change {
-	if cap(c.hosts) > spareDeltas || cap(c.ports) > spareDeltas || cap(c.withheld) > spareDeltas {
-		return change{}
-	}
-	return change{c.hosts[:0], c.ports[:0], c.withheld[:0]}
+	return change{spare(c.hosts), spare(c.ports), spare(c.withheld)}
 }
 
 // net reduces the change to its net effect, and tells whether there is one.

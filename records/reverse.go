@@ -193,23 +193,14 @@ func (t *Trie) owners(a netip.Addr) []owner {
 }
 
 // own publishes the reverse index.
-func (t *Trie) own(changed []*pending) {
-	var v4 []holding[addr4]
-	var v6 []holding[addr6]
-	add := func(s *service, id hostID, a netip.Addr, hostname bool, refs int32) {
-		if name := newHolder(id, hostname); a.Is4() {
-			v4 = append(v4, holding[addr4]{s, name, a.As4(), refs})
-		} else {
-			v6 = append(v6, holding[addr6]{s, name, a.As16(), refs})
-		}
-	}
-	for _, p := range changed {
+func (u *Update) own() {
+	for _, p := range u.changed {
 		if p.replaced {
 			for h := range p.before.hosts.all {
 				addrs := h.addrs()
 				for a := range addrs.each {
-					add(p.service, h.id, a, true, everyRef)
-					add(p.service, h.id, a, false, everyRef)
+					u.hold(p.service, newHolder(h.id, true), a, everyRef)
+					u.hold(p.service, newHolder(h.id, false), a, everyRef)
 				}
 			}
 		}
@@ -219,10 +210,11 @@ func (t *Trie) own(changed []*pending) {
 			if h == nil { // it leaves
 				h = withLabel(&p.base.hosts, hash, d.key.host)
 			}
-			add(p.service, h.id, d.key.addr, d.key.hostname, d.refs)
+			u.hold(p.service, newHolder(h.id, d.key.hostname), d.key.addr, d.refs)
 		}
 	}
-	moved4, moved6 := t.v4.apply(v4), t.v6.apply(v6)
+	t := u.trie
+	moved4, moved6 := t.v4.apply(u.holdings4), t.v6.apply(u.holdings6)
 	for _, d := range moved4 {
 		t.stats.Addresses += int(d.refs)
 	}
@@ -231,5 +223,14 @@ func (t *Trie) own(changed []*pending) {
 	}
 	if o := t.order.Load(); o != nil {
 		t.order.Store(&order{o.v4.merge(net(moved4)), o.v6.merge(net(moved6))})
+	}
+}
+
+// hold notes a change of the reverse index.
+func (u *Update) hold(s *service, name holder, a netip.Addr, refs int32) {
+	if a.Is4() {
+		u.holdings4 = append(u.holdings4, holding[addr4]{s, name, a.As4(), refs})
+	} else {
+		u.holdings6 = append(u.holdings6, holding[addr6]{s, name, a.As16(), refs})
 	}
 }

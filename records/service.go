@@ -265,7 +265,12 @@ func (s *snapshot) mergePorts(before *snapshot, deltas []portDelta) {
 		if !ok {
 			s.ports = slices.Insert(s.ports, at, port{portName: name})
 		}
-		s.ports[at].targets = s.ports[at].merge(net(slices.Clone(every[start:end])))
+		if end-start == len(deltas) {
+			every = net(every)
+			s.ports[at].targets = s.ports[at].merge(every)
+		} else {
+			s.ports[at].targets = s.ports[at].merge(net(slices.Clone(every[start:end])))
+		}
 		start = end
 	}
 	s.ports = slices.DeleteFunc(s.ports, func(p port) bool { return p.set.len() == 0 })

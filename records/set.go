@@ -157,7 +157,7 @@ func (s set[K]) merge(deltas []delta[K]) set[K] {
 	if len(deltas) == 0 {
 		return s
 	}
-	nodes := s.edit(nil, deltas)
+	nodes := s.edit(make([]*set[K], 0, 2), deltas)
 	for len(nodes) > 1 {
 		nodes = raise(nil, nodes)
 	}
@@ -177,7 +177,17 @@ func (s *set[K]) edit(out []*set[K], deltas []delta[K]) []*set[K] {
 	if len(s.kids) == 0 {
 		return cutLeaves(out, apply(s.items, deltas))
 	}
-	kids := make([]*set[K], 0, len(s.kids)+1)
+	done := len(out)
+	i, n := s.next(deltas)
+	out = s.kids[i].edit(out, deltas[:n])
+	if n == len(deltas) && len(out) == done+1 {
+		// One kid has changed into one. Nearly always it stays where it is.
+		if changed := s.replace(i, out[done]); changed != nil {
+			out[done] = changed
+			return out
+		}
+	}
+	kids := make([]*set[K], 0, len(s.kids)+len(out)-done)
 	isNew := false // the last of kids
 	push := func(k *set[K], fresh bool) {
 		if n := len(kids); n > 0 && (fresh || isNew) {
@@ -188,41 +198,65 @@ func (s *set[K]) edit(out []*set[K], deltas []delta[K]) []*set[K] {
 		}
 		kids, isNew = append(kids, k), fresh
 	}
-	var buf [4]*set[K]
-	changes := s.kidOf(deltas[0].key)
-	for i, k := range s.kids {
-		if i != changes {
+	for at, k := range s.kids {
+		if at != i {
 			push(k.set, false)
 			continue
 		}
-		n := len(deltas)
-		if i+1 < len(s.kids) {
-			limit := s.kids[i+1].first()
-			n = sort.Search(n, func(d int) bool { return deltas[d].key.compare(limit) >= 0 })
-		}
-		for _, k := range k.edit(buf[:0], deltas[:n]) {
-			push(k, true)
+		for _, changed := range out[done:] {
+			push(changed, true)
 		}
 		if deltas = deltas[n:]; len(deltas) > 0 {
-			changes = s.kidOf(deltas[0].key)
+			i, n = s.next(deltas)
+			out = s.kids[i].edit(out[:done], deltas[:n])
 		}
 	}
-	return raise(out, kids)
+	return raise(out[:done], kids)
 }
 
-// fuse returns two neighbours as one node if that is half full at most, else nil.
-func fuse[K ordered[K]](a, b *set[K]) *set[K] {
-	switch {
-	case len(a.kids) == 0 && len(a.items)+len(b.items) <= leafSize/2:
-		return &set[K]{items: slices.Concat(a.items, b.items)}
-	case len(a.kids) > 0 && len(a.kids)+len(b.kids) <= nodeSize/2:
-		both := &set[K]{kids: slices.Concat(a.kids, b.kids)}
-		for i := range b.kids {
-			both.kids[len(a.kids)+i].end += a.len()
-		}
-		return both
+// next returns the kid that the first of the deltas is for, and how many are.
+func (s *set[K]) next(deltas []delta[K]) (i, n int) {
+	i = s.kidOf(deltas[0].key)
+	if i+1 == len(s.kids) {
+		return i, len(deltas)
 	}
-	return nil
+	limit := s.kids[i+1].first()
+	return i, sort.Search(len(deltas), func(d int) bool { return deltas[d].key.compare(limit) >= 0 })
+}
+
+// replace returns the node with another kid in the i-th place, or nil if that
+// kid is to be fused with a neighbour.
+func (s *set[K]) replace(i int, k *set[K]) *set[K] {
+	if i > 0 && fusible(s.kids[i-1].set, k) || i+1 < len(s.kids) && fusible(k, s.kids[i+1].set) {
+		return nil
+	}
+	grown := k.len() - s.kids[i].len()
+	changed := &set[K]{kids: slices.Clone(s.kids)}
+	changed.kids[i].set = k
+	for j := range changed.kids[i:] {
+		changed.kids[i+j].end += grown
+	}
+	return changed
+}
+
+// fusible tells whether two neighbours are half full together at most.
+func fusible[K ordered[K]](a, b *set[K]) bool {
+	if len(a.kids) == 0 {
+		return len(a.items)+len(b.items) <= leafSize/2
+	}
+	return len(a.kids)+len(b.kids) <= nodeSize/2
+}
+
+// fuse returns two neighbours as one node if they are fusible, else nil.
+func fuse[K ordered[K]](a, b *set[K]) *set[K] {
+	if !fusible(a, b) {
+		return nil
+	}
+	both := &set[K]{items: slices.Concat(a.items, b.items), kids: slices.Concat(a.kids, b.kids)}
+	for i := range b.kids {
+		both.kids[len(a.kids)+i].end += a.len()
+	}
+	return both
 }
 
 // raise appends to out as few nodes as have the kids, of even size: they are one
@@ -320,11 +354,16 @@ func newHostID(hash uint32, seq uint16) hostID { return hostID(hash)<<16 | hostI
 func (h hostID) hash() uint32 { return uint32(h >> 16) }
 func (h hostID) seq() uint16  { return uint16(h) }
 
-// target is where an SRV record points to: a host and a port.
-type target uint64
+// target is where an SRV record points to: a host and a port. It is in halves, for
+// an item to have twelve bytes rather than sixteen.
+type target struct{ hash, rest uint32 }
 
-func newTarget(host hostID, port uint16) target { return target(host)<<16 | target(port) }
+func newTarget(host hostID, port uint16) target {
+	return target{host.hash(), uint32(host.seq())<<16 | uint32(port)}
+}
 
-func (t target) host() hostID         { return hostID(t >> 16) }
-func (t target) port() uint16         { return uint16(t) }
-func (t target) compare(u target) int { return cmp.Compare(t, u) }
+func (t target) host() hostID { return newHostID(t.hash, uint16(t.rest>>16)) }
+func (t target) port() uint16 { return uint16(t.rest) }
+func (t target) compare(u target) int {
+	return cmp.Compare(uint64(t.hash)<<32|uint64(t.rest), uint64(u.hash)<<32|uint64(u.rest))
+}

@@ -15,7 +15,11 @@ type Update struct {
 	trie     *Trie
 	services map[ServiceKey]*pending
 	order    []*pending // as they were first named
+	changed  []*pending // those with a net change
 	spare    []*pending // for the next services that are named
+
+	holdings4 []holding[addr4] // changes of the reverse index
+	holdings6 []holding[addr6]
 }
 
 // pending is a service within an update.
@@ -53,7 +57,7 @@ func (t *Trie) Update() *Update {
 // not the memory of a burst.
 const (
 	spareServices = 256
-	spareDeltas   = 256 // in each list of a service
+	spareDeltas   = 256 // in each list
 )
 
 // reset makes the memory of an update free for another, unless it is too much.
@@ -67,7 +71,17 @@ func (u *Update) reset() bool {
 	}
 	u.spare = append(u.spare, u.order...)
 	u.order = u.order[:0]
+	u.holdings4, u.holdings6 = spare(u.holdings4), spare(u.holdings6)
 	return true
+}
+
+// spare returns the memory of a list, unless it is too much.
+func spare[T any](list []T) []T {
+	if cap(list) > spareDeltas {
+		return nil
+	}
+	clear(list)
+	return list[:0]
 }
 
 func (u *Update) pending(key ServiceKey) *pending {
@@ -124,7 +138,7 @@ func (u *Update) Remove(key ServiceKey, e Endpoint) { u.pending(key).change.coun
 //
 // An address leaves the names it had before it enters others.
 func (u *Update) Commit() int {
-	changed := make([]*pending, 0, 8)
+	changed := u.changed[:0]
 	for _, p := range u.order {
 		if !p.exists && !p.existed {
 			continue
@@ -134,7 +148,7 @@ func (u *Update) Commit() int {
 			changed = append(changed, p)
 		}
 	}
-	if len(changed) == 0 {
+	if u.changed = changed; len(changed) == 0 {
 		return 0
 	}
 	defer u.release()
@@ -148,7 +162,7 @@ func (u *Update) Commit() int {
 		}
 	}
 	u.trie.link(changed)
-	u.trie.own(changed)
+	u.own()
 	for _, p := range changed {
 		u.trie.stats.count(p)
 	}

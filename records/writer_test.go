@@ -10,15 +10,19 @@ import (
 
 // serve returns a trie with one service of n pods, each with an address of both
 // families and a port.
-func serve(n int) *Trie {
+func serve(n int) *Trie { return serveFamilies(n, addr4th, addr6th) }
+
+// serveFamilies is serve, of pods with other addresses.
+func serveFamilies(n int, addrs ...func(int) netip.Addr) *Trie {
 	key := ServiceKey{"default", "nginx"}
 	trie := New()
 	update := trie.Update()
 	update.Create(key)
 	for i := range n {
 		host := fmt.Sprint("web-", i)
-		update.Add(key, Endpoint{Host: host, Hostname: true, Addr: addr4th(i), Ports: universePorts[1]})
-		update.Add(key, Endpoint{Host: host, Hostname: true, Addr: addr6th(i), Ports: universePorts[1]})
+		for _, addr := range addrs {
+			update.Add(key, Endpoint{Host: host, Hostname: true, Addr: addr(i), Ports: universePorts[1]})
+		}
 	}
 	update.Commit()
 	return trie
