@@ -2,6 +2,7 @@ package records
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -42,30 +43,37 @@ func TestLookupBudget(t *testing.T) {
 	}
 }
 
-// TestUpdateBudget holds the bytes that one pod's change copies to what is in a
-// few chunks and directories: ten times the pods may not cost four times as much.
+// TestUpdateBudget holds what one pod's change copies: a path of each structure
+// that it is in, whatever the size of the service.
 func TestUpdateBudget(t *testing.T) {
-	small, large := updateBytes(1_000), updateBytes(10_000)
-	t.Logf("one pod of 1,000: %d bytes, of 10,000: %d bytes", small, large)
-	if large > 64<<10 || large > 4*small {
-		t.Errorf("one pod of 10,000 changes with %d bytes, of 1,000 with %d", large, small)
+	small, _ := updateCost(100)
+	large, allocs := updateCost(10_000)
+	t.Logf("one pod of 100 changes with %d bytes, of 10,000 with %d and %d allocations", small, large, allocs)
+	if large > 7<<10 || large > 3*small || allocs > 40 {
+		t.Errorf("one pod of 10,000 changes with %d bytes and %d allocations, of 100 with %d bytes", large, allocs, small)
 	}
 }
 
-func updateBytes(n int) int64 {
-	trie := serve(n)
+// updateCost is what it costs, on average, that a pod of n loses or regains its
+// readiness: bytes and allocations.
+func updateCost(n int) (bytes, allocs uint64) {
+	trie := serveFamilies(n, addr4th)
 	key := ServiceKey{"default", "nginx"}
-	gone := Endpoint{Host: fmt.Sprint("web-", n/2), Hostname: true, Addr: addr4th(n / 2), Ports: universePorts[1]}
-	came := gone
-	came.Addr = addr4th(n + 1)
-	r := testing.Benchmark(func(b *testing.B) {
-		for b.Loop() {
-			update := trie.Update()
-			update.Remove(key, gone)
-			update.Add(key, came)
-			update.Commit()
-			gone, came = came, gone
+	const changes = 1000
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range changes {
+		pod := Endpoint{Host: fmt.Sprint("web-", i/2*7%n), Hostname: true, Addr: addr4th(i / 2 * 7 % n), Ports: universePorts[1]}
+		unready := pod
+		unready.Withheld = NotReady
+		if i%2 == 1 {
+			pod, unready = unready, pod
 		}
-	})
-	return r.AllocedBytesPerOp()
+		update := trie.Update()
+		update.Remove(key, pod)
+		update.Add(key, unready)
+		update.Commit()
+	}
+	runtime.ReadMemStats(&after)
+	return (after.TotalAlloc - before.TotalAlloc) / changes, (after.Mallocs - before.Mallocs) / changes
 }

@@ -61,9 +61,9 @@ func (c *change) count(e *Endpoint, refs int32) {
 	}
 }
 
-// reset returns an empty change in the same memory, unless that is too much.
-func (c *change) reset() change {
-	return change{spare(c.hosts), spare(c.ports), spare(c.withheld)}
+// reset forgets what was counted.
+func (c *change) reset() {
+	c.hosts, c.ports, c.withheld = empty(c.hosts), empty(c.ports), empty(c.withheld)
 }
 
 // net reduces the change to its net effect, and tells whether there is one.

@@ -17,6 +17,7 @@ type Update struct {
 	order    []*pending // as they were first named
 	changed  []*pending // those with a net change
 	spare    []*pending // for the next services that are named
+	size     int        // services named and endpoints counted
 
 	holdings4 []holding[addr4] // changes of the reverse index
 	holdings6 []holding[addr6]
@@ -46,40 +47,41 @@ const (
 
 // Update starts an update. The one before is over then, committed or not.
 func (t *Trie) Update() *Update {
-	if u := t.update; u != nil && u.reset() {
-		return u
+	if t.update == nil {
+		t.update = &Update{trie: t, services: make(map[ServiceKey]*pending)}
 	}
-	t.update = &Update{trie: t, services: make(map[ServiceKey]*pending)}
+	t.update.reset()
 	return t.update
 }
 
-// What an update may keep for the next: enough for what happens all the time,
-// not the memory of a burst.
-const (
-	spareServices = 256
-	spareDeltas   = 256 // in each list
-)
+// spareSize is how many changes an update may hold for its memory to be kept for
+// the next one: enough for what happens all the time, not for a whole cluster.
+const spareSize = 1024
 
-// reset makes the memory of an update free for another, unless it is too much.
-func (u *Update) reset() bool {
-	if len(u.order)+len(u.spare) > spareServices {
-		return false
-	}
+// reset makes the update empty, and lets go of all that it knows of the trie.
+func (u *Update) reset() {
 	clear(u.services)
 	for _, p := range u.order {
-		*p = pending{change: p.change.reset()}
+		p.change.reset()
+		*p = pending{change: p.change}
 	}
 	u.spare = append(u.spare, u.order...)
-	u.order = u.order[:0]
-	u.holdings4, u.holdings6 = spare(u.holdings4), spare(u.holdings6)
-	return true
+	u.order, u.changed = u.order[:0], u.changed[:0]
+	u.holdings4, u.holdings6 = empty(u.holdings4), empty(u.holdings6)
+	u.size = 0
 }
 
-// spare returns the memory of a list, unless it is too much.
-func spare[T any](list []T) []T {
-	if cap(list) > spareDeltas {
-		return nil
+// done ends a committed update.
+func (u *Update) done() {
+	if u.size > spareSize {
+		u.trie.update = nil
+		return
 	}
+	u.reset()
+}
+
+// empty returns the memory of a list, with nothing in it.
+func empty[T any](list []T) []T {
 	clear(list)
 	return list[:0]
 }
@@ -92,6 +94,7 @@ func (u *Update) pending(key ServiceKey) *pending {
 		} else {
 			p = new(pending)
 		}
+		u.size++
 		p.key = key
 		if p.service = u.trie.lookup(key); p.service != nil {
 			p.existed, p.exists = true, true
@@ -123,21 +126,28 @@ func (u *Update) Create(key ServiceKey) { u.pending(key).exists = true }
 func (u *Update) Delete(key ServiceKey) {
 	p := u.pending(key)
 	p.exists, p.replaced = false, true
-	p.base, p.change = new(snapshot), change{}
+	p.base = new(snapshot)
+	p.change.reset()
 }
 
 // Add gives the service an endpoint. One that is added twice stays until it was
 // removed twice.
-func (u *Update) Add(key ServiceKey, e Endpoint) { u.pending(key).change.count(&e, 1) }
+func (u *Update) Add(key ServiceKey, e Endpoint) { u.count(key, &e, 1) }
 
 // Remove takes an endpoint away that was added with the same fields.
-func (u *Update) Remove(key ServiceKey, e Endpoint) { u.pending(key).change.count(&e, -1) }
+func (u *Update) Remove(key ServiceKey, e Endpoint) { u.count(key, &e, -1) }
+
+func (u *Update) count(key ServiceKey, e *Endpoint, refs int32) {
+	u.pending(key).change.count(e, refs)
+	u.size++
+}
 
 // Commit publishes what changed, each service once, and returns how many
 // services that were. Of a service with no net change nothing is published.
 //
 // An address leaves the names it had before it enters others.
 func (u *Update) Commit() int {
+	defer u.done()
 	changed := u.changed[:0]
 	for _, p := range u.order {
 		if !p.exists && !p.existed {
@@ -151,7 +161,6 @@ func (u *Update) Commit() int {
 	if u.changed = changed; len(changed) == 0 {
 		return 0
 	}
-	defer u.release()
 	u.trie.mu.Lock()
 	defer u.trie.mu.Unlock()
 	if len(changed) == 1 {
@@ -168,14 +177,6 @@ func (u *Update) Commit() int {
 	}
 	u.trie.advance()
 	return len(changed)
-}
-
-// release lets go of the snapshots, so that an update that is kept for the next
-// does not keep what is gone.
-func (u *Update) release() {
-	for _, p := range u.order {
-		p.service, p.before, p.base, p.next = nil, nil, nil, nil
-	}
 }
 
 // Stats returns what the trie holds after the last commit. It is for the writer.
