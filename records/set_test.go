@@ -44,8 +44,11 @@ func (s *set[K]) checkNode(t *testing.T, root bool) int {
 		if h := k.checkNode(t, false); h != height {
 			t.Fatalf("kids are %d and %d high", height, h)
 		}
-		if i > 0 && fuse(s.kids[i-1].set, k.set) != nil {
-			t.Fatalf("neighbours are less than half full together: %+v", s.kids)
+		if i > 0 {
+			before := s.kids[i-1]
+			if height == 0 && len(before.items)+len(k.items) <= leafSize/2 || height > 0 && len(before.kids)+len(k.kids) <= nodeSize/2 {
+				t.Fatalf("neighbours are half full together at most: %+v", s.kids)
+			}
 		}
 	}
 	return height + 1

@@ -119,4 +119,52 @@ func TestIndexBehind(t *testing.T) {
 	if _, result := trie.FindAddr(addr4th(2)); result != Found {
 		t.Errorf("the other address is %v", result)
 	}
+
+	update = trie.Update()
+	update.Remove(nginx, Endpoint{Host: "web-1", Addr: addr4th(2)})
+	update.Add(nginx, Endpoint{Host: "web-1", Addr: addr4th(3)})
+	p = update.order[0]
+	p.change.net()
+	p.service.snapshot.Store(p.base.with(&p.change))
+	if node, result := trie.FindAddr(addr4th(2)); result != Outside {
+		t.Errorf("the address that web-1 had is still %v", node.owners)
+	}
+}
+
+// An update keeps nothing of what it changed, and after a large one nothing of
+// its memory.
+func TestUpdateForgets(t *testing.T) {
+	nginx := ServiceKey{"default", "nginx"}
+	web0 := Endpoint{Host: "web-0", Addr: addr4th(1), Ports: universePorts[1]}
+	trie := New()
+	update := trie.Update()
+	update.Create(nginx)
+	update.Add(nginx, web0)
+	update.Commit()
+	if trie.update == nil || len(trie.update.order)+len(trie.update.services)+len(trie.update.changed) > 0 {
+		t.Fatalf("the update holds %+v", trie.update)
+	}
+	for _, p := range trie.update.spare {
+		if p.service != nil || p.before != nil || p.base != nil || p.next != nil || p.exists || p.existed {
+			t.Errorf("the memory for another service holds %+v", p)
+		}
+		if hosts := p.change.hosts[:cap(p.change.hosts)]; hosts[0] != (delta[hostAddr]{}) {
+			t.Errorf("the memory for another change holds %+v", hosts)
+		}
+	}
+
+	update = trie.Update()
+	for range spareSize {
+		update.Add(nginx, web0)
+	}
+	update.Commit()
+	if trie.update != nil {
+		t.Errorf("the memory of %d changes is kept", spareSize)
+	}
+
+	// One that is not committed is as if it had not been.
+	trie.Update().Delete(nginx)
+	if n := trie.Update().Commit(); n != 0 {
+		t.Errorf("%d services were published", n)
+	}
 }

@@ -3,6 +3,7 @@ package records
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -142,6 +143,50 @@ func TestSharedHost(t *testing.T) {
 	m, a = message(t, trie, "_web._tcp.nginx.default.svc.cluster.local.", dns.TypeSRV, 512, 0)
 	if len(m.Answer) != 1 || a.Capped || !a.CappedGlue || m.Len() > 512 {
 		t.Errorf("in 512 the port has %d targets with %d addresses in %d (%+v)", len(m.Answer), len(m.Extra), m.Len(), a.CappedGlue)
+	}
+}
+
+// A window that begins between the targets of one host ends with the rest of
+// them: the host's addresses are there once.
+func TestWindowWithinHost(t *testing.T) {
+	key := ServiceKey{"default", "dns"}
+	trie := New()
+	update := trie.Update()
+	update.Create(key)
+	for i := range 3 {
+		update.Add(key, Endpoint{Host: fmt.Sprint("dns-", i), Hostname: true, Addr: addr4th(i), Ports: universePorts[4]})
+	}
+	update.Commit()
+	complete, _ := message(t, trie, "dns.default.svc.cluster.local.", dns.TypeSRV, 1<<30, 0)
+	for start := range uint64(len(complete.Answer)) {
+		m, a := message(t, trie, "dns.default.svc.cluster.local.", dns.TypeSRV, complete.Len(), start)
+		if len(m.Answer) != len(complete.Answer) || len(m.Extra) != 3 || a.Capped || a.CappedGlue {
+			t.Errorf("from %d on there are %d records of %d and %d addresses of 3", start, len(m.Answer), len(complete.Answer), len(m.Extra))
+		}
+	}
+}
+
+// The names of an address come in order, hostnames alone if there are any.
+func TestPointers(t *testing.T) {
+	trie := New()
+	update := trie.Update()
+	for _, endpoint := range []struct {
+		service, host string
+		hostname      bool
+	}{{"c", "x", true}, {"a", "10-0-0-1", false}, {"b", "y", true}, {"b", "x", true}} {
+		key := ServiceKey{"default", endpoint.service}
+		update.Create(key)
+		update.Add(key, Endpoint{Host: endpoint.host, Hostname: endpoint.hostname, Addr: addr4th(1)})
+	}
+	update.Commit()
+	node, _ := trie.FindAddr(addr4th(1))
+	var got []string
+	for _, rr := range node.Answer(&Query{Name: "1.0.0.10.in-addr.arpa.", Type: dns.TypePTR, Zone: "cluster.local.", Size: 1232}).Records {
+		got = append(got, rr.(*dns.PTR).Ptr)
+	}
+	want := []string{"x.b.default.svc.cluster.local.", "y.b.default.svc.cluster.local.", "x.c.default.svc.cluster.local."}
+	if !slices.Equal(got, want) {
+		t.Errorf("the names are %q, want %q", got, want)
 	}
 }
 
