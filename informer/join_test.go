@@ -163,8 +163,8 @@ func (w world) joined(allowed map[string]bool) (map[string]string, records.Stats
 			j.set(u, &namespace{key{name: ns}})
 		}
 	}
-	j.start(u)
 	u.Commit()
+	j.start()
 	return answers(trie), trie.Stats()
 }
 
