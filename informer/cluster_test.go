@@ -23,8 +23,8 @@ import (
 // probe is an informer under test with what its hooks were told.
 type probe struct {
 	*Informer
-	trie   *records.Trie
-	api    *apiServer
+	trie *records.Trie
+	api  *apiServer
 
 	mu        sync.Mutex
 	changed   *sync.Cond

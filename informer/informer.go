@@ -67,7 +67,7 @@ type Informer struct {
 	seen    []time.Time     // of apply, as delays
 	delays  []time.Duration
 
-	synced  chan struct{}   // closed when there are none
+	synced chan struct{} // closed when there are none
 
 	stop context.CancelFunc
 	wait sync.WaitGroup

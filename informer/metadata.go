@@ -55,7 +55,14 @@ func (m *metadata) decode(outer *message) {
 		case 6:
 			m.version = o.string()
 		case 9:
-			m.terminating = o.is(protowire.BytesType)
+			m.terminating = true
+			t := newMessage("deletion timestamp", o.embedded())
+			for t.next() { // that it is there is enough, but it must be one
+				if t.number <= 2 {
+					t.is(protowire.VarintType)
+				}
+			}
+			o.ended(&t)
 		case 11:
 			m.labels = append(m.labels, o.entry("label"))
 		case 12:

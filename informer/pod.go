@@ -8,7 +8,6 @@ import (
 	"unique"
 
 	corev1 "k8s.io/api/core/v1"
-
 )
 
 // pod is what is kept of a Pod. It takes 48 bytes and the bytes of its name:
@@ -360,4 +359,3 @@ func decodePodIP(outer *message) string {
 	outer.ended(&m)
 	return ip
 }
-
