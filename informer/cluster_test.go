@@ -3,6 +3,7 @@ package informer
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/ptr"
 
 	"github.com/headless-dns/headless/records"
 )
@@ -188,6 +190,30 @@ func TestWatchNamespaceLabels(t *testing.T) {
 	}
 }
 
+// TestWatchSlices takes the endpoints from slices, and asks for no pods.
+func TestWatchSlices(t *testing.T) {
+	controlled := func(name string, e ...discoveryv1.Endpoint) *discoveryv1.EndpointSlice {
+		s := newSlice(name, e...)
+		s.Labels[discoveryv1.LabelManagedBy] = sliceController
+		return s
+	}
+	p := watchServer(t, Config{Slices: true, Labels: "dns=headless"}, apiOptions{}, newNginx(), newWeb(0),
+		newSlice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}),
+		controlled("nginx-abc", discoveryv1.Endpoint{Addresses: []string{"10.244.0.2"}, Hostname: ptr.To("web-1")}))
+	p.await(t, nginxName, dns.TypeA, "10.244.0.2, 192.0.2.1")
+	p.await(t, "web-1."+nginxName, dns.TypeA, "10.244.0.2")
+	p.api.apply(controlled("nginx-abc", discoveryv1.Endpoint{Addresses: []string{"10.244.0.3"}, Hostname: ptr.To("web-2")}))
+	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 192.0.2.1")
+	if requests := p.api.asked("pods"); len(requests) > 0 {
+		t.Errorf("pods are asked for: %q", requests)
+	}
+	for _, r := range p.api.asked("endpointslices") {
+		if !strings.Contains(r, "labelSelector=dns%3Dheadless&") {
+			t.Errorf("slices are asked for with %q", r)
+		}
+	}
+}
+
 // TestSelectors checks what the API server is asked to select.
 func TestSelectors(t *testing.T) {
 	s, err := newSelection(&Config{Labels: "tier in (db, web),env=prod", NamespaceLabels: "dns"})
@@ -205,6 +231,19 @@ func TestSelectors(t *testing.T) {
 		if got != want {
 			t.Errorf("%v are asked for with %+v, want %+v", kind, got, want)
 		}
+	}
+
+	// Where no pods are watched, the slices of all controllers are.
+	if s, err = newSelection(&Config{Labels: "env=prod", Slices: true}); err != nil {
+		t.Fatal(err)
+	}
+	var got metav1.ListOptions
+	s.options(EndpointSlices, &got)
+	if want := (metav1.ListOptions{LabelSelector: "env=prod"}); got != want {
+		t.Errorf("slices are asked for with %+v, want %+v", got, want)
+	}
+	if want := []origin{{Services, ""}, {EndpointSlices, ""}}; !slices.Equal(s.origins(), want) {
+		t.Errorf("%v are asked for, want %v", s.origins(), want)
 	}
 }
 

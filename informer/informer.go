@@ -31,6 +31,15 @@ type Config struct {
 	NamespaceLabels string
 	// Labels is a label selector for Services and EndpointSlices.
 	Labels string
+	// Slices takes the endpoints from the EndpointSlices of all controllers, and
+	// watches no pods. It is the better choice where the pods of headless services
+	// are few among many: every pod of the cluster, or of the namespaces, is
+	// watched otherwise, and most change often. It is the worse where they are
+	// most of the pods, or where readiness is to be seen soon: a slice is written
+	// by the controller, some time after the pod, and as a whole for each change
+	// of one of its endpoints. A pod that has no address stands in no slice, so
+	// what is told of such is not known.
+	Slices bool
 	// PodNames makes the name of a pod its host label if it has no hostname.
 	PodNames bool
 	// Transport, if not nil, wraps the connections to the API server.
