@@ -6,15 +6,17 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/randfill"
 )
@@ -467,11 +469,11 @@ func typicalPod(i int) *corev1.Pod {
 }
 
 // encoded returns an object in protobuf, as an API server sends it.
-func encoded(t testing.TB, o runtime.Object) []byte {
+func encoded(t testing.TB, o kruntime.Object) []byte {
 	t.Helper()
-	info, _ := runtime.SerializerInfoForMediaType(apiCodecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
+	info, _ := kruntime.SerializerInfoForMediaType(apiCodecs.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
 	var b bytes.Buffer
-	encoder := apiCodecs.EncoderForVersion(info.Serializer, runtime.NewMultiGroupVersioner(corev1.SchemeGroupVersion))
+	encoder := apiCodecs.EncoderForVersion(info.Serializer, kruntime.NewMultiGroupVersioner(corev1.SchemeGroupVersion))
 	if _, ok := o.(*discoveryv1.EndpointSlice); ok {
 		encoder = apiCodecs.EncoderForVersion(info.Serializer, discoveryv1.SchemeGroupVersion)
 	}
@@ -483,9 +485,9 @@ func encoded(t testing.TB, o runtime.Object) []byte {
 
 // protobufDecoder returns the decoder for what an API server sends in protobuf,
 // and that for Kubernetes' own objects.
-func protobufDecoder() (slim, full runtime.Decoder) {
+func protobufDecoder() (slim, full kruntime.Decoder) {
 	c := newCodec(func(o object) object { return o })
-	info, _ := runtime.SerializerInfoForMediaType(c.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
+	info, _ := kruntime.SerializerInfoForMediaType(c.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
 	d := c.DecoderToVersion(info.Serializer, nil)
 	return d, d.(*decoder).full
 }
@@ -504,6 +506,25 @@ func TestDecodeAllocs(t *testing.T) {
 		t.Errorf("a pod takes %v allocations, want 4 at most", n)
 	}
 	_ = keep.(*decoded)
+}
+
+// TestDecodeForgets checks that nothing holds on to the bytes that were decoded:
+// one object would keep the whole of a list.
+func TestDecodeForgets(t *testing.T) {
+	for k := range kinds {
+		_, b := filled(t, k, 1)
+		frame := bytes.Clone(b)
+		held := weak.Make(&frame[0])
+		o, _, err := decodeKind(k, frame)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame = nil
+		runtime.GC()
+		if held.Value() != nil {
+			t.Errorf("the bytes of %v %v are still held", k, o.id())
+		}
+	}
 }
 
 func BenchmarkDecode(b *testing.B) {

@@ -237,6 +237,28 @@ func drawEvent(rng *rand.Rand, w world, allowed map[string]bool) event {
 	return event{origin: origin{kind: kind}, object: o}
 }
 
+// TestStartPortions starts with more pods than are put into the trie at a time.
+func TestStartPortions(t *testing.T) {
+	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	published := 0
+	i.hooks.Published = func(n int, _ records.Stats, _ []time.Duration) { published += n }
+	var batch []event
+	for s := range 4 {
+		batch = append(batch, event{object: newService(newNginx(func(o *corev1.Service) {
+			o.Name, o.Spec.Selector = fmt.Sprint("nginx-", s), map[string]string{"app": fmt.Sprint("nginx-", s)}
+		}))})
+		for n := range portion / 2 {
+			batch = append(batch, event{object: newPod(newWeb(0, func(p *corev1.Pod) { nameWeb(p, s, n, s*portion+n) }))})
+		}
+	}
+	i.apply(batch)
+	want := records.Stats{Services: 4, Hosts: 2 * portion, Ports: 4, Addresses: 2 * portion}
+	want.Endpoints[records.Ready] = 2 * portion
+	if got := i.join.trie.Stats(); got != want || published != 4 {
+		t.Errorf("%d services are published, and the trie counts %+v, want 4 and %+v", published, got, want)
+	}
+}
+
 // A join that lost every object holds nothing.
 func TestJoinForgets(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
