@@ -417,12 +417,12 @@ func FuzzDecode(f *testing.F) {
 }
 
 // managed is a list of fields that somebody manages, about as long as they are.
-func managed(name string) []byte {
+func managed(name string) string {
 	out := fmt.Appendf(nil, "{%q:{", name)
 	for i := range 40 {
 		out = fmt.Appendf(out, `"f:field-%d":{".":{}},`, i)
 	}
-	return append(out, `"f:last":{}}}`...)
+	return string(out) + `"f:last":{}}}`
 }
 
 // typicalPod is a StatefulSet's pod as an API server sends it.
@@ -437,9 +437,9 @@ func typicalPod(i int) *corev1.Pod {
 		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "web", UID: p.UID, Controller: ptr.To(true)}}
 		p.ManagedFields = []metav1.ManagedFieldsEntry{
 			{Manager: "kube-controller-manager", Operation: "Update", APIVersion: "v1", FieldsType: "FieldsV1",
-				FieldsV1: &metav1.FieldsV1{Raw: managed("f:metadata")}},
+				FieldsV1: metav1.NewFieldsV1(managed("f:metadata"))},
 			{Manager: "kubelet", Operation: "Update", APIVersion: "v1", FieldsType: "FieldsV1", Subresource: "status",
-				FieldsV1: &metav1.FieldsV1{Raw: managed("f:status")}},
+				FieldsV1: metav1.NewFieldsV1(managed("f:status"))},
 		}
 		c := &p.Spec.Containers[0]
 		c.Name, c.Image, c.Command = "nginx", "registry.example.org/nginx:1.27", []string{"nginx", "-g", "daemon off;"}

@@ -92,10 +92,9 @@ func resolve(ports []servicePort, t *podTemplate) []records.Port {
 	return out
 }
 
-// sliceEndpoints yields the endpoints that a slice gives to its service.
-func sliceEndpoints(s *endpointSlice, podNames bool, yield func(records.Endpoint)) {
-	ports := resolve(s.ports, nil)
-	for _, e := range s.endpoints {
+// sliceEndpoints yields what some endpoints of a slice are of its service.
+func sliceEndpoints(s *endpointSlice, endpoints []endpoint, podNames bool, yield func(records.Endpoint)) {
+	for _, e := range endpoints {
 		reason := records.Ready
 		switch {
 		case e.ready:
@@ -108,7 +107,7 @@ func sliceEndpoints(s *endpointSlice, podNames bool, yield func(records.Endpoint
 		if host == "" && podNames && isLabel(e.pod) {
 			host = e.pod
 		}
-		yield(at(records.Endpoint{Host: host, Hostname: e.hostname != "", Ports: ports, Withheld: reason}, e.addr))
+		yield(at(records.Endpoint{Host: host, Hostname: e.hostname != "", Ports: s.ports, Withheld: reason}, e.addr))
 	}
 }
 

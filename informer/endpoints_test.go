@@ -192,7 +192,10 @@ func TestSliceEndpoints(t *testing.T) {
 		true: "db-0* 10.0.0.1 tcp/web:8080, db-0* 10.0.0.2 tcp/web:8080, web-x7k2p 10.0.0.3 tcp/web:8080, " +
 			"10-0-0-4 10.0.0.4 tcp/web:8080 (not ready), 10-0-0-5 10.0.0.5 tcp/web:8080 (terminating)",
 	} {
-		if got := describe(func(yield func(records.Endpoint)) { sliceEndpoints(newEndpointSlice(slice), podNames, yield) }); got != want {
+		if got := describe(func(yield func(records.Endpoint)) {
+			s := newEndpointSlice(slice)
+			sliceEndpoints(s, s.endpoints, podNames, yield)
+		}); got != want {
 			t.Errorf("with pod names %v, the endpoints are %q, want %q", podNames, got, want)
 		}
 	}

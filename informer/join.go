@@ -210,12 +210,12 @@ func (j *join) countService(c counter, s *member, m *members) {
 
 func (j *join) countSlices(c counter, s *member, m *members) {
 	for _, slice := range m.sliced[s.name] {
-		j.countSlice(c, s, slice)
+		j.countSlice(c, s, slice, slice.endpoints)
 	}
 }
 
-func (j *join) countSlice(c counter, s *member, slice *endpointSlice) {
-	sliceEndpoints(slice, j.podNames, func(e records.Endpoint) { c.count(s.key, e) })
+func (j *join) countSlice(c counter, s *member, slice *endpointSlice, endpoints []endpoint) {
+	sliceEndpoints(slice, endpoints, j.podNames, func(e records.Endpoint) { c.count(s.key, e) })
 }
 
 // set stores an object in place of the one with its key. It reports whether DNS
@@ -283,18 +283,18 @@ func (j *join) setSlice(u *records.Update, k key, slice *endpointSlice) bool {
 	if !replace(m.slices, k.name, old, slice) {
 		return false
 	}
-	count := func(c counter, slice *endpointSlice) {
+	count := func(c counter, slice, other *endpointSlice) {
 		if s := m.services[slice.service]; s != nil && s.headless && j.served(k.namespace) {
-			j.countSlice(c, s, slice)
+			j.countSlice(c, s, slice, slice.without(other))
 		}
 	}
 	if old != nil {
 		drop(m.sliced, old.service, k.name)
-		count(counter{u, true}, old)
+		count(counter{u, true}, old, slice)
 	}
 	if slice != nil {
 		put(m.sliced, slice.service, k.name, slice)
-		count(counter{u, false}, slice)
+		count(counter{u, false}, slice, old)
 	}
 	return true
 }

@@ -95,12 +95,8 @@ func draw(rng *rand.Rand) (Kind, object) {
 		return EndpointSlices, newEndpointSlice(&discoveryv1.EndpointSlice{
 			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: fmt.Sprint("slice-", rng.IntN(3)),
 				Labels: map[string]string{discoveryv1.LabelServiceName: app()}},
-			Endpoints: []discoveryv1.Endpoint{{
-				Addresses:  []string{fmt.Sprint("10.244.0.", 1+rng.IntN(6))},
-				Hostname:   ptr.To(fmt.Sprint("web-", rng.IntN(4))),
-				Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(rng.IntN(3) > 0)},
-			}},
-			Ports: []discoveryv1.EndpointPort{{Name: ptr.To("web"), Port: ptr.To[int32](80)}},
+			Endpoints: drawEndpoints(rng),
+			Ports:     []discoveryv1.EndpointPort{{Name: ptr.To("web"), Port: ptr.To(80 + rng.Int32N(2))}},
 		})
 	default:
 		return Pods, newPod(newWeb(rng.IntN(4), func(p *corev1.Pod) {
@@ -120,6 +116,19 @@ func draw(rng *rand.Rand) (Kind, object) {
 			}
 		}))
 	}
+}
+
+// drawEndpoints makes up to three endpoints, two of which may be the same.
+func drawEndpoints(rng *rand.Rand) []discoveryv1.Endpoint {
+	var out []discoveryv1.Endpoint
+	for range rng.IntN(4) {
+		out = append(out, discoveryv1.Endpoint{
+			Addresses:  []string{fmt.Sprint("10.244.0.", 1+rng.IntN(3))},
+			Hostname:   ptr.To(fmt.Sprint("web-", rng.IntN(2))),
+			Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(rng.IntN(3) > 0)},
+		})
+	}
+	return out
 }
 
 // answers asks for every name that draw can make.

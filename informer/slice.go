@@ -7,6 +7,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/headless-dns/headless/records"
 )
 
 // endpointSlice is what is kept of an EndpointSlice.
@@ -14,7 +16,7 @@ type endpointSlice struct {
 	key
 	service   string
 	endpoints []endpoint
-	ports     []servicePort // without target
+	ports     []records.Port
 }
 
 func (s *endpointSlice) equal(t *endpointSlice) bool {
@@ -29,6 +31,24 @@ type endpoint struct {
 	pod         string // if it has no hostname
 	ready       bool
 	terminating bool
+}
+
+// without returns the endpoints of s but those that the other slice has, too, at
+// its beginning or end; other may be nil. What a.without(b) and b.without(a) leave
+// out is the same. The controller writes a slice as a whole for each change of one
+// endpoint, and keeps their order.
+func (s *endpointSlice) without(other *endpointSlice) []endpoint {
+	if other == nil || s.service != other.service || !slices.Equal(s.ports, other.ports) {
+		return s.endpoints
+	}
+	a, b := s.endpoints, other.endpoints
+	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return a
 }
 
 // newEndpointSlice returns what is kept of an EndpointSlice.
@@ -64,14 +84,14 @@ func (s *endpointSlice) addPort(p discoveryv1.EndpointPort) {
 	if p.Port == nil { // any port: there is no record for it
 		return
 	}
-	sp := servicePort{number: uint16(*p.Port), protocol: protocol("")}
+	out := records.Port{Number: uint16(*p.Port), Protocol: protocol("")}
 	if p.Name != nil {
-		sp.name = intern(strings.ToLower(*p.Name))
+		out.Name = intern(strings.ToLower(*p.Name))
 	}
 	if p.Protocol != nil {
-		sp.protocol = protocol(string(*p.Protocol))
+		out.Protocol = protocol(string(*p.Protocol))
 	}
-	s.ports = append(s.ports, sp)
+	s.ports = append(s.ports, out)
 }
 
 // addAddress adds an endpoint of which the rest is not yet known. Names, of the
