@@ -242,6 +242,9 @@ func TestSelectors(t *testing.T) {
 	if want := (metav1.ListOptions{LabelSelector: "env=prod"}); got != want {
 		t.Errorf("slices are asked for with %+v, want %+v", got, want)
 	}
+	if s.has(Pods, newWeb(0)) {
+		t.Error("pods are selected")
+	}
 	if want := []origin{{Services, ""}, {EndpointSlices, ""}}; !slices.Equal(s.origins(), want) {
 		t.Errorf("%v are asked for, want %v", s.origins(), want)
 	}

@@ -85,13 +85,15 @@ func (d *eventDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, in
 
 // DecoderToVersion implements runtime.NegotiatedSerializer.
 func (c *codec) DecoderToVersion(d runtime.Decoder, v runtime.GroupVersioner) runtime.Decoder {
-	return &decoder{c.NegotiatedSerializer.DecoderToVersion(d, v), c.known}
+	return &decoder{full: c.NegotiatedSerializer.DecoderToVersion(d, v), known: c.known}
 }
 
-// decoder decodes an answer, or the object of a watch's event.
+// decoder decodes an answer, or the objects of a watch one after another. There
+// is one for each response, so it need not be safe for several at once.
 type decoder struct {
 	full  runtime.Decoder
 	known func(object) object
+	pod   podFields // of the pod that is being decoded
 }
 
 // Decode implements runtime.Decoder. It returns a *decoded, a *decodedList or a
@@ -166,17 +168,17 @@ func kindOf(version, name string) (Kind, bool) {
 }
 
 func (d *decoder) decodeObject(k Kind, b []byte) (runtime.Object, error) {
-	o, m, err := decodeKind(k, b)
+	o, m, err := decodeKind(k, b, &d.pod)
 	if err != nil {
 		return nil, err
 	}
 	return d.wrap(o, &m), nil
 }
 
-func decodeKind(k Kind, b []byte) (object, metadata, error) {
+func decodeKind(k Kind, b []byte, f *podFields) (object, metadata, error) {
 	switch k {
 	case Pods:
-		return decodePod(b)
+		return decodePod(b, f)
 	case Services:
 		return decodeService(b)
 	case EndpointSlices:
@@ -196,7 +198,7 @@ func (d *decoder) decodeList(k Kind, b []byte) (runtime.Object, error) {
 				m.fail("metadata", err)
 			}
 		case 2:
-			o, meta, err := decodeKind(k, m.embedded())
+			o, meta, err := decodeKind(k, m.embedded(), &d.pod)
 			if err != nil {
 				m.fail(fmt.Sprintf("item %d", len(out.Items)), err)
 				break

@@ -215,7 +215,7 @@ func checkDecode(t testing.TB, k Kind, b []byte) {
 		want, wantMeta, wantErr = decodeFull(k, pruned)
 	}
 	frame := bytes.Clone(b)
-	got, gotMeta, err := decodeKind(k, frame)
+	got, gotMeta, err := decodeKind(k, frame, new(podFields))
 	gotMeta = kept(gotMeta)
 	for i := range frame { // nothing may be kept of the frame
 		frame[i] = 0xa5
@@ -248,7 +248,7 @@ func TestDecode(t *testing.T) {
 				t.Fatal(err)
 			}
 			frame := bytes.Clone(b)
-			got, gotMeta, err := decodeKind(k, frame)
+			got, gotMeta, err := decodeKind(k, frame, new(podFields))
 			if err != nil {
 				t.Fatalf("%v, seed %d: %v", k, seed, err)
 			}
@@ -273,11 +273,34 @@ func TestDecodeRewritten(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, gotMeta, err := decodeKind(k, b)
+			got, gotMeta, err := decodeKind(k, b, new(podFields))
 			if err != nil || !same(got, want, kept(gotMeta), wantMeta) {
 				t.Fatalf("%v, seed %d: %v\nis   %+v %+v\nwant %+v %+v", k, seed, err, got, gotMeta, want, wantMeta)
 			}
 		}
+	}
+}
+
+// TestDecodeMaps checks that of several entries with one key the last counts, as
+// in protobuf's maps.
+func TestDecodeMaps(t *testing.T) {
+	var meta []byte
+	add := func(number protowire.Number, key, value string) {
+		e := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), key)
+		e = protowire.AppendString(protowire.AppendTag(e, 2, protowire.BytesType), value)
+		meta = protowire.AppendBytes(protowire.AppendTag(meta, number, protowire.BytesType), e)
+	}
+	for i := range 40 { // many, as a short list is sorted in another way
+		for _, value := range []string{"first", "second", "last"} {
+			add(11, fmt.Sprint("label-", i*7%40), value)
+		}
+	}
+	add(11, discoveryv1.LabelServiceName, "first")
+	add(11, discoveryv1.LabelServiceName, "last")
+	add(12, metav1.InitialEventsAnnotationKey, "true")
+	add(12, metav1.InitialEventsAnnotationKey, "false")
+	for k := range kinds {
+		checkDecode(t, k, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), meta))
 	}
 }
 
@@ -515,7 +538,8 @@ func TestDecodeForgets(t *testing.T) {
 		_, b := filled(t, k, 1)
 		frame := bytes.Clone(b)
 		held := weak.Make(&frame[0])
-		o, _, err := decodeKind(k, frame)
+		var f podFields
+		o, _, err := decodeKind(k, frame, &f)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -524,6 +548,7 @@ func TestDecodeForgets(t *testing.T) {
 		if held.Value() != nil {
 			t.Errorf("the bytes of %v %v are still held", k, o.id())
 		}
+		runtime.KeepAlive(&f)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
 	"unique"
 
 	corev1 "k8s.io/api/core/v1"
@@ -217,12 +216,9 @@ func protocol(p string) string {
 	return intern(strings.ToLower(p))
 }
 
-// podBuffers hold the fields of pods that are being decoded, so that their
-// slices need not be made anew.
-var podBuffers = sync.Pool{New: func() any { return new(podFields) }}
-
-// release gives the fields back, without what they borrowed.
-func (f *podFields) release() {
+// reset empties the fields, so that nothing is borrowed any more. What they hold
+// of memory is kept for the next pod.
+func (f *podFields) reset() {
 	clear(f.labels[:cap(f.labels)])
 	clear(f.ports[:cap(f.ports)])
 	clear(f.sidecarPorts[:cap(f.sidecarPorts)])
@@ -232,14 +228,12 @@ func (f *podFields) release() {
 		ports:    f.ports[:0], sidecarPorts: f.sidecarPorts[:0], ips: f.ips[:0],
 		buffer: f.buffer[:0],
 	}
-	podBuffers.Put(f)
 }
 
-// decodePod reads a Pod from protobuf. The field numbers are those of
-// k8s.io/api/core/v1/generated.proto.
-func decodePod(b []byte) (*pod, metadata, error) {
-	f := podBuffers.Get().(*podFields)
-	defer f.release()
+// decodePod reads a Pod from protobuf, by way of f, which is empty before and
+// afterwards. The field numbers are those of k8s.io/api/core/v1/generated.proto.
+func decodePod(b []byte, f *podFields) (*pod, metadata, error) {
+	defer f.reset()
 	m := newMessage("pod", b)
 	for m.next() {
 		switch m.number {

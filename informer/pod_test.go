@@ -150,6 +150,16 @@ func TestPodEqual(t *testing.T) {
 	}
 }
 
+// TestPodEqualNames checks that names that share bytes otherwise are others.
+func TestPodEqualNames(t *testing.T) {
+	named := func(name, hostname string) *pod {
+		return newPod(newWeb(0, func(p *corev1.Pod) { p.Name, p.Spec.Hostname = name, hostname }))
+	}
+	if named("a", "bc").equal(named("ab", "c")) || named("a", "a").equal(named("a", "")) {
+		t.Error("pods with other names are equal")
+	}
+}
+
 // A pod is to fit a size class of the allocator.
 func TestPodSize(t *testing.T) {
 	if n := unsafe.Sizeof(pod{}); n > 48 {
