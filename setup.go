@@ -239,6 +239,11 @@ func (s *stanza) set(c *caddy.Controller, directive string, args []string) error
 	case "labels":
 		source.Labels = strings.Join(args, " ")
 		return checkSelector(source.Labels)
+	case "endpoints":
+		source.Slices = args[0] == "slices"
+		if !source.Slices && args[0] != "pods" {
+			return fmt.Errorf("%q: neither \"pods\" nor \"slices\"", args[0])
+		}
 	case "endpoint_pod_names":
 		source.PodNames = true
 	case "authoritative":
@@ -307,6 +312,7 @@ var arity = map[string]arguments{
 	"namespaces":         {1, unlimited, "at least one namespace"},
 	"namespace_labels":   {1, unlimited, "a label selector"},
 	"labels":             {1, unlimited, "a label selector"},
+	"endpoints":          {1, 1, "pods or slices"},
 	"endpoint_pod_names": {0, 0, "no argument"},
 	"authoritative":      {0, 0, "no argument"},
 	"ttl":                {1, 1, "one number of seconds"},

@@ -41,6 +41,8 @@ func TestParse(t *testing.T) {
 			s.source.NamespaceLabels = "dns=headless,env in (prod, test)"
 		}},
 		{"headless cluster.local {\nlabels !legacy\n}", func(s *stanza) { s.source.Labels = "!legacy" }},
+		{"headless cluster.local {\nendpoints pods\n}", func(*stanza) {}},
+		{"headless cluster.local {\nendpoints slices\n}", func(s *stanza) { s.source.Slices = true }},
 		{"headless cluster.local {\nendpoint_pod_names\n}", func(s *stanza) { s.source.PodNames = true }},
 		{"headless cluster.local {\nauthoritative\n}", func(s *stanza) { s.authoritative = true }},
 		{"headless cluster.local {\nttl 0\n}", func(s *stanza) { s.ttl = 0 }},
@@ -85,6 +87,9 @@ func TestParseErrors(t *testing.T) {
 		{"headless {\nlabels\n}", "labels: []: wants a label selector"},
 		{"headless {\nlabels a=b=c\n}", `labels: parse label selector "a=b=c"`},
 		{"headless {\nnamespaces a\nnamespace_labels b\n}", `namespaces: can't be combined with "namespace_labels"`},
+		{"headless {\nendpoints\n}", "endpoints: []: wants pods or slices"},
+		{"headless {\nendpoints pods slices\n}", `endpoints: ["pods" "slices"]: wants pods or slices`},
+		{"headless {\nendpoints Slices\n}", `endpoints: "Slices": neither "pods" nor "slices"`},
 		{"headless {\nendpoint_pod_names yes\n}", `endpoint_pod_names: ["yes"]: wants no argument`},
 		{"headless {\nauthoritative yes\n}", `authoritative: ["yes"]: wants no argument`},
 		{"headless {\nttl\n}", "ttl: []: wants one number of seconds"},

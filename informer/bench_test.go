@@ -10,22 +10,24 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
+// nameWeb makes a pod the i-th of the s-th StatefulSet, and the n-th of all.
+func nameWeb(p *corev1.Pod, s, i, n int) {
+	p.Name = fmt.Sprintf("web-%d-%d", s, i)
+	p.Spec.Hostname, p.Spec.Subdomain = p.Name, fmt.Sprint("nginx-", s)
+	p.Labels = map[string]string{
+		"app":                                fmt.Sprint("nginx-", s),
+		"controller-revision-hash":           fmt.Sprint("web-5d7c9f8b6-", s),
+		"statefulset.kubernetes.io/pod-name": p.Name,
+		"apps.kubernetes.io/pod-index":       fmt.Sprint(i),
+	}
+	p.Status.PodIPs = []corev1.PodIP{{IP: fmt.Sprintf("10.%d.%d.%d", n>>16, n>>8&255, n&255)}}
+}
+
 // newWorld returns an informer that holds services of StatefulSet's pods, and a
 // function that makes the i-th pod of a service.
 func newWorld(services, pods int) (*Informer, func(service, i int, change ...func(*corev1.Pod)) *pod) {
 	newPodOf := func(s, i int, change ...func(*corev1.Pod)) *pod {
-		name := fmt.Sprintf("web-%d-%d", s, i)
-		return newPod(newWeb(0, append(change, func(p *corev1.Pod) {
-			p.Name, p.Spec.Hostname, p.Spec.Subdomain = name, name, fmt.Sprint("nginx-", s)
-			p.Labels = map[string]string{
-				"app":                                fmt.Sprint("nginx-", s),
-				"controller-revision-hash":           fmt.Sprint("web-5d7c9f8b6-", s),
-				"statefulset.kubernetes.io/pod-name": name,
-				"apps.kubernetes.io/pod-index":       fmt.Sprint(i),
-			}
-			n := s*pods + i
-			p.Status.PodIPs = []corev1.PodIP{{IP: fmt.Sprintf("10.%d.%d.%d", n>>16, n>>8&255, n&255)}}
-		})...))
+		return newPod(newWeb(0, append(change, func(p *corev1.Pod) { nameWeb(p, s, i, s*pods+i) })...))
 	}
 	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	var batch []event
@@ -68,6 +70,45 @@ func BenchmarkHeap(b *testing.B) {
 		if got := i.join.trie.Stats().Endpoints[records.Ready]; got != services*pods {
 			b.Fatalf("%d endpoints", got)
 		}
+	}
+}
+
+// BenchmarkObjects is the heap that a pod takes in the informer alone: the slim
+// object, decoded as it comes from an API server, and its entry in the join.
+func BenchmarkObjects(b *testing.B) {
+	const services, pods = 1000, 100
+	slim, _ := protobufDecoder()
+	for b.Loop() {
+		before := heap()
+		i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), missing: map[origin]bool{{}: true}}
+		for s := range services {
+			var batch []event
+			for k := range pods {
+				p := typicalPod(k)
+				nameWeb(p, s, k, s*pods+k)
+				o, _, err := slim.Decode(encoded(b, p), nil, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				batch = append(batch, event{object: o.(*decoded).object})
+			}
+			i.apply(batch)
+		}
+		b.ReportMetric(float64(heap()-before)/(services*pods), "B/pod")
+		runtime.KeepAlive(i)
+	}
+}
+
+// BenchmarkRelist is a list of 100,000 pods that are known already.
+func BenchmarkRelist(b *testing.B) {
+	i, _ := newWorld(1000, 100)
+	list := event{origin: origin{kind: Pods}, list: true}
+	for _, p := range i.join.namespaces["default"].pods {
+		list.objects = append(list.objects, p)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		i.apply([]event{list})
 	}
 }
 

@@ -3,15 +3,17 @@ package informer
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
@@ -58,12 +60,12 @@ func (c *Cluster) config() (*rest.Config, error) {
 
 // cluster is the source that watches an API server.
 type cluster struct {
-	client   kubernetes.Interface
-	selected *selected
-	log      logr.Logger
+	core, discovery rest.Interface // clients of the API groups
+	selected        *selected
+	log             logr.Logger
 }
 
-func newCluster(c *Config, s *selected) (*cluster, error) {
+func newCluster(c *Config, s *selected, known func(object) object) (*cluster, error) {
 	config, err := c.Cluster.config()
 	if err != nil {
 		return nil, err
@@ -71,11 +73,25 @@ func newCluster(c *Config, s *selected) (*cluster, error) {
 	if c.Transport != nil {
 		config.Wrap(c.Transport)
 	}
-	client, err := kubernetes.NewForConfig(config)
+	config.NegotiatedSerializer = newCodec(known)
+	out := &cluster{selected: s, log: c.Log}
+	client, err := rest.HTTPClientFor(config)
+	if err == nil {
+		out.core, err = newClient(config, client, "/api", corev1.SchemeGroupVersion)
+	}
+	if err == nil {
+		out.discovery, err = newClient(config, client, "/apis", discoveryv1.SchemeGroupVersion)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("make client for API server %q: %w", config.Host, err)
 	}
-	return &cluster{client: client, selected: s, log: c.Log}, nil
+	return out, nil
+}
+
+func newClient(config *rest.Config, client *http.Client, path string, version schema.GroupVersion) (rest.Interface, error) {
+	config = rest.CopyConfig(config)
+	config.APIPath, config.GroupVersion = path, &version
+	return rest.RESTClientForConfigAndClient(config, client)
 }
 
 func (c *cluster) origins() []origin { return c.selected.origins() }
@@ -96,49 +112,38 @@ func (c *cluster) reflector(o origin, q *queue) *cache.Reflector {
 	if o.namespace != "" {
 		name += " of " + o.namespace
 	}
-	lw, example := c.listWatch(o)
-	return cache.NewReflectorWithOptions(
-		cache.ToListWatcherWithWatchListSemantics(lw, c.client), example, &store{origin: o, queue: q},
+	return cache.NewReflectorWithOptions(c.listWatch(o), &decoded{}, &store{origin: o, queue: q},
 		cache.ReflectorOptions{Name: name, Logger: &c.log})
 }
 
-func (c *cluster) listWatch(o origin) (*cache.ListWatch, runtime.Object) {
-	switch o.kind {
-	case Services:
-		api := c.client.CoreV1().Services(o.namespace)
-		return listWatch(c.selected, o.kind, api.List, api.Watch), &corev1.Service{}
-	case Pods:
-		api := c.client.CoreV1().Pods(o.namespace)
-		return listWatch(c.selected, o.kind, api.List, api.Watch), &corev1.Pod{}
-	case EndpointSlices:
-		api := c.client.DiscoveryV1().EndpointSlices(o.namespace)
-		return listWatch(c.selected, o.kind, api.List, api.Watch), &discoveryv1.EndpointSlice{}
-	default:
-		api := c.client.CoreV1().Namespaces()
-		return listWatch(c.selected, o.kind, api.List, api.Watch), &corev1.Namespace{}
+func (c *cluster) listWatch(o origin) *cache.ListWatch {
+	client := c.core
+	if o.kind == EndpointSlices {
+		client = c.discovery
 	}
-}
-
-func listWatch[L runtime.Object](
-	s *selected, kind Kind,
-	list func(context.Context, metav1.ListOptions) (L, error),
-	open func(context.Context, metav1.ListOptions) (watch.Interface, error),
-) *cache.ListWatch {
+	get := func(options *metav1.ListOptions) *rest.Request {
+		c.selected.options(o.kind, options)
+		r := client.Get().Namespace(o.namespace).Resource(o.kind.String()).VersionedParams(options, parameters)
+		if options.TimeoutSeconds != nil {
+			r.Timeout(time.Duration(*options.TimeoutSeconds) * time.Second)
+		}
+		return r
+	}
 	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			s.options(kind, &o)
-			return list(ctx, o)
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return get(&options).Do(ctx).Get()
 		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			s.options(kind, &o)
-			return open(ctx, o)
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.Watch = true
+			return get(&options).Watch(ctx)
 		},
 	}
 }
 
-// store is what a reflector writes to: it slims every object and queues it. A
-// full object is not kept; during an initial stream neither, as Transformer is
-// applied to each object when it arrives.
+// parameters writes list options into URLs.
+var parameters = runtime.NewParameterCodec(scheme)
+
+// store is what a reflector writes to: it queues the slim objects.
 type store struct {
 	origin
 	queue *queue
@@ -149,9 +154,21 @@ var _ interface {
 	cache.ReflectorBookmarkStore
 } = (*store)(nil)
 
-// Transformer implements cache.TransformingStore.
+// Transformer implements cache.TransformingStore: during an initial stream, too,
+// nothing but slim objects is kept.
 func (s *store) Transformer() cache.TransformFunc {
-	return func(obj any) (any, error) { return slim(obj) }
+	return func(obj any) (any, error) { return unwrap(obj) }
+}
+
+// unwrap returns the slim object of what was decoded.
+func unwrap(obj any) (object, error) {
+	switch o := obj.(type) {
+	case *decoded:
+		return o.object, nil
+	case object: // it went through the transformer
+		return o, nil
+	}
+	return nil, fmt.Errorf("keep object: %T is none that is watched", obj)
 }
 
 // Add implements cache.ReflectorStore.
@@ -159,7 +176,7 @@ func (s *store) Add(obj any) error { return s.Update(obj) }
 
 // Update implements cache.ReflectorStore.
 func (s *store) Update(obj any) error {
-	o, err := slim(obj)
+	o, err := unwrap(obj)
 	if err != nil {
 		return err
 	}
@@ -180,13 +197,12 @@ func (s *store) Delete(obj any) error {
 
 // Replace implements cache.ReflectorStore.
 func (s *store) Replace(list []any, _ string) error {
-	objects := make([]object, 0, len(list))
-	for _, obj := range list {
-		o, err := slim(obj)
-		if err != nil {
+	objects := make([]object, len(list))
+	for i, obj := range list {
+		var err error
+		if objects[i], err = unwrap(obj); err != nil {
 			return err
 		}
-		objects = append(objects, o)
 	}
 	s.queue.push(event{origin: s.origin, list: true, objects: objects})
 	return nil

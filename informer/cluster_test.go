@@ -1,9 +1,9 @@
 package informer
 
 import (
-	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,11 +13,11 @@ import (
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes/fake"
-	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/ptr"
 
 	"github.com/headless-dns/headless/records"
 )
@@ -25,8 +25,8 @@ import (
 // probe is an informer under test with what its hooks were told.
 type probe struct {
 	*Informer
-	trie   *records.Trie
-	client *fake.Clientset
+	trie *records.Trie
+	api  *apiServer
 
 	mu        sync.Mutex
 	changed   *sync.Cond
@@ -55,29 +55,18 @@ func newProbe(c Config) (*probe, error) {
 	return p, err
 }
 
-// watchFake starts an informer on a fake API server.
-func watchFake(t *testing.T, c Config, objects ...any) *probe {
+// watchServer starts an informer on a stand-in API server.
+func watchServer(t *testing.T, c Config, o apiOptions, objects ...any) *probe {
 	t.Helper()
-	c.Cluster.Endpoint = "http://127.0.0.1:1" // never asked
+	api := newAPIServer(t, o)
+	api.apply(objects...)
+	c.Cluster.Endpoint = api.URL
 	p, err := newProbe(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.client = fake.NewClientset()
-	p.source.(*cluster).client = p.client
-	p.create(t, objects...)
-
-	// Unlike a real API server, the fake one forgets what happens between a list
-	// and the watch that goes on from it: wait until all watches are open.
-	var watches sync.WaitGroup
-	watches.Add(len(p.source.origins()))
-	p.client.PrependWatchReactor("*", func(a clienttesting.Action) (bool, watch.Interface, error) {
-		w, err := p.client.Tracker().Watch(a.GetResource(), a.GetNamespace())
-		watches.Done()
-		return true, w, err
-	})
+	p.api = api
 	p.start(t)
-	watches.Wait()
 	return p
 }
 
@@ -89,27 +78,6 @@ func (p *probe) start(t *testing.T) {
 	case <-p.Synced():
 	case <-time.After(30 * time.Second):
 		t.Fatal("not synced")
-	}
-}
-
-func (p *probe) create(t *testing.T, objects ...any) {
-	t.Helper()
-	ctx := context.Background()
-	for _, o := range objects {
-		var err error
-		switch o := o.(type) {
-		case *corev1.Service:
-			_, err = p.client.CoreV1().Services(o.Namespace).Create(ctx, o, metav1.CreateOptions{})
-		case *corev1.Pod:
-			_, err = p.client.CoreV1().Pods(o.Namespace).Create(ctx, o, metav1.CreateOptions{})
-		case *corev1.Namespace:
-			_, err = p.client.CoreV1().Namespaces().Create(ctx, o, metav1.CreateOptions{})
-		case *discoveryv1.EndpointSlice:
-			_, err = p.client.DiscoveryV1().EndpointSlices(o.Namespace).Create(ctx, o, metav1.CreateOptions{})
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 
@@ -132,39 +100,52 @@ func (p *probe) await(t *testing.T, name string, rrtype uint16, want string) {
 
 const nginxName = "nginx.default.svc.cluster.local."
 
+// servers are API servers of each sort.
+var servers = map[string]apiOptions{
+	"protobuf": {noList: true},
+	"json":     {json: true, noList: true},
+	"lists":    {noInit: true},
+	"jsonList": {json: true, noInit: true},
+}
+
 func TestWatch(t *testing.T) {
-	ctx := context.Background()
-	p := watchFake(t, Config{}, newNginx(), newWeb(0), newWeb(1))
+	for name, o := range servers {
+		t.Run(name, func(t *testing.T) { testWatch(t, o) })
+	}
+}
+
+func testWatch(t *testing.T, o apiOptions) {
+	p := watchServer(t, Config{}, o, newNginx(), newWeb(0), newWeb(1))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2")
 
-	pods := p.client.CoreV1().Pods("default")
-	p.create(t, newWeb(2))
+	p.api.apply(newWeb(2))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.3")
-	if _, err := pods.UpdateStatus(ctx, newWeb(1, notReady), metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	p.api.apply(newWeb(1, notReady))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.3")
-	if err := pods.Delete(ctx, "web-0", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	p.api.remove(newWeb(0))
 	p.await(t, "web-0."+nginxName, dns.TypeA, "missing")
 
 	// A slice of another controller is a source beside the pods.
-	p.create(t, newSlice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}))
+	p.api.apply(newSlice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 192.0.2.1")
 
 	// A service that is headless no more is not ours any more.
-	if _, err := p.client.CoreV1().Services("default").Update(ctx, newNginx(func(s *corev1.Service) {
+	p.api.apply(newNginx(func(s *corev1.Service) {
 		s.Spec.ClusterIP, s.Spec.Type, s.Spec.ExternalName = "", corev1.ServiceTypeExternalName, "example.org"
-	}), metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	}))
 	p.await(t, nginxName, dns.TypeA, "outside")
 	p.await(t, "3.0.244.10.in-addr.arpa.", dns.TypePTR, "outside")
-	if _, err := p.client.CoreV1().Services("default").Update(ctx, newNginx(), metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	p.api.apply(newNginx())
 	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 192.0.2.1")
+
+	// An error ends a watch; the next begins with a new list.
+	before := len(p.api.asked("pods"))
+	p.api.fail(Pods, apierrors.NewResourceExpired("too old"))
+	p.api.apply(newWeb(4))
+	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 10.244.0.5, 192.0.2.1")
+	if requests := p.api.asked("pods"); len(requests) == before {
+		t.Errorf("after an error, nothing was asked for anew: %q", requests)
+	}
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -178,36 +159,59 @@ func TestWatch(t *testing.T) {
 // TestWatchNamespaces checks that a namespace's objects are all that is asked for.
 func TestWatchNamespaces(t *testing.T) {
 	elsewhere := func(p *corev1.Pod) { p.Namespace = "prod" }
-	p := watchFake(t, Config{Namespaces: []string{"default", "staging", "default"}},
+	p := watchServer(t, Config{Namespaces: []string{"default", "staging", "default"}}, apiOptions{},
 		newNginx(), newWeb(0), newNginx(func(s *corev1.Service) { s.Namespace = "prod" }), newWeb(1, elsewhere))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1")
 	p.await(t, "nginx.prod.svc.cluster.local.", dns.TypeA, "outside")
-	lists := 0
-	for _, a := range p.client.Actions() {
-		if a.GetVerb() == "list" {
-			lists++
-			if ns := a.GetNamespace(); ns != "default" && ns != "staging" {
-				t.Errorf("%s of namespace %q are listed", a.GetResource().Resource, ns)
-			}
+	requests := p.api.asked("/")
+	for _, r := range requests {
+		if !strings.Contains(r, "/namespaces/default/") && !strings.Contains(r, "/namespaces/staging/") {
+			t.Errorf("%q is asked for", r)
 		}
 	}
-	if lists != 6 {
-		t.Errorf("%d lists were asked for, want 6", lists)
+	if len(requests) != 6 {
+		t.Errorf("%q were asked for, want 6", requests)
 	}
 }
 
 // TestWatchNamespaceLabels follows a namespace that loses its label.
 func TestWatchNamespaceLabels(t *testing.T) {
 	labelled := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", Labels: map[string]string{"dns": "headless"}}}
-	p := watchFake(t, Config{NamespaceLabels: "dns=headless"}, labelled, newNginx(), newWeb(0))
-	p.await(t, nginxName, dns.TypeA, "10.244.0.1")
-	// An API server tells a selecting watch that the object is gone.
-	if err := p.client.CoreV1().Namespaces().Delete(context.Background(), "default", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
+	for name, o := range servers {
+		t.Run(name, func(t *testing.T) {
+			p := watchServer(t, Config{NamespaceLabels: "dns=headless"}, o, labelled, newNginx(), newWeb(0))
+			p.await(t, nginxName, dns.TypeA, "10.244.0.1")
+			// An API server tells a selecting watch that the object is gone.
+			p.api.remove(labelled)
+			p.await(t, nginxName, dns.TypeA, "outside")
+			p.api.apply(labelled)
+			p.await(t, nginxName, dns.TypeA, "10.244.0.1")
+		})
 	}
-	p.await(t, nginxName, dns.TypeA, "outside")
-	p.create(t, labelled)
-	p.await(t, nginxName, dns.TypeA, "10.244.0.1")
+}
+
+// TestWatchSlices takes the endpoints from slices, and asks for no pods.
+func TestWatchSlices(t *testing.T) {
+	controlled := func(name string, e ...discoveryv1.Endpoint) *discoveryv1.EndpointSlice {
+		s := newSlice(name, e...)
+		s.Labels[discoveryv1.LabelManagedBy] = sliceController
+		return s
+	}
+	p := watchServer(t, Config{Slices: true, Labels: "dns=headless"}, apiOptions{}, newNginx(), newWeb(0),
+		newSlice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}),
+		controlled("nginx-abc", discoveryv1.Endpoint{Addresses: []string{"10.244.0.2"}, Hostname: ptr.To("web-1")}))
+	p.await(t, nginxName, dns.TypeA, "10.244.0.2, 192.0.2.1")
+	p.await(t, "web-1."+nginxName, dns.TypeA, "10.244.0.2")
+	p.api.apply(controlled("nginx-abc", discoveryv1.Endpoint{Addresses: []string{"10.244.0.3"}, Hostname: ptr.To("web-2")}))
+	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 192.0.2.1")
+	if requests := p.api.asked("pods"); len(requests) > 0 {
+		t.Errorf("pods are asked for: %q", requests)
+	}
+	for _, r := range p.api.asked("endpointslices") {
+		if !strings.Contains(r, "labelSelector=dns%3Dheadless&") {
+			t.Errorf("slices are asked for with %q", r)
+		}
+	}
 }
 
 // TestSelectors checks what the API server is asked to select.
@@ -228,6 +232,36 @@ func TestSelectors(t *testing.T) {
 			t.Errorf("%v are asked for with %+v, want %+v", kind, got, want)
 		}
 	}
+
+	// Where no pods are watched, the slices of all controllers are.
+	if s, err = newSelection(&Config{Labels: "env=prod", Slices: true}); err != nil {
+		t.Fatal(err)
+	}
+	var got metav1.ListOptions
+	s.options(EndpointSlices, &got)
+	if want := (metav1.ListOptions{LabelSelector: "env=prod"}); got != want {
+		t.Errorf("slices are asked for with %+v, want %+v", got, want)
+	}
+	if s.has(Pods, newWeb(0)) {
+		t.Error("pods are selected")
+	}
+	if want := []origin{{Services, ""}, {EndpointSlices, ""}}; !slices.Equal(s.origins(), want) {
+		t.Errorf("%v are asked for, want %v", s.origins(), want)
+	}
+}
+
+// decodedAll returns objects as they come from a decoder.
+func decodedAll(objects ...runtime.Object) []any {
+	d := &decoder{known: func(o object) object { return o }}
+	var out []any
+	for _, o := range objects {
+		c, err := d.convert(o)
+		if err != nil {
+			panic(err)
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 // TestStore drives the store as a reflector does, with what a fake API server
@@ -241,7 +275,7 @@ func TestStore(t *testing.T) {
 	for _, o := range p.source.origins() {
 		stores[o.kind] = &store{origin: o, queue: p.queue}
 	}
-	apply := func() { p.apply(p.queue.drain()) }
+	apply := func() { p.apply(p.queue.drain(nil)) }
 	check := func(what, want string) {
 		t.Helper()
 		if got := answer(p.trie, nginxName, dns.TypeA); got != want {
@@ -256,8 +290,8 @@ func TestStore(t *testing.T) {
 	}
 
 	// Before every kind was listed, nothing is served.
-	must(stores[Pods].Replace([]any{newWeb(0), newWeb(1)}, "1"))
-	must(stores[Services].Replace([]any{newNginx()}, "1"))
+	must(stores[Pods].Replace(decodedAll(newWeb(0), newWeb(1)), "1"))
+	must(stores[Services].Replace(decodedAll(newNginx()), "1"))
 	apply()
 	check("not all is listed", "outside")
 	must(stores[EndpointSlices].Replace(nil, "1"))
@@ -270,28 +304,28 @@ func TestStore(t *testing.T) {
 	}
 
 	// A list replaces: web-0 was deleted while nobody watched, web-2 came.
-	must(stores[Pods].Replace([]any{newWeb(1), newWeb(2)}, "2"))
+	must(stores[Pods].Replace(decodedAll(newWeb(1), newWeb(2)), "2"))
 	apply()
 	check("a relist", "10.244.0.2, 10.244.0.3")
 
 	// A deletion of which only the name is known, and one of something unknown.
 	must(stores[Pods].Delete(cache.DeletedFinalStateUnknown{Key: "default/web-1"}))
-	must(stores[Pods].Delete(newWeb(7)))
+	must(stores[Pods].Delete(decodedAll(newWeb(7))[0]))
 	apply()
 	check("a missed deletion", "10.244.0.3")
 
 	// What changes nothing in DNS publishes nothing; a drain publishes once.
 	before := len(p.published)
-	must(stores[Pods].Update(newWeb(2, func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} })))
-	must(stores[Pods].Update(newWeb(0, func(p *corev1.Pod) { p.Labels = map[string]string{"app": "other"} })))
-	must(stores[Services].Update(newNginx(func(s *corev1.Service) { s.Annotations = map[string]string{"a": "b"} })))
-	must(stores[Pods].Replace([]any{newWeb(2)}, "3"))
+	must(stores[Pods].Update(decodedAll(newWeb(2, func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} }))[0]))
+	must(stores[Pods].Update(decodedAll(newWeb(0, func(p *corev1.Pod) { p.Labels = map[string]string{"app": "other"} }))[0]))
+	must(stores[Services].Update(decodedAll(newNginx(func(s *corev1.Service) { s.Annotations = map[string]string{"a": "b"} }))[0]))
+	must(stores[Pods].Replace(decodedAll(newWeb(2)), "3"))
 	apply()
 	if n := len(p.published); n != before {
 		t.Errorf("%d publications without a change", n-before)
 	}
 	for i := range 5 {
-		must(stores[Pods].Add(newWeb(10 + i)))
+		must(stores[Pods].Add(decodedAll(newWeb(10 + i))[0]))
 	}
 	apply()
 	if n := len(p.published); n != before+1 || p.published[n-1] != 1 {
@@ -299,7 +333,7 @@ func TestStore(t *testing.T) {
 	}
 
 	// A transformed object is taken as it is; anything else is an error.
-	slimmed, err := stores[Pods].Transformer()(newWeb(1))
+	slimmed, err := stores[Pods].Transformer()(decodedAll(newWeb(1))[0])
 	must(err)
 	must(stores[Pods].Replace([]any{slimmed}, "4"))
 	apply()

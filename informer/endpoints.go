@@ -13,77 +13,88 @@ import (
 // else: what a change takes away is computed from the old objects, what it
 // brings from the new.
 
-// podEndpoints returns the endpoints that a pod is of a service, which selects
+// podEndpoints yields the endpoints that a pod is of a service, which selects
 // it. The rules are those of the EndpointSlice controller; where it leaves a pod
 // out that may yet answer, the endpoint is withheld with the reason.
-func podEndpoints(s *service, p *pod, podNames bool) []records.Endpoint {
-	if p.finished {
-		return nil
+func podEndpoints(s *member, p *pod, podNames bool, yield func(records.Endpoint)) {
+	if p.is(podFinished) {
+		return
 	}
-	reason := records.Ready
+	e := records.Endpoint{Withheld: records.Ready}
 	switch {
 	case s.publishNotReady:
-	case p.terminating:
-		reason = records.Terminating
-	case !p.ready:
-		reason = records.NotReady
+	case p.is(podTerminating):
+		e.Withheld = records.Terminating
+	case !p.is(podReady):
+		e.Withheld = records.NotReady
 	}
-	hostname := p.hostname != "" && p.subdomain == s.name
-	host := ""
-	switch {
-	case hostname:
-		host = p.hostname
-	case podNames && isLabel(p.name):
-		host = p.name
-	}
-	var ports []records.Port
-	var out []records.Endpoint
-	for _, a := range p.addrs {
-		if a.Is4() && !s.v4 || !a.Is4() && !s.v6 {
-			continue
+	t := p.template.Value()
+	e.Host = p.hostname()
+	e.Hostname = e.Host != "" && t.subdomain == s.name
+	if !e.Hostname {
+		e.Host = ""
+		if podNames && isLabel(p.name()) {
+			e.Host = p.name()
 		}
-		if ports == nil {
-			ports = podPorts(s, p)
-		}
-		out = append(out, newEndpoint(host, hostname, a, ports, reason))
 	}
-	if len(out) == 0 {
-		if reason != records.Terminating {
-			reason = records.NoAddress
-			if len(p.addrs) > 0 {
-				reason = records.WrongFamily
-			}
+	addressed, fits := false, false
+	for a := range p.addrs {
+		addressed = true
+		if a.Is4() && s.v4 || a.Is6() && s.v6 {
+			fits = true
+			e := e
+			e.Ports = s.portsOf(&t)
+			yield(at(e, a))
 		}
-		return []records.Endpoint{{Host: host, Hostname: hostname, Withheld: reason}}
 	}
-	return out
+	if fits {
+		return
+	}
+	if e.Withheld != records.Terminating {
+		e.Withheld = records.NoAddress
+		if addressed {
+			e.Withheld = records.WrongFamily
+		}
+	}
+	yield(e)
 }
 
-// podPorts returns the service's ports as the pod has them. A port whose name no
-// container has is left out.
-func podPorts(s *service, p *pod) []records.Port {
-	ports := make([]records.Port, 0, len(s.ports))
-	for _, sp := range s.ports {
-		number := sp.number
-		if sp.target != "" {
-			var ok bool
-			if number, ok = p.port(sp.target, sp.protocol); !ok {
-				continue
-			}
+// portsOf returns the service's ports as the pods of a template have them. A port
+// whose name no container has is left out.
+func (s *member) portsOf(t *podTemplate) []records.Port {
+	if !s.targets {
+		return s.fixed
+	}
+	ports, ok := s.resolved[t.ports]
+	if !ok {
+		ports = resolve(s.ports, t)
+		// As many are kept as there are templates at a time, more or less.
+		if len(s.resolved) >= 8 {
+			clear(s.resolved)
 		}
-		ports = append(ports, records.Port{Name: sp.name, Protocol: sp.protocol, Number: number})
+		s.resolved[t.ports] = ports
 	}
 	return ports
 }
 
-// sliceEndpoints returns the endpoints that a slice gives to its service.
-func sliceEndpoints(s *endpointSlice, podNames bool) []records.Endpoint {
-	ports := make([]records.Port, len(s.ports))
-	for i, p := range s.ports {
-		ports[i] = records.Port{Name: p.name, Protocol: p.protocol, Number: p.number}
+func resolve(ports []servicePort, t *podTemplate) []records.Port {
+	out := make([]records.Port, 0, len(ports))
+	for _, sp := range ports {
+		number := sp.number
+		if sp.target != "" {
+			var ok bool
+			if number, ok = t.port(sp.target, sp.protocol); !ok {
+				continue
+			}
+		}
+		out = append(out, records.Port{Name: sp.name, Protocol: sp.protocol, Number: number})
 	}
-	out := make([]records.Endpoint, 0, len(s.endpoints))
-	for _, e := range s.endpoints {
+	return out
+}
+
+// sliceEndpoints yields what some endpoints of a slice are of its service.
+func sliceEndpoints(s *endpointSlice, endpoints []endpoint, podNames bool, yield func(records.Endpoint)) {
+	for _, e := range endpoints {
 		reason := records.Ready
 		switch {
 		case e.ready:
@@ -96,18 +107,19 @@ func sliceEndpoints(s *endpointSlice, podNames bool) []records.Endpoint {
 		if host == "" && podNames && isLabel(e.pod) {
 			host = e.pod
 		}
-		out = append(out, newEndpoint(host, e.hostname != "", e.addr, ports, reason))
+		yield(at(records.Endpoint{Host: host, Hostname: e.hostname != "", Ports: s.ports, Withheld: reason}, e.addr))
 	}
-	return out
 }
 
-func newEndpoint(host string, hostname bool, a netip.Addr, ports []records.Port, reason records.Reason) records.Endpoint {
-	if host == "" {
-		host = dashed(a)
+// at returns the endpoint with an address. One that has no other name gets it
+// from there.
+func at(e records.Endpoint, a netip.Addr) records.Endpoint {
+	e.Addr = a
+	if e.Host == "" {
+		e.Host = dashed(a)
 	}
-	return records.Endpoint{Host: host, Hostname: hostname, Addr: a, Ports: ports, Withheld: reason}
+	return e
 }
-
 func isLabel(name string) bool { return len(validation.IsDNS1123Label(name)) == 0 }
 
 // dashed writes an address as a label: 10-1-2-3 or 2001-db8--1. A label can't

@@ -135,7 +135,9 @@ func TestPodEndpoints(t *testing.T) {
 			s.Spec.Ports = []corev1.ServicePort{{Port: 3306}}
 		}}, want: "web-0* 10.244.0.1 tcp/:3306"},
 	} {
-		got := describe(podEndpoints(newService(newNginx(test.service...)), newPod(newWeb(0, test.pod...)), test.podNames))
+		got := describe(func(yield func(records.Endpoint)) {
+			podEndpoints(newMember(newService(newNginx(test.service...))), newPod(newWeb(0, test.pod...)), test.podNames, yield)
+		})
 		if got != test.want {
 			t.Errorf("%s: the endpoints are %q, want %q", test.what, got, test.want)
 		}
@@ -143,9 +145,9 @@ func TestPodEndpoints(t *testing.T) {
 }
 
 // describe writes endpoints, a star behind the names that the pods were given.
-func describe(endpoints []records.Endpoint) string {
+func describe(each func(func(records.Endpoint))) string {
 	var out []string
-	for _, e := range endpoints {
+	each(func(e records.Endpoint) {
 		s := e.Host
 		if e.Hostname {
 			s += "*"
@@ -160,7 +162,7 @@ func describe(endpoints []records.Endpoint) string {
 			s += fmt.Sprintf(" (%v)", e.Withheld)
 		}
 		out = append(out, s)
-	}
+	})
 	return strings.Join(out, ", ")
 }
 
@@ -190,7 +192,10 @@ func TestSliceEndpoints(t *testing.T) {
 		true: "db-0* 10.0.0.1 tcp/web:8080, db-0* 10.0.0.2 tcp/web:8080, web-x7k2p 10.0.0.3 tcp/web:8080, " +
 			"10-0-0-4 10.0.0.4 tcp/web:8080 (not ready), 10-0-0-5 10.0.0.5 tcp/web:8080 (terminating)",
 	} {
-		if got := describe(sliceEndpoints(newEndpointSlice(slice), podNames)); got != want {
+		if got := describe(func(yield func(records.Endpoint)) {
+			s := newEndpointSlice(slice)
+			sliceEndpoints(s, s.endpoints, podNames, yield)
+		}); got != want {
 			t.Errorf("with pod names %v, the endpoints are %q, want %q", podNames, got, want)
 		}
 	}
@@ -216,7 +221,9 @@ func TestDashed(t *testing.T) {
 }
 
 func TestSelectorMatches(t *testing.T) {
-	pod := newLabels(map[string]string{"app": "nginx", "tier": "web", "zone": "a"}, "")
+	pod := newPod(newWeb(0, func(p *corev1.Pod) {
+		p.Labels = map[string]string{"app": "nginx", "tier": "web", "zone": "a"}
+	}))
 	for _, test := range []struct {
 		selector map[string]string
 		want     bool
@@ -229,7 +236,7 @@ func TestSelectorMatches(t *testing.T) {
 		{map[string]string{"zz": "a"}, false},
 		{map[string]string{"aa": "a"}, false},
 	} {
-		if got := newLabels(test.selector, "").matches(pod); got != test.want {
+		if got := newSelector(test.selector).matches(pod); got != test.want {
 			t.Errorf("selector %v matches: %v, want %v", test.selector, got, test.want)
 		}
 	}

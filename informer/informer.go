@@ -31,6 +31,15 @@ type Config struct {
 	NamespaceLabels string
 	// Labels is a label selector for Services and EndpointSlices.
 	Labels string
+	// Slices takes the endpoints from the EndpointSlices of all controllers, and
+	// watches no pods. It is the better choice where the pods of headless services
+	// are few among many: every pod of the cluster, or of the namespaces, is
+	// watched otherwise, and most change often. It is the worse where they are
+	// most of the pods, or where readiness is to be seen soon: a slice is written
+	// by the controller, some time after the pod, and as a whole for each change
+	// of one of its endpoints. A pod that has no address stands in no slice, so
+	// what is told of such is not known.
+	Slices bool
 	// PodNames makes the name of a pod its host label if it has no hostname.
 	PodNames bool
 	// Transport, if not nil, wraps the connections to the API server.
@@ -48,7 +57,8 @@ type Hooks struct {
 	Received func(Kind)
 	// Published is called after each publication with the number of services
 	// that changed and what the trie now holds. Delays are the times from the
-	// receipt of each watch event that took part to now; lists have none.
+	// receipt of each watch event that took part to now; lists have none. They
+	// may not be kept.
 	Published func(services int, stats records.Stats, delays []time.Duration)
 	// Rejected is called when a manifest that changed can't be read.
 	Rejected func(error)
@@ -61,8 +71,12 @@ type Informer struct {
 	join   *join
 	hooks  Hooks
 
-	missing map[origin]bool // lists not yet seen; the writer's
-	synced  chan struct{}   // closed when there are none
+	// The writer's.
+	missing map[origin]bool // lists not yet seen
+	seen    []time.Time     // of apply, as delays
+	delays  []time.Duration
+
+	synced chan struct{} // closed when there are none
 
 	stop context.CancelFunc
 	wait sync.WaitGroup
@@ -87,14 +101,15 @@ type origin struct {
 // that can't work, and on manifests that can't be read; it doesn't ask the API
 // server for anything yet.
 func New(trie *records.Trie, c Config) (*Informer, error) {
-	s, err := newSource(&c)
+	join := newJoin(trie, c.PodNames, c.NamespaceLabels != "")
+	s, err := newSource(&c, join.known)
 	if err != nil {
 		return nil, err
 	}
 	i := &Informer{
 		source:  s,
 		queue:   newQueue(c.Hooks.Received),
-		join:    newJoin(trie, c.PodNames, c.NamespaceLabels != ""),
+		join:    join,
 		hooks:   c.Hooks,
 		missing: make(map[origin]bool),
 		synced:  make(chan struct{}),
@@ -105,7 +120,7 @@ func New(trie *records.Trie, c Config) (*Informer, error) {
 	return i, nil
 }
 
-func newSource(c *Config) (source, error) {
+func newSource(c *Config, known func(object) object) (source, error) {
 	sel, err := newSelection(c)
 	if err != nil {
 		return nil, err
@@ -113,7 +128,7 @@ func newSource(c *Config) (source, error) {
 	if len(c.Manifests) > 0 {
 		return newManifests(c, sel)
 	}
-	return newCluster(c, sel)
+	return newCluster(c, sel, known)
 }
 
 // Start begins to watch.
@@ -137,12 +152,14 @@ func (i *Informer) Synced() <-chan struct{} { return i.synced }
 
 // write is the writer.
 func (i *Informer) write(ctx context.Context) {
+	var batch []event
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-i.queue.filled:
-			i.apply(i.queue.drain())
+			batch = i.queue.drain(batch)
+			i.apply(batch)
 		}
 	}
 }
@@ -150,7 +167,8 @@ func (i *Informer) write(ctx context.Context) {
 // apply publishes what a batch of events changes.
 func (i *Informer) apply(batch []event) {
 	update := i.join.trie.Update()
-	var seen []time.Time
+	seen := i.seen[:0]
+	i.join.mu.Lock()
 	for _, e := range batch {
 		changed := false
 		switch {
@@ -166,32 +184,40 @@ func (i *Informer) apply(batch []event) {
 			seen = append(seen, e.received)
 		}
 	}
+	i.join.mu.Unlock()
+	n := update.Commit()
 	starts := !i.join.started && len(i.missing) == 0
 	if starts {
-		i.join.start(update)
-		seen = nil // they waited for the other kinds, not for the writer
+		n += i.join.start()
+		seen = seen[:0] // they waited for the other kinds, not for the writer
 	}
-	if n := update.Commit(); n > 0 {
+	if n > 0 {
 		now := time.Now()
-		delays := make([]time.Duration, len(seen))
-		for k, t := range seen {
-			delays[k] = now.Sub(t)
+		i.delays = i.delays[:0]
+		for _, t := range seen {
+			i.delays = append(i.delays, now.Sub(t))
 		}
-		i.hooks.Published(n, i.join.trie.Stats(), delays)
+		i.hooks.Published(n, i.join.trie.Stats(), i.delays)
 	}
+	i.seen = seen
 	if starts {
 		close(i.synced)
 	}
 }
 
 // replace makes a list the whole of what its origin has: what is not in it was
-// deleted while nobody watched.
+// deleted while nobody watched. No object stands twice in a list.
 func (i *Informer) replace(u *records.Update, e event) bool {
-	listed := make(map[key]bool, len(e.objects))
 	changed := false
 	for _, o := range e.objects {
-		listed[o.id()] = true
 		changed = i.join.set(u, o) || changed
+	}
+	if i.join.count(e.origin) == len(e.objects) {
+		return changed // all that is held was listed
+	}
+	listed := make(map[key]bool, len(e.objects))
+	for _, o := range e.objects {
+		listed[o.id()] = true
 	}
 	for _, k := range i.join.names(e.kind, e.namespace) {
 		if !listed[k] {
@@ -242,10 +268,16 @@ func (q *queue) push(events ...event) {
 	}
 }
 
-func (q *queue) drain() []event {
+// drain returns all events. The queue goes on with used, the events drained
+// before, unless they were exceptionally many.
+func (q *queue) drain(used []event) []event {
+	if cap(used) > 1024 {
+		used = nil
+	}
+	clear(used)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	events := q.events
-	q.events = nil
+	q.events = used[:0]
 	return events
 }

@@ -2,34 +2,58 @@ package informer
 
 import (
 	"maps"
+	"slices"
+	"sync"
 
 	"github.com/headless-dns/headless/records"
 )
 
 // join holds the objects and turns their changes into changes of the trie. It is
-// the writer's alone.
+// the writer's, but for known.
 //
 // Until it is started it only stores what comes: joining a whole cluster is done
 // once, with every service known, whichever kind was listed first.
 type join struct {
-	trie       *records.Trie
-	podNames   bool
-	namespaces map[string]*members
+	trie     *records.Trie
+	podNames bool
 	// allowed are the namespaces to serve; nil is all.
 	allowed map[string]bool
 	started bool
+
+	mu         sync.RWMutex // held by the writer to change what follows
+	namespaces map[string]*members
 }
 
 // members are the objects of one namespace.
 type members struct {
 	pods     map[string]*pod
-	services map[string]*service
+	services map[string]*member
 	slices   map[string]*endpointSlice
 	// selecting finds the services of a pod: each service with a selector stands
 	// under the first label of it.
-	selecting map[label]map[string]*service
+	selecting map[label]map[string]*member
 	// sliced finds the slices of a service.
 	sliced map[string]map[string]*endpointSlice
+}
+
+// member is a service with what is computed of it. The ports of endpoints are
+// shared.
+type member struct {
+	*service
+	key      records.ServiceKey
+	targets  bool                      // the number of some port depends on the pod
+	fixed    []records.Port            // the ports if that is not so
+	resolved map[string][]records.Port // if it is: by podTemplate.ports
+}
+
+func newMember(s *service) *member {
+	m := &member{service: s, key: records.ServiceKey{Namespace: s.namespace, Name: s.name}}
+	if m.targets = slices.ContainsFunc(s.ports, func(p servicePort) bool { return p.target != "" }); m.targets {
+		m.resolved = make(map[string][]records.Port)
+	} else {
+		m.fixed = resolve(s.ports, nil)
+	}
+	return m
 }
 
 func newJoin(trie *records.Trie, podNames, selectNamespaces bool) *join {
@@ -45,9 +69,9 @@ func (j *join) members(namespace string) *members {
 	if !ok {
 		m = &members{
 			pods:      make(map[string]*pod),
-			services:  make(map[string]*service),
+			services:  make(map[string]*member),
 			slices:    make(map[string]*endpointSlice),
-			selecting: make(map[label]map[string]*service),
+			selecting: make(map[label]map[string]*member),
 			sliced:    make(map[string]map[string]*endpointSlice),
 		}
 		j.namespaces[namespace] = m
@@ -62,76 +86,136 @@ func (j *join) prune(namespace string, m *members) {
 	}
 }
 
+// known returns the object that is held under the key of o if it is equal, else
+// o. It may be called by anyone: so what is listed anew, but did not change, is
+// not kept twice until the writer comes to it.
+func (j *join) known(o object) object {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	k := o.id()
+	m := j.namespaces[k.namespace]
+	if m == nil {
+		return o
+	}
+	switch o := o.(type) {
+	case *pod:
+		if held := m.pods[k.name]; held != nil && held.equal(o) {
+			return held
+		}
+	case *service:
+		if held := m.services[k.name]; held != nil && held.equal(o) {
+			return held.service
+		}
+	case *endpointSlice:
+		if held := m.slices[k.name]; held != nil && held.equal(o) {
+			return held
+		}
+	}
+	return o
+}
+
 // served tells whether the names of a namespace are in the trie.
 func (j *join) served(namespace string) bool {
 	return j.started && (j.allowed == nil || j.allowed[namespace])
 }
 
-// start puts everything stored into the trie.
-func (j *join) start(u *records.Update) {
+// portion is how many pods are put into the trie at a time at the start: the
+// counts of an update take more memory than what comes of them.
+const portion = 4096
+
+// start puts everything stored into the trie and returns how many services that
+// are. It is not one change, as nobody asks before it is complete.
+func (j *join) start() int {
 	j.started = true
+	published, pods := 0, 0
+	c := counter{j.trie.Update(), false}
 	for name, m := range j.namespaces {
-		if j.served(name) {
-			j.serve(u, m)
+		if !j.served(name) {
+			continue
 		}
-	}
-}
-
-// serve adds a namespace's services.
-func (j *join) serve(u *records.Update, m *members) {
-	for _, s := range m.services {
-		if s.headless {
-			u.Create(records.ServiceKey{Namespace: s.namespace, Name: s.name})
-			j.countSlices(s, m, u.Add)
-		}
-	}
-	for _, p := range m.pods {
-		j.countPod(p, m, u.Add)
-	}
-}
-
-// count is records.Update's Add or Remove.
-type count func(records.ServiceKey, records.Endpoint)
-
-// countPod counts the pod's endpoints in every service that selects it.
-func (j *join) countPod(p *pod, m *members, count count) {
-	for _, l := range p.labels {
-		for _, s := range m.selecting[l] {
-			if s.selector.matches(p.labels) {
-				j.countEndpoints(s, podEndpoints(s, p, j.podNames), count)
+		of := j.podsOf(m)
+		for _, s := range m.services {
+			if !s.headless {
+				continue
+			}
+			j.serve(c, s, m, of[s])
+			if pods += len(of[s]); pods >= portion {
+				published += c.update.Commit()
+				c.update, pods = j.trie.Update(), 0
 			}
 		}
 	}
+	return published + c.update.Commit()
+}
+
+// podsOf returns the pods of each service of a namespace.
+func (j *join) podsOf(m *members) map[*member][]*pod {
+	of := make(map[*member][]*pod)
+	for _, p := range m.pods {
+		m.selectingPod(p, func(s *member) { of[s] = append(of[s], p) })
+	}
+	return of
+}
+
+// serve adds a headless service with its pods.
+func (j *join) serve(c counter, s *member, m *members, pods []*pod) {
+	c.update.Create(s.key)
+	for _, p := range pods {
+		j.countPod(c, s, p)
+	}
+	j.countSlices(c, s, m)
+}
+
+// counter counts endpoints in, or out.
+type counter struct {
+	update *records.Update
+	out    bool
+}
+
+func (c counter) count(k records.ServiceKey, e records.Endpoint) {
+	if c.out {
+		c.update.Remove(k, e)
+	} else {
+		c.update.Add(k, e)
+	}
+}
+
+// selectingPod calls f for each headless service that selects the pod.
+func (m *members) selectingPod(p *pod, f func(*member)) {
+	for l := range p.labels {
+		for _, s := range m.selecting[l] {
+			if s.selector.matches(p) {
+				f(s)
+			}
+		}
+	}
+}
+
+// countPod counts the endpoints that a pod is of a service that selects it.
+func (j *join) countPod(c counter, s *member, p *pod) {
+	podEndpoints(s, p, j.podNames, func(e records.Endpoint) { c.count(s.key, e) })
 }
 
 // countService counts the endpoints of all pods and slices of a service.
-func (j *join) countService(s *service, m *members, count count) {
+func (j *join) countService(c counter, s *member, m *members) {
 	if len(s.selector) > 0 {
 		for _, p := range m.pods {
-			if s.selector.matches(p.labels) {
-				j.countEndpoints(s, podEndpoints(s, p, j.podNames), count)
+			if s.selector.matches(p) {
+				j.countPod(c, s, p)
 			}
 		}
 	}
-	j.countSlices(s, m, count)
+	j.countSlices(c, s, m)
 }
 
-func (j *join) countSlices(s *service, m *members, count count) {
+func (j *join) countSlices(c counter, s *member, m *members) {
 	for _, slice := range m.sliced[s.name] {
-		j.countEndpoints(s, sliceEndpoints(slice, j.podNames), count)
+		j.countSlice(c, s, slice, slice.endpoints)
 	}
 }
 
-func (j *join) countSlice(slice *endpointSlice, m *members, count count) {
-	if s := m.services[slice.service]; s != nil && s.headless {
-		j.countEndpoints(s, sliceEndpoints(slice, j.podNames), count)
-	}
-}
-
-func (j *join) countEndpoints(s *service, endpoints []records.Endpoint, count count) {
-	for _, e := range endpoints {
-		count(records.ServiceKey{Namespace: s.namespace, Name: s.name}, e)
-	}
+func (j *join) countSlice(c counter, s *member, slice *endpointSlice, endpoints []endpoint) {
+	sliceEndpoints(slice, endpoints, j.podNames, func(e records.Endpoint) { c.count(s.key, e) })
 }
 
 // set stores an object in place of the one with its key. It reports whether DNS
@@ -139,7 +223,7 @@ func (j *join) countEndpoints(s *service, endpoints []records.Endpoint, count co
 func (j *join) set(u *records.Update, o object) bool {
 	switch o := o.(type) {
 	case *pod:
-		return j.setPod(u, o.key, o)
+		return j.setPod(u, o.id(), o)
 	case *service:
 		return j.setService(u, o.key, o)
 	case *endpointSlice:
@@ -169,16 +253,25 @@ func (j *join) setPod(u *records.Update, k key, p *pod) bool {
 	m := j.members(k.namespace)
 	defer j.prune(k.namespace, m)
 	old := m.pods[k.name]
-	if !replace(m.pods, k.name, p) {
+	if !replace(m.pods, k.name, old, p) {
 		return false
 	}
-	if j.served(k.namespace) {
-		if old != nil {
-			j.countPod(old, m, u.Remove)
-		}
-		if p != nil {
-			j.countPod(p, m, u.Add)
-		}
+	if !j.served(k.namespace) {
+		return true
+	}
+	in, out := counter{u, false}, counter{u, true}
+	if old != nil && p != nil && old.template == p.template && old.text == p.text { // so all labels are the same
+		m.selectingPod(p, func(s *member) {
+			j.countPod(out, s, old)
+			j.countPod(in, s, p)
+		})
+		return true
+	}
+	if old != nil {
+		m.selectingPod(old, func(s *member) { j.countPod(out, s, old) })
+	}
+	if p != nil {
+		m.selectingPod(p, func(s *member) { j.countPod(in, s, p) })
 	}
 	return true
 }
@@ -187,51 +280,58 @@ func (j *join) setSlice(u *records.Update, k key, slice *endpointSlice) bool {
 	m := j.members(k.namespace)
 	defer j.prune(k.namespace, m)
 	old := m.slices[k.name]
-	if !replace(m.slices, k.name, slice) {
+	if !replace(m.slices, k.name, old, slice) {
 		return false
+	}
+	count := func(c counter, slice, other *endpointSlice) {
+		if s := m.services[slice.service]; s != nil && s.headless && j.served(k.namespace) {
+			j.countSlice(c, s, slice, slice.without(other))
+		}
 	}
 	if old != nil {
 		drop(m.sliced, old.service, k.name)
-		if j.served(k.namespace) {
-			j.countSlice(old, m, u.Remove)
-		}
+		count(counter{u, true}, old, slice)
 	}
 	if slice != nil {
 		put(m.sliced, slice.service, k.name, slice)
-		if j.served(k.namespace) {
-			j.countSlice(slice, m, u.Add)
-		}
+		count(counter{u, false}, slice, old)
 	}
 	return true
 }
 
-func (j *join) setService(u *records.Update, k key, s *service) bool {
+func (j *join) setService(u *records.Update, k key, changed *service) bool {
 	m := j.members(k.namespace)
 	defer j.prune(k.namespace, m)
 	old := m.services[k.name]
-	if !replace(m.services, k.name, s) {
+	var s *member
+	switch {
+	case changed == nil && old == nil || changed != nil && old != nil && old.equal(changed):
 		return false
+	case changed == nil:
+		delete(m.services, k.name)
+	default:
+		s = newMember(changed)
+		m.services[s.name] = s
 	}
-	key := records.ServiceKey{Namespace: k.namespace, Name: k.name}
 	was, is := old != nil && old.headless, s != nil && s.headless
 	if was && len(old.selector) > 0 {
 		drop(m.selecting, old.selector[0], k.name)
 	}
 	if is && len(s.selector) > 0 {
-		put(m.selecting, s.selector[0], k.name, s)
+		put(m.selecting, s.selector[0], s.name, s)
 	}
 	if !j.served(k.namespace) {
 		return true
 	}
 	switch {
 	case was && is:
-		j.countService(old, m, u.Remove)
-		j.countService(s, m, u.Add)
+		j.countService(counter{u, true}, old, m)
+		j.countService(counter{u, false}, s, m)
 	case was:
-		u.Delete(key)
+		u.Delete(old.key)
 	case is:
-		u.Create(key)
-		j.countService(s, m, u.Add)
+		u.Create(s.key)
+		j.countService(counter{u, false}, s, m)
 	}
 	return was || is
 }
@@ -246,14 +346,19 @@ func (j *join) setNamespace(u *records.Update, name string, allowed bool) bool {
 		delete(j.allowed, name)
 		for _, s := range m.services {
 			if j.started && s.headless {
-				u.Delete(records.ServiceKey{Namespace: name, Name: s.name})
+				u.Delete(s.key)
 			}
 		}
 		return true
 	}
 	j.allowed[name] = true
 	if j.started {
-		j.serve(u, m)
+		of := j.podsOf(m)
+		for _, s := range m.services {
+			if s.headless {
+				j.serve(counter{u, false}, s, m, of[s])
+			}
+		}
 	}
 	return true
 }
@@ -261,13 +366,13 @@ func (j *join) setNamespace(u *records.Update, name string, allowed bool) bool {
 // differing is an object that can tell whether DNS could see a difference.
 type differing[T any] interface {
 	*T
+	object
 	equal(*T) bool
 }
 
-// replace stores value, or deletes the entry if value is nil, and tells whether
-// that changed anything.
-func replace[T any, P differing[T]](m map[string]P, name string, value P) bool {
-	old := m[name]
+// replace stores value in place of old, or deletes the entry if value is nil, and
+// tells whether that changed anything.
+func replace[T any, P differing[T]](m map[string]P, name string, old, value P) bool {
 	switch {
 	case value == nil:
 		delete(m, name)
@@ -275,7 +380,7 @@ func replace[T any, P differing[T]](m map[string]P, name string, value P) bool {
 	case old != nil && old.equal(value):
 		return false
 	}
-	m[name] = value
+	m[value.id().name] = value // also the key is then the new object's, so that the old one can go
 	return true
 }
 
@@ -291,6 +396,28 @@ func drop[K comparable, V any](m map[K]map[string]V, k K, name string) {
 	if len(m[k]) == 0 {
 		delete(m, k)
 	}
+}
+
+// count returns how many objects of an origin are held.
+func (j *join) count(o origin) int {
+	if o.kind == Namespaces {
+		return len(j.allowed)
+	}
+	n := 0
+	for ns, m := range j.namespaces {
+		if o.namespace != "" && ns != o.namespace {
+			continue
+		}
+		switch o.kind {
+		case Pods:
+			n += len(m.pods)
+		case Services:
+			n += len(m.services)
+		case EndpointSlices:
+			n += len(m.slices)
+		}
+	}
+	return n
 }
 
 // names returns the keys of the stored objects of a kind; of one namespace, or

@@ -95,12 +95,8 @@ func draw(rng *rand.Rand) (Kind, object) {
 		return EndpointSlices, newEndpointSlice(&discoveryv1.EndpointSlice{
 			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: fmt.Sprint("slice-", rng.IntN(3)),
 				Labels: map[string]string{discoveryv1.LabelServiceName: app()}},
-			Endpoints: []discoveryv1.Endpoint{{
-				Addresses:  []string{fmt.Sprint("10.244.0.", 1+rng.IntN(6))},
-				Hostname:   ptr.To(fmt.Sprint("web-", rng.IntN(4))),
-				Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(rng.IntN(3) > 0)},
-			}},
-			Ports: []discoveryv1.EndpointPort{{Name: ptr.To("web"), Port: ptr.To[int32](80)}},
+			Endpoints: drawEndpoints(rng),
+			Ports:     []discoveryv1.EndpointPort{{Name: ptr.To("web"), Port: ptr.To(80 + rng.Int32N(2))}},
 		})
 	default:
 		return Pods, newPod(newWeb(rng.IntN(4), func(p *corev1.Pod) {
@@ -120,6 +116,19 @@ func draw(rng *rand.Rand) (Kind, object) {
 			}
 		}))
 	}
+}
+
+// drawEndpoints makes up to three endpoints, two of which may be the same.
+func drawEndpoints(rng *rand.Rand) []discoveryv1.Endpoint {
+	var out []discoveryv1.Endpoint
+	for range rng.IntN(4) {
+		out = append(out, discoveryv1.Endpoint{
+			Addresses:  []string{fmt.Sprint("10.244.0.", 1+rng.IntN(3))},
+			Hostname:   ptr.To(fmt.Sprint("web-", rng.IntN(2))),
+			Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(rng.IntN(3) > 0)},
+		})
+	}
+	return out
 }
 
 // answers asks for every name that draw can make.
@@ -163,8 +172,8 @@ func (w world) joined(allowed map[string]bool) (map[string]string, records.Stats
 			j.set(u, &namespace{key{name: ns}})
 		}
 	}
-	j.start(u)
 	u.Commit()
+	j.start()
 	return answers(trie), trie.Stats()
 }
 
@@ -235,6 +244,90 @@ func drawEvent(rng *rand.Rand, w world, allowed map[string]bool) event {
 	kind, o := draw(rng)
 	w.set(kind, o)
 	return event{origin: origin{kind: kind}, object: o}
+}
+
+// TestJoinHostnameLabel has a Service that selects the hostname of a pod, which
+// then gets another: its labels are then others, though its template is not.
+func TestJoinHostnameLabel(t *testing.T) {
+	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	pod := func(hostname string) *pod {
+		return newPod(newWeb(0, func(p *corev1.Pod) {
+			p.Spec.Hostname, p.Labels = hostname, map[string]string{"host": hostname}
+		}))
+	}
+	i.apply([]event{{object: pod("a")}, {object: newService(newNginx(func(s *corev1.Service) {
+		s.Spec.Selector = map[string]string{"host": "a"}
+	}))}})
+	for _, step := range []struct{ hostname, want string }{{"b", "missing"}, {"a", "10.244.0.1"}, {"b", "missing"}} {
+		i.apply([]event{{object: pod(step.hostname)}})
+		if got := answer(i.join.trie, nginxName, dns.TypeA); got != step.want {
+			t.Errorf("with hostname %q the service has %q, want %q", step.hostname, got, step.want)
+		}
+	}
+}
+
+// TestJoinTargets has pods whose containers give one name to different ports, and
+// more of them than the service remembers.
+func TestJoinTargets(t *testing.T) {
+	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	batch := []event{{object: newService(newNginx(func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = intstr.FromString("http") }))}}
+	var want []string
+	for n := range 20 {
+		batch = append(batch, event{object: newPod(newWeb(n, func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort = int32(8000 + n) }))})
+		want = append(want, fmt.Sprintf("0 5 %d web-%d.%s", 8000+n, n, nginxName))
+	}
+	i.apply(batch)
+	if got := answer(i.join.trie, "_web._tcp."+nginxName, dns.TypeSRV); got != strings.Join(want, ", ") {
+		t.Errorf("the port is %q, want %q", got, want)
+	}
+	if n := len(i.join.namespaces["default"].services["nginx"].resolved); n > 8 {
+		t.Errorf("the ports of %d templates are remembered", n)
+	}
+}
+
+// TestQueue checks that a queue goes on with the memory of events drained before,
+// and holds on to none of them.
+func TestQueue(t *testing.T) {
+	q := newQueue(func(Kind) {})
+	var batch []event
+	for n := range 3 {
+		q.push(event{object: newPod(newWeb(n))})
+		used := batch
+		batch = q.drain(batch)
+		if len(batch) != 1 || batch[0].object.id().name != fmt.Sprint("web-", n) || batch[0].received.IsZero() {
+			t.Fatalf("drain %d gives %+v", n, batch)
+		}
+		for _, e := range used {
+			if e.object != nil {
+				t.Errorf("drain %d holds on to %v", n, e.object.id())
+			}
+		}
+	}
+	if many := q.drain(make([]event, 5000)); len(many) > 0 || cap(q.events) > 0 {
+		t.Errorf("an empty queue gives %d events and keeps room for %d", len(many), cap(q.events))
+	}
+}
+
+// TestStartPortions starts with more pods than are put into the trie at a time.
+func TestStartPortions(t *testing.T) {
+	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	published := 0
+	i.hooks.Published = func(n int, _ records.Stats, _ []time.Duration) { published += n }
+	var batch []event
+	for s := range 4 {
+		batch = append(batch, event{object: newService(newNginx(func(o *corev1.Service) {
+			o.Name, o.Spec.Selector = fmt.Sprint("nginx-", s), map[string]string{"app": fmt.Sprint("nginx-", s)}
+		}))})
+		for n := range portion / 2 {
+			batch = append(batch, event{object: newPod(newWeb(0, func(p *corev1.Pod) { nameWeb(p, s, n, s*portion+n) }))})
+		}
+	}
+	i.apply(batch)
+	want := records.Stats{Services: 4, Hosts: 2 * portion, Ports: 4, Addresses: 2 * portion}
+	want.Endpoints[records.Ready] = 2 * portion
+	if got := i.join.trie.Stats(); got != want || published != 4 {
+		t.Errorf("%d services are published, and the trie counts %+v, want 4 and %+v", published, got, want)
+	}
 }
 
 // A join that lost every object holds nothing.

@@ -155,6 +155,25 @@ endpoints: [{addresses: [192.0.2.2]}]
 	}
 }
 
+// TestManifestsSlices takes the endpoints from slices alone.
+func TestManifestsSlices(t *testing.T) {
+	dir := files(t, map[string]string{"nginx.yaml": nginxManifest + "---" + web0Manifest + "---" + `
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: nginx-abc, labels: {kubernetes.io/service-name: nginx, endpointslice.kubernetes.io/managed-by: endpointslice-controller.k8s.io}}
+addressType: IPv4
+endpoints:
+- {addresses: [10.244.0.2], targetRef: {kind: Pod, name: web-x7k2p}}
+`})
+	for slices, want := range map[bool]string{false: "10.244.0.1", true: "10.244.0.2"} {
+		p := readFiles(t, Config{Manifests: []string{dir}, Slices: slices, PodNames: true})
+		p.await(t, nginxName, dns.TypeA, want)
+		if slices {
+			p.await(t, "web-x7k2p."+nginxName, dns.TypeA, want)
+		}
+	}
+}
+
 // TestManifestsChange changes files under a running informer.
 func TestManifestsChange(t *testing.T) {
 	dir := files(t, map[string]string{"nginx.yaml": nginxManifest, "web-0.yaml": web0Manifest})

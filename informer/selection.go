@@ -14,8 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// sliceController is who manages the slices that are made from pods. Those are
-// not read: the pods tell the same, and sooner.
+// sliceController is who manages the slices that are made from pods. Where pods
+// are watched, those are not read: the pods tell the same, and sooner.
 const sliceController = "endpointslice-controller.k8s.io"
 
 // selected is which objects are watched.
@@ -24,13 +24,14 @@ type selected struct {
 	namespaceLabels labels.Selector
 	services        labels.Selector
 	slices          labels.Selector
+	pods            bool // whether there are any
 }
 
 func newSelection(c *Config) (*selected, error) {
 	if len(c.Namespaces) > 0 && c.NamespaceLabels != "" {
 		return nil, fmt.Errorf("select namespaces: by name %q and by label %q at once", c.Namespaces, c.NamespaceLabels)
 	}
-	s := &selected{namespaces: slices.Clone(c.Namespaces), services: labels.Everything(), slices: labels.Everything()}
+	s := &selected{namespaces: slices.Clone(c.Namespaces), services: labels.Everything(), slices: labels.Everything(), pods: !c.Slices}
 	slices.Sort(s.namespaces)
 	s.namespaces = slices.Compact(s.namespaces)
 	var err error
@@ -43,7 +44,11 @@ func newSelection(c *Config) (*selected, error) {
 		if s.services, err = ParseSelector(c.Labels); err != nil {
 			return nil, err
 		}
+		// The controller copies the labels of a Service to its slices.
 		s.slices = s.services
+	}
+	if !s.pods {
+		return s, nil
 	}
 	unmanaged, err := labels.NewRequirement(discoveryv1.LabelManagedBy, selection.NotEquals, []string{sliceController})
 	if err != nil {
@@ -82,7 +87,10 @@ func (s *selected) origins() []origin {
 	}
 	var out []origin
 	for _, ns := range namespaces {
-		out = append(out, origin{Services, ns}, origin{Pods, ns}, origin{EndpointSlices, ns})
+		out = append(out, origin{Services, ns}, origin{EndpointSlices, ns})
+		if s.pods {
+			out = append(out, origin{Pods, ns})
+		}
 	}
 	if s.namespaceLabels != nil {
 		out = append(out, origin{kind: Namespaces})
@@ -122,5 +130,5 @@ func (s *selected) has(kind Kind, o metav1.Object) bool {
 	case EndpointSlices:
 		return s.slices.Matches(labels.Set(o.GetLabels()))
 	}
-	return true
+	return s.pods
 }

@@ -249,6 +249,14 @@ func (counts diffCounts) add(more diffCounts) {
 	}
 }
 
+// addAs adds all outcomes of some questions under one name. They are counted
+// elsewhere, too.
+func (counts diffCounts) addAs(name string, more diffCounts) {
+	for _, n := range more {
+		counts[name] += n
+	}
+}
+
 // missing are the deviations that did not come up: headless may have lost them.
 func (counts diffCounts) missing() []string {
 	var out []string
@@ -260,12 +268,13 @@ func (counts diffCounts) missing() []string {
 	return out
 }
 
-// String lists the outcomes. Questions over the wire are counted apart.
+// String lists the outcomes. Questions over the wire, and those of one source of
+// endpoints, are counted apart.
 func (counts diffCounts) String() string {
 	var b strings.Builder
 	total := 0
 	for _, k := range slices.Sorted(maps.Keys(counts)) {
-		if !strings.HasPrefix(k, "over ") {
+		if !strings.HasPrefix(k, "over ") && !strings.HasPrefix(k, "with ") {
 			total += counts[k]
 		}
 		fmt.Fprintf(&b, "\n%10d %s", counts[k], k)

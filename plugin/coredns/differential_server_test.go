@@ -48,17 +48,37 @@ type diffServer struct {
 // diffZones are the zones of both plugins.
 const diffZones = "cluster.local in-addr.arpa ip6.arpa"
 
+// diffServers are the servers that are compared: headless with each source of its
+// endpoints, and kubernetes.
+type diffServers struct{ pods, slices, theirs *diffServer }
+
+// ours is the server to compare for a cluster: one in four is asked of the one
+// that reads EndpointSlices alone.
+func (s *diffServers) ours(c *diffCluster) *diffServer {
+	if s.ofSlices(c) {
+		return s.slices
+	}
+	return s.pods
+}
+
+func (*diffServers) ofSlices(c *diffCluster) bool { return c.seed%4 == 1 }
+
 // diffStart starts both plugins, each in a server of its own. They are started
 // together, as kubernetes, when it is set up, writes to what the watches of a
 // running plugin read: the logger that klog has for the whole process.
-func diffStart(t *testing.T, endpoint string) (ours, theirs *diffServer, stop func()) {
+func diffStart(t *testing.T, endpoint string) (started *diffServers, stop func()) {
 	t.Helper()
 	diffTapOnce.Do(diffRegisterTap)
 	caddy.Quiet, dnsserver.Quiet = true, true
-	hosts := map[string]string{"headless": "127.0.0.1", "kubernetes": "127.0.0.2"}
+	hosts := map[string]string{"headless": "127.0.0.1", "kubernetes": "127.0.0.2", "slices": "127.0.0.3"}
 	corefile := ""
 	for name, host := range hosts {
-		corefile += fmt.Sprintf(".:0 {\n bind %s\n %s %s\n %s %s {\n endpoint %s\n startup_timeout 60s\n }\n}\n", host, diffTap, name, name, diffZones, endpoint)
+		directive, more := name, ""
+		if name == "slices" {
+			directive, more = "headless", "endpoints slices\n"
+		}
+		corefile += fmt.Sprintf(".:0 {\n bind %s\n %s %s\n %s %s {\n endpoint %s\n startup_timeout 60s\n %s}\n}\n",
+			host, diffTap, name, directive, diffZones, endpoint, more)
 	}
 	instance, err := caddy.Start(caddy.CaddyfileInput{Contents: []byte(corefile), Filepath: "Corefile", ServerTypeName: "dns"})
 	if err != nil {
@@ -77,7 +97,7 @@ func diffStart(t *testing.T, endpoint string) (ours, theirs *diffServer, stop fu
 			}
 		}
 	}
-	return servers["headless"], servers["kubernetes"], func() {
+	return &diffServers{servers["headless"], servers["slices"], servers["kubernetes"]}, func() {
 		for _, s := range servers {
 			for _, conn := range s.conns {
 				conn.Close()

@@ -94,11 +94,11 @@ func diffRun(t *testing.T, seed, n uint64, counts diffCounts) {
 	}
 	api.apply(changes)
 
-	ours, theirs, stop := diffStart(t, api.URL)
+	servers, stop := diffStart(t, api.URL)
 	defer stop()
 
 	for round := 0; ; round++ {
-		diffCompare(t, round, clusters, ours, theirs, counts)
+		diffCompare(t, round, clusters, servers, counts)
 		if round == diffRounds || t.Failed() {
 			return
 		}
@@ -107,13 +107,13 @@ func diffRun(t *testing.T, seed, n uint64, counts diffCounts) {
 			changes = append(changes, c.change()...)
 		}
 		api.apply(append(changes, diffSentinel(round)...))
-		diffSettle(t, round, ours, theirs)
+		diffSettle(t, round, servers.pods, servers.slices, servers.theirs)
 	}
 }
 
 // diffCompare compares the clusters, on two processors. Some are asked about
 // over the wire, too.
-func diffCompare(t *testing.T, round int, clusters []*diffCluster, ours, theirs *diffServer, counts diffCounts) {
+func diffCompare(t *testing.T, round int, clusters []*diffCluster, servers *diffServers, counts diffCounts) {
 	var wait sync.WaitGroup
 	var mu sync.Mutex
 	const workers = 2
@@ -122,7 +122,12 @@ func diffCompare(t *testing.T, round int, clusters []*diffCluster, ours, theirs 
 			mine := make(diffCounts)
 			for i := worker; i < len(clusters); i += workers {
 				f := clusters[i].facts()
-				err := (&diffComparer{f, ours.direct, theirs.direct, mine, false}).all()
+				of := make(diffCounts)
+				err := (&diffComparer{f, servers.ours(f.diffCluster).direct, servers.theirs.direct, of, false}).all()
+				mine.add(of)
+				if servers.ofSlices(f.diffCluster) {
+					mine.addAs("with endpoints slices, of all sorts", of)
+				}
 				if err != nil {
 					t.Errorf("DIFFERENTIAL_CLUSTERS=1 DIFFERENTIAL_SEED=%d, after %d changes: %v\n\nThe objects:\n%s", f.seed, round, err, f)
 					return
@@ -138,12 +143,10 @@ func diffCompare(t *testing.T, round int, clusters []*diffCluster, ours, theirs 
 		f := clusters[i].facts()
 		for _, network := range []string{"udp", "tcp"} {
 			wire := make(diffCounts)
-			if err := (&diffComparer{f, ours.wire(network), theirs.wire(network), wire, network == "udp"}).all(); err != nil {
+			if err := (&diffComparer{f, servers.ours(f.diffCluster).wire(network), servers.theirs.wire(network), wire, network == "udp"}).all(); err != nil {
 				t.Errorf("DIFFERENTIAL_CLUSTERS=1 DIFFERENTIAL_SEED=%d, after %d changes, over %s: %v\n\nThe objects:\n%s", f.seed, round, network, err, f)
 			}
-			for _, n := range wire {
-				counts["over "+network+", of all sorts"] += n
-			}
+			counts.addAs("over "+network+", of all sorts", wire)
 		}
 	}
 }

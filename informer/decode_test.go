@@ -1,0 +1,580 @@
+package informer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"runtime"
+	"testing"
+	"time"
+	"weak"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/randfill"
+)
+
+// newFiller fills objects of Kubernetes at random, where it matters with what
+// matters.
+func newFiller(seed int64) *randfill.Filler {
+	pick := func(c randfill.Continue, from ...string) string { return from[c.Intn(len(from))] }
+	return randfill.NewWithSeed(seed).NilChance(.3).NumElements(0, 3).MaxDepth(20).Funcs(
+		func(q *resource.Quantity, c randfill.Continue) {
+			*q = *resource.NewQuantity(c.Int63n(1000), resource.DecimalSI)
+		},
+		func(t *metav1.Time, c randfill.Continue) { *t = metav1.Unix(c.Int63n(1e9), 0) },
+		func(t *metav1.MicroTime, c randfill.Continue) { *t = metav1.NewMicroTime(time.Unix(c.Int63n(1e9), 0)) },
+		func(m *metav1.ObjectMeta, c randfill.Continue) {
+			c.FillNoCustom(m)
+			m.Name = pick(c, m.Name, "web-0", "web-17", "WEB-1", "")
+			for k := range m.Labels {
+				if c.Bool() {
+					m.Labels[k] = pick(c, m.Name, "0", "17", "")
+				}
+			}
+			if c.Bool() {
+				m.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: pick(c, "true", "false")}
+			}
+			if c.Bool() && m.Labels != nil {
+				m.Labels[discoveryv1.LabelServiceName] = pick(c, "nginx", m.Name)
+			}
+		},
+		func(s *corev1.PodSpec, c randfill.Continue) {
+			c.FillNoCustom(s)
+			s.Hostname = pick(c, s.Hostname, "web-0", "job-3", "")
+		},
+		func(p *corev1.PodPhase, c randfill.Continue) {
+			*p = corev1.PodPhase(pick(c, "Running", "Pending", "Succeeded", "Failed", ""))
+		},
+		func(t *corev1.PodConditionType, c randfill.Continue) {
+			*t = corev1.PodConditionType(pick(c, "Ready", "PodScheduled"))
+		},
+		func(s *corev1.ConditionStatus, c randfill.Continue) {
+			*s = corev1.ConditionStatus(pick(c, "True", "False"))
+		},
+		func(s *corev1.PodStatus, c randfill.Continue) {
+			c.FillNoCustom(s)
+			s.PodIP = pick(c, "10.0.0.1", "fd00::1", "nonsense")
+		},
+		func(p *corev1.PodIP, c randfill.Continue) {
+			p.IP = pick(c, "10.0.0.1", "fd00::1", "::ffff:10.0.0.9", "fe80::1%eth0", "10.0.0.2", "nonsense")
+		},
+		func(p *corev1.ContainerRestartPolicy, c randfill.Continue) {
+			*p = corev1.ContainerRestartPolicy(pick(c, "Always", "OnFailure"))
+		},
+		func(p *corev1.Protocol, c randfill.Continue) {
+			*p = corev1.Protocol(pick(c, "TCP", "UDP", "SCTP", "", "tcp", "Odd"))
+		},
+		func(s *corev1.ServiceSpec, c randfill.Continue) {
+			c.FillNoCustom(s)
+			s.ClusterIP = pick(c, "None", "10.96.0.1", "")
+			s.Type = corev1.ServiceType(pick(c, "ClusterIP", "ExternalName", ""))
+		},
+		func(f *corev1.IPFamily, c randfill.Continue) { *f = corev1.IPFamily(pick(c, "IPv4", "IPv6")) },
+		func(e *discoveryv1.Endpoint, c randfill.Continue) {
+			c.FillNoCustom(e)
+			for i := range e.Addresses {
+				e.Addresses[i] = pick(c, "10.0.0.1", "fd00::1", "::ffff:10.0.0.9", "fe80::1%eth0", "db.example.org")
+			}
+		},
+	)
+}
+
+// message is an object of Kubernetes that has a form in protobuf.
+type protobufObject interface {
+	apiObject
+	Marshal() ([]byte, error)
+	Unmarshal([]byte) error
+}
+
+func newKind(k Kind) protobufObject {
+	_, o := apiList(k)
+	return o.(protobufObject)
+}
+
+// filled returns a random object, and its protobuf.
+func filled(t testing.TB, k Kind, seed int64) (protobufObject, []byte) {
+	o := newKind(k)
+	newFiller(seed).Fill(o)
+	b, err := o.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o, b
+}
+
+// decodeFull decodes by way of Kubernetes' own object.
+func decodeFull(k Kind, b []byte) (object, metadata, error) {
+	o := newKind(k)
+	if err := o.Unmarshal(b); err != nil {
+		return nil, metadata{}, err
+	}
+	return slim(o)
+}
+
+// same tells whether two objects and what was read of their metadata are equal.
+func same(a, b object, m, n metadata) bool {
+	equal := false
+	switch a := a.(type) {
+	case *pod:
+		equal = a.equal(b.(*pod))
+	case *service:
+		equal = a.equal(b.(*service))
+	case *endpointSlice:
+		equal = a.equal(b.(*endpointSlice))
+	case *namespace:
+		equal = *a == *b.(*namespace)
+	}
+	m.labels, n.labels = nil, nil
+	return equal && reflect.DeepEqual(m, n)
+}
+
+// fieldNumbers are the numbers of the fields of a message that are read, with what is
+// read of those that are messages.
+type fieldNumbers map[protowire.Number]fieldNumbers
+
+var (
+	anEntry      = fieldNumbers{1: nil, 2: nil}
+	metaFields   = fieldNumbers{1: nil, 3: nil, 6: nil, 9: {1: nil, 2: nil}, 11: anEntry, 12: anEntry}
+	container    = fieldNumbers{6: {1: nil, 3: nil, 4: nil}, 24: nil}
+	fieldsOfKind = [kinds]fieldNumbers{
+		Pods: {
+			1: metaFields,
+			2: {2: container, 20: container, 16: nil, 17: nil},
+			3: {1: nil, 2: {1: nil, 2: nil}, 6: nil, 12: {1: nil}},
+		},
+		Services: {
+			1: metaFields,
+			2: {1: {1: nil, 2: nil, 3: nil, 4: {1: nil, 2: nil, 3: nil}}, 2: anEntry, 3: nil, 4: nil, 13: nil, 19: nil},
+		},
+		EndpointSlices: {
+			1: metaFields,
+			2: {1: nil, 2: {1: nil, 3: nil}, 3: nil, 4: {3: nil}},
+			3: {1: nil, 2: nil, 3: nil},
+		},
+		Namespaces: {1: metaFields},
+	}
+)
+
+// isEntry tells whether the fields are those of a map's entry.
+func (f fieldNumbers) isEntry() bool {
+	return reflect.ValueOf(f).Pointer() == reflect.ValueOf(anEntry).Pointer()
+}
+
+// prune returns the message without the fields that are not read. It is an error
+// if it is no message, at a level that is read.
+func prune(b []byte, f fieldNumbers) ([]byte, error) {
+	var out []byte
+	for len(b) > 0 {
+		number, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return nil, protowire.ParseError(n)
+		}
+		length := protowire.ConsumeFieldValue(number, kind, b[n:])
+		if length < 0 {
+			return nil, protowire.ParseError(length)
+		}
+		value, whole := b[n:n+length], b[:n+length]
+		b = b[n+length:]
+		inner, ok := f[number]
+		switch {
+		case !ok:
+		case f.isEntry() && kind != protowire.BytesType:
+			// The full decoder takes any type for bytes here.
+			return nil, errors.New("a map of no strings")
+		case inner == nil || kind != protowire.BytesType:
+			out = append(out, whole...)
+		default:
+			embedded, _ := protowire.ConsumeBytes(value)
+			pruned, err := prune(embedded, inner)
+			if err != nil {
+				return nil, err
+			}
+			out = protowire.AppendBytes(protowire.AppendTag(out, number, kind), pruned)
+		}
+	}
+	return out, nil
+}
+
+// checkDecode compares the decoder with the full one on any bytes. What the
+// fields hold that are not read does not matter: so the full one is given the
+// bytes without them.
+func checkDecode(t testing.TB, k Kind, b []byte) {
+	t.Helper()
+	var want object
+	var wantMeta metadata
+	pruned, wantErr := prune(b, fieldsOfKind[k])
+	if wantErr == nil {
+		want, wantMeta, wantErr = decodeFull(k, pruned)
+	}
+	frame := bytes.Clone(b)
+	got, gotMeta, err := decodeKind(k, frame, new(podFields))
+	gotMeta = kept(gotMeta)
+	for i := range frame { // nothing may be kept of the frame
+		frame[i] = 0xa5
+	}
+	switch {
+	case (err != nil) != (wantErr != nil):
+		t.Fatalf("%v %x: the error is %v, the full decoder's is %v", k, b, err, wantErr)
+	case err == nil && !same(got, want, gotMeta, wantMeta):
+		t.Fatalf("%v %x:\nis   %+v %+v\nwant %+v %+v", k, b, got, gotMeta, want, wantMeta)
+	}
+}
+
+// kept returns metadata without what it borrows.
+func kept(m metadata) metadata {
+	clone := func(s string) string { return string([]byte(s)) }
+	return metadata{namespace: clone(m.namespace), name: clone(m.name), version: clone(m.version),
+		terminating: m.terminating, initialEvents: m.initialEvents}
+}
+
+const decodeSeeds = 300
+
+// TestDecode checks that an object is the same whether it is decoded field by
+// field or by way of Kubernetes' own.
+func TestDecode(t *testing.T) {
+	for k := range kinds {
+		for seed := range int64(decodeSeeds) {
+			o, b := filled(t, k, seed)
+			want, wantMeta, err := slim(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			frame := bytes.Clone(b)
+			got, gotMeta, err := decodeKind(k, frame, new(podFields))
+			if err != nil {
+				t.Fatalf("%v, seed %d: %v", k, seed, err)
+			}
+			gotMeta = kept(gotMeta)
+			clear(frame)
+			if !same(got, want, gotMeta, wantMeta) {
+				t.Fatalf("%v, seed %d:\nis   %+v %+v\nwant %+v %+v", k, seed, got, gotMeta, want, wantMeta)
+			}
+		}
+	}
+}
+
+// TestDecodeRewritten checks messages that say the same in another way, or
+// something else in a valid way: with unknown fields, and with fields that are
+// split, repeated or in another order, at every level.
+func TestDecodeRewritten(t *testing.T) {
+	for k := range kinds {
+		for seed := range int64(decodeSeeds) {
+			_, b := filled(t, k, seed)
+			b = rewrite(rand.New(rand.NewPCG(uint64(seed), 0)), b, fieldsOfKind[k])
+			want, wantMeta, err := decodeFull(k, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, gotMeta, err := decodeKind(k, b, new(podFields))
+			if err != nil || !same(got, want, kept(gotMeta), wantMeta) {
+				t.Fatalf("%v, seed %d: %v\nis   %+v %+v\nwant %+v %+v", k, seed, err, got, gotMeta, want, wantMeta)
+			}
+		}
+	}
+}
+
+// TestDecodeMaps checks that of several entries with one key the last counts, as
+// in protobuf's maps.
+func TestDecodeMaps(t *testing.T) {
+	var meta []byte
+	add := func(number protowire.Number, key, value string) {
+		e := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), key)
+		e = protowire.AppendString(protowire.AppendTag(e, 2, protowire.BytesType), value)
+		meta = protowire.AppendBytes(protowire.AppendTag(meta, number, protowire.BytesType), e)
+	}
+	for i := range 40 { // many, as a short list is sorted in another way
+		for _, value := range []string{"first", "second", "last"} {
+			add(11, fmt.Sprint("label-", i*7%40), value)
+		}
+	}
+	add(11, discoveryv1.LabelServiceName, "first")
+	add(11, discoveryv1.LabelServiceName, "last")
+	add(12, metav1.InitialEventsAnnotationKey, "true")
+	add(12, metav1.InitialEventsAnnotationKey, "false")
+	for k := range kinds {
+		checkDecode(t, k, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), meta))
+	}
+}
+
+func rewrite(rng *rand.Rand, b []byte, f fieldNumbers) []byte {
+	var parts [][]byte
+	for len(b) > 0 {
+		number, kind, n := protowire.ConsumeTag(b)
+		length := protowire.ConsumeFieldValue(number, kind, b[n:])
+		value, whole := b[n:n+length], b[:n+length]
+		b = b[n+length:]
+		if inner := f[number]; inner != nil && kind == protowire.BytesType {
+			embedded, _ := protowire.ConsumeBytes(value)
+			embedded = rewrite(rng, embedded, inner)
+			whole = protowire.AppendBytes(protowire.AppendTag(nil, number, kind), embedded)
+			if rng.IntN(8) == 0 && len(inner) > 0 { // its fields, in two messages
+				cut := 0
+				for cut < len(embedded) && rng.IntN(3) > 0 {
+					_, _, n := protowire.ConsumeField(embedded[cut:])
+					cut += n
+				}
+				whole = protowire.AppendBytes(protowire.AppendTag(nil, number, kind), embedded[:cut])
+				whole = protowire.AppendBytes(protowire.AppendTag(whole, number, kind), embedded[cut:])
+			}
+		}
+		parts = append(parts, whole)
+		if rng.IntN(8) == 0 {
+			parts = append(parts, whole)
+		}
+	}
+	if rng.IntN(4) == 0 {
+		rng.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
+	}
+	var out []byte
+	for _, p := range append(parts, nil) {
+		if rng.IntN(4) == 0 {
+			out = appendUnknown(rng, out)
+		}
+		out = append(out, p...)
+	}
+	return out
+}
+
+// appendUnknown appends a field that no message has.
+func appendUnknown(rng *rand.Rand, b []byte) []byte {
+	number := protowire.Number(1000 + rng.IntN(1_000_000))
+	switch rng.IntN(5) {
+	case 0:
+		return protowire.AppendVarint(protowire.AppendTag(b, number, protowire.VarintType), rng.Uint64())
+	case 1:
+		return protowire.AppendFixed32(protowire.AppendTag(b, number, protowire.Fixed32Type), rng.Uint32())
+	case 2:
+		return protowire.AppendFixed64(protowire.AppendTag(b, number, protowire.Fixed64Type), rng.Uint64())
+	case 3:
+		b = appendUnknown(rng, protowire.AppendTag(b, number, protowire.StartGroupType))
+		return protowire.AppendTag(b, number, protowire.EndGroupType)
+	}
+	return protowire.AppendString(protowire.AppendTag(b, number, protowire.BytesType), "\x08\xff")
+}
+
+// TestDecodeTruncated cuts objects at every byte.
+func TestDecodeTruncated(t *testing.T) {
+	for k := range kinds {
+		for seed := range int64(3) {
+			o, _ := filled(t, k, seed)
+			o.SetManagedFields(nil)
+			if p, ok := o.(*corev1.Pod); ok { // else it is too long to cut everywhere
+				p.Spec.Volumes, p.Spec.EphemeralContainers, p.Spec.Affinity = nil, nil, nil
+				for i := range p.Spec.Containers {
+					p.Spec.Containers[i] = corev1.Container{Name: "a", Ports: p.Spec.Containers[i].Ports}
+				}
+			}
+			b, err := o.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n := range min(len(b), 8000) {
+				checkDecode(t, k, b[:n])
+			}
+			for n := range min(len(b), 8000) {
+				checkDecode(t, k, b[n:])
+			}
+		}
+	}
+}
+
+// TestDecodeCorrupt changes bytes at random.
+func TestDecodeCorrupt(t *testing.T) {
+	for k := range kinds {
+		for seed := range int64(decodeSeeds) {
+			rng := rand.New(rand.NewPCG(uint64(seed), 1))
+			_, b := filled(t, k, seed)
+			// What is not read would take most of the changes.
+			b, err := prune(b, fieldsOfKind[k])
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 20 {
+				checkDecode(t, k, corrupt(rng, b))
+			}
+		}
+	}
+}
+
+func corrupt(rng *rand.Rand, b []byte) []byte {
+	b = bytes.Clone(b)
+	for range 1 + rng.IntN(3) {
+		if len(b) == 0 {
+			return b
+		}
+		switch i := rng.IntN(len(b)); rng.IntN(4) {
+		case 0:
+			b[i] = byte(rng.Uint32())
+		case 1:
+			b[i] ^= 1 << rng.IntN(8)
+		case 2:
+			b = append(b[:i], b[i+1:]...)
+		case 3:
+			b = append(b[:i], append([]byte{byte(rng.Uint32())}, b[i:]...)...)
+		}
+	}
+	return b
+}
+
+// FuzzDecode compares the decoder with the full one on any bytes.
+func FuzzDecode(f *testing.F) {
+	for k := range kinds {
+		for seed := range int64(10) {
+			_, b := filled(f, k, seed)
+			b, err := prune(b, fieldsOfKind[k])
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(uint8(k), b)
+		}
+	}
+	f.Fuzz(func(t *testing.T, k uint8, b []byte) { checkDecode(t, Kind(k)%kinds, b) })
+}
+
+// managed is a list of fields that somebody manages, about as long as they are.
+func managed(name string) string {
+	out := fmt.Appendf(nil, "{%q:{", name)
+	for i := range 40 {
+		out = fmt.Appendf(out, `"f:field-%d":{".":{}},`, i)
+	}
+	return string(out) + `"f:last":{}}}`
+}
+
+// typicalPod is a StatefulSet's pod as an API server sends it.
+func typicalPod(i int) *corev1.Pod {
+	return newWeb(i, func(p *corev1.Pod) {
+		name := p.Name
+		p.UID, p.ResourceVersion, p.GenerateName = "7f3c9a52-0f0e-4f5c-9f0a-1a2b3c4d5e6f", "123456789", "web-"
+		p.Labels = map[string]string{
+			"app": "nginx", "controller-revision-hash": "web-5d7c9f8b6",
+			"statefulset.kubernetes.io/pod-name": name, "apps.kubernetes.io/pod-index": fmt.Sprint(i),
+		}
+		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "web", UID: p.UID, Controller: ptr.To(true)}}
+		p.ManagedFields = []metav1.ManagedFieldsEntry{
+			{Manager: "kube-controller-manager", Operation: "Update", APIVersion: "v1", FieldsType: "FieldsV1",
+				FieldsV1: metav1.NewFieldsV1(managed("f:metadata"))},
+			{Manager: "kubelet", Operation: "Update", APIVersion: "v1", FieldsType: "FieldsV1", Subresource: "status",
+				FieldsV1: metav1.NewFieldsV1(managed("f:status"))},
+		}
+		c := &p.Spec.Containers[0]
+		c.Name, c.Image, c.Command = "nginx", "registry.example.org/nginx:1.27", []string{"nginx", "-g", "daemon off;"}
+		for e := range 8 {
+			c.Env = append(c.Env, corev1.EnvVar{Name: fmt.Sprint("VARIABLE_", e), Value: "some value of it"})
+		}
+		c.Resources.Requests = corev1.ResourceList{"cpu": resource.MustParse("100m"), "memory": resource.MustParse("128Mi")}
+		c.VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}, {Name: "kube-api-access", MountPath: "/var/run/secrets", ReadOnly: true}}
+		c.ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz"}}, PeriodSeconds: 5}
+		p.Spec.Volumes = []corev1.Volume{
+			{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data-" + name}}},
+			{Name: "config", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "nginx"}}}},
+		}
+		p.Spec.NodeName, p.Spec.ServiceAccountName, p.Spec.SchedulerName = "node-17", "default", "default-scheduler"
+		p.Spec.Tolerations = []corev1.Toleration{
+			{Key: "node.kubernetes.io/not-ready", Operator: "Exists", Effect: "NoExecute", TolerationSeconds: ptr.To[int64](300)},
+			{Key: "node.kubernetes.io/unreachable", Operator: "Exists", Effect: "NoExecute", TolerationSeconds: ptr.To[int64](300)},
+		}
+		p.Status.PodIP, p.Status.HostIP = p.Status.PodIPs[0].IP, "192.0.2.17"
+		p.Status.PodIPs = p.Status.PodIPs[:1]
+		for _, kind := range []corev1.PodConditionType{"PodReadyToStartContainers", "Initialized", "ContainersReady", "PodScheduled"} {
+			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: kind, Status: "True", LastTransitionTime: metav1.Unix(1e9, 0)})
+		}
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "nginx", Ready: true, Image: c.Image, ImageID: "sha256:" + name,
+			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Unix(1e9, 0)}}}}
+	})
+}
+
+// encoded returns an object in protobuf, as an API server sends it.
+func encoded(t testing.TB, o kruntime.Object) []byte {
+	t.Helper()
+	info, _ := kruntime.SerializerInfoForMediaType(apiCodecs.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
+	var b bytes.Buffer
+	encoder := apiCodecs.EncoderForVersion(info.Serializer, kruntime.NewMultiGroupVersioner(corev1.SchemeGroupVersion))
+	if _, ok := o.(*discoveryv1.EndpointSlice); ok {
+		encoder = apiCodecs.EncoderForVersion(info.Serializer, discoveryv1.SchemeGroupVersion)
+	}
+	if err := encoder.Encode(o, &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// protobufDecoder returns the decoder for what an API server sends in protobuf,
+// and that for Kubernetes' own objects.
+func protobufDecoder() (slim, full kruntime.Decoder) {
+	c := newCodec(func(o object) object { return o })
+	info, _ := kruntime.SerializerInfoForMediaType(c.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
+	d := c.DecoderToVersion(info.Serializer, nil)
+	return d, d.(*decoder).full
+}
+
+// TestDecodeAllocs is the budget: the pod, its name, what a reflector is given,
+// and the resource version.
+func TestDecodeAllocs(t *testing.T) {
+	slim, _ := protobufDecoder()
+	b := encoded(t, typicalPod(7))
+	keep, _, _ := slim.Decode(b, nil, nil) // for its template not to be collected
+	if n := testing.AllocsPerRun(100, func() {
+		if _, _, err := slim.Decode(b, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 4 {
+		t.Errorf("a pod takes %v allocations, want 4 at most", n)
+	}
+	_ = keep.(*decoded)
+}
+
+// TestDecodeForgets checks that nothing holds on to the bytes that were decoded:
+// one object would keep the whole of a list.
+func TestDecodeForgets(t *testing.T) {
+	for k := range kinds {
+		_, b := filled(t, k, 1)
+		frame := bytes.Clone(b)
+		held := weak.Make(&frame[0])
+		var f podFields
+		o, _, err := decodeKind(k, frame, &f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame = nil
+		runtime.GC()
+		if held.Value() != nil {
+			t.Errorf("the bytes of %v %v are still held", k, o.id())
+		}
+		runtime.KeepAlive(&f)
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	slim, full := protobufDecoder()
+	data := encoded(b, typicalPod(7))
+	keep, _, _ := slim.Decode(data, nil, nil)
+	b.Run("slim", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(data)))
+		for b.Loop() {
+			if _, _, err := slim.Decode(data, nil, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("full", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(data)))
+		for b.Loop() {
+			o, _, err := full.Decode(data, nil, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			_ = newPod(o.(*corev1.Pod))
+		}
+	})
+	_ = keep.(*decoded)
+}

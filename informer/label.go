@@ -1,0 +1,145 @@
+package informer
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+	"strings"
+)
+
+type label struct{ key, value string }
+
+// selector are the labels that a Service selects pods by, sorted by key.
+type selector []label
+
+// newSelector returns m sorted. The strings are held once for all objects.
+func newSelector(m map[string]string) selector {
+	if len(m) == 0 {
+		return nil
+	}
+	s := make(selector, 0, len(m))
+	for k, v := range m {
+		s = append(s, label{intern(k), intern(v)})
+	}
+	slices.SortFunc(s, byKey)
+	return s
+}
+
+func byKey(a, b label) int { return cmp.Compare(a.key, b.key) }
+
+// matches tells whether every label of the selector is one of the pod's. An
+// empty selector matches nothing: the service's endpoints are made by hand.
+func (s selector) matches(p *pod) bool {
+	if len(s) == 0 {
+		return false
+	}
+	for l := range p.labels {
+		if l.key < s[0].key {
+			continue
+		}
+		if l != s[0] {
+			return false
+		}
+		if s = s[1:]; len(s) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// The labels of a pod are one string: for each the length of its key, the key,
+// and either one of the codes below, for a value that the pod's own names tell,
+// or literal plus the length of the value, and the value. So the pods of a
+// StatefulSet, which are labelled with their names and ordinals, all have the
+// same string, as those of an indexed Job have.
+const (
+	ownName uint64 = iota
+	ownHostname
+	ownOrdinal         // of the name
+	ownHostnameOrdinal // of the hostname
+	literal
+)
+
+// appendLabels appends the labels of the pod of a name and hostname. It sorts
+// them; of several with one key the last counts.
+func appendLabels(b []byte, labels []label, name, hostname string) []byte {
+	if !slices.IsSortedFunc(labels, byKey) {
+		slices.SortStableFunc(labels, byKey)
+	}
+	for i, l := range labels {
+		if i+1 < len(labels) && labels[i+1].key == l.key {
+			continue
+		}
+		b = binary.AppendUvarint(b, uint64(len(l.key)))
+		b = append(b, l.key...)
+		code := labelCode(l.value, name, hostname)
+		b = binary.AppendUvarint(b, code)
+		if code >= literal {
+			b = append(b, l.value...)
+		}
+	}
+	return b
+}
+
+func labelCode(value, name, hostname string) uint64 {
+	switch value {
+	case "":
+	case name:
+		return ownName
+	case hostname:
+		return ownHostname
+	case ordinal(name):
+		return ownOrdinal
+	case ordinal(hostname):
+		return ownHostnameOrdinal
+	}
+	return literal + uint64(len(value))
+}
+
+// ordinal returns the number behind the last dash of a name, or nothing.
+func ordinal(name string) string {
+	digits := name[strings.LastIndexByte(name, '-')+1:]
+	for i := range len(digits) {
+		if digits[i] < '0' || digits[i] > '9' {
+			return ""
+		}
+	}
+	return digits
+}
+
+// labels yields the labels of the pod, sorted by key.
+func (p *pod) labels(yield func(label) bool) {
+	rest := p.template.Value().labels
+	for rest != "" {
+		var l label
+		var n uint64
+		n, rest = uvarint(rest)
+		l.key, rest = rest[:n], rest[n:]
+		n, rest = uvarint(rest)
+		switch n {
+		case ownName:
+			l.value = p.name()
+		case ownHostname:
+			l.value = p.hostname()
+		case ownOrdinal:
+			l.value = ordinal(p.name())
+		case ownHostnameOrdinal:
+			l.value = ordinal(p.hostname())
+		default:
+			l.value, rest = rest[:n-literal], rest[n-literal:]
+		}
+		if !yield(l) {
+			return
+		}
+	}
+}
+
+// uvarint reads what binary.AppendUvarint wrote.
+func uvarint(s string) (n uint64, rest string) {
+	for i, shift := 0, 0; ; i, shift = i+1, shift+7 {
+		n |= uint64(s[i]&0x7f) << shift
+		if s[i] < 0x80 {
+			return n, s[i+1:]
+		}
+	}
+}

@@ -1,0 +1,355 @@
+package informer
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"unique"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// pod is what is kept of a Pod. It takes 48 bytes and the bytes of its name:
+// there are a hundred thousand of them.
+type pod struct {
+	template unique.Handle[podTemplate]
+	text     string // the name, and the hostname if it is neither the name nor empty
+	v6       *[16]byte
+	nameLen  uint32
+	v4       [4]byte
+	state    podState
+}
+
+// podTemplate is what the pods of one template have in common. It is held once
+// for all of them.
+type podTemplate struct {
+	namespace, subdomain string
+	ports                string // see appendPorts
+	labels               string // see appendLabels
+}
+
+type podState uint8
+
+const (
+	podReady       podState = 1 << iota
+	podTerminating          // it is being deleted
+	podFinished             // it runs no more and won't again
+	podNamed                // its hostname is its name
+	podV4                   // it has the address v4
+)
+
+func (p *pod) id() key { return key{p.template.Value().namespace, p.name()} }
+
+func (p *pod) name() string { return p.text[:p.nameLen] }
+
+func (p *pod) hostname() string {
+	if p.is(podNamed) {
+		return p.name()
+	}
+	return p.text[p.nameLen:]
+}
+
+func (p *pod) is(s podState) bool { return p.state&s != 0 }
+
+// addrs yields the addresses of the pod.
+func (p *pod) addrs(yield func(netip.Addr) bool) {
+	if p.is(podV4) && !yield(netip.AddrFrom4(p.v4)) {
+		return
+	}
+	if p.v6 != nil {
+		yield(netip.AddrFrom16(*p.v6))
+	}
+}
+
+func (p *pod) equal(q *pod) bool {
+	return p == q || p.template == q.template && p.text == q.text && p.nameLen == q.nameLen &&
+		p.state == q.state && p.v4 == q.v4 && (p.v6 == q.v6 || p.v6 != nil && q.v6 != nil && *p.v6 == *q.v6)
+}
+
+// port returns the number of a pod's named port.
+func (t *podTemplate) port(name, protocol string) (uint16, bool) {
+	for line := range strings.Lines(t.ports) {
+		if rest, ok := strings.CutPrefix(line, name+"/"+protocol+"/"); ok {
+			n, err := strconv.ParseUint(rest[:len(rest)-1], 10, 16)
+			return uint16(n), err == nil && n > 0
+		}
+	}
+	return 0, false
+}
+
+// podFields are the fields of a Pod that are read, however it was encoded. Their
+// strings may be borrowed.
+type podFields struct {
+	metadata
+	hostname, subdomain string
+	ports               []containerPort // of containers
+	sidecarPorts        []containerPort // of init containers that go on to run
+	phase               string
+	ready               bool
+	ip                  string
+	ips                 []string
+
+	buffer []byte // of pod
+}
+
+type containerPort struct {
+	name, protocol string
+	number         int32
+}
+
+// newPod returns what is kept of a pod.
+func newPod(p *corev1.Pod) *pod {
+	f := podFields{
+		metadata:  newMetadata(&p.ObjectMeta),
+		hostname:  p.Spec.Hostname,
+		subdomain: p.Spec.Subdomain,
+		phase:     string(p.Status.Phase),
+		ip:        p.Status.PodIP,
+	}
+	for i := range p.Spec.Containers {
+		f.ports = appendContainerPorts(f.ports, &p.Spec.Containers[i])
+	}
+	for i := range p.Spec.InitContainers {
+		c := &p.Spec.InitContainers[i]
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			f.sidecarPorts = appendContainerPorts(f.sidecarPorts, c)
+		}
+	}
+	for _, c := range p.Status.Conditions {
+		f.ready = f.ready || c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	}
+	for _, ip := range p.Status.PodIPs {
+		f.ips = append(f.ips, ip.IP)
+	}
+	return f.pod()
+}
+
+func appendContainerPorts(ports []containerPort, c *corev1.Container) []containerPort {
+	for _, p := range c.Ports {
+		ports = append(ports, containerPort{p.Name, string(p.Protocol), p.ContainerPort})
+	}
+	return ports
+}
+
+// pod makes the pod of the fields. It keeps none of their strings.
+func (f *podFields) pod() *pod {
+	hostname := strings.ToLower(f.hostname)
+	p := &pod{nameLen: uint32(len(f.name))}
+	b := append(f.buffer[:0], f.name...)
+	if hostname == f.name {
+		p.state |= podNamed
+	} else {
+		b = append(b, hostname...)
+	}
+	p.text = string(b)
+	b = appendPorts(b[:0], f.ports)
+	b = appendPorts(b, f.sidecarPorts)
+	ports := len(b)
+	b = appendLabels(b, f.labels, f.name, hostname)
+	p.template = unique.Make(podTemplate{ // copies the strings of a new one
+		namespace: f.namespace,
+		subdomain: strings.ToLower(f.subdomain),
+		ports:     borrow(b[:ports]),
+		labels:    borrow(b[ports:]),
+	})
+	f.buffer = b
+	for _, s := range []struct {
+		is bool
+		podState
+	}{
+		{f.ready, podReady},
+		{f.terminating, podTerminating},
+		{f.phase == string(corev1.PodSucceeded) || f.phase == string(corev1.PodFailed), podFinished},
+	} {
+		if s.is {
+			p.state |= s.podState
+		}
+	}
+	for _, ip := range f.ips {
+		p.setAddr(ip)
+	}
+	if len(f.ips) == 0 { // only in manifests
+		p.setAddr(f.ip)
+	}
+	return p
+}
+
+// setAddr gives the pod an address, if it has none of its family yet.
+func (p *pod) setAddr(ip string) {
+	a, err := netip.ParseAddr(ip)
+	if err != nil {
+		return
+	}
+	switch a = a.Unmap(); {
+	case a.Is4() && !p.is(podV4):
+		p.v4 = a.As4()
+		p.state |= podV4
+	case a.Is6() && p.v6 == nil:
+		v6 := a.As16()
+		p.v6 = &v6
+	}
+}
+
+// appendPorts appends the named ports, "name/protocol/number\n" for each.
+func appendPorts(b []byte, ports []containerPort) []byte {
+	for _, p := range ports {
+		if p.name != "" {
+			b = append(append(b, p.name...), '/')
+			b = append(append(b, protocol(p.protocol)...), '/')
+			b = append(strconv.AppendInt(b, int64(p.number), 10), '\n')
+		}
+	}
+	return b
+}
+
+// protocol is a protocol as it stands in names. None is TCP, as the API server
+// has it.
+func protocol(p string) string {
+	switch p {
+	case "", string(corev1.ProtocolTCP):
+		return "tcp"
+	case string(corev1.ProtocolUDP):
+		return "udp"
+	case string(corev1.ProtocolSCTP):
+		return "sctp"
+	}
+	return intern(strings.ToLower(p))
+}
+
+// reset empties the fields, so that nothing is borrowed any more. What they hold
+// of memory is kept for the next pod.
+func (f *podFields) reset() {
+	clear(f.labels[:cap(f.labels)])
+	clear(f.ports[:cap(f.ports)])
+	clear(f.sidecarPorts[:cap(f.sidecarPorts)])
+	clear(f.ips[:cap(f.ips)])
+	*f = podFields{
+		metadata: metadata{labels: f.labels[:0]},
+		ports:    f.ports[:0], sidecarPorts: f.sidecarPorts[:0], ips: f.ips[:0],
+		buffer: f.buffer[:0],
+	}
+}
+
+// decodePod reads a Pod from protobuf, by way of f, which is empty before and
+// afterwards. The field numbers are those of k8s.io/api/core/v1/generated.proto.
+func decodePod(b []byte, f *podFields) (*pod, metadata, error) {
+	defer f.reset()
+	m := newMessage("pod", b)
+	for m.next() {
+		switch m.number {
+		case 1:
+			f.decode(&m)
+		case 2:
+			f.decodeSpec(&m)
+		case 3:
+			f.decodeStatus(&m)
+		}
+	}
+	if m.err != nil {
+		return nil, metadata{}, m.err
+	}
+	p := f.pod()
+	meta := f.metadata
+	meta.labels = nil
+	return p, meta, nil
+}
+
+func (f *podFields) decodeSpec(outer *message) {
+	m := newMessage("spec", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 2:
+			f.ports, _ = decodeContainer(&m, f.ports)
+		case 20:
+			before := len(f.sidecarPorts)
+			var restart string
+			if f.sidecarPorts, restart = decodeContainer(&m, f.sidecarPorts); restart != string(corev1.ContainerRestartPolicyAlways) {
+				f.sidecarPorts = f.sidecarPorts[:before]
+			}
+		case 16:
+			f.hostname = m.string()
+		case 17:
+			f.subdomain = m.string()
+		}
+	}
+	outer.ended(&m)
+}
+
+// decodeContainer appends the ports of a container and returns its restart
+// policy, too.
+func decodeContainer(outer *message, ports []containerPort) (_ []containerPort, restart string) {
+	m := newMessage("container", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 6:
+			ports = append(ports, decodeContainerPort(&m))
+		case 24:
+			restart = m.string()
+		}
+	}
+	outer.ended(&m)
+	return ports, restart
+}
+
+func decodeContainerPort(outer *message) containerPort {
+	var p containerPort
+	m := newMessage("container port", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 1:
+			p.name = m.string()
+		case 3:
+			p.number = m.number32()
+		case 4:
+			p.protocol = m.string()
+		}
+	}
+	outer.ended(&m)
+	return p
+}
+
+func (f *podFields) decodeStatus(outer *message) {
+	m := newMessage("status", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 1:
+			f.phase = m.string()
+		case 2:
+			ready := decodeReady(&m)
+			f.ready = f.ready || ready
+		case 6:
+			f.ip = m.string()
+		case 12:
+			f.ips = append(f.ips, decodePodIP(&m))
+		}
+	}
+	outer.ended(&m)
+}
+
+// decodeReady tells whether a condition says that the pod is ready.
+func decodeReady(outer *message) bool {
+	var kind, status string
+	m := newMessage("condition", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 1:
+			kind = m.string()
+		case 2:
+			status = m.string()
+		}
+	}
+	outer.ended(&m)
+	return kind == string(corev1.PodReady) && status == string(corev1.ConditionTrue)
+}
+
+func decodePodIP(outer *message) string {
+	var ip string
+	m := newMessage("pod IP", outer.embedded())
+	for m.next() {
+		if m.number == 1 {
+			ip = m.string()
+		}
+	}
+	outer.ended(&m)
+	return ip
+}
