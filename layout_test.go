@@ -20,6 +20,7 @@ func TestImports(t *testing.T) {
 		"records":          {"k8s.io/", "sigs.k8s.io/", "github.com/coredns/", "github.com/prometheus/", module},
 		"informer":         {"github.com/coredns/", "github.com/prometheus/", module + "/plugin"},
 		"plugin/apiserver": {"github.com/coredns/", "github.com/prometheus/", module},
+		"plugin/bench":     {"k8s.io/", "github.com/coredns/", module},
 		"plugin/coredns":   {"k8s.io/", module + "/records", module + "/informer", module + "/plugin"},
 	} {
 		for _, p := range packages(t, dir) {
