@@ -46,7 +46,7 @@ func (l *load) start(b *testing.B, s *server, d time.Duration) (end func(now boo
 	}
 	host, port, _ := net.SplitHostPort(s.addr)
 	cmd := exec.Command("dnsperf", "-s", host, "-p", port, "-d", questions, "-e", "-W", "-O", "suppress=timeout",
-		"-q", "20", "-t", "1", "-l", strconv.Itoa(int(d.Seconds())))
+		"-q", "20", "-t", "5", "-l", strconv.Itoa(int(d.Seconds())))
 	if l.rate > 0 {
 		cmd.Args = append(cmd.Args, "-Q", strconv.Itoa(l.rate))
 	}

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// script draws three pairs of lines. %s are the data, a block for each line.
+// script draws lines. What is missing are the data, a block for each line, and the
+// lines.
 const script = `
 set terminal svg size 760,480 font "sans-serif,13" background "#ffffff"
 set logscale xy
@@ -24,35 +25,43 @@ set tics nomirror scale 0.5
 set key left top reverse Left samplen 3 spacing 1.2
 $data << EOD
 %sEOD
-plot for [i=0:5] $data index i using 1:2 with linespoints \
-	linecolor rgb word("#0b6e4f #c1440e #1565c0 #0b6e4f #c1440e #1565c0", i+1) \
-	linewidth (i < 3 ? 2.5 : 1.5) dashtype (i < 3 ? 1 : 2) pointtype (i < 3 ? 7 : 6) pointsize 0.6 \
-	title word("%s", i+1)
+plot %s
 `
+
+// A color stands for a question, a dash for a plugin.
+var (
+	colors = []string{"#0b6e4f", "#c1440e", "#1565c0"}
+	dashes = []struct{ plugin, title, line string }{
+		{"headless", "headless", "linewidth 2.5 dashtype 1 pointtype 7"},
+		{"kubernetes", "in-tree", "linewidth 1.5 dashtype 2 pointtype 6"},
+	}
+)
 
 // plot returns an SVG of the cost of three questions over UDP, against the size of
 // the service, on logarithmic scales.
 func (r *results) plot() ([]byte, error) {
 	var data strings.Builder
-	var titles []string
-	for _, plugin := range []struct{ name, title string }{{"headless", "headless"}, {"kubernetes", "in-tree"}} {
-		for _, q := range questions[:3] {
+	var lines []string
+	for _, dash := range dashes {
+		for i, color := range colors {
+			q := questions[i]
 			points := 0
 			for _, n := range allSizes {
-				if ns := r.median(serveName(q.query, "udp", n, plugin.name), "ns/op"); !math.IsNaN(ns) {
+				if ns := r.median(serveName(q.query, "udp", n, dash.plugin), "ns/op"); !math.IsNaN(ns) {
 					fmt.Fprintln(&data, n, ns)
 					points++
 				}
 			}
 			if points == 0 {
-				return nil, fmt.Errorf("plot: no results for %s of %s", q.query, plugin.title)
+				return nil, fmt.Errorf("plot: no results for %s of %s", q.query, dash.title)
 			}
 			data.WriteString("\n\n")
-			titles = append(titles, fmt.Sprintf("'%s, %s'", plugin.title, q.title))
+			lines = append(lines, fmt.Sprintf(`$data index %d using 1:2 with linespoints %s linecolor rgb "%s" pointsize 0.6 title "%s, %s"`,
+				len(lines), dash.line, color, dash.title, q.title))
 		}
 	}
 	cmd := exec.Command("gnuplot")
-	cmd.Stdin = strings.NewReader(fmt.Sprintf(script, &data, strings.Join(titles, " ")))
+	cmd.Stdin = strings.NewReader(fmt.Sprintf(script, &data, strings.Join(lines, ", ")))
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {

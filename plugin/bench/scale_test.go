@@ -40,6 +40,9 @@ func BenchmarkScale(b *testing.B) {
 			s.settle(b, names)
 		})
 		b.Run("relist/plugin="+name, func(b *testing.B) {
+			if s == nil {
+				b.Skip("there is no server that was started")
+			}
 			withoutTime(b)
 			s.relist(b, c, names)
 		})
@@ -88,7 +91,7 @@ func (s *server) settle(b *testing.B, names []string) {
 // anew, and the server does no more than before.
 func (s *server) relist(b *testing.B, c *cluster, names []string) {
 	b.Helper()
-		light := &load{1000, names, "A"}
+	light := &load{1000, names, "A"}
 	before := s.cpu(b)
 	if o := light.run(b, s, quietTime); o.noError != o.sent {
 		b.Errorf("%s: of %d queries, %d had an answer", s.plugin, o.sent, o.noError)
