@@ -38,19 +38,20 @@ test: tools lint unit race cluster
 	@echo "== all tests passed"
 
 # What the tests call beside Go, as program:Debian package.
+programs = dig:dnsutils busybox:busybox-static jq:jq openssl:openssl shellcheck:shellcheck gcc:gcc
 tools:
-	@missing=; for tool in dig:dnsutils busybox:busybox-static jq:jq openssl:openssl shellcheck:shellcheck gcc:gcc; do \
+	@missing=; for tool in $(programs); do \
 		command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; \
 	done; \
 	[ -n "$$missing" ] || exit 0; \
 	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
-		echo "make test: install these first (names of Debian's packages):$$missing" >&2; exit 1; \
+		echo "make: install these first (names of Debian's packages):$$missing" >&2; exit 1; \
 	fi; \
 	echo "== installing$$missing"; \
 	for try in 1 2; do \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install $$missing </dev/null && exit 0; \
 	done; \
-	echo "make test: could not install$$missing" >&2; exit 1
+	echo "make: could not install$$missing" >&2; exit 1
 
 lint:
 	@echo "== lint"
@@ -82,8 +83,23 @@ differential:
 	DIFFERENTIAL_CLUSTERS=$(CLUSTERS) DIFFERENTIAL_SEED=$(SEED) \
 		go test -count=1 -timeout 0 -v -run '^TestDifferential$$' ./plugin/coredns
 
-bench:
-	go test -run '^$$' -bench . -benchmem ./...
+# About seven minutes on two cores. Rounds are taken in turn, as a machine may get
+# slower meanwhile. What was measured is in bench.txt, for benchstat, and README.md.
+bench: programs = dnsperf:dnsperf gnuplot:gnuplot-nox
+bench: SHELL = /bin/bash
+bench: tools build
+	@echo "== benchmarks"
+	@set -e -o pipefail; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	export HEADLESS_COREDNS=$(CURDIR)/coredns; \
+	go test -c -o "$$dir/bench" ./plugin/bench; \
+	bench() { "$$dir/bench" -test.run '^$$' -test.timeout 10m -test.bench "$$1" -test.benchtime "$$2"; }; \
+	{ \
+		go test -run '^$$' -bench . -benchmem -benchtime 100ms ./records; \
+		go test -run '^$$' -bench . -benchmem -benchtime 200ms -count 3 ./informer; \
+		for round in 1 2 3; do bench ServeDNS 100ms; bench 'Process|Watch|Burst' 1x; done; \
+		bench Scale 1x; \
+	} | tee bench.txt
+	go run ./plugin/bench -revision $(or $(revision),unknown) bench.txt README.md plugin/bench/bench.svg
 
 # Times and owners are fixed: the same server makes the same layer. Docker where
 # it runs, else buildah.

@@ -16,10 +16,12 @@ const module = "github.com/headless-dns/headless"
 // Kubernetes knows nothing of the server.
 func TestImports(t *testing.T) {
 	for dir, forbidden := range map[string][]string{
-		".":        {"k8s.io/", module + "/plugin"},
-		"records":  {"k8s.io/", "sigs.k8s.io/", "github.com/coredns/", "github.com/prometheus/", module},
-		"informer": {"github.com/coredns/", "github.com/prometheus/", module + "/plugin"},
-		"plugin":   {"k8s.io/", module + "/records", module + "/informer"},
+		".":                {"k8s.io/", module + "/plugin"},
+		"records":          {"k8s.io/", "sigs.k8s.io/", "github.com/coredns/", "github.com/prometheus/", module},
+		"informer":         {"github.com/coredns/", "github.com/prometheus/", module + "/plugin"},
+		"plugin/apiserver": {"github.com/coredns/", "github.com/prometheus/", module},
+		"plugin/bench":     {"k8s.io/", "github.com/coredns/", module},
+		"plugin/coredns":   {"k8s.io/", module + "/records", module + "/informer", module + "/plugin"},
 	} {
 		for _, p := range packages(t, dir) {
 			for _, imported := range p.Imports {

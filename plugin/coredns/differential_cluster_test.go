@@ -10,6 +10,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/headless-dns/headless/plugin/apiserver"
 )
 
 // diffCluster is a random cluster: a namespace with a few services, pods and
@@ -99,14 +101,8 @@ func (c *diffCluster) control() {
 	}
 }
 
-// diffChange is an object that comes, changes or goes.
-type diffChange struct {
-	object diffObject
-	gone   bool
-}
-
-func (c *diffCluster) objects() []diffObject {
-	out := []diffObject{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}}}
+func (c *diffCluster) objects() []apiserver.Object {
+	out := []apiserver.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}}}
 	for _, o := range c.services {
 		out = append(out, o)
 	}
@@ -126,7 +122,7 @@ func (c *diffCluster) slices() []*discoveryv1.EndpointSlice {
 // change makes another cluster of c and returns the events that lead there, in
 // random order: a service may come after its pods, a slice before its service,
 // and an address may be a new pod's before the old one is gone.
-func (c *diffCluster) change() []diffChange {
+func (c *diffCluster) change() []apiserver.Change {
 	before := c.objects()
 	c.services = diffChangeEach(c, c.services, c.newService)
 	if c.chance(30) || len(c.services) == 0 {
@@ -142,30 +138,30 @@ func (c *diffCluster) change() []diffChange {
 	}
 	c.control()
 
-	key := func(o diffObject) string { return diffPath(o) + "/" + o.GetName() }
-	old := make(map[string]diffObject)
+	key := func(o apiserver.Object) string { return fmt.Sprintf("%T/%s", o, o.GetName()) }
+	old := make(map[string]apiserver.Object)
 	for _, o := range before {
 		old[key(o)] = o
 	}
 	// Each object has a list of events whose order is given; the lists are mixed.
-	var events [][]diffChange
+	var events [][]apiserver.Change
 	for _, o := range c.objects() {
 		was := old[key(o)]
 		delete(old, key(o))
 		switch {
 		case was == o:
 		case was != nil && c.chance(20): // seen to be gone in between
-			events = append(events, []diffChange{{was, true}, {o, false}})
+			events = append(events, []apiserver.Change{{Object: was, Gone: true}, {Object: o}})
 		default:
-			events = append(events, []diffChange{{o, false}})
+			events = append(events, []apiserver.Change{{Object: o}})
 		}
 	}
 	for _, o := range before { // not by the map's order, to be replayable
 		if old[key(o)] != nil {
-			events = append(events, []diffChange{{o, true}})
+			events = append(events, []apiserver.Change{{Object: o, Gone: true}})
 		}
 	}
-	var out []diffChange
+	var out []apiserver.Change
 	for len(events) > 0 {
 		i := c.rand.IntN(len(events))
 		out = append(out, events[i][0])

@@ -20,6 +20,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
+
+	"github.com/headless-dns/headless/plugin/apiserver"
 )
 
 // Of the environment: DIFFERENTIAL_CLUSTERS is how many clusters there are, and
@@ -82,17 +84,20 @@ func TestDifferential(t *testing.T) {
 
 // diffRun compares n clusters at one API server.
 func diffRun(t *testing.T, seed, n uint64, counts diffCounts) {
-	api := diffNewAPI()
-	defer api.close()
+	api, err := apiserver.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer api.Close()
 	clusters := make([]*diffCluster, n)
-	changes := []diffChange{{object: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "settled"}}}}
+	changes := []apiserver.Change{{Object: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "settled"}}}}
 	for i := range clusters {
 		clusters[i] = diffNewCluster(seed + uint64(i))
 		for _, o := range clusters[i].objects() {
-			changes = append(changes, diffChange{object: o})
+			changes = append(changes, apiserver.Change{Object: o})
 		}
 	}
-	api.apply(changes)
+	api.Apply(changes)
 
 	servers, stop := diffStart(t, api.URL)
 	defer stop()
@@ -102,11 +107,11 @@ func diffRun(t *testing.T, seed, n uint64, counts diffCounts) {
 		if round == diffRounds || t.Failed() {
 			return
 		}
-		changes := []diffChange(nil)
+		changes := []apiserver.Change(nil)
 		for _, c := range clusters {
 			changes = append(changes, c.change()...)
 		}
-		api.apply(append(changes, diffSentinel(round)...))
+		api.Apply(append(changes, diffSentinel(round)...))
 		diffSettle(t, round, servers.pods, servers.slices, servers.theirs)
 	}
 }
@@ -153,7 +158,7 @@ func diffCompare(t *testing.T, round int, clusters []*diffCluster, servers *diff
 
 // diffSentinel are the last objects of a round. A watch sends what it watches in
 // order: once each plugin answers for an object of each kind, it has seen all.
-func diffSentinel(round int) []diffChange {
+func diffSentinel(round int) []apiserver.Change {
 	meta := metav1.ObjectMeta{Namespace: "settled", Name: fmt.Sprint("round-", round)}
 	svc := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{
 		ClusterIP: corev1.ClusterIPNone, ClusterIPs: []string{corev1.ClusterIPNone}, IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol},
@@ -169,9 +174,9 @@ func diffSentinel(round int) []diffChange {
 		Addresses: []string{"192.0.2.2"}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true)},
 	}}}
 	made.Labels = map[string]string{discoveryv1.LabelServiceName: meta.Name}
-	out := []diffChange{{object: svc}, {object: pod}, {object: made}}
+	out := []apiserver.Change{{Object: svc}, {Object: pod}, {Object: made}}
 	for _, s := range diffControlled(diffNewCluster(0).rand, svc, []*corev1.Pod{pod}) {
-		out = append(out, diffChange{object: s})
+		out = append(out, apiserver.Change{Object: s})
 	}
 	return out
 }

@@ -1,0 +1,190 @@
+package apiserver
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
+)
+
+// kind is a kind of objects that the server has.
+type kind struct {
+	schema.GroupVersionKind
+	path       string // of the API group
+	resource   string
+	namespaced bool
+	example    Object
+	// fields are those that may be selected by, beside name and namespace.
+	fields map[string]func(Object) string
+}
+
+var kinds = []kind{
+	{
+		corev1.SchemeGroupVersion.WithKind("Service"), "/api/v1", "services", true, &corev1.Service{},
+		map[string]func(Object) string{
+			"spec.clusterIP": func(o Object) string { return o.(*corev1.Service).Spec.ClusterIP },
+			"spec.type":      func(o Object) string { return string(o.(*corev1.Service).Spec.Type) },
+		},
+	},
+	{
+		corev1.SchemeGroupVersion.WithKind("Pod"), "/api/v1", "pods", true, &corev1.Pod{},
+		map[string]func(Object) string{
+			"spec.nodeName": func(o Object) string { return o.(*corev1.Pod).Spec.NodeName },
+			"status.phase":  func(o Object) string { return string(o.(*corev1.Pod).Status.Phase) },
+			"status.podIP":  func(o Object) string { return o.(*corev1.Pod).Status.PodIP },
+		},
+	},
+	{
+		corev1.SchemeGroupVersion.WithKind("Namespace"), "/api/v1", "namespaces", false, &corev1.Namespace{},
+		map[string]func(Object) string{
+			"status.phase": func(o Object) string { return string(o.(*corev1.Namespace).Status.Phase) },
+		},
+	},
+	{
+		discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"), "/apis/discovery.k8s.io/v1", "endpointslices", true, &discoveryv1.EndpointSlice{},
+		nil,
+	},
+}
+
+func (k *kind) is(o Object) bool { return reflect.TypeOf(o) == reflect.TypeOf(k.example) }
+
+func (k *kind) selectable(field string) bool {
+	return k.fields[field] != nil || field == "metadata.name" || field == "metadata.namespace"
+}
+
+// stored is an object as the server holds it. It is never written.
+type stored struct {
+	key            string // namespace/name
+	namespace      string
+	labels, fields set
+	raw            []byte // in protobuf, without the envelope that tells the kind
+}
+
+// set are labels or fields. They are few, and a slice takes a third of a map.
+type set []pair
+
+type pair struct{ key, value string }
+
+// Lookup implements labels.Labels.
+func (s set) Lookup(key string) (string, bool) {
+	for _, p := range s {
+		if p.key == key {
+			return p.value, true
+		}
+	}
+	return "", false
+}
+
+// Has implements labels.Labels and fields.Fields.
+func (s set) Has(key string) bool {
+	_, ok := s.Lookup(key)
+	return ok
+}
+
+// Get implements labels.Labels and fields.Fields.
+func (s set) Get(key string) string {
+	value, _ := s.Lookup(key)
+	return value
+}
+
+// encode returns what is held of an object at a version.
+func (k *kind) encode(o Object, version int64) *stored {
+	o = o.DeepCopyObject().(Object)
+	o.SetResourceVersion(formatVersion(version))
+	o.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind)
+	raw, err := o.(interface{ Marshal() ([]byte, error) }).Marshal()
+	if err != nil {
+		panic(fmt.Sprintf("stand-in API server: encode %s %s: %v", k.Kind, key(o), err))
+	}
+	s := &stored{key: key(o), namespace: o.GetNamespace(), raw: raw}
+	for name, value := range o.GetLabels() {
+		s.labels = append(s.labels, pair{name, value})
+	}
+	s.fields = append(s.fields, pair{"metadata.name", o.GetName()}, pair{"metadata.namespace", o.GetNamespace()})
+	for name, value := range k.fields {
+		s.fields = append(s.fields, pair{name, value(o)})
+	}
+	s.labels, s.fields = slices.Clip(s.labels), slices.Clip(s.fields)
+	return s
+}
+
+// decode returns a copy of an object.
+func (k *kind) decode(s *stored) (Object, error) {
+	o, err := k.empty()
+	if err == nil {
+		err = o.(interface{ Unmarshal([]byte) error }).Unmarshal(s.raw)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decode %s %s: %w", k.Kind, s.key, err)
+	}
+	return o, nil
+}
+
+func (k *kind) empty() (Object, error) {
+	o, err := scheme.Scheme.New(k.GroupVersionKind)
+	if err != nil {
+		return nil, err
+	}
+	o.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind)
+	return o.(Object), nil
+}
+
+// bookmark is an object that has a version and nothing else. The one that ends
+// the initial events has an annotation.
+func (k *kind) bookmark(version int64, initialEventsEnd bool) (Object, error) {
+	o, err := k.empty()
+	if err != nil {
+		return nil, err
+	}
+	o.SetResourceVersion(formatVersion(version))
+	if initialEventsEnd {
+		o.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
+	}
+	return o, nil
+}
+
+// list is a list of objects of any kind, already encoded.
+type list struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata"`
+	Items           []json.RawMessage `json:"items"`
+}
+
+// DeepCopyObject implements runtime.Object.
+func (l *list) DeepCopyObject() runtime.Object {
+	c := *l
+	c.Items = slices.Clone(l.Items)
+	return &c
+}
+
+// Marshal is called by the serializer of protobuf. The lists of all kinds have the
+// same two fields, which those of metav1.List would be if it held its items bare.
+func (l *list) Marshal() ([]byte, error) {
+	meta, err := l.ListMeta.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	size := len(meta) + 16
+	for _, item := range l.Items {
+		size += len(item) + 8
+	}
+	out := protowire.AppendBytes(protowire.AppendTag(make([]byte, 0, size), 1, protowire.BytesType), meta)
+	for _, item := range l.Items {
+		out = protowire.AppendBytes(protowire.AppendTag(out, 2, protowire.BytesType), item)
+	}
+	return out, nil
+}
+
+// sortStored puts objects in the order of their names, as kube-apiserver does.
+func sortStored(objects []*stored) {
+	slices.SortFunc(objects, func(a, b *stored) int { return strings.Compare(a.key, b.key) })
+}

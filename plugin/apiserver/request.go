@@ -1,0 +1,183 @@
+package apiserver
+
+import (
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
+)
+
+// request is what a client asks for.
+type request struct {
+	collection *collection
+	selection
+	codec runtime.SerializerInfo
+
+	watch     bool
+	version   int64 // to watch from; zero is any
+	initial   bool  // begin with what there is
+	ended     bool  // and tell by a bookmark where it ends
+	bookmarks bool
+	timeout   time.Duration
+}
+
+// selection is which objects of a kind are asked for.
+type selection struct {
+	namespace string // or empty for all
+	labels    labels.Selector
+	fields    fields.Selector
+}
+
+func (s *selection) takes(o *stored) bool {
+	return o != nil && (s.namespace == "" || s.namespace == o.namespace) &&
+		s.labels.Matches(o.labels) && s.fields.Matches(o.fields)
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q, err := s.parse(r)
+	if err != nil {
+		refuse(w, q.codec, err)
+		return
+	}
+	if q.watch {
+		s.watch(w, r, q)
+	} else {
+		s.list(w, q)
+	}
+}
+
+// refuse answers with an error.
+func refuse(w http.ResponseWriter, codec runtime.SerializerInfo, err error) {
+	status := statusOf(err)
+	w.Header().Set("Content-Type", codec.MediaType)
+	w.WriteHeader(int(status.Code))
+	_ = codec.Serializer.Encode(status, w) // a client that is gone needs none
+}
+
+// statusOf is an error as it is sent.
+func statusOf(err error) *metav1.Status {
+	var reply apierrors.APIStatus
+	if !errors.As(err, &reply) {
+		reply = apierrors.NewInternalError(err)
+	}
+	status := reply.Status()
+	status.SetGroupVersionKind(metav1.SchemeGroupVersion.WithKind("Status"))
+	return &status
+}
+
+// parse makes out what is asked for. With an error, the codec is set all the same.
+func (s *Server) parse(r *http.Request) (*request, error) {
+	q := new(request)
+	values := r.URL.Query()
+	q.watch, _ = strconv.ParseBool(values.Get("watch"))
+	var ok bool
+	if q.codec, ok = negotiate(r.Header.Get("Accept"), q.watch); !ok {
+		return q, &apierrors.StatusError{ErrStatus: metav1.Status{
+			Status: metav1.StatusFailure, Code: http.StatusNotAcceptable, Reason: metav1.StatusReasonNotAcceptable,
+			Message: "only JSON and protobuf are served",
+		}}
+	}
+	if q.collection, q.namespace, ok = s.route(r.URL.Path); !ok || r.Method != http.MethodGet {
+		return q, apierrors.NewGenericServerResponse(http.StatusNotFound, r.Method, schema.GroupResource{}, "", "no such resource", 0, false)
+	}
+	if err := q.parseSelectors(values); err != nil {
+		return q, apierrors.NewBadRequest(err.Error())
+	}
+	if err := q.parseWatch(values); err != nil {
+		return q, apierrors.NewBadRequest(err.Error())
+	}
+	return q, nil
+}
+
+// negotiate returns the codec of the first media type of an Accept header that is
+// served; with none, JSON and false.
+func negotiate(accept string, watch bool) (runtime.SerializerInfo, bool) {
+	supported := scheme.Codecs.SupportedMediaTypes()
+	fallback, _ := runtime.SerializerInfoForMediaType(supported, runtime.ContentTypeJSON)
+	if accept == "" {
+		return fallback, true
+	}
+	for part := range strings.SplitSeq(accept, ",") {
+		media, _, err := mime.ParseMediaType(part)
+		if err != nil {
+			continue
+		}
+		if media == "*/*" || media == "application/*" {
+			return fallback, true
+		}
+		codec, ok := runtime.SerializerInfoForMediaType(supported, media)
+		if ok && (media == runtime.ContentTypeJSON || media == runtime.ContentTypeProtobuf) && (!watch || codec.StreamSerializer != nil) {
+			return codec, true
+		}
+	}
+	return fallback, false
+}
+
+// route finds a collection by the path of all objects or of a namespace's.
+func (s *Server) route(path string) (c *collection, namespace string, ok bool) {
+	for _, c := range s.kinds {
+		rest, ok := strings.CutPrefix(path, c.path+"/")
+		if !ok {
+			continue
+		}
+		parts := strings.Split(rest, "/")
+		if len(parts) == 1 && parts[0] == c.resource {
+			return c, "", true
+		}
+		if len(parts) == 3 && parts[0] == "namespaces" && parts[2] == c.resource && c.namespaced {
+			return c, parts[1], true
+		}
+	}
+	return nil, "", false
+}
+
+func (q *request) parseSelectors(values url.Values) error {
+	var err error
+	if q.labels, err = labels.Parse(values.Get("labelSelector")); err != nil {
+		return fmt.Errorf("parse label selector: %w", err)
+	}
+	if q.fields, err = fields.ParseSelector(values.Get("fieldSelector")); err != nil {
+		return fmt.Errorf("parse field selector: %w", err)
+	}
+	for _, r := range q.fields.Requirements() {
+		if !q.collection.selectable(r.Field) {
+			return fmt.Errorf("field label not supported: %s", r.Field)
+		}
+	}
+	return nil
+}
+
+func (q *request) parseWatch(values url.Values) error {
+	var err error
+	number := func(name string) (n int64) {
+		if text := values.Get(name); text != "" && err == nil {
+			if n, err = strconv.ParseInt(text, 10, 64); err != nil {
+				err = fmt.Errorf("parse %s: %w", name, err)
+			}
+		}
+		return n
+	}
+	q.version = number("resourceVersion")
+	q.timeout = time.Duration(number("timeoutSeconds")) * time.Second
+	q.bookmarks, _ = strconv.ParseBool(values.Get("allowWatchBookmarks"))
+	q.ended, _ = strconv.ParseBool(values.Get("sendInitialEvents"))
+	q.initial = q.ended || q.version == 0 && !slices.Contains(values["sendInitialEvents"], "false")
+	if err == nil && q.watch && q.ended && values.Get("resourceVersionMatch") != string(metav1.ResourceVersionMatchNotOlderThan) {
+		err = fmt.Errorf("initial events are sent with resourceVersionMatch %s only", metav1.ResourceVersionMatchNotOlderThan)
+	}
+	return err
+}

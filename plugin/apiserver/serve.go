@@ -1,0 +1,242 @@
+package apiserver
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sort"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer/streaming"
+	"k8s.io/apimachinery/pkg/watch"
+	restwatch "k8s.io/client-go/rest/watch"
+)
+
+// state is what there is at a version.
+type state struct {
+	objects   []*stored
+	version   int64
+	next      int // the number of the first event after it
+	bookmarks int
+}
+
+func (s *Server) state(q *request) state {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := q.collection
+	now := state{version: s.version, next: c.first + len(c.events), bookmarks: s.bookmarks}
+	for _, o := range c.objects {
+		if q.takes(o) {
+			now.objects = append(now.objects, o)
+		}
+	}
+	return now
+}
+
+func (s *Server) list(w http.ResponseWriter, q *request) {
+	now := s.state(q)
+	sortStored(now.objects)
+	c := q.collection
+	reply := &list{Items: make([]json.RawMessage, 0, len(now.objects))}
+	reply.APIVersion, reply.Kind = c.GroupVersion().String(), c.Kind+"List"
+	reply.ResourceVersion = formatVersion(now.version)
+	for _, o := range now.objects {
+		item := o.raw
+		if q.codec.MediaType != runtime.ContentTypeProtobuf {
+			decoded, err := c.decode(o)
+			if err == nil {
+				item, err = runtime.Encode(q.codec.Serializer, decoded)
+			}
+			if err != nil {
+				refuse(w, q.codec, err)
+				return
+			}
+		}
+		reply.Items = append(reply.Items, item)
+	}
+	w.Header().Set("Content-Type", q.codec.MediaType)
+	if q.codec.Serializer.Encode(reply, w) == nil {
+		s.addListed(c)
+	}
+}
+
+// stream is a watch under way.
+type stream struct {
+	*request
+	out     *bufio.Writer
+	flusher *http.ResponseController
+	encoder *restwatch.Encoder
+}
+
+// watch sends events until the client goes, the time is up, or the watches are
+// dropped.
+func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
+	ctx := r.Context()
+	if q.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, q.timeout)
+		defer cancel()
+	}
+	contentType := q.codec.MediaType
+	if contentType != runtime.ContentTypeJSON {
+		contentType += ";stream=watch"
+	}
+	w.Header().Set("Content-Type", contentType)
+	out := bufio.NewWriterSize(w, 1<<16)
+	frames := q.codec.StreamSerializer.Framer.NewFrameWriter(out)
+	st := &stream{
+		request: q,
+		out:     out,
+		flusher: http.NewResponseController(w),
+		encoder: restwatch.NewEncoder(streaming.NewEncoder(frames, q.codec.StreamSerializer.Serializer), q.codec.Serializer),
+	}
+	s.mu.Lock()
+	dropped := s.dropped
+	s.mu.Unlock()
+	next, bookmarks, err := s.begin(st)
+	tick := time.NewTicker(bookmarkPeriod)
+	defer tick.Stop()
+	for err == nil {
+		var events []event
+		var changed chan struct{}
+		var version int64
+		s.mu.Lock()
+		if next < q.collection.first {
+			s.mu.Unlock()
+			return // too slow: what it has missed is no longer there
+		}
+		events, changed, version = q.collection.events[next-q.collection.first:], s.changed, s.version
+		asked := s.bookmarks > bookmarks
+		bookmarks = s.bookmarks
+		s.mu.Unlock()
+		next += len(events)
+		if err = st.events(events); err == nil && asked {
+			err = st.bookmark(version, false)
+		}
+		if err == nil {
+			err = st.flush()
+		}
+		if err != nil {
+			return // the client is gone
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+			err = st.bookmark(version, false)
+		case <-dropped:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// begin sends what comes before the events, and returns where these begin.
+func (s *Server) begin(st *stream) (next, bookmarks int, err error) {
+	if st.initial {
+		now := s.state(st.request)
+		sortStored(now.objects)
+		for _, o := range now.objects {
+			if err := st.send(watch.Added, o); err != nil {
+				return 0, 0, err
+			}
+		}
+		if st.ended {
+			if err := st.bookmark(now.version, true); err != nil {
+				return 0, 0, err
+			}
+		}
+		if err := st.flush(); err != nil {
+			return 0, 0, err
+		}
+		s.addListed(st.collection)
+		return now.next, now.bookmarks, nil
+	}
+	next, bookmarks, err = s.resume(st)
+	if err == nil {
+		return next, bookmarks, nil
+	}
+	// Not by the response's code: that is for requests that are wrong.
+	return 0, 0, errors.Join(err, st.encoder.Encode(&watch.Event{Type: watch.Error, Object: statusOf(err)}), st.flush())
+}
+
+// resume returns the event that follows the version that the client has.
+func (s *Server) resume(st *stream) (next, bookmarks int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := st.collection
+	if st.version < max(s.expired, c.trimmed) {
+		return 0, 0, apierrors.NewResourceExpired("too old resource version: " + formatVersion(st.version))
+	}
+	next = c.first + sort.Search(len(c.events), func(i int) bool { return c.events[i].version > st.version })
+	return next, s.bookmarks, nil
+}
+
+func (st *stream) flush() error {
+	if err := st.out.Flush(); err != nil {
+		return err
+	}
+	return st.flusher.Flush()
+}
+
+// events sends events as the selection sees them: an object that is no longer
+// selected was deleted.
+func (st *stream) events(events []event) error {
+	for _, e := range events {
+		was, is := st.takes(e.before), st.takes(e.after)
+		var err error
+		switch {
+		case was && is:
+			err = st.send(watch.Modified, e.after)
+		case is:
+			err = st.send(watch.Added, e.after)
+		case was:
+			err = st.sendDeleted(e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send sends an object as it is. In protobuf, it needs an envelope alone.
+func (st *stream) send(what watch.EventType, o *stored) error {
+	if st.codec.MediaType == runtime.ContentTypeProtobuf {
+		return st.encoder.Encode(&watch.Event{Type: what, Object: &runtime.Unknown{
+			TypeMeta: runtime.TypeMeta{APIVersion: st.collection.GroupVersion().String(), Kind: st.collection.Kind},
+			Raw:      o.raw,
+		}})
+	}
+	decoded, err := st.collection.decode(o)
+	if err != nil {
+		return err
+	}
+	return st.encoder.Encode(&watch.Event{Type: what, Object: decoded})
+}
+
+// sendDeleted sends an object as it was last, at the version when it went.
+func (st *stream) sendDeleted(e event) error {
+	last, err := st.collection.decode(e.before)
+	if err != nil {
+		return err
+	}
+	last.SetResourceVersion(formatVersion(e.version))
+	return st.encoder.Encode(&watch.Event{Type: watch.Deleted, Object: last})
+}
+
+// bookmark sends a bookmark if the client wants them.
+func (st *stream) bookmark(version int64, initialEventsEnd bool) error {
+	if !st.bookmarks {
+		return nil
+	}
+	o, err := st.collection.bookmark(version, initialEventsEnd)
+	if err != nil {
+		return err
+	}
+	return st.encoder.Encode(&watch.Event{Type: watch.Bookmark, Object: o})
+}

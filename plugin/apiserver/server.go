@@ -1,0 +1,230 @@
+// Package apiserver is a stand-in for kube-apiserver, for tests and benchmarks.
+//
+// It lists and watches a few kinds of objects as kube-apiserver does: in JSON and
+// protobuf, of a namespace or all, with label and field selectors, initial events
+// and bookmarks, by resource versions that expire. It doesn't page lists, and
+// nothing is written through it: a test calls [Server.Apply].
+//
+// An object is held as the bytes that its kind has in protobuf, and they are never
+// written; a history entry is a pair of pointers to them.
+package apiserver
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+const (
+	// defaultHistory is enough for a watch to be 100,000 objects behind.
+	defaultHistory = 1 << 17
+	// bookmarkPeriod is how often a watch without events shows that it is alive.
+	bookmarkPeriod = time.Minute
+)
+
+// Server is a stand-in API server that listens on the loopback address.
+type Server struct {
+	URL string
+
+	http http.Server
+	// history is how many events of a kind are at least kept for watches that
+	// resume. A watch that is further behind ends.
+	history int
+
+	applying sync.Mutex // serializes the changes, which are encoded before mu is taken
+
+	mu        sync.Mutex
+	version   int64
+	expired   int64 // watches don't resume at versions before this
+	kinds     []*collection
+	bookmarks int           // asked for so far
+	changed   chan struct{} // closed, and replaced, when there is something to send
+	dropped   chan struct{} // closed, and replaced, to end the watches
+}
+
+// collection is all there is of a kind, and what happened to it.
+type collection struct {
+	*kind
+	objects map[string]*stored // by namespace/name
+	events  []event
+	first   int   // the number of events[0], counted from the start of the server
+	trimmed int64 // the version of the last event that is no longer kept
+	listed  int   // lists and initial events that were sent in full
+}
+
+// event is a change. Before is nil for a new object, after for a deleted one.
+type event struct {
+	version       int64
+	before, after *stored
+}
+
+// Object is an object of Kubernetes.
+type Object interface {
+	metav1.Object
+	runtime.Object
+}
+
+// Change is an object that comes or changes, or one that is gone.
+type Change struct {
+	Object Object
+	Gone   bool
+}
+
+// New starts a server.
+func New() (*Server, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("start stand-in API server: %w", err)
+	}
+	s := &Server{
+		URL:     "http://" + l.Addr().String(),
+		history: defaultHistory,
+		version: 1,
+		changed: make(chan struct{}),
+		dropped: make(chan struct{}),
+	}
+	for i := range kinds {
+		s.kinds = append(s.kinds, &collection{kind: &kinds[i], objects: make(map[string]*stored)})
+	}
+	s.http.Handler = s
+	go func() { _ = s.http.Serve(l) }() // until Close
+	return s, nil
+}
+
+// Close ends the server and all connections to it.
+func (s *Server) Close() error {
+	s.DropWatches()
+	return s.http.Close()
+}
+
+// Put applies objects that come or change.
+func (s *Server) Put(objects ...Object) {
+	changes := make([]Change, len(objects))
+	for i, o := range objects {
+		changes[i].Object = o
+	}
+	s.Apply(changes)
+}
+
+// Apply makes changes, in their order and all at once, and wakes the watches. It
+// keeps none of the objects. That an object goes which is not there is no change.
+// It panics on a kind that is not served.
+func (s *Server) Apply(changes []Change) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	first := s.version + 1
+	encoded := make([]*stored, len(changes))
+	for i, c := range changes {
+		if !c.Gone {
+			encoded[i] = s.collection(c.Object).encode(c.Object, first+int64(i))
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, c := range changes {
+		in := s.collection(c.Object)
+		key := key(c.Object)
+		e := event{version: first + int64(i), before: in.objects[key], after: encoded[i]}
+		if e.after != nil {
+			in.objects[key] = e.after
+		} else if e.before != nil {
+			delete(in.objects, key)
+		} else {
+			continue
+		}
+		in.record(e, s.history)
+	}
+	s.version += int64(len(changes))
+	s.wake()
+}
+
+func key(o metav1.Object) string { return o.GetNamespace() + "/" + o.GetName() }
+
+func (s *Server) collection(o Object) *collection {
+	for _, c := range s.kinds {
+		if c.is(o) {
+			return c
+		}
+	}
+	panic(fmt.Sprintf("stand-in API server: %T is not served", o))
+}
+
+// record keeps an event. Watches may read the old events meanwhile, so that they
+// are copied, not moved.
+func (c *collection) record(e event, history int) {
+	if len(c.events) == 2*history {
+		c.first += history
+		c.trimmed = c.events[history-1].version
+		c.events = append(make([]event, 0, 2*history), c.events[history:]...)
+	}
+	c.events = append(c.events, e)
+}
+
+// wake lets the watches look for what there is to send.
+func (s *Server) wake() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// Bookmark sends a bookmark to each watch that wants them.
+func (s *Server) Bookmark() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bookmarks++
+	s.wake()
+}
+
+// DropWatches ends all watches. Clients resume at the version that they have.
+func (s *Server) DropWatches() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop()
+}
+
+func (s *Server) drop() {
+	close(s.dropped)
+	s.dropped = make(chan struct{})
+}
+
+// Expire ends all watches and forgets what happened, so that clients that resume
+// are told to list anew.
+func (s *Server) Expire() {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version++ // also clients that have seen everything are too late
+	s.expired = s.version
+	for _, c := range s.kinds {
+		c.first += len(c.events)
+		c.events = nil
+	}
+	s.drop()
+}
+
+// Listed is how many lists of a resource, such as "pods", were sent in full, be it
+// as a list or as the initial events of a watch.
+func (s *Server) Listed(resource string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.kinds {
+		if c.resource == resource {
+			return c.listed
+		}
+	}
+	return 0
+}
+
+func (s *Server) addListed(c *collection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.listed++
+}
+
+func formatVersion(v int64) string { return strconv.FormatInt(v, 10) }

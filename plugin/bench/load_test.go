@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// load is a run of dnsperf.
+type load struct {
+	rate  int // queries a second, or zero for as many as 20 under way at a time make
+	names []string
+	qtype string
+}
+
+// outcome is what became of the queries.
+type outcome struct {
+	sent, lost, noError int
+}
+
+// run runs dnsperf against a server for a time.
+func (l *load) run(b *testing.B, s *server, d time.Duration) outcome {
+	b.Helper()
+	return l.start(b, s, d)(false)
+}
+
+// start starts dnsperf for a time. The function returned waits for its end, or
+// makes an end of it now.
+func (l *load) start(b *testing.B, s *server, d time.Duration) (end func(now bool) outcome) {
+	b.Helper()
+	questions := filepath.Join(b.TempDir(), "questions")
+	text := strings.Join(l.names, " "+l.qtype+"\n") + " " + l.qtype + "\n"
+	if err := os.WriteFile(questions, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	host, port, _ := net.SplitHostPort(s.addr)
+	cmd := exec.Command("dnsperf", "-s", host, "-p", port, "-d", questions, "-e", "-W", "-O", "suppress=timeout",
+		"-q", "20", "-t", "5", "-l", strconv.Itoa(int(d.Seconds())))
+	if l.rate > 0 {
+		cmd.Args = append(cmd.Args, "-Q", strconv.Itoa(l.rate))
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	startProcess(b, cmd)
+	return func(now bool) outcome {
+		if now {
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := cmd.Wait(); err != nil {
+			b.Fatalf("dnsperf: %v\n%s", err, &out)
+		}
+		o, err := parseOutcome(out.String())
+		if err != nil {
+			b.Fatalf("dnsperf: %v\n%s", err, &out)
+		}
+		return o
+	}
+}
+
+var (
+	sentLine = regexp.MustCompile(`Queries sent:\s+(\d+)`)
+	lostLine = regexp.MustCompile(`Queries lost:\s+(\d+)`)
+	codeLine = regexp.MustCompile(`Response codes:.*NOERROR (\d+)`)
+)
+
+// parseOutcome reads what dnsperf prints.
+func parseOutcome(text string) (o outcome, err error) {
+	for line, to := range map[*regexp.Regexp]*int{sentLine: &o.sent, lostLine: &o.lost, codeLine: &o.noError} {
+		m := line.FindStringSubmatch(text)
+		if m == nil && line != codeLine {
+			return o, fmt.Errorf("no line like %s", line)
+		}
+		if m != nil {
+			*to, _ = strconv.Atoi(m[1])
+		}
+	}
+	return o, nil
+}
+
+func TestOutcome(t *testing.T) {
+	text := "Statistics:\n\n  Queries sent:         7500\n  Queries completed:    7499 (99.99%)\n  Queries lost:         1 (0.01%)\n\n" +
+		"  Response codes:       NOERROR 7490 (99.87%), NXDOMAIN 9 (0.12%)\n"
+	if o, err := parseOutcome(text); err != nil || o != (outcome{7500, 1, 7490}) {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if o, err := parseOutcome("Error"); err == nil {
+		t.Errorf("%+v", o)
+	}
+}
+
+// BenchmarkProcess is what a query costs in a whole server that has as much to do
+// as it can, 20 queries at a time: CPU of the process by query, all that the kernel
+// does for it included. Each run asks all servers in turn, and the floor beside each
+// kind of question, so that a machine that gets slower does so for all of them.
+func BenchmarkProcess(b *testing.B) {
+	w := startWorld(b)
+	for _, q := range queries[:3] {
+		b.Run("query="+q.name+"/plugin=floor", func(b *testing.B) {
+			(&load{0, []string{floorName}, "A"}).measure(b, w.servers["floor"])
+		})
+		for i := range w.services {
+			s := &w.services[i]
+			if !slices.Contains(fewSizes, s.size) {
+				continue
+			}
+			for _, name := range onEndpoints {
+				b.Run(fmt.Sprintf("query=%s/n=%d/plugin=%s", q.name, s.size, name), func(b *testing.B) {
+					(&load{0, q.names(s), dns.TypeToString[q.qtype]}).measure(b, w.servers[name])
+				})
+			}
+		}
+	}
+}
+
+func (l *load) measure(b *testing.B, s *server) {
+	withoutTime(b)
+	before := s.cpu(b)
+	o := l.run(b, s, time.Second)
+	used := s.cpu(b) - before
+	if o.sent == 0 || o.noError < o.sent*99/100 {
+		b.Fatalf("%s: of %d queries, %d were lost, and %d had an answer", s.plugin, o.sent, o.lost, o.noError)
+	}
+	b.ReportMetric(float64(used.Nanoseconds())/1000/float64(o.sent), "cpu-µs/query")
+}

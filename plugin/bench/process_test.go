@@ -1,0 +1,180 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
+)
+
+var processes []*exec.Cmd
+
+func startProcess(b *testing.B, cmd *exec.Cmd) {
+	b.Helper()
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	processes = append(processes, cmd)
+}
+
+// endProcesses ends what was started and still runs.
+func endProcesses() error {
+	var errs []error
+	for _, cmd := range processes {
+		if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			errs = append(errs, err)
+		}
+		_ = cmd.Wait() // it was killed
+	}
+	processes = nil
+	return errors.Join(errs...)
+}
+
+// server is a CoreDNS as a process.
+type server struct {
+	*exec.Cmd
+	plugin, addr string
+}
+
+// The stanza of each plugin in a server's Corefile. floor is the least that a
+// CoreDNS does for a reply: another plugin that has it at hand.
+var stanzas = map[string]string{
+	"floor":      "hosts {\n10.0.0.1 " + floorName + "\n}",
+	"headless":   "headless cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\nstartup_timeout 5m\n}",
+	"kubernetes": "kubernetes cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\nstartup_timeout 5m\n}",
+	// verified is kubernetes with the pods watched, too, as headless does.
+	"verified": "kubernetes cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\npods verified\nstartup_timeout 5m\n}",
+}
+
+const floorName = "floor.cluster.local"
+
+// programVariable names the program, a CoreDNS with headless.
+const programVariable = "HEADLESS_COREDNS"
+
+// needPrograms skips a benchmark of processes where something is missing.
+func needPrograms(b *testing.B) {
+	b.Helper()
+	if os.Getenv(programVariable) == "" {
+		b.Skip(programVariable + " names no program")
+	}
+	if _, err := exec.LookPath("dnsperf"); err != nil {
+		b.Skip("there is no dnsperf")
+	}
+}
+
+// startServer starts a CoreDNS with a plugin and waits until it has an answer.
+// Dnsperf asks for replies of up to 4,096 bytes, which bufsize limits.
+func startServer(b *testing.B, plugin, endpoint, question string) *server {
+	b.Helper()
+	stanza := stanzas[plugin]
+	if plugin != "floor" {
+		stanza = fmt.Sprintf(stanza, endpoint)
+	}
+	addr := freeAddr(b)
+	_, port, _ := net.SplitHostPort(addr)
+	corefile := filepath.Join(b.TempDir(), "Corefile")
+	text := fmt.Sprintf(".:%s {\nbind 127.0.0.1\nbufsize 1232\n%s\n}\n", port, stanza)
+	if err := os.WriteFile(corefile, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	s := &server{exec.Command(os.Getenv(programVariable), "-quiet", "-conf", corefile), plugin, addr}
+	s.Stderr = os.Stderr
+	startProcess(b, s.Cmd)
+	s.await(b, question, answered)
+	return s
+}
+
+func freeAddr(b *testing.B) string {
+	b.Helper()
+	l, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	return l.LocalAddr().String()
+}
+
+func answered(m *dns.Msg) bool { return m.Rcode == dns.RcodeSuccess && len(m.Answer) > 0 }
+func denied(m *dns.Msg) bool   { return m.Rcode == dns.RcodeNameError }
+
+// await asks for the addresses of a name until the reply is as wanted, and returns
+// when it was.
+func (s *server) await(b *testing.B, name string, wanted func(*dns.Msg) bool) time.Time {
+	b.Helper()
+	client := dns.Client{Timeout: time.Second}
+	deadline := time.Now().Add(2 * time.Minute)
+	tick := time.NewTicker(500 * time.Microsecond)
+	defer tick.Stop()
+	conn, err := client.Dial(s.addr)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	for {
+		m, _, err := client.ExchangeWithConn(new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA), conn)
+		if err == nil && wanted(m) {
+			return time.Now()
+		}
+		if time.Now().After(deadline) {
+			b.Fatalf("%s does not answer for %s: %v, %v", s.plugin, name, m, err)
+		}
+		<-tick.C
+	}
+}
+
+// cpu is the time that the process had on a processor: what /proc/PID/stat has as
+// utime and stime, but not in hundredths of a second.
+func (s *server) cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var t unix.Timespec
+	clock := int32(^s.Process.Pid)<<3 | 2 // the scheduler's clock of a process: see clock_getcpuclockid(3)
+	if err := unix.ClockGettime(clock, &t); err != nil {
+		b.Fatalf("read CPU time of process %d: %v", s.Process.Pid, err)
+	}
+	return time.Duration(t.Nano())
+}
+
+var memoryLine = regexp.MustCompile(`(?m)^(VmHWM|VmRSS):\s+(\d+) kB$`)
+
+// memory is the process's resident memory, now and at its peak, in megabytes.
+func (s *server) memory(b *testing.B) (now, peak float64) {
+	b.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	values := make(map[string]float64)
+	for _, m := range memoryLine.FindAllStringSubmatch(string(status), -1) {
+		kb, _ := strconv.ParseFloat(m[2], 64)
+		values[m[1]] = kb / 1024
+	}
+	return values["VmRSS"], values["VmHWM"]
+}
+
+// resetPeak makes the peak of memory that of now.
+func (s *server) resetPeak(b *testing.B) {
+	b.Helper()
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.Process.Pid), []byte("5"), 0o600); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// end ends a process that is no longer needed.
+func (s *server) end(b *testing.B) {
+	b.Helper()
+	if err := s.Process.Kill(); err != nil {
+		b.Fatal(err)
+	}
+	_ = s.Wait() // it was killed
+	processes = slices.DeleteFunc(processes, func(cmd *exec.Cmd) bool { return cmd == s.Cmd })
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// sample are results of which all tables have something: of each pod of a service,
+// headless takes ten nanoseconds, and in-tree a hundred.
+func sample() string {
+	var b strings.Builder
+	b.WriteString("goos: linux\ncpu: A Processor\npkg: github.com/headless-dns/headless/plugin/bench\n")
+	for _, q := range questions {
+		for _, n := range allSizes {
+			fmt.Fprintf(&b, "BenchmarkServeDNS/query=%s/proto=udp/n=%d/plugin=headless-2 \t 100\t %d ns/op\t 400 B/op\t 3 allocs/op\n", q.query, n, 10*n)
+			fmt.Fprintf(&b, "BenchmarkServeDNS/query=%s/proto=udp/n=%d/plugin=kubernetes-2 \t 100\t %d ns/op\t 4000 B/op\t 33 allocs/op\n", q.query, n, 100*n)
+		}
+	}
+	b.WriteString("BenchmarkServeDNS/query=other-zone/proto=udp/plugin=headless \t 100\t 61 ns/op\t 0 B/op\t 1 allocs/op\n")
+	b.WriteString("BenchmarkProcess/query=pod-A/plugin=floor-2 1 40 cpu-µs/query\n")
+	for _, v := range []int{45, 41, 30} {
+		fmt.Fprintf(&b, "BenchmarkProcess/query=pod-A/n=1/plugin=headless-2 1 %d cpu-µs/query\n", v)
+	}
+	b.WriteString("BenchmarkScale/start/plugin=headless-2 1 2.5 cpu-s 130 peak-MB 100 settled-MB\nBenchmarkScale/start/plugin=verified-2 1 10 cpu-s\n")
+	b.WriteString("--- some other line\nPASS\npkg: github.com/headless-dns/headless/informer\nBenchmarkHeap-2 \t 2\t 12345 ns/op\t 250.4 B/pod\n")
+	return b.String()
+}
+
+func read(t *testing.T, text string) *results {
+	t.Helper()
+	r, err := readResults(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestResults(t *testing.T) {
+	r := read(t, sample())
+	for _, test := range []struct {
+		benchmark, unit string
+		want            float64
+	}{
+		{serveName("PTR", "udp", 100, "headless"), "ns/op", 1000},
+		{serveName("PTR", "udp", 100, "kubernetes"), "allocs/op", 33},
+		{serveName("other-zone", "udp", 0, "headless"), "B/op", 0},
+		{processName("pod-A", 1, "headless"), "cpu-µs/query", 41},
+		{"informer.Heap", "B/pod", 250.4},
+		{"informer.Heap", "MB", math.NaN()},
+	} {
+		if got := r.median(test.benchmark, test.unit); got != test.want && !(math.IsNaN(got) && math.IsNaN(test.want)) {
+			t.Errorf("%s: %v %s", test.benchmark, got, test.unit)
+		}
+	}
+	if r.cpu != "A Processor" {
+		t.Errorf("the processor is %q", r.cpu)
+	}
+	if _, err := readResults(strings.NewReader("BenchmarkX 1 y ns/op\n")); err == nil {
+		t.Error("took a value that is no number")
+	}
+	even := read(t, "BenchmarkX 1 2 ns/op\nBenchmarkX 1 5 ns/op\n")
+	if got := even.median(".X", "ns/op"); got != 3.5 {
+		t.Errorf("the middle of 2 and 5 is %v", got)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	text := read(t, sample()).targetTable()
+	for _, line := range []string{
+		"| A of a pod, N = 10,000 to N = 1 | ≤ 1.2 × | 10,000 × | missed by 833,233% |",
+		"| A of a pod, faster than in-tree, N = 100 | ≥ 8 × | 10 × | held |",
+		"| A of a pod, faster than in-tree, N = 10,000 | ≥ 100 × | 10 × | missed by 90% |",
+		"| A of a pod, allocations | ≤ 3 | 3 | held |",
+		"| another zone, up to the next plugin | ≤ 60 ns | 61 ns | missed by 1.67% |",
+		"| another zone, allocations | ≤ 0 | 1 | missed |",
+		"| heap of a pod | ≤ 300 B | 250 B | held |",
+		"| a pod changes, N = 10,000 | ≤ 5 µs | – | not measured |",
+		"| start at 100,000 pods, CPU to in-tree's | ≤ 0.33 × | 0.25 × | held |",
+		"| start at 100,000 pods, peak memory to settled | ≤ 1.3 × | 1.3 × | held |",
+		"| whole server, A of a pod to the floor, at every N | ≤ 1.05 × | – | not measured |",
+	} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("no line %s", line)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+func TestTables(t *testing.T) {
+	text := read(t, sample()).report("v1", "a machine")
+	for _, line := range []string{
+		"Measured at v1 on a machine. Medians; *in-tree* is the *kubernetes* plugin.",
+		"|  |  | N = 1 | N = 10 | N = 100 | N = 1,000 | N = 10,000 |",
+		"| PTR | headless | 10 ns | 100 ns | 1,000 ns | 10 µs | 100 µs |",
+		"|  | in-tree | 100 ns | 1,000 ns | 10 µs | 100 µs | 1 ms |",
+		"|  | ratio | **10×** | **10×** | **10×** | **10×** | **10×** |",
+		"|  | headless: B, allocations | 400 B, 3 | 400 B, 3 | 400 B, 3 | 400 B, 3 | 400 B, 3 |",
+		"| A of a pod | headless | 40 µs | 41 µs | – | – |",
+		"| start: CPU | 2.5 s | 10 s | **4×** |",
+	} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("no line %s", line)
+		}
+	}
+	for line := range strings.Lines(text) {
+		if len(strings.TrimRight(line, "\n")) != len(strings.TrimRight(line, " \n")) {
+			t.Errorf("spaces at the end of %q", line)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for v, want := range map[float64]string{
+		0: "0", 0.333: "0.33", 1.2: "1.2", 9.999: "10", 12.34: "12.3", 123.4: "123", 999.6: "1,000", 1234567: "1,234,567", -1234: "-1,234", math.Inf(1): "–",
+	} {
+		if got := number(v); got != want {
+			t.Errorf("%v is %q", v, got)
+		}
+	}
+	for ns, want := range map[float64]string{41.6: "41.6 ns", 9999: "9,999 ns", 12345: "12.3 µs", 20e6: "20 ms", math.NaN(): "–"} {
+		if got := duration(ns); got != want {
+			t.Errorf("%v ns is %q", ns, got)
+		}
+	}
+}
+
+func TestReplace(t *testing.T) {
+	got, err := replace("a\n"+opening+"old\n"+closing+"z\n", "new\n")
+	if want := "a\n" + opening + "new\n" + closing + "z\n"; err != nil || got != want {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := replace("a\n"+closing+opening, "new\n"); err == nil {
+		t.Error("a report without its place")
+	}
+}
+
+// TestRun writes a whole report, twice, as there is one in the file the second time.
+func TestRun(t *testing.T) {
+	if _, err := exec.LookPath("gnuplot"); err != nil {
+		t.Skip("there is no gnuplot")
+	}
+	dir := t.TempDir()
+	from, readme, svg := filepath.Join(dir, "bench.txt"), filepath.Join(dir, "README.md"), filepath.Join(dir, "bench.svg")
+	if err := errors.Join(os.WriteFile(from, []byte(sample()), 0o600), os.WriteFile(readme, []byte("# x\n"+opening+closing), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	var texts [2]string
+	for i := range texts {
+		if err := run("v1", from, readme, svg); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(readme)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[i] = string(text)
+	}
+	if texts[0] != texts[1] || !strings.Contains(texts[0], "Measured at v1") {
+		t.Errorf("%q and then %q", texts[0], texts[1])
+	}
+	f, err := os.Open(svg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	drawn := ""
+	for d := xml.NewDecoder(f); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("the plot is no XML: %v", err)
+		}
+		if text, ok := token.(xml.CharData); ok {
+			drawn += string(text)
+		}
+	}
+	for _, want := range []string{"headless, A of a pod", "in-tree, SRV of a port", "endpoints of the service", "10,000", "ms"} {
+		if !strings.Contains(drawn, want) {
+			t.Errorf("the plot does not say %q", want)
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// results are what `go test -bench` printed.
+type results struct {
+	values map[string]map[string][]float64 // by benchmark and unit
+	cpu    string
+}
+
+// A name ends with the number of processors, where there are several.
+var processors = regexp.MustCompile(`-\d+$`)
+
+// readResults reads benchmarks in the format that benchstat reads. A benchmark is
+// called by its package's last element, a dot, and its name.
+func readResults(r io.Reader) (*results, error) {
+	out := &results{values: make(map[string]map[string][]float64)}
+	pkg := ""
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		line := lines.Text()
+		if value, ok := strings.CutPrefix(line, "pkg: "); ok {
+			pkg = path.Base(value)
+		}
+		if value, ok := strings.CutPrefix(line, "cpu: "); ok {
+			out.cpu = value
+		}
+		name, ok := strings.CutPrefix(line, "Benchmark")
+		fields := strings.Fields(name)
+		if !ok || len(fields) < 4 || len(fields)%2 != 0 {
+			continue
+		}
+		key := pkg + "." + processors.ReplaceAllString(fields[0], "")
+		if out.values[key] == nil {
+			out.values[key] = make(map[string][]float64)
+		}
+		for i := 2; i < len(fields); i += 2 {
+			value, err := strconv.ParseFloat(fields[i], 64)
+			if err != nil {
+				return nil, fmt.Errorf("parse benchmark %q: %w", line, err)
+			}
+			out.values[key][fields[i+1]] = append(out.values[key][fields[i+1]], value)
+		}
+	}
+	return out, lines.Err()
+}
+
+// median is the middle of the values of a benchmark; without any, not a number.
+func (r *results) median(benchmark, unit string) float64 {
+	values := slices.Sorted(slices.Values(r.values[benchmark][unit]))
+	switch n := len(values); {
+	case n == 0:
+		return math.NaN()
+	case n%2 == 0:
+		return (values[n/2-1] + values[n/2]) / 2
+	default:
+		return values[n/2]
+	}
+}
+
+// The names of the benchmarks. Of a size of zero, they depend on none.
+
+func serveName(query, proto string, n int, plugin string) string {
+	if n == 0 {
+		return fmt.Sprintf("bench.ServeDNS/query=%s/proto=%s/plugin=%s", query, proto, plugin)
+	}
+	return fmt.Sprintf("bench.ServeDNS/query=%s/proto=%s/n=%d/plugin=%s", query, proto, n, plugin)
+}
+
+func processName(query string, n int, plugin string) string {
+	if n == 0 {
+		return fmt.Sprintf("bench.Process/query=%s/plugin=%s", query, plugin)
+	}
+	return fmt.Sprintf("bench.Process/query=%s/n=%d/plugin=%s", query, n, plugin)
+}
+
+func scaleName(what, plugin string) string {
+	return fmt.Sprintf("bench.Scale/%s/plugin=%s", what, plugin)
+}

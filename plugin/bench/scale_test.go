@@ -1,0 +1,139 @@
+package main
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// The cluster of the benchmarks at scale.
+const (
+	scaleServices = 1000
+	scalePods     = 100 // of each service
+)
+
+// podKinds are the servers that are compared at scale. Both watch all pods.
+var podKinds = []string{"headless", "verified"}
+
+// BenchmarkScale starts a server in a cluster of 100,000 pods, and makes it list
+// everything anew while it serves.
+func BenchmarkScale(b *testing.B) {
+	needPrograms(b)
+	sizes := make([]int, scaleServices)
+	for i := range sizes {
+		sizes[i] = scalePods
+	}
+	c := startCluster(b, sizes)
+	names := queries[0].names(&c.services[0])
+	for i := 1; i < len(c.services); i += 10 {
+		names = append(names, queries[0].names(&c.services[i])...)
+	}
+	for _, name := range podKinds {
+		var s *server
+		b.Run("start/plugin="+name, func(b *testing.B) {
+			withoutTime(b)
+			last := c.services[scaleServices-1]
+			began := time.Now()
+			s = startServer(b, name, c.url, last.podFQDN(last.size-1))
+			b.ReportMetric(time.Since(began).Seconds(), "ready-s")
+			b.ReportMetric(s.cpu(b).Seconds(), "cpu-s")
+			s.settle(b, names)
+		})
+		b.Run("relist/plugin="+name, func(b *testing.B) {
+			if s == nil {
+				b.Skip("there is no server that was started")
+			}
+			withoutTime(b)
+			s.relist(b, c, names)
+		})
+		if s != nil {
+			s.end(b)
+		}
+	}
+}
+
+const (
+	// settleRate makes the garbage collector run now and then, as in a server that
+	// is used; without, the memory of a start would be kept for two minutes.
+	settleRate = 10_000
+	settleTime = 12 * time.Second
+	sampleTime = 200 * time.Millisecond
+	quietTime  = 2 * time.Second // before a relist
+	patience   = 2 * time.Minute // for a relist
+)
+
+// settle reports the peak of memory and what it comes down to: the median of the
+// last quarter of 12 seconds of queries.
+func (s *server) settle(b *testing.B, names []string) {
+	b.Helper()
+	end := (&load{settleRate, names, "A"}).start(b, s, settleTime)
+	tick := time.NewTicker(sampleTime)
+	defer tick.Stop()
+	var samples []float64
+	for range settleTime / sampleTime {
+		<-tick.C
+		now, _ := s.memory(b)
+		samples = append(samples, now)
+	}
+	if o := end(false); o.noError != o.sent {
+		b.Errorf("%s: of %d queries, %d had an answer", s.plugin, o.sent, o.noError)
+	}
+	samples = samples[len(samples)*3/4:]
+	slices.Sort(samples)
+	settled := samples[len(samples)/2]
+	_, peak := s.memory(b)
+	b.ReportMetric(peak, "peak-MB")
+	b.ReportMetric(settled, "settled-MB")
+	b.ReportMetric(peak/settled, "peak/settled")
+}
+
+// relist measures a relist under queries. It is over when everything was sent
+// anew, and the server does no more than before.
+func (s *server) relist(b *testing.B, c *cluster, names []string) {
+	b.Helper()
+	light := &load{1000, names, "A"}
+	before := s.cpu(b)
+	if o := light.run(b, s, quietTime); o.noError != o.sent {
+		b.Errorf("%s: of %d queries, %d had an answer", s.plugin, o.sent, o.noError)
+	}
+	idle := float64(s.cpu(b)-before) / float64(quietTime) // of a processor
+
+	s.resetPeak(b)
+	lists := c.listed(b, "pods")
+	end := light.start(b, s, patience)
+	began, before := time.Now(), s.cpu(b)
+	call(b, c, "Relist", struct{}{}, &struct{}{})
+	took, used := s.quiet(b, idle, func() bool { return c.listed(b, "pods") > lists }, began)
+	o := end(true)
+	b.ReportMetric(took.Seconds(), "relist-s")
+	b.ReportMetric(used.Seconds()-before.Seconds()-idle*took.Seconds(), "cpu-s")
+	b.ReportMetric(float64(o.sent-o.noError), "failed")
+	s.settle(b, names)
+}
+
+// quiet waits until something is done and the process uses little more than idle,
+// for half a second. It returns the time since began, and the CPU time at its end.
+func (s *server) quiet(b *testing.B, idle float64, done func() bool, began time.Time) (took, cpu time.Duration) {
+	b.Helper()
+	const window = 100 * time.Millisecond
+	tick := time.NewTicker(window)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	cpu = s.cpu(b)
+	for calm, isDone := 0, false; calm < 5; {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			b.Fatalf("%s: the relist takes too long", s.plugin)
+		}
+		now := s.cpu(b)
+		busy := float64(now-cpu)/float64(window) - idle
+		if isDone = isDone || done(); !isDone || busy > 0.2 {
+			calm, took = 0, time.Since(began)
+		} else {
+			calm++
+		}
+		cpu = now
+	}
+	return took, cpu
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// The sizes of services, of all benchmarks and of those that take longer.
+var (
+	allSizes  = []int{1, 10, 100, 1000, 10_000}
+	someSizes = []int{1, 100, 10_000}
+)
+
+// what the questions are called, in the order of the table.
+var questions = []struct{ query, title string }{
+	{"pod-A", "A of a pod"},
+	{"service-A", "A of the service"},
+	{"port-SRV", "SRV of a port"},
+	{"PTR", "PTR"},
+	{"no-host", "unknown host"},
+	{"pod-AAAA", "AAAA of a pod, which has none"},
+	{"pod-HTTPS", "HTTPS of a pod"},
+}
+
+// table is a table in Markdown.
+type table struct{ strings.Builder }
+
+func newTable(head ...string) *table {
+	t := new(table)
+	t.row(head...)
+	t.WriteString("|" + strings.Repeat("---|", len(head)) + "\n")
+	return t
+}
+
+func (t *table) row(cells ...string) {
+	t.WriteString("| " + strings.Join(cells, " | ") + " |\n")
+}
+
+// number writes a number with three digits, or all of those before the point.
+func number(v float64) string {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return "–"
+	}
+	digits := 2
+	for limit := 10.0; digits > 0 && math.Abs(v) >= limit; limit *= 10 {
+		digits--
+	}
+	text := strconv.FormatFloat(v, 'f', digits, 64)
+	if strings.Contains(text, ".") {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	return grouped(text)
+}
+
+// grouped puts commas between thousands of a whole number.
+func grouped(text string) string {
+	if strings.Contains(text, ".") {
+		return text
+	}
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// with writes a number with its unit.
+func with(v float64, unit string) string {
+	if text := number(v); text == "–" || unit == "" {
+		return text
+	}
+	return number(v) + " " + unit
+}
+
+// duration writes nanoseconds in a unit that suits them.
+func duration(ns float64) string {
+	switch {
+	case ns >= 1e6:
+		return with(ns/1e6, "ms")
+	case ns >= 1e4:
+		return with(ns/1e3, "µs")
+	}
+	return with(ns, "ns")
+}
+
+// memory is what a call allocates.
+func (r *results) memory(benchmark string) string {
+	bytes, allocs := r.median(benchmark, "B/op"), r.median(benchmark, "allocs/op")
+	return fmt.Sprintf("%s B, %s", number(bytes), number(allocs))
+}
+
+// ratio is how many times in-tree costs what headless does.
+func ratio(headless, inTree float64) string {
+	if v := inTree / headless; !math.IsNaN(v) && !math.IsInf(v, 0) {
+		return "**" + number(v) + "×**"
+	}
+	return "–"
+}
+
+func sizesHead(sizes []int, before ...string) []string {
+	for _, n := range sizes {
+		before = append(before, "N = "+grouped(strconv.Itoa(n)))
+	}
+	return before
+}
+
+// serveTable is the cost of a question in a plugin.
+func (r *results) serveTable(proto string) string {
+	t := newTable(sizesHead(allSizes, "", "")...)
+	for _, q := range questions {
+		rows := [][]string{{q.title, "headless"}, {"", "in-tree"}, {"", "ratio"}, {"", "headless: B, allocations"}, {"", "in-tree: B, allocations"}}
+		for _, n := range allSizes {
+			ours, theirs := serveName(q.query, proto, n, "headless"), serveName(q.query, proto, n, "kubernetes")
+			for i, cell := range []string{
+				duration(r.median(ours, "ns/op")), duration(r.median(theirs, "ns/op")),
+				ratio(r.median(ours, "ns/op"), r.median(theirs, "ns/op")), r.memory(ours), r.memory(theirs),
+			} {
+				rows[i] = append(rows[i], cell)
+			}
+		}
+		for _, row := range rows {
+			t.row(row...)
+		}
+	}
+	return t.String()
+}
+
+// outsideTable is the cost of what has nothing to do with a service.
+func (r *results) outsideTable() string {
+	t := newTable("", "headless", "in-tree", "ratio", "headless: B, allocations", "in-tree: B, allocations")
+	for _, q := range []struct{ query, title string }{
+		{"no-service", "unknown service (headless asks the next plugin)"}, {"other-zone", "a name of another zone, up to the next plugin"},
+	} {
+		ours, theirs := serveName(q.query, "udp", 0, "headless"), serveName(q.query, "udp", 0, "kubernetes")
+		t.row(q.title, duration(r.median(ours, "ns/op")), duration(r.median(theirs, "ns/op")),
+			ratio(r.median(ours, "ns/op"), r.median(theirs, "ns/op")), r.memory(ours), r.memory(theirs))
+	}
+	return t.String()
+}
+
+// processTable is the cost of a query in a whole server.
+func (r *results) processTable() string {
+	t := newTable(sizesHead(someSizes, "", "", "floor")...)
+	for _, q := range questions[:3] {
+		for i, plugin := range []string{"headless", "kubernetes"} {
+			row := []string{"", "in-tree", ""}
+			if i == 0 {
+				row = []string{q.title, "headless", with(r.median(processName(q.query, 0, "floor"), "cpu-µs/query"), "µs")}
+			}
+			for _, n := range someSizes {
+				row = append(row, with(r.median(processName(q.query, n, plugin), "cpu-µs/query"), "µs"))
+			}
+			t.row(row...)
+		}
+	}
+	return t.String()
+}
+
+// eventTable is the cost of changes.
+func (r *results) eventTable() string {
+	t := newTable(sizesHead(someSizes, "", "")...)
+	row := []string{"slim object to publication, in process", "headless"}
+	for _, n := range someSizes {
+		row = append(row, duration(r.median(fmt.Sprintf("informer.Event/n=%d", n), "ns/op")))
+	}
+	t.row(row...)
+	for _, what := range []struct{ title, unit string }{{"CPU of the server", "cpu-µs/event"}, {"until the answer has changed, median", "p50-µs"}, {"90 of 100 sooner than", "p90-µs"}} {
+		for i, plugin := range []string{"headless", "kubernetes"} {
+			row := []string{what.title, "headless"}
+			if i == 1 {
+				row = []string{"", "in-tree"}
+			}
+			for _, n := range someSizes {
+				row = append(row, with(r.median(fmt.Sprintf("bench.Watch/n=%d/plugin=%s", n, plugin), what.unit), "µs"))
+			}
+			t.row(row...)
+		}
+	}
+	return t.String()
+}
+
+// scaleTable is the cost of many pods.
+func (r *results) scaleTable() string {
+	t := newTable("", "headless", "in-tree", "ratio")
+	add := func(title string, headless, inTree float64, unit string) {
+		t.row(title, with(headless, unit), with(inTree, unit), ratio(headless, inTree))
+	}
+	for _, m := range []struct{ title, unit, metric string }{{"10,000 pods become ready at once: CPU", "s", "cpu-s"}, {"… until all are served", "s", "served-s"}} {
+		add(m.title, r.median("bench.Burst/plugin=headless", m.metric), r.median("bench.Burst/plugin=kubernetes", m.metric), m.unit)
+	}
+	add("heap of a pod", r.median("informer.Heap", "B/pod"), math.NaN(), "B")
+	for _, m := range []struct{ title, what, unit, metric string }{
+		{"start: until the first answer", "start", "s", "ready-s"},
+		{"start: CPU", "start", "s", "cpu-s"},
+		{"start: peak memory", "start", "MB", "peak-MB"},
+		{"start: settled memory", "start", "MB", "settled-MB"},
+		{"relist: until over", "relist", "s", "relist-s"},
+		{"relist: CPU", "relist", "s", "cpu-s"},
+		{"relist: peak memory", "relist", "MB", "peak-MB"},
+		{"relist: settled memory", "relist", "MB", "settled-MB"},
+		{"relist: queries that failed", "relist", "", "failed"},
+	} {
+		add(m.title, r.median(scaleName(m.what, "headless"), m.metric), r.median(scaleName(m.what, "verified"), m.metric), m.unit)
+	}
+	return t.String()
+}

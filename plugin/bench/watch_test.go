@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// onEndpoints are the servers that the benchmarks of events compare. Kubernetes
+// watches EndpointSlices only, unless told to verify pods.
+var onEndpoints = []string{"headless", "kubernetes"}
+
+// once makes something when it is first asked for, and keeps it for the runs of a
+// benchmark that follow.
+func once[T any](kept *T, done *bool, start func() T) T {
+	if !*done {
+		*kept, *done = start(), true
+	}
+	return *kept
+}
+
+// world is a cluster of services of each size, with a server of each plugin.
+type world struct {
+	*cluster
+	servers map[string]*server
+}
+
+var (
+	theWorld     world
+	worldStarted bool
+)
+
+// startWorld starts the world, or returns the one that runs.
+func startWorld(b *testing.B) world {
+	b.Helper()
+	needPrograms(b)
+	return once(&theWorld, &worldStarted, func() world {
+		w := world{startCluster(b, sizes), make(map[string]*server)}
+		w.servers["floor"] = startServer(b, "floor", "", floorName)
+		for _, name := range onEndpoints {
+			last := w.services[len(w.services)-1]
+			w.servers[name] = startServer(b, name, w.url, last.podFQDN(last.size-1))
+		}
+		return w
+	})
+}
+
+// withoutTime leaves out the time of a benchmark that measures something else.
+func withoutTime(b *testing.B) { b.ReportMetric(0, "ns/op") }
+
+// BenchmarkWatch is one pod of a service of n that loses or regains its readiness,
+// in whole servers that watch an API server. Changes come one at a time, too far
+// apart to be taken together; nobody asks meanwhile. Latency is measured apart
+// from CPU, as asking costs some: from the event's way out of the API server to
+// the first reply that knows of it, with questions half a millisecond apart.
+func BenchmarkWatch(b *testing.B) {
+	w := startWorld(b)
+	for i, s := range w.services {
+		if !slices.Contains(fewSizes, s.size) {
+			continue
+		}
+		for _, name := range onEndpoints {
+			b.Run(fmt.Sprintf("n=%d/plugin=%s", s.size, name), func(b *testing.B) {
+				withoutTime(b)
+				w.flip(b, i, w.servers[name])
+			})
+		}
+	}
+}
+
+func (w world) flip(b *testing.B, i int, server *server) {
+	const events, questions, apart = 200, 40, 3 * time.Millisecond
+	s := &w.services[i]
+	pod := Pods{Service: i, First: s.size / 2, End: s.size/2 + 1}
+	name := s.podFQDN(pod.First)
+	tick := time.NewTicker(apart)
+	defer tick.Stop()
+	before := server.cpu(b)
+	for k := range events {
+		<-tick.C
+		pod.Ready = k%2 == 1
+		w.setReady(b, pod)
+	}
+	server.await(b, name, answered)
+	b.ReportMetric(float64((server.cpu(b)-before).Microseconds())/events, "cpu-µs/event")
+
+	var delays []time.Duration
+	for k := range questions {
+		<-tick.C
+		wanted := denied
+		if pod.Ready = k%2 == 1; pod.Ready {
+			wanted = answered
+		}
+		at := w.setReady(b, pod)
+		delays = append(delays, server.await(b, name, wanted).Sub(at))
+	}
+	slices.Sort(delays)
+	b.ReportMetric(float64(delays[len(delays)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(delays[len(delays)*9/10].Microseconds()), "p90-µs")
+}
+
+// BenchmarkBurst is 10,000 pods of one service that become ready at once: CPU and
+// time until the last of them is served.
+func BenchmarkBurst(b *testing.B) {
+	w := startWorld(b)
+	i := len(w.services) - 1
+	s := &w.services[i]
+	first, last := s.podFQDN(0), s.podFQDN(s.size-1)
+	for _, name := range onEndpoints {
+		server := w.servers[name]
+		b.Run("plugin="+name, func(b *testing.B) {
+			withoutTime(b)
+			w.setReady(b, Pods{Service: i, End: s.size})
+			for _, other := range onEndpoints {
+				w.servers[other].await(b, last, denied)
+				w.servers[other].await(b, first, denied)
+			}
+			before := server.cpu(b)
+			at := w.setReady(b, Pods{Service: i, End: s.size, Ready: true})
+			b.ReportMetric(server.await(b, last, answered).Sub(at).Seconds(), "served-s")
+			b.ReportMetric((server.cpu(b) - before).Seconds(), "cpu-s")
+			for _, other := range onEndpoints {
+				for k := 0; k < s.size; k += 97 {
+					w.servers[other].await(b, s.podFQDN(k), answered)
+				}
+			}
+		})
+	}
+}
