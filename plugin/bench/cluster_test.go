@@ -73,7 +73,7 @@ type pipes struct {
 func (p pipes) Close() error { return errors.Join(p.ReadCloser.Close(), p.WriteCloser.Close()) }
 
 // Populate makes the objects and returns the server's URL.
-func (c *Cluster) Populate(s Services, url *string) error {
+func (c *Cluster) Populate(s Services, url *string) error { //nolint:unparam // as net/rpc has it
 	c.services = newServices(s.Sizes...)
 	populate(c.api, c.services)
 	*url = c.api.URL
@@ -82,7 +82,7 @@ func (c *Cluster) Populate(s Services, url *string) error {
 
 // SetReady changes pods, and the slices that they are in, and returns the time at
 // which they were sent. The EndpointSlice controller of this cluster takes no time.
-func (c *Cluster) SetReady(p Pods, at *int64) error {
+func (c *Cluster) SetReady(p Pods, at *int64) error { //nolint:unparam // as net/rpc has it
 	s := &c.services[p.Service]
 	var objects []apiserver.Object
 	for i := p.First; i < p.End; i++ {
@@ -98,13 +98,13 @@ func (c *Cluster) SetReady(p Pods, at *int64) error {
 }
 
 // Relist ends all watches in such a way that clients list anew.
-func (c *Cluster) Relist(_ struct{}, _ *struct{}) error {
+func (c *Cluster) Relist(_ struct{}, _ *struct{}) error { //nolint:unparam // as net/rpc has it
 	c.api.Expire()
 	return nil
 }
 
 // Listed is how often a resource was sent in full.
-func (c *Cluster) Listed(resource string, n *int) error {
+func (c *Cluster) Listed(resource string, n *int) error { //nolint:unparam // as net/rpc has it
 	*n = c.api.Listed(resource)
 	return nil
 }

@@ -73,16 +73,17 @@ func (r *results) report(revision, machine string) string {
 	fmt.Fprintf(&b, "\nMeasured at %s on %s. Medians; *in-tree* is the *kubernetes* plugin.\n", revision, machine)
 	section("**Targets.** Times are compared within the run.", r.targetTable())
 	section("**A question to the plugin**, over UDP with room for 1232 bytes: services of N pods, all in one cluster,\n"+
-		"their hosts asked for in random order. For in-tree, cutting the reply to that size is not counted.", r.serveTable("udp"))
-	section("The same over TCP:", r.serveTable("tcp"))
-	section("Names that are of no headless service:", r.outsideTable())
+		"their hosts asked for in random order. For in-tree, cutting the reply to that size is not counted.\n"+
+		"Allocated are bytes, and pieces.", r.serveTable("udp", len(questions)))
+	section("The same over TCP, where the size of a reply is another:", r.serveTable("tcp", 3))
+	section("Names of no headless service, which *headless* passes on, and what CoreDNS alone takes for that:", r.outsideTable())
 	section("**A query to a whole server**, over UDP on the loopback device with 20 queries under way: CPU of the process.\n"+
 		"The floor is a CoreDNS whose *hosts* plugin answers with one address.", r.processTable())
 	section("**One pod loses or regains its readiness** in a service of N. A whole server gets a pod of 3 KB from a watch, and\n"+
 		"in-tree a slice of 100 endpoints, at the same time; in a cluster, that comes later.", r.eventTable())
 	section("**Many pods.** The burst is in one service; for in-tree, 100 slices come at once. Heap, start and relist are\n"+
-		"those of 100,000 pods in 1,000 services, where in-tree has `pods verified`. Settled is the median of resident memory\n"+
-		"at the end of 12 seconds of queries, 10,000 a second.", r.scaleTable())
+		"those of 100,000 pods in 1,000 services, where in-tree has `pods verified`. Settled is resident memory ten seconds\n"+
+		"after a garbage collection.", r.scaleTable())
 	b.WriteString("\n")
 	return b.String()
 }

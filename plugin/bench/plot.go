@@ -14,6 +14,7 @@ const script = `
 set terminal svg size 760,480 font "sans-serif,13" background "#ffffff"
 set logscale xy
 set xrange [0.8:13000]
+set yrange [100:1e8]
 set format x "%%.0f"
 set xlabel "endpoints of the service"
 set ylabel "time in the plugin"

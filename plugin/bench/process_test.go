@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +46,7 @@ func endProcesses() error {
 type server struct {
 	*exec.Cmd
 	plugin, addr string
+	profiles     string // the address of the pprof plugin
 }
 
 // The stanza of each plugin in a server's Corefile. floor is the least that a
@@ -80,14 +83,14 @@ func startServer(b *testing.B, plugin, endpoint, question string) *server {
 	if plugin != "floor" {
 		stanza = fmt.Sprintf(stanza, endpoint)
 	}
-	addr := freeAddr(b)
+	addr, profiles := freeAddr(b), freeAddr(b)
 	_, port, _ := net.SplitHostPort(addr)
 	corefile := filepath.Join(b.TempDir(), "Corefile")
-	text := fmt.Sprintf(".:%s {\nbind 127.0.0.1\nbufsize 1232\n%s\n}\n", port, stanza)
+	text := fmt.Sprintf(".:%s {\nbind 127.0.0.1\nbufsize 1232\npprof %s\n%s\n}\n", port, profiles, stanza)
 	if err := os.WriteFile(corefile, []byte(text), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	s := &server{exec.Command(os.Getenv(programVariable), "-quiet", "-conf", corefile), plugin, addr}
+	s := &server{exec.Command(os.Getenv(programVariable), "-quiet", "-conf", corefile), plugin, addr, profiles}
 	s.Stderr = os.Stderr
 	startProcess(b, s.Cmd)
 	s.await(b, question, answered)
@@ -96,12 +99,12 @@ func startServer(b *testing.B, plugin, endpoint, question string) *server {
 
 func freeAddr(b *testing.B) string {
 	b.Helper()
-	l, err := net.ListenPacket("udp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer l.Close()
-	return l.LocalAddr().String()
+	return l.Addr().String()
 }
 
 func answered(m *dns.Msg) bool { return m.Rcode == dns.RcodeSuccess && len(m.Answer) > 0 }
@@ -159,6 +162,19 @@ func (s *server) memory(b *testing.B) (now, peak float64) {
 		values[m[1]] = kb / 1024
 	}
 	return values["VmRSS"], values["VmHWM"]
+}
+
+// collect makes the garbage collector run.
+func (s *server) collect(b *testing.B) {
+	b.Helper()
+	resp, err := http.Get("http://" + s.profiles + "/debug/pprof/heap?gc=1")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // resetPeak makes the peak of memory that of now.

@@ -84,10 +84,24 @@ func duration(ns float64) string {
 	return with(ns, "ns")
 }
 
+// micro writes microseconds in a unit that suits them.
+func micro(us float64) string { return duration(us * 1000) }
+
 // memory is what a call allocates.
 func (r *results) memory(benchmark string) string {
 	bytes, allocs := r.median(benchmark, "B/op"), r.median(benchmark, "allocs/op")
-	return fmt.Sprintf("%s B, %s", number(bytes), number(allocs))
+	return fmt.Sprintf("%s, %s", bytesOf(bytes), number(allocs))
+}
+
+// bytesOf writes bytes in a unit that suits them.
+func bytesOf(n float64) string {
+	switch {
+	case n >= 1e6:
+		return with(n/1e6, "MB")
+	case n >= 1e4:
+		return with(n/1e3, "KB")
+	}
+	return with(n, "B")
 }
 
 // ratio is how many times in-tree costs what headless does.
@@ -105,11 +119,11 @@ func sizesHead(sizes []int, before ...string) []string {
 	return before
 }
 
-// serveTable is the cost of a question in a plugin.
-func (r *results) serveTable(proto string) string {
+// serveTable is the cost of the first few questions in a plugin.
+func (r *results) serveTable(proto string, first int) string {
 	t := newTable(sizesHead(allSizes, "", "")...)
-	for _, q := range questions {
-		rows := [][]string{{q.title, "headless"}, {"", "in-tree"}, {"", "ratio"}, {"", "headless: B, allocations"}, {"", "in-tree: B, allocations"}}
+	for _, q := range questions[:first] {
+		rows := [][]string{{q.title, "headless"}, {"", "in-tree"}, {"", "ratio"}, {"", "headless, allocated"}, {"", "in-tree, allocated"}}
 		for _, n := range allSizes {
 			ours, theirs := serveName(q.query, proto, n, "headless"), serveName(q.query, proto, n, "kubernetes")
 			for i, cell := range []string{
@@ -128,13 +142,16 @@ func (r *results) serveTable(proto string) string {
 
 // outsideTable is the cost of what has nothing to do with a service.
 func (r *results) outsideTable() string {
-	t := newTable("", "headless", "in-tree", "ratio", "headless: B, allocations", "in-tree: B, allocations")
+	t := newTable("", "passing on alone", "headless", "in-tree")
 	for _, q := range []struct{ query, title string }{
-		{"no-service", "unknown service (headless asks the next plugin)"}, {"other-zone", "a name of another zone, up to the next plugin"},
+		{"no-service", "unknown service"}, {"other-zone", "a name of another zone"},
 	} {
-		ours, theirs := serveName(q.query, "udp", 0, "headless"), serveName(q.query, "udp", 0, "kubernetes")
-		t.row(q.title, duration(r.median(ours, "ns/op")), duration(r.median(theirs, "ns/op")),
-			ratio(r.median(ours, "ns/op"), r.median(theirs, "ns/op")), r.memory(ours), r.memory(theirs))
+		row := []string{q.title}
+		for _, plugin := range []string{"pass", "headless", "kubernetes"} {
+			name := serveName(q.query, "udp", 0, plugin)
+			row = append(row, duration(r.median(name, "ns/op"))+"; "+r.memory(name))
+		}
+		t.row(row...)
 	}
 	return t.String()
 }
@@ -146,10 +163,10 @@ func (r *results) processTable() string {
 		for i, plugin := range []string{"headless", "kubernetes"} {
 			row := []string{"", "in-tree", ""}
 			if i == 0 {
-				row = []string{q.title, "headless", with(r.median(processName(q.query, 0, "floor"), "cpu-µs/query"), "µs")}
+				row = []string{q.title, "headless", micro(r.median(processName(q.query, 0, "floor"), "cpu-µs/query"))}
 			}
 			for _, n := range someSizes {
-				row = append(row, with(r.median(processName(q.query, n, plugin), "cpu-µs/query"), "µs"))
+				row = append(row, micro(r.median(processName(q.query, n, plugin), "cpu-µs/query")))
 			}
 			t.row(row...)
 		}
@@ -172,7 +189,7 @@ func (r *results) eventTable() string {
 				row = []string{"", "in-tree"}
 			}
 			for _, n := range someSizes {
-				row = append(row, with(r.median(fmt.Sprintf("bench.Watch/n=%d/plugin=%s", n, plugin), what.unit), "µs"))
+				row = append(row, micro(r.median(fmt.Sprintf("bench.Watch/n=%d/plugin=%s", n, plugin), what.unit)))
 			}
 			t.row(row...)
 		}
