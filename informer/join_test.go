@@ -285,6 +285,43 @@ func TestJoinTargets(t *testing.T) {
 	}
 }
 
+// TestJoinSlice changes a slice in one endpoint, its ports and its service.
+func TestJoinSlice(t *testing.T) {
+	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	slice := func(change func(*discoveryv1.EndpointSlice), last ...string) *endpointSlice {
+		s := newSlice("by-hand")
+		for _, n := range last {
+			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{"10.0.0." + n}})
+		}
+		if change != nil {
+			change(s)
+		}
+		return newEndpointSlice(s)
+	}
+	i.apply([]event{{object: newService(newNginx())}})
+	for _, step := range []struct {
+		slice     *endpointSlice
+		want, srv string
+	}{
+		{slice(nil, "1", "2", "3"), "10.0.0.1, 10.0.0.2, 10.0.0.3", "0 33 8080"},
+		{slice(nil, "1", "4", "3"), "10.0.0.1, 10.0.0.3, 10.0.0.4", "0 33 8080"},
+		{slice(nil, "1", "3"), "10.0.0.1, 10.0.0.3", "0 50 8080"},
+		{slice(func(s *discoveryv1.EndpointSlice) { s.Ports[0].Port = ptr.To[int32](81) }, "1", "3"), "10.0.0.1, 10.0.0.3", "0 50 81"},
+		{slice(nil, "1", "1"), "10.0.0.1", "0 50 8080"},
+		{slice(nil, "1"), "10.0.0.1", "0 100 8080"},
+		{slice(func(s *discoveryv1.EndpointSlice) { s.Labels = nil }, "1"), "missing", "missing"},
+		{slice(nil, "1", "2"), "10.0.0.1, 10.0.0.2", "0 50 8080"},
+	} {
+		i.apply([]event{{object: step.slice}})
+		if got := answer(i.join.trie, nginxName, dns.TypeA); got != step.want {
+			t.Errorf("the service has %q, want %q", got, step.want)
+		}
+		if got := answer(i.join.trie, "_web._tcp."+nginxName, dns.TypeSRV); !strings.HasPrefix(got, step.srv) {
+			t.Errorf("the port is %q, want %q first", got, step.srv)
+		}
+	}
+}
+
 // TestQueue checks that a queue goes on with the memory of events drained before,
 // and holds on to none of them.
 func TestQueue(t *testing.T) {
