@@ -8,11 +8,13 @@ PORT = 1053
 agreement = ^(TestCorpus|TestDifferential)$$
 CLUSTERS = 20000
 SEED = $(shell date +%s)
+EVENTS = 10000000
+RACE_EVENTS = 100000
 revision := $(shell git describe --always --dirty 2>/dev/null)
 IMAGE = headless:$(or $(revision),latest)
 golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build run test tools lint unit race cluster differential bench image clean
+.PHONY: build run test tools lint unit race cluster differential histories bench image clean
 .NOTPARALLEL:
 
 build:
@@ -71,7 +73,7 @@ unit:
 # The race detector needs cgo.
 race:
 	@echo "== unit tests with the race detector"
-	CGO_ENABLED=1 go test -race ./...
+	CGO_ENABLED=1 HISTORY_EVENTS=$(RACE_EVENTS) go test -race ./...
 
 cluster: build
 	@echo "== tests with a Kubernetes"
@@ -82,6 +84,10 @@ cluster: build
 differential:
 	DIFFERENTIAL_CLUSTERS=$(CLUSTERS) DIFFERENTIAL_SEED=$(SEED) \
 		go test -count=1 -timeout 0 -v -run '^TestDifferential$$' ./plugin/coredns
+
+# As the unit tests do with a million events.
+histories:
+	HISTORY_EVENTS=$(EVENTS) HISTORY_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestHistory' ./informer
 
 # About seven minutes on two cores. Rounds are taken in turn, as a machine may get
 # slower meanwhile. What was measured is in bench.txt, for benchstat, and README.md.
