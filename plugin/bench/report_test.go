@@ -98,7 +98,7 @@ func TestTargets(t *testing.T) {
 }
 
 func TestTables(t *testing.T) {
-	text := read(t, sample()).report("v1", "a machine")
+	text := read(t, sample()).bench("v1", "a machine")
 	for _, line := range []string{
 		"Measured at v1 on a machine. Medians; *in-tree* is the *kubernetes* plugin.",
 		"|  |  | N = 1 | N = 10 | N = 100 | N = 1,000 | N = 10,000 |",
@@ -140,11 +140,16 @@ func TestNumber(t *testing.T) {
 }
 
 func TestReplace(t *testing.T) {
-	got, err := replace("a\n"+opening+"old\n"+closing+"z\n", "new\n")
-	if want := "a\n" + opening + "new\n" + closing + "z\n"; err != nil || got != want {
-		t.Errorf("%q, %v", got, err)
+	const text = "a\n<!-- x -->\nold\n<!-- /x -->\n<!-- y -->\n<!-- /y -->\nz\n"
+	for name, want := range map[string]string{
+		"x": "a\n<!-- x -->\nnew\n<!-- /x -->\n<!-- y -->\n<!-- /y -->\nz\n",
+		"y": "a\n<!-- x -->\nold\n<!-- /x -->\n<!-- y -->\nnew\n<!-- /y -->\nz\n",
+	} {
+		if got, err := replace(text, name, "new\n"); err != nil || got != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
 	}
-	if _, err := replace("a\n"+closing+opening, "new\n"); err == nil {
+	if _, err := replace("<!-- /x -->\n<!-- x -->\n", "x", "new\n"); err == nil {
 		t.Error("a report without its place")
 	}
 }
@@ -156,12 +161,12 @@ func TestRun(t *testing.T) {
 	}
 	dir := t.TempDir()
 	from, readme, svg := filepath.Join(dir, "bench.txt"), filepath.Join(dir, "README.md"), filepath.Join(dir, "bench.svg")
-	if err := errors.Join(os.WriteFile(from, []byte(sample()), 0o600), os.WriteFile(readme, []byte("# x\n"+opening+closing), 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(from, []byte(sample()), 0o600), os.WriteFile(readme, []byte("# x\n<!-- bench -->\n<!-- /bench -->\n<!-- growth -->\n<!-- /growth -->\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	var texts [2]string
 	for i := range texts {
-		if err := run("v1", from, readme, svg); err != nil {
+		if err := errors.Join(run("bench", "v1", from, readme, svg), run("growth", "v2", from, readme, "")); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(readme)
@@ -170,7 +175,7 @@ func TestRun(t *testing.T) {
 		}
 		texts[i] = string(text)
 	}
-	if texts[0] != texts[1] || !strings.Contains(texts[0], "Measured at v1") {
+	if texts[0] != texts[1] || !strings.Contains(texts[0], "Measured at v1") || !strings.Contains(texts[0], "Measured at v2") {
 		t.Errorf("%q and then %q", texts[0], texts[1])
 	}
 	f, err := os.Open(svg)
