@@ -49,7 +49,7 @@ type sliceID struct{ first, slice int }
 // newCluster is a cluster without objects. Of what it changes, it keeps as much as a
 // server may be behind: more memory would make it slower.
 func newCluster(api *apiserver.Server) *Cluster {
-	api.History = burstPods + burstPods/2
+	api.History = 2 * burstPods
 	return &Cluster{api: api, flips: make(map[string]int), made: make(map[sliceID]*discoveryv1.EndpointSlice)}
 }
 

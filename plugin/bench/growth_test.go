@@ -145,6 +145,7 @@ type attempt struct {
 	rate float64 // as it was
 	cpu  float64 // of a change, in seconds
 	late time.Duration
+	lost bool // the server was so late that it had to list anew
 }
 
 // load finds the most changes a second that a server keeps up with when it has one
@@ -154,8 +155,10 @@ func (s *server) load(b *testing.B, c *cluster, resource string) {
 
 	// How fast can both be? Neither limit is reached at a steady rate.
 	changes := map[string]int{"pods": burstPods, "endpointslices": burstPods / 4}[resource]
-	lists := c.listed(b, resource)
 	burst := s.attempt(b, c, Flow{resource, math.MaxInt32, changes})
+	if burst.lost {
+		b.Fatalf("%s listed anew after %d changes at once", s.plugin, changes)
+	}
 	rate := 0.95 * min(1/burst.cpu, burst.rate)
 
 	var best attempt
@@ -165,7 +168,7 @@ func (s *server) load(b *testing.B, c *cluster, resource string) {
 		a := s.attempt(b, c, Flow{resource, int(rate), int(rate * loadTime.Seconds())})
 		b.Logf("%.0f changes a second: %.0f came, late by %v, CPU of one %.1f µs", rate, a.rate, a.late, a.cpu*1e6)
 		switch kept := a.rate > rate*0.97; {
-		case a.late > lateness:
+		case a.lost || a.late > lateness:
 			failed, limited = true, 0
 		case !kept:
 			failed, limited = true, 1
@@ -177,9 +180,6 @@ func (s *server) load(b *testing.B, c *cluster, resource string) {
 		} else {
 			rate *= loadStep
 		}
-	}
-	if c.listed(b, resource) != lists {
-		b.Fatalf("%s was too far behind, and listed all anew", s.plugin)
 	}
 	if best.rate == 0 {
 		b.Fatalf("%s keeps up with no rate", s.plugin)
@@ -225,7 +225,7 @@ func (s *server) attempt(b *testing.B, c *cluster, f Flow) attempt {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	mark := newMarker(b, s, c)
-	cpu := s.cpu(b)
+	lists, cpu := c.listed(b, f.Resource), s.cpu(b)
 	var took time.Duration
 	churn := c.client.Go("Cluster.Churn", f, &took, nil)
 	var delays []time.Duration
@@ -247,6 +247,7 @@ func (s *server) attempt(b *testing.B, c *cluster, f Flow) attempt {
 	out := attempt{
 		rate: float64(f.Changes) / took.Seconds(),
 		cpu:  (s.cpu(b) - cpu).Seconds() / float64(f.Changes+mark.changes),
+		lost: c.listed(b, f.Resource) != lists,
 	}
 	if len(delays) > 0 {
 		slices.Sort(delays)

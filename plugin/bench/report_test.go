@@ -35,6 +35,23 @@ func sample() string {
 	return b.String()
 }
 
+// growing are results of clusters: of 1,000 pods, a server with the k-th way to
+// watch takes k megabytes beyond 50, and the API server sends it k KB a second.
+// One of them keeps up with all changes that there can be.
+func growing() string {
+	var b strings.Builder
+	b.WriteString("pkg: github.com/headless-dns/headless/plugin/bench\n")
+	for i, w := range watching {
+		for _, n := range clusterSizes {
+			fmt.Fprintf(&b, "BenchmarkGrowth/n=%d/start/plugin=%s-2 1 %d settled-MB\n", n, w.plugin, 50+(i+1)*n/1000)
+			fmt.Fprintf(&b, "BenchmarkGrowth/n=%d/churn/plugin=%s-2 1 %d B/s 3500 B/change\n", n, w.plugin, (i+1)*n)
+			fmt.Fprintf(&b, "BenchmarkGrowth/n=%d/load/plugin=%s-2 1 9000 changes/s %d limited 25 cpu-µs/change\n", n, w.plugin, i%2)
+		}
+		fmt.Fprintf(&b, "BenchmarkGrowth/few/start/plugin=%s-2 1 %d settled-MB\n", w.plugin, 70+i)
+	}
+	return b.String()
+}
+
 func read(t *testing.T, text string) *results {
 	t.Helper()
 	r, err := readResults(strings.NewReader(text))
@@ -121,6 +138,36 @@ func TestTables(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(text)
+	}
+}
+
+func TestGrowthTables(t *testing.T) {
+	text := read(t, growing()).growth("v1", "a machine")
+	for _, line := range []string{
+		"**A cluster that grows.** Measured at v1 on a machine, by `make growth`.",
+		"| pods |  | 10,000 | 30,000 | 100,000 | 300,000 | 1,000,000, computed |",
+		"| memory, settled | `endpoints pods` | 60 MB | 80 MB | 150 MB | 350 MB | 1,050 MB |",
+		"|  | `endpoints slices` | 70 MB | 110 MB | 250 MB | 650 MB | 2,050 MB |",
+		"|  | in-tree | 80 MB | 140 MB | 350 MB | 950 MB | 3,050 MB |",
+		"| start: CPU | `endpoints pods` | – | – | – | – | – |",
+		"| churn: sent by the API server | `endpoints pods` | 10 KB/s | 30 KB/s | 100 KB/s | 300 KB/s | 1 MB/s |",
+		"| one change: sent by the API server | `endpoints pods` | 3,500 B | 3,500 B | 3,500 B | 3,500 B | – |",
+		"| changes a second that one core keeps up with | `endpoints pods` | 9,000 | 9,000 | 9,000 | 9,000 | – |",
+		"|  | `endpoints slices` | ≥ 9,000 | ≥ 9,000 | ≥ 9,000 | ≥ 9,000 | – |",
+		"| memory, settled | 70 MB | 71 MB | 72 MB |",
+	} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("no line %s", line)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+func TestLine(t *testing.T) {
+	if got := line(1, 5, 3, 9, 10); got != 23 { // two more for each
+		t.Errorf("the line through 1, 5 and 3, 9 is at %v", got)
 	}
 }
 
