@@ -101,7 +101,8 @@ bench: tools build
 	} | tee bench.txt
 	go run ./plugin/bench -revision $(or $(revision),unknown) bench.txt README.md plugin/bench/bench.svg
 
-# About ten minutes on two cores, and ten gigabytes.
+# About ten minutes on two cores, and six gigabytes for the stand-in API server. It
+# is for a machine without other work: a server has one processor, and must not share it.
 growth: SHELL = /bin/bash
 growth: build
 	@echo "== benchmarks of clusters that grow"

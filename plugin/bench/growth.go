@@ -151,9 +151,9 @@ answers within 100 ms; with "≥", the stand-in had no more. What the API server
 The last column is not measured: it goes on as the two before it do.
 
 A pod's life is five or six changes in a watch of pods: created, scheduled, with an address and ready, terminating, gone.
-How many it is in one of EndpointSlices depends on what the controller takes together. A real one, of a service of 200 pods,
-wrote one slice when the readiness of one pod changed, five for two pods that a StatefulSet replaced one at a time, and
-three for five that a Deployment replaced a quarter at a time.`
+How many it is in one of EndpointSlices depends on what the controller takes together. A real one, looked at once, of a
+service of 200 pods on simulated nodes, wrote one slice when the readiness of one pod changed, five for two pods that a
+StatefulSet replaced one at a time, and three for five that a Deployment replaced a quarter at a time.`
 
 const growthAdvice = `**Which to choose.** ` + "`endpoints pods`" + `, the default, where most pods are of headless services and these are large: a
 change that comes alone is a third of the bytes and a fraction of the CPU of a slice of 100, and nothing waits for the
