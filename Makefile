@@ -98,12 +98,12 @@ bench: tools build
 	@set -e -o pipefail; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	export HEADLESS_COREDNS=$(CURDIR)/coredns; \
 	go test -c -o "$$dir/bench" ./plugin/bench; \
-	bench() { "$$dir/bench" -test.run '^$$' -test.timeout 10m -test.bench "$$1" -test.benchtime "$$2"; }; \
+	bench() { "$$dir/bench" -test.run '^$$' -test.timeout 10m -test.bench "$$1" -test.benchtime "$$2" -test.count "$$3"; }; \
 	{ \
 		go test -run '^$$' -bench . -benchmem -benchtime 100ms ./records; \
 		go test -run '^$$' -bench . -benchmem -benchtime 200ms -count 3 ./informer; \
-		for round in 1 2 3; do bench ServeDNS 100ms; bench 'Process|Watch|Burst' 1x; done; \
-		bench Scale 1x; \
+		for round in 1 2 3; do bench ServeDNS 60ms 2; bench 'Process|Watch|Burst' 1x 1; done; \
+		bench Scale 1x 1; \
 	} | tee bench.txt
 	go run ./plugin/bench -revision $(or $(revision),unknown) bench.txt README.md plugin/bench/bench.svg
 
