@@ -271,7 +271,7 @@ type pipeline struct {
 func newPipeline(h *history) *pipeline {
 	p := &pipeline{
 		Informer: &Informer{join: newJoin(records.New(), h.podNames, h.selectNamespaces), hooks: quietHooks(),
-			missing: make(map[origin]bool), synced: make(chan struct{})},
+			missing: make(map[origin]bool), synced: make(chan struct{}), complete: make(chan struct{})},
 		told: newModel(h.podNames, h.selectNamespaces),
 	}
 	c := newCodec(p.join.known)
