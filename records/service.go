@@ -72,7 +72,9 @@ func (h *host) setAddrs(a addresses) {
 		first := a.v4.at(0)
 		h.one[0] = *first.item()
 	} else {
-		h.more = &a
+		more := a                                // here, to keep the other case off the heap
+		more.v4.items = slices.Clone(a.v4.items) // which may be those of a host that is about to be written
+		h.more = &more
 	}
 }
 
@@ -207,12 +209,13 @@ func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) {
 	hash := hashString(label)
 	bucket := edit.bucket(hash)
 	at := slices.IndexFunc(bucket, func(h host) bool { return h.label == label })
-	h := host{id: unusedID(bucket, hash), label: label}
+	h := host{label: label}
 	var addrs addresses
 	if at >= 0 {
 		h.id = bucket[at].id
-		old := bucket[at] // a copy: this edit may write to the bucket
-		addrs = old.addrs()
+		addrs = bucket[at].addrs()
+	} else {
+		h.id = unusedID(bucket, hash)
 	}
 	addrs = addrs.merge(deltas)
 	switch gone := addrs.v4.len()+addrs.v6.len() == 0; {
