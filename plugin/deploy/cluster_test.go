@@ -2,7 +2,8 @@
 
 // The tests of the manifests have a real API server, with the controllers, take
 // them, and run the server that is built with the Corefiles and the rights that
-// are in them.
+// are in them. Prometheus and promtool are those of make prometheus, if there are
+// no others.
 //
 //	go test -tags cluster -count=1 ./plugin/deploy
 package deploy_test
