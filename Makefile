@@ -14,7 +14,7 @@ revision := $(shell git describe --always --dirty 2>/dev/null)
 IMAGE = headless:$(or $(revision),latest)
 golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build run test tools lint unit race cluster differential histories bench growth image clean
+.PHONY: build run test tools prometheus lint unit race cluster differential histories bench growth image clean
 .NOTPARALLEL:
 
 build:
@@ -55,6 +55,23 @@ tools:
 	done; \
 	echo "make: could not install$$missing" >&2; exit 1
 
+# Debian's package would start a Prometheus, here and whenever the machine does.
+# So it is not installed, but unpacked beside where Go keeps what it has built.
+unpacked := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/headless-prometheus
+export PATH := $(PATH):$(unpacked)/usr/bin
+prometheus:
+	@if command -v prometheus >/dev/null && command -v promtool >/dev/null; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then \
+		echo "make: prometheus and promtool are missing" >&2; exit 1; \
+	fi; \
+	echo "== unpacking prometheus"; \
+	mkdir -p $(unpacked) && cd $(unpacked) && rm -f *.deb; \
+	for try in 1 2; do \
+		apt-get -qq -o APT::Sandbox::User= download prometheus && dpkg-deb -x *.deb . && rm *.deb && exit 0; \
+		apt-get -qq update || true; \
+	done; \
+	echo "make: could not get the package prometheus" >&2; exit 1
+
 lint:
 	@echo "== lint"
 	@unformatted=$$(gofmt -l .) && [ -z "$$unformatted" ] || { echo "not as gofmt has it: $$unformatted" >&2; exit 1; }
@@ -75,10 +92,12 @@ race:
 	@echo "== unit tests with the race detector"
 	CGO_ENABLED=1 HISTORY_EVENTS=$(RACE_EVENTS) go test -race ./...
 
-cluster: build
+cluster: build prometheus
 	@echo "== tests with a Kubernetes"
 	testdata/cluster/build.sh
 	HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags cluster -count=1 -timeout 30m ./plugin/coredns
+	@echo "== tests of what is deployed, with a Kubernetes and a Prometheus"
+	HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags cluster -count=1 -timeout 30m ./plugin/deploy
 
 # As the unit tests do with 2,000 random clusters, but with more, and other ones.
 differential:

@@ -17,6 +17,7 @@ type snapshot struct {
 	any      targets       // of every port together
 	withheld set[withheld] // what does not answer, and why
 	counts   Counts        // endpoints by reason
+	shared   int           // hosts with several addresses of one family
 }
 
 // host is a label below a service with its addresses; several pods may share it.
@@ -50,6 +51,15 @@ func (a *addresses) has(addr netip.Addr) bool {
 		return a.v4.refsOf(addr.As4()) > 0
 	}
 	return a.v6.refsOf(addr.As16()) > 0
+}
+
+// shared is 1 for the addresses of several endpoints, else 0: one endpoint has at
+// most one address of each family.
+func (a *addresses) shared() int {
+	if a.v4.len() > 1 || a.v6.len() > 1 {
+		return 1
+	}
+	return 0
 }
 
 // each yields every address.
@@ -173,7 +183,7 @@ func (s *snapshot) named() int {
 // with returns the snapshot with the net change applied.
 func (s *snapshot) with(c *change) *snapshot {
 	next := *s
-	next.hosts = mergeHosts(s.hosts, c.hosts)
+	next.mergeHosts(c.hosts)
 	next.all = s.all.merge(c.hosts)
 	next.mergePorts(s, c.ports)
 	next.withheld = s.withheld.merge(c.withheld)
@@ -187,25 +197,26 @@ func (s *snapshot) with(c *change) *snapshot {
 }
 
 // mergeHosts applies deltas, sorted by host.
-func mergeHosts(hosts table[host], deltas []delta[hostAddr]) table[host] {
+func (s *snapshot) mergeHosts(deltas []delta[hostAddr]) {
 	if len(deltas) == 0 {
-		return hosts
+		return
 	}
-	edit := hosts.edit()
+	edit := s.hosts.edit()
 	for len(deltas) > 0 {
 		label := deltas[0].key.host
 		n := 1
 		for n < len(deltas) && deltas[n].key.host == label {
 			n++
 		}
-		mergeHost(&edit, label, deltas[:n])
+		s.shared += mergeHost(&edit, label, deltas[:n])
 		deltas = deltas[n:]
 	}
-	return edit.table
+	s.hosts = edit.table
 }
 
-// mergeHost applies deltas of one host.
-func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) {
+// mergeHost applies deltas of one host. It returns 1 if several endpoints share
+// the host from now on, -1 if they do no longer, else 0.
+func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) int {
 	hash := hashString(label)
 	bucket := edit.bucket(hash)
 	at := slices.IndexFunc(bucket, func(h host) bool { return h.label == label })
@@ -217,6 +228,7 @@ func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) {
 	} else {
 		h.id = unusedID(bucket, hash)
 	}
+	shared := addrs.shared()
 	addrs = addrs.merge(deltas)
 	switch gone := addrs.v4.len()+addrs.v6.len() == 0; {
 	case at < 0 && !gone:
@@ -228,6 +240,7 @@ func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) {
 		h.setAddrs(addrs)
 		(*edit.own(hash))[at] = h
 	}
+	return addrs.shared() - shared
 }
 
 // unusedID returns an id for another host with a hash. Two labels of one service
