@@ -72,6 +72,34 @@ var (
 		Help:      "Counter of changed manifests that could not be read.",
 	})
 
+	snapshotServing = promauto.NewGauge(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "snapshot_serving",
+		Help:      "Number of server blocks whose answers are those of a snapshot, as the API server was not reached yet.",
+	})
+
+	snapshotErrorsTotal = promauto.NewCounter(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "snapshot_errors_total",
+		Help:      "Counter of snapshots that could not be written.",
+	})
+
+	snapshotSize = promauto.NewGauge(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "snapshot_size_bytes",
+		Help:      "Size of the last snapshot that was written.",
+	})
+
+	snapshotTime = promauto.NewGauge(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "snapshot_timestamp_seconds",
+		Help:      "Time when the last snapshot was written.",
+	})
+
 	requestsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
@@ -122,18 +150,40 @@ func hooks(changed func()) (informer.Hooks, func()) {
 		}
 		last = s
 	}
+	serving := false // a snapshot
+	restored := func(is bool) {
+		switch {
+		case is && !serving:
+			snapshotServing.Inc()
+		case !is && serving:
+			snapshotServing.Dec()
+		}
+		serving = is
+	}
 	return informer.Hooks{
-		Received: func(k informer.Kind) { lastEvent.WithLabelValues(k.String()).SetToCurrentTime() },
-		Published: func(services int, s records.Stats, delays []time.Duration) {
-			publicationsTotal.Add(float64(services))
-			for _, d := range delays {
-				publicationDuration.Observe(d.Seconds())
-			}
-			count(s)
-			changed()
-		},
-		Rejected: func(error) { manifestErrorsTotal.Inc() },
-	}, func() { count(records.Stats{}) }
+			Received: func(k informer.Kind) { lastEvent.WithLabelValues(k.String()).SetToCurrentTime() },
+			Published: func(services int, s records.Stats, delays []time.Duration) {
+				publicationsTotal.Add(float64(services))
+				for _, d := range delays {
+					publicationDuration.Observe(d.Seconds())
+				}
+				count(s)
+				changed()
+			},
+			Rejected: func(error) { manifestErrorsTotal.Inc() },
+			Restored: restored,
+			Wrote: func(size int64, err error) {
+				if err != nil {
+					snapshotErrorsTotal.Inc()
+					return
+				}
+				snapshotSize.Set(float64(size))
+				snapshotTime.SetToCurrentTime()
+			},
+		}, func() {
+			count(records.Stats{})
+			restored(false)
+		}
 }
 
 // states are the values of the label state.

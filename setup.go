@@ -147,6 +147,7 @@ func parseStanza(c *caddy.Controller) (*stanza, error) {
 		ttl:            5,
 		startupTimeout: 5 * time.Second,
 	}
+	s.source.SnapshotInterval = time.Minute
 	s.source.Cluster.UserAgent = fmt.Sprintf("%s/%s %s (%s/%s)",
 		coremain.CoreName, coremain.CoreVersion, pluginName, runtime.GOOS, runtime.GOARCH)
 	if err := s.parseZones(c); err != nil {
@@ -164,7 +165,7 @@ func parseStanza(c *caddy.Controller) (*stanza, error) {
 		}
 	}
 	if seen["manifests"] {
-		for _, other := range []string{"endpoint", "tls", "kubeconfig"} {
+		for _, other := range []string{"endpoint", "tls", "kubeconfig", "snapshot"} {
 			if seen[other] {
 				return nil, errorAt(c, "manifests", fmt.Errorf("no API server is asked, but there is also %q", other))
 			}
@@ -223,12 +224,8 @@ func (s *stanza) set(c *caddy.Controller, directive string, args []string) error
 			source.Cluster.Context = args[1]
 		}
 	case "manifests":
-		root := dnsserver.GetConfig(c).Root
 		for _, path := range args {
-			if !filepath.IsAbs(path) && root != "" {
-				path = filepath.Join(root, path)
-			}
-			source.Manifests = append(source.Manifests, path)
+			source.Manifests = append(source.Manifests, fromRoot(c, path))
 		}
 	case "namespaces":
 		source.Namespaces = args
@@ -248,6 +245,8 @@ func (s *stanza) set(c *caddy.Controller, directive string, args []string) error
 		source.PodNames = true
 	case "authoritative":
 		s.authoritative = true
+	case "snapshot":
+		return s.setSnapshot(c, args)
 	case "ttl":
 		return s.setTTL(args[0])
 	case "startup_timeout":
@@ -257,6 +256,14 @@ func (s *stanza) set(c *caddy.Controller, directive string, args []string) error
 		return checkZones(args)
 	}
 	return nil
+}
+
+// fromRoot is a path below the folder of the root plugin, unless it is absolute.
+func fromRoot(c *caddy.Controller, path string) string {
+	if root := dnsserver.GetConfig(c).Root; root != "" && !filepath.IsAbs(path) {
+		return filepath.Join(root, path)
+	}
+	return path
 }
 
 func checkNamespaces(names []string) error {
@@ -294,6 +301,22 @@ func (s *stanza) setStartupTimeout(arg string) error {
 	return nil
 }
 
+func (s *stanza) setSnapshot(c *caddy.Controller, args []string) error {
+	s.source.Snapshot = fromRoot(c, args[0])
+	if len(args) == 1 {
+		return nil
+	}
+	interval, err := time.ParseDuration(args[1])
+	if err != nil {
+		return fmt.Errorf("%q: not a duration, such as 1m", args[1])
+	}
+	if interval < time.Second {
+		return fmt.Errorf("%q: less than a second", args[1])
+	}
+	s.source.SnapshotInterval = interval
+	return nil
+}
+
 // arguments is how many arguments a directive takes, and what they are.
 type arguments struct {
 	least, most int
@@ -315,6 +338,7 @@ var arity = map[string]arguments{
 	"endpoints":          {1, 1, "pods or slices"},
 	"endpoint_pod_names": {0, 0, "no argument"},
 	"authoritative":      {0, 0, "no argument"},
+	"snapshot":           {1, 2, "a file, and perhaps a duration"},
 	"ttl":                {1, 1, "one number of seconds"},
 	"startup_timeout":    {1, 1, "one duration"},
 	"fallthrough":        {0, unlimited, "zones, or nothing for all"},

@@ -45,6 +45,10 @@ func TestParse(t *testing.T) {
 		{"headless cluster.local {\nendpoints slices\n}", func(s *stanza) { s.source.Slices = true }},
 		{"headless cluster.local {\nendpoint_pod_names\n}", func(s *stanza) { s.source.PodNames = true }},
 		{"headless cluster.local {\nauthoritative\n}", func(s *stanza) { s.authoritative = true }},
+		{"headless cluster.local {\nsnapshot /var/lib/coredns/headless\n}", func(s *stanza) { s.source.Snapshot = "/var/lib/coredns/headless" }},
+		{"headless cluster.local {\nsnapshot file 90s\n}", func(s *stanza) {
+			s.source.Snapshot, s.source.SnapshotInterval = "file", 90*time.Second
+		}},
 		{"headless cluster.local {\nttl 0\n}", func(s *stanza) { s.ttl = 0 }},
 		{"headless cluster.local {\nttl 3600\n}", func(s *stanza) { s.ttl = 3600 }},
 		{"headless cluster.local {\nstartup_timeout 1m30s\n}", func(s *stanza) { s.startupTimeout = 90 * time.Second }},
@@ -62,6 +66,7 @@ func TestParse(t *testing.T) {
 		}
 		want := &stanza{zones: []string{"cluster.local."}, ttl: 5, startupTimeout: 5 * time.Second}
 		want.source.Cluster.UserAgent = got.source.Cluster.UserAgent
+		want.source.SnapshotInterval = time.Minute
 		test.want(want)
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%q is %+v, want %+v", test.input, got, want)
@@ -92,6 +97,11 @@ func TestParseErrors(t *testing.T) {
 		{"headless {\nendpoints Slices\n}", `endpoints: "Slices": neither "pods" nor "slices"`},
 		{"headless {\nendpoint_pod_names yes\n}", `endpoint_pod_names: ["yes"]: wants no argument`},
 		{"headless {\nauthoritative yes\n}", `authoritative: ["yes"]: wants no argument`},
+		{"headless {\nsnapshot\n}", "snapshot: []: wants a file, and perhaps a duration"},
+		{"headless {\nsnapshot a 1m b\n}", `snapshot: ["a" "1m" "b"]: wants a file, and perhaps a duration`},
+		{"headless {\nsnapshot a soon\n}", `snapshot: "soon": not a duration`},
+		{"headless {\nsnapshot a 999ms\n}", `snapshot: "999ms": less than a second`},
+		{"headless {\nmanifests a\nsnapshot b\n}", `manifests: no API server is asked, but there is also "snapshot"`},
 		{"headless {\nttl\n}", "ttl: []: wants one number of seconds"},
 		{"headless {\nttl 5s\n}", `ttl: "5s": not a number of seconds from 0 to 3600`},
 		{"headless {\nttl -1\n}", `ttl: "-1": not a number of seconds from 0 to 3600`},
@@ -114,7 +124,7 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// TestParseRoot checks that manifests are found below the folder of the root
+// TestParseRoot checks that manifests and snapshots are found below the folder of the root
 // plugin, as other files with data are.
 func TestParseRoot(t *testing.T) {
 	c := caddy.NewTestController("dns", "headless cluster.local {\nmanifests a.yaml /b.yaml\n}")
@@ -125,6 +135,11 @@ func TestParseRoot(t *testing.T) {
 	}
 	if want := []string{"/srv/a.yaml", "/b.yaml"}; !slices.Equal(s.source.Manifests, want) {
 		t.Errorf("the manifests are %q, want %q", s.source.Manifests, want)
+	}
+	c = caddy.NewTestController("dns", "headless cluster.local {\nsnapshot file\n}")
+	dnsserver.GetConfig(c).Root = "/srv"
+	if s, err = parse(c); err != nil || s.source.Snapshot != "/srv/file" {
+		t.Errorf("the snapshot is %+v, %v", s, err)
 	}
 }
 
