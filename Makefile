@@ -12,7 +12,7 @@ revision := $(shell git describe --always --dirty 2>/dev/null)
 IMAGE = headless:$(or $(revision),latest)
 golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build run test tools lint unit race cluster differential bench image clean
+.PHONY: build run test tools lint unit race cluster differential bench image reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
 build:
@@ -37,7 +37,8 @@ run: build
 test: tools lint unit race cluster
 	@echo "== all tests passed"
 
-# What the tests call beside Go, as program:Debian package.
+# What the tests call beside Go, as program:Debian package. No package starts a
+# daemon when it is installed: policy-rc.d says so.
 programs = dig:dnsutils busybox:busybox-static jq:jq openssl:openssl shellcheck:shellcheck gcc:gcc
 tools:
 	@missing=; for tool in $(programs); do \
@@ -48,6 +49,8 @@ tools:
 		echo "make: install these first (names of Debian's packages):$$missing" >&2; exit 1; \
 	fi; \
 	echo "== installing$$missing"; \
+	policy=/usr/sbin/policy-rc.d; \
+	[ -e $$policy ] || { trap "rm -f $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; }; \
 	for try in 1 2; do \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install $$missing </dev/null && exit 0; \
 	done; \
@@ -59,8 +62,9 @@ lint:
 	go mod tidy -diff
 	go vet ./...
 	go vet -tags cluster ./...
+	go vet -tags e2e ./plugin/e2e
 	go run $(golangci-lint) run
-	if command -v shellcheck >/dev/null; then shellcheck -P SCRIPTDIR .ci/run testdata/cluster/*.sh; fi
+	if command -v shellcheck >/dev/null; then shellcheck -P SCRIPTDIR .ci/run plugin/*.sh testdata/cluster/*.sh; fi
 
 unit:
 	@echo "== unit tests"
@@ -101,21 +105,32 @@ bench: tools build
 	} | tee bench.txt
 	go run ./plugin/bench -revision $(or $(revision),unknown) bench.txt README.md plugin/bench/bench.svg
 
-# Times and owners are fixed: the same server makes the same layer. Docker where
-# it runs, else buildah.
-image: build
-	@if [ "$$(id -u)" != 0 ] || ! command -v setcap >/dev/null; then \
-		echo "make image: this needs root, and setcap of the package libcap2-bin" >&2; exit 1; \
-	fi
-	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
-	install -D -m 755 coredns "$$dir/root/coredns"; \
-	install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$$dir/root/etc/ssl/certs/ca-certificates.crt"; \
-	setcap cap_net_bind_service=+ep "$$dir/root/coredns"; \
-	mkdir "$$dir/context"; \
-	tar --xattrs --xattrs-include=security.capability --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner \
-		-C "$$dir/root" -cf "$$dir/context/root.tar" coredns etc; \
-	if docker info >/dev/null 2>&1; then builder="docker build"; else builder="buildah bud"; fi; \
-	$$builder -t $(IMAGE) -f plugin/Dockerfile "$$dir/context"
+# Docker does where it runs, else it is buildah.
+image_programs = setcap:libcap2-bin update-ca-certificates:ca-certificates $(shell docker info >/dev/null 2>&1 || echo buildah:buildah)
+image: programs = $(image_programs)
+image: tools build
+	plugin/image.sh coredns $(IMAGE)
+
+# Two builds of one commit have to be the same.
+reproducible:
+	@echo "== reproducible build"
+	plugin/reproducible.sh
+
+# About five minutes on two cores, when the programs of Kubernetes are there. It
+# needs root and a kernel that lets it have namespaces with a node in them.
+e2e_programs = setcap:libcap2-bin update-ca-certificates:ca-certificates buildah:buildah \
+	containerd:containerd runc:runc /usr/lib/cni/bridge:containernetworking-plugins nft:nftables ip:iproute2 sysctl:procps \
+	busybox:busybox-static dig:dnsutils openssl:openssl
+e2e: programs = $(e2e_programs)
+e2e: e2e-check build
+	@echo "== end-to-end test"
+	testdata/cluster/build.sh
+	HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags e2e -count=1 -timeout 20m -v ./plugin/e2e
+
+# Whether this machine can run it.
+e2e-check: programs = $(e2e_programs)
+e2e-check: tools
+	testdata/cluster/check.sh
 
 clean:
 	rm -f coredns

@@ -38,7 +38,7 @@ func startAsker(t *testing.T, pod, flags string, names ...string) *asker {
 	script := "while :; do sleep 0.05 & echo ask; dig +tries=1 +timeout=2 +noall +comments +question +answer " +
 		flags + " " + strings.Join(names, " ") + " 2>&1 | tr '\\n' ' '; echo; wait; done"
 	kubectl(t, "run", pod, "--image=localhost/dnsutils:e2e", "--restart=Never", "--command", "--", "sh", "-c", script)
-	kubectl(t, "wait", "pod/"+pod, "--for=condition=Ready", "--timeout=30s")
+	kubectl(t, "wait", "pod/"+pod, "--for=condition=Ready", "--timeout=90s")
 	uid := kubectl(t, "get", "pod", pod, "-o", "jsonpath={.metadata.uid}")
 	a := &asker{pod: pod, log: fmt.Sprintf("/var/log/pods/default_%s_%s/%s/0.log", pod, uid, pod), names: names, begin: time.Now()}
 	a.follow(t, a.begin.Add(time.Second))
@@ -62,14 +62,14 @@ func (a *asker) follow(t *testing.T, until time.Time) {
 	}
 }
 
-// end ends the pod, and returns all replies. There has to be one for each name in
-// each 200 ms, on average.
+// end ends the pod, and returns all replies. There have to be two for each name a
+// second, on average: a busy machine takes longer to start dig.
 func (a *asker) end(t *testing.T) []reply {
 	t.Helper()
 	replies, seconds := a.replies(t), time.Since(a.begin).Seconds()
 	kubectl(t, "delete", "pod", a.pod, "--grace-period=0", "--force")
 	t.Logf("%s asked %d times in %.1fs", a.pod, len(replies), seconds)
-	if float64(len(replies)) < 5*seconds*float64(len(a.names)) {
+	if float64(len(replies)) < 2*seconds*float64(len(a.names)) {
 		t.Errorf("%s asked too few times", a.pod)
 	}
 	return replies

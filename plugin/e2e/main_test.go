@@ -14,6 +14,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,9 +45,8 @@ func TestMain(m *testing.M) {
 // outside starts this program again within isolated.sh, and looks for what that
 // left behind.
 func outside() (int, error) {
-	image := os.Getenv("HEADLESS_IMAGE")
-	if image == "" {
-		return 0, fmt.Errorf("HEADLESS_IMAGE is to name an archive with the server's image: make e2e sets it")
+	if os.Getenv("HEADLESS_COREDNS") == "" {
+		return 0, errors.New("HEADLESS_COREDNS is to name the server: make e2e sets it")
 	}
 	bin, err := command(scripts + "/build.sh")
 	if err != nil {
@@ -102,7 +102,7 @@ func inside(m *testing.M) (int, error) {
 		return 0, err
 	}
 	for _, c := range []struct{ done, command string }{
-		{"images made", scripts + "/images.sh " + os.Getenv("HEADLESS_IMAGE")},
+		{"images made", scripts + "/images.sh " + os.Getenv("HEADLESS_COREDNS")},
 		{"control plane up", scripts + "/control-plane.sh"},
 		{"node up", scripts + "/node.sh"},
 		{"server deployed", "kubectl apply -k testdata/headless"},

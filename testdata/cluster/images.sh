@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# images.sh ARCHIVE: puts the images of the node's pods into images in CLUSTER_DIR,
-# for node.sh to import: localhost/busybox:e2e and so on from the programs of the
-# host, and the archive, which holds that of the server.
+# images.sh COREDNS: puts the images of the node's pods into images in CLUSTER_DIR,
+# for node.sh to import: headless:e2e from the server, and localhost/busybox:e2e
+# and so on from the programs of the host.
 set -euo pipefail
-archive=$(realpath "$1")
+server=$(realpath "$1")
 cd "$(dirname "${BASH_SOURCE[0]}")"/images
 : "${CLUSTER_DIR:?is the directory of the cluster}"
 
@@ -40,4 +40,4 @@ for image in busybox dnsutils nginx mariadb; do
 	buildah "${store[@]}" push --quiet "localhost/$image:e2e" "docker-archive:$CLUSTER_DIR/images/$image.tar:localhost/$image:e2e"
 done
 rm -rf "$context"
-cp "$archive" "$CLUSTER_DIR/images/headless.tar"
+../../../plugin/image.sh "$server" headless:e2e "$CLUSTER_DIR/images/headless.tar"

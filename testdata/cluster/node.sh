@@ -60,6 +60,7 @@ cgroupDriver: cgroupfs
 failCgroupV1: false
 enforceNodeAllocatable: []
 failSwapOn: false
+makeIPTablesUtilChains: false
 clusterDNS: [10.96.0.10]
 clusterDomain: cluster.local
 resolvConf: $CLUSTER_DIR/resolv.conf
