@@ -47,7 +47,8 @@ func (h *Headless) ownRecords(name *records.Name, zone *records.Zone, qname, ape
 	case below == 0:
 		switch qtype {
 		case dns.TypeSOA, dns.TypeANY:
-			return []dns.RR{h.soaRecord(apex, h.trie.HandOut())}, true
+			soa := h.soa(apex, h.trie.HandOut())
+			return []dns.RR{&soa}, true
 		case dns.TypeNS:
 			return h.nameServers(apex, zone), true
 		}
@@ -108,9 +109,9 @@ func (h *Headless) glue(apex string, servers []dns.RR) []dns.RR {
 			rrs = append(rrs, h.addresses(server, dns.TypeAAAA)...)
 			continue
 		}
-		var name records.Name
-		name.Fold(server)
-		if zone := h.zones.Match(&name); zone != nil {
+		if zone := h.zones.Match(server); zone != nil {
+			var name records.Name
+			name.Fold(server)
 			if node, result := h.trie.Find(&name, zone.Labels()); result == records.Found {
 				for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
 					rrs = append(rrs, node.Answer(&records.Query{Name: server, Type: qtype, TTL: h.ttl, Size: dns.MinMsgSize}).Records...)
@@ -119,6 +120,14 @@ func (h *Headless) glue(apex string, servers []dns.RR) []dns.RR {
 		}
 	}
 	return rrs
+}
+
+// join puts labels before a zone.
+func join(labels, zone string) string {
+	if zone == "." {
+		return labels + "."
+	}
+	return labels + "." + zone
 }
 
 // addresses returns the records of ns.dns: the addresses that the server has.

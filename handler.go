@@ -10,6 +10,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/fall"
@@ -52,11 +53,9 @@ func (h *Headless) Name() string { return pluginName }
 // ServeDNS implements the plugin.Handler interface.
 func (h *Headless) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	q := &r.Question[0]
-	var name records.Name
-	name.Fold(q.Name)
-	zone := h.zones.Match(&name)
+	zone := h.zones.Match(q.Name)
 	if zone == nil || !serves(r, q) {
-		if zone != nil && h.refuses(&name, zone, q) {
+		if zone != nil && h.refuses(zone, q) {
 			return dns.RcodeRefused, nil
 		}
 		return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)
@@ -68,6 +67,8 @@ func (h *Headless) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 		}
 		return dns.RcodeServerFailure, nil
 	}
+	var name records.Name
+	name.Fold(q.Name)
 	node, result := h.find(&name, zone)
 	switch result {
 	case records.Found:
@@ -91,9 +92,9 @@ func serves(r *dns.Msg, q *dns.Question) bool {
 
 // refuses tells whether a question is for the transfer of a zone that does not
 // exist or that nobody transfers, where nobody else has the zone.
-func (h *Headless) refuses(name *records.Name, zone *records.Zone, q *dns.Question) bool {
+func (h *Headless) refuses(zone *records.Zone, q *dns.Question) bool {
 	return h.authoritative && (q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR) &&
-		(!h.transfers || name.Len() != zone.Labels())
+		(!h.transfers || len(q.Name) != len(zone.Name))
 }
 
 func (h *Headless) find(name *records.Name, zone *records.Zone) (records.Node, records.Result) {
@@ -151,9 +152,7 @@ func (h *Headless) answer(node *records.Node, q *records.Query) records.Answer {
 // noData answers that a name has no such type.
 func (h *Headless) noData(w dns.ResponseWriter, r *dns.Msg, zone *records.Zone) (int, error) {
 	outcomes.nodata.Inc()
-	m := newReply(r)
-	m.Ns = []dns.RR{h.soa(r.Question[0].Name, zone)}
-	return write(w, m)
+	return write(w, h.negative(r, zone))
 }
 
 // missing answers for a name that is ours and does not exist, or lets it fall
@@ -169,38 +168,44 @@ func (h *Headless) missing(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 // deny answers that a name does not exist.
 func (h *Headless) deny(w dns.ResponseWriter, r *dns.Msg, zone *records.Zone) (int, error) {
 	outcomes.nxdomain.Inc()
-	m := newReply(r)
+	m := h.negative(r, zone)
 	m.Rcode = dns.RcodeNameError
-	m.Ns = []dns.RR{h.soa(r.Question[0].Name, zone)}
 	return write(w, m)
 }
 
-// soa returns the zone's SOA record for a negative answer, spelled as in the name
-// asked. Its TTL, and so that of the negative answer (RFC 2308, section 5), is
-// that of the records.
-func (h *Headless) soa(qname string, zone *records.Zone) dns.RR {
-	return h.soaRecord(qname[len(qname)-len(zone.Name):], h.trie.Serial())
+// negative returns a reply without records, with the zone's SOA, spelled as in the
+// name asked. Its TTL, and so that of the negative answer (RFC 2308, section 5),
+// is that of the records. All of it but the names in the SOA is one allocation.
+func (h *Headless) negative(r *dns.Msg, zone *records.Zone) *dns.Msg {
+	reply := &struct {
+		dns.Msg
+		question  [1]dns.Question
+		authority [1]dns.RR
+		soa       dns.SOA
+	}{}
+	qname := r.Question[0].Name
+	reply.soa = h.soa(qname[len(qname)-len(zone.Name):], h.trie.Serial())
+	setReply(&reply.Msg, &reply.question, r)
+	reply.authority[0] = &reply.soa
+	reply.Ns = reply.authority[:]
+	return &reply.Msg
 }
 
-func (h *Headless) soaRecord(apex string, serial uint32) dns.RR {
-	return &dns.SOA{
+// soa returns the SOA record of a zone (RFC 1035, section 3.3.13).
+func (h *Headless) soa(apex string, serial uint32) dns.SOA {
+	const server, mailbox = "ns.dns.", "hostmaster."
+	zone := strings.TrimPrefix(apex, ".") // the root's labels are none
+	names := server + zone + mailbox + zone
+	return dns.SOA{
 		Hdr:     dns.RR_Header{Name: apex, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: h.ttl},
-		Ns:      join("ns.dns", apex),
-		Mbox:    join("hostmaster", apex),
+		Ns:      names[:len(server)+len(zone)],
+		Mbox:    names[len(server)+len(zone):],
 		Serial:  serial,
 		Refresh: 7200,
 		Retry:   1800,
 		Expire:  86400,
 		Minttl:  h.ttl,
 	}
-}
-
-// join puts labels before a zone.
-func join(labels, zone string) string {
-	if zone == "." {
-		return labels + "."
-	}
-	return labels + "." + zone
 }
 
 // newReply returns an authoritative reply without records. The message and its
@@ -210,14 +215,19 @@ func newReply(r *dns.Msg) *dns.Msg {
 		dns.Msg
 		question [1]dns.Question
 	}{}
-	reply.Id = r.Id
-	reply.Response = true
-	reply.Authoritative = true
-	reply.RecursionDesired = r.RecursionDesired
-	reply.CheckingDisabled = r.CheckingDisabled
-	reply.question[0] = r.Question[0]
-	reply.Question = reply.question[:]
+	setReply(&reply.Msg, &reply.question, r)
 	return &reply.Msg
+}
+
+// setReply makes m, which is empty, an authoritative reply.
+func setReply(m *dns.Msg, question *[1]dns.Question, r *dns.Msg) {
+	m.Id = r.Id
+	m.Response = true
+	m.Authoritative = true
+	m.RecursionDesired = r.RecursionDesired
+	m.CheckingDisabled = r.CheckingDisabled
+	question[0] = r.Question[0]
+	m.Question = question[:]
 }
 
 func write(w dns.ResponseWriter, m *dns.Msg) (int, error) {

@@ -28,6 +28,13 @@ var (
 		Help:      "Number of names held, by kind.",
 	}, []string{"kind"})
 
+	sharedHosts = promauto.NewGauge(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "shared_hosts",
+		Help:      "Number of names of hosts that several endpoints of one service share.",
+	})
+
 	endpoints = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
@@ -109,6 +116,7 @@ func hooks(changed func()) (informer.Hooks, func()) {
 		} {
 			names.WithLabelValues(kind).Add(float64(change))
 		}
+		sharedHosts.Add(float64(s.Shared - last.Shared))
 		for reason := range s.Endpoints {
 			endpoints.WithLabelValues(states[reason]).Add(float64(s.Endpoints[reason] - last.Endpoints[reason]))
 		}

@@ -16,6 +16,7 @@ func TestMetrics(t *testing.T) {
 	values := func() map[string]float64 {
 		out := map[string]float64{
 			"publications":    testutil.ToFloat64(publicationsTotal),
+			"shared hosts":    testutil.ToFloat64(sharedHosts),
 			"manifest errors": testutil.ToFloat64(manifestErrorsTotal),
 		}
 		for _, kind := range []string{"service", "host", "port", "reverse"} {

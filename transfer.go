@@ -22,18 +22,18 @@ func (h *Headless) Transfer(apex string, serial uint32) (<-chan []dns.RR, error)
 		return nil, transfer.ErrNotAuthoritative
 	}
 	image := h.trie.Image()
-	soa := h.soaRecord(zone.Name, image.Serial)
+	soa := h.soa(zone.Name, image.Serial)
 	ch := make(chan []dns.RR)
 	go func() {
 		defer close(ch)
-		ch <- []dns.RR{soa}
+		ch <- []dns.RR{&soa}
 		if serial != 0 && int32(image.Serial-serial) <= 0 { // RFC 1982: it is up to date
 			return
 		}
 		for rrs := range h.contents(image, zone) {
 			ch <- rrs
 		}
-		ch <- []dns.RR{soa}
+		ch <- []dns.RR{&soa}
 	}()
 	return ch, nil
 }

@@ -2,6 +2,7 @@ package informer
 
 import (
 	"runtime"
+	"slices"
 	"testing"
 )
 
@@ -9,9 +10,9 @@ import (
 // object, the join, the trie and the reverse index.
 func TestHeapBudget(t *testing.T) {
 	const services, pods, budget = 200, 100, 300 // bytes
-	newWorld(1, 1)                               // what is made once
+	newWorld(1)                                  // what is made once
 	before := heap()
-	i, _ := newWorld(services, pods)
+	i, _ := newWorld(slices.Repeat([]int{pods}, services)...)
 	perPod := (heap() - before) / (services * pods)
 	runtime.KeepAlive(i)
 	t.Logf("a pod takes %d bytes", perPod)

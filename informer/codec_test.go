@@ -172,7 +172,7 @@ func TestEvent(t *testing.T) {
 // TestKnown checks that what is decoded again is what the join holds, and that a
 // relist so keeps nothing.
 func TestKnown(t *testing.T) {
-	i, _ := newWorld(1, 100)
+	i, _ := newWorld(100)
 	c := newCodec(i.join.known)
 	info, _ := runtime.SerializerInfoForMediaType(c.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
 	d := c.DecoderToVersion(info.Serializer, nil)

@@ -23,10 +23,10 @@ func BenchmarkFind(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/n=%d", what, n), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					var folded Name
-					folded.Fold(name)
-					if zones.Match(&folded) != nil {
-						trie.Find(&folded, 2)
+					if zone := zones.Match(name); zone != nil {
+						var folded Name
+						folded.Fold(name)
+						trie.Find(&folded, zone.Labels())
 					}
 				}
 			})

@@ -25,7 +25,7 @@ func Example() {
 	const qname = "_web._tcp.nginx.default.svc.cluster.local."
 	var name records.Name
 	name.Fold(qname)
-	if node, result := trie.Find(&name, zones.Match(&name).Labels()); result == records.Found {
+	if node, result := trie.Find(&name, zones.Match(qname).Labels()); result == records.Found {
 		answer := node.Answer(&records.Query{Name: qname, Type: dns.TypeSRV, TTL: 5, Size: 1232})
 		fmt.Println(answer.Records[0])
 		fmt.Println(answer.Glue[0])

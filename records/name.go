@@ -40,27 +40,32 @@ func (n *Name) Fold(qname string) {
 		}
 		qname = qname[cut+dot:]
 	}
-	start, escaped := 0, false
-	for i := 0; i < len(qname); i++ {
+	text, start := n.text[:len(qname)], 0
+	for i := 0; i < len(text); i++ {
 		c := qname[i]
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		n.text[i] = c
-		switch {
-		case escaped:
-			escaped = false
-		case c == '\\':
-			escaped = true
-		case c == '.':
-			if len(qname) > 1 { // the root has no labels
+		text[i] = lower(c)
+		switch c {
+		case '.':
+			if len(text) > 1 { // the root has no labels
 				n.starts[n.labels] = uint8(start)
 				n.labels++
 			}
 			start = i + 1
+		case '\\':
+			if i++; i < len(text) {
+				text[i] = lower(qname[i])
+			}
 		}
 	}
 	n.length = len(qname)
+}
+
+// lower is an ASCII letter in lower case, or any other byte (RFC 4343).
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }
 
 // Len is the number of labels.
@@ -147,48 +152,4 @@ func (n *Name) reverse6() (netip.Prefix, bool) {
 		a[i/2] |= byte(nibble) << (4 * (1 - i%2))
 	}
 	return netip.PrefixFrom(netip.AddrFrom16(a), 4*nibbles), true
-}
-
-// Zones are the zones of a server, the longest first.
-type Zones []Zone
-
-// Zone is the apex that names are matched against.
-type Zone struct {
-	Name    string // fully qualified, lower case
-	Reverse bool   // in in-addr.arpa or ip6.arpa
-	labels  int
-}
-
-// Labels is the number of labels of the zone's name.
-func (z *Zone) Labels() int { return z.labels }
-
-// NewZones returns the zones with the given names, fully qualified.
-func NewZones(names []string) Zones {
-	zones := make(Zones, 0, len(names))
-	for _, name := range names {
-		var n Name
-		n.Fold(name)
-		z := Zone{Name: string(n.text[:n.length]), labels: n.labels}
-		z.Reverse = n.labels >= 2 && (string(n.Suffix(1)) == "in-addr.arpa." || string(n.Suffix(1)) == "ip6.arpa.")
-		at := 0
-		for at < len(zones) && zones[at].labels >= z.labels {
-			at++
-		}
-		zones = append(zones[:at], append(Zones{z}, zones[at:]...)...)
-	}
-	return zones
-}
-
-// Match returns the zone that n is in, the most specific one, or nil.
-func (zs Zones) Match(n *Name) *Zone {
-	for i := range zs {
-		z := &zs[i]
-		if z.labels == 0 {
-			return z
-		}
-		if n.labels >= z.labels && string(n.Suffix(z.labels-1)) == z.Name {
-			return z
-		}
-	}
-	return nil
 }

@@ -120,10 +120,16 @@ func (o oracle) stats() Stats {
 	addrs := map[netip.Addr]bool{}
 	for _, endpoints := range o {
 		hosts, ports := map[string]bool{}, map[string]bool{}
+		shared, first := map[string]bool{}, map[string]netip.Addr{} // by host; and family
 		for _, e := range endpoints {
 			s.Endpoints[e.Withheld]++
 			if e.Withheld == Ready {
 				hosts[e.Host], addrs[e.Addr] = true, true
+				family := fmt.Sprint(e.Host, e.Addr.Is4())
+				if addr, ok := first[family]; ok && addr != e.Addr {
+					shared[e.Host] = true
+				}
+				first[family] = e.Addr
 				for _, p := range e.Ports {
 					if p.Name != "" {
 						ports[p.Protocol+" "+p.Name] = true
@@ -132,6 +138,7 @@ func (o oracle) stats() Stats {
 			}
 		}
 		s.Hosts += len(hosts)
+		s.Shared += len(shared)
 		s.Ports += len(ports)
 	}
 	s.Addresses = len(addrs)

@@ -17,6 +17,7 @@ type snapshot struct {
 	any      targets       // of every port together
 	withheld set[withheld] // what does not answer, and why
 	counts   Counts        // endpoints by reason
+	shared   int           // hosts with several addresses of one family
 }
 
 // host is a label below a service with its addresses; several pods may share it.
@@ -52,6 +53,15 @@ func (a *addresses) has(addr netip.Addr) bool {
 	return a.v6.refsOf(addr.As16()) > 0
 }
 
+// shared is 1 for the addresses of several endpoints, else 0: one endpoint has at
+// most one address of each family.
+func (a *addresses) shared() int {
+	if a.v4.len() > 1 || a.v6.len() > 1 {
+		return 1
+	}
+	return 0
+}
+
 // each yields every address.
 func (a *addresses) each(yield func(netip.Addr) bool) {
 	for x := range a.v4.all {
@@ -72,7 +82,9 @@ func (h *host) setAddrs(a addresses) {
 		first := a.v4.at(0)
 		h.one[0] = *first.item()
 	} else {
-		h.more = &a
+		more := a                                // here, to keep the other case off the heap
+		more.v4.items = slices.Clone(a.v4.items) // which may be those of a host that is about to be written
+		h.more = &more
 	}
 }
 
@@ -171,7 +183,7 @@ func (s *snapshot) named() int {
 // with returns the snapshot with the net change applied.
 func (s *snapshot) with(c *change) *snapshot {
 	next := *s
-	next.hosts = mergeHosts(s.hosts, c.hosts)
+	next.mergeHosts(c.hosts)
 	next.all = s.all.merge(c.hosts)
 	next.mergePorts(s, c.ports)
 	next.withheld = s.withheld.merge(c.withheld)
@@ -185,35 +197,38 @@ func (s *snapshot) with(c *change) *snapshot {
 }
 
 // mergeHosts applies deltas, sorted by host.
-func mergeHosts(hosts table[host], deltas []delta[hostAddr]) table[host] {
+func (s *snapshot) mergeHosts(deltas []delta[hostAddr]) {
 	if len(deltas) == 0 {
-		return hosts
+		return
 	}
-	edit := hosts.edit()
+	edit := s.hosts.edit()
 	for len(deltas) > 0 {
 		label := deltas[0].key.host
 		n := 1
 		for n < len(deltas) && deltas[n].key.host == label {
 			n++
 		}
-		mergeHost(&edit, label, deltas[:n])
+		s.shared += mergeHost(&edit, label, deltas[:n])
 		deltas = deltas[n:]
 	}
-	return edit.table
+	s.hosts = edit.table
 }
 
-// mergeHost applies deltas of one host.
-func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) {
+// mergeHost applies deltas of one host. It returns 1 if several endpoints share
+// the host from now on, -1 if they do no longer, else 0.
+func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) int {
 	hash := hashString(label)
 	bucket := edit.bucket(hash)
 	at := slices.IndexFunc(bucket, func(h host) bool { return h.label == label })
-	h := host{id: unusedID(bucket, hash), label: label}
+	h := host{label: label}
 	var addrs addresses
 	if at >= 0 {
 		h.id = bucket[at].id
-		old := bucket[at] // a copy: this edit may write to the bucket
-		addrs = old.addrs()
+		addrs = bucket[at].addrs()
+	} else {
+		h.id = unusedID(bucket, hash)
 	}
+	shared := addrs.shared()
 	addrs = addrs.merge(deltas)
 	switch gone := addrs.v4.len()+addrs.v6.len() == 0; {
 	case at < 0 && !gone:
@@ -225,6 +240,7 @@ func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) {
 		h.setAddrs(addrs)
 		(*edit.own(hash))[at] = h
 	}
+	return addrs.shared() - shared
 }
 
 // unusedID returns an id for another host with a hash. Two labels of one service

@@ -157,6 +157,11 @@ func (s set[K]) merge(deltas []delta[K]) set[K] {
 	if len(deltas) == 0 {
 		return s
 	}
+	if len(s.kids) == 0 {
+		if items := apply(s.items, deltas); len(items) <= leafSize {
+			return set[K]{items: items}
+		}
+	}
 	nodes := s.edit(make([]*set[K], 0, 2), deltas)
 	for len(nodes) > 1 {
 		nodes = raise(nil, nodes)

@@ -119,6 +119,7 @@ func (t *Trie) advance() {
 type Stats struct {
 	Services  int    // headless services
 	Hosts     int    // names of hosts
+	Shared    int    // those of them that are of several endpoints
 	Ports     int    // names of ports, as in _web._tcp
 	Addresses int    // reverse names
 	Endpoints Counts // ready and withheld

@@ -19,7 +19,7 @@ func lookup(t *Trie, name string, rrtype uint16) (Result, []string, Answer) {
 	var result Result
 	if addr, ok := n.Reverse(); ok {
 		node, result = t.FindAddr(addr)
-	} else if zone := NewZones([]string{"cluster.local."}).Match(&n); zone != nil {
+	} else if zone := NewZones([]string{"cluster.local."}).Match(name); zone != nil {
 		node, result = t.Find(&n, zone.Labels())
 	}
 	if result != Found {

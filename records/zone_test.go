@@ -1,0 +1,44 @@
+package records
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestZones(t *testing.T) {
+	names := []string{"cluster.local.", "in-addr.arpa.", "Prod.cluster.local.", "example.org."}
+	testZones(t, NewZones(names))
+	slices.Reverse(names) // a zone within another may come before or after it
+	testZones(t, NewZones(names))
+}
+
+func testZones(t *testing.T, zones Zones) {
+	t.Helper()
+	for name, want := range map[string]string{
+		"cluster.local.":                   "cluster.local.",
+		"nginx.default.svc.Cluster.LOCAL.": "cluster.local.",
+		"prod.cluster.local.":              "prod.cluster.local.",
+		"x.prod.cluster.local.":            "prod.cluster.local.",
+		"xprod.cluster.local.":             "cluster.local.",
+		"xcluster.local.":                  "",
+		"local.":                           "",
+		".":                                "",
+		"5.1.244.10.in-addr.arpa.":         "in-addr.arpa.",
+		`x\.cluster.local.`:                "",
+		`x\\.cluster.local.`:               "cluster.local.",
+		`\.cluster.local.`:                 "",
+		`x\.prod.cluster.local.`:           "cluster.local.",
+		"cluster.local.example.org.":       "example.org.",
+	} {
+		got := ""
+		if z := zones.Match(name); z != nil {
+			got = z.Name
+		}
+		if got != want {
+			t.Errorf("%q is in zone %q, want %q", name, got, want)
+		}
+	}
+	if z := append(zones, NewZones([]string{"."})...).Match("anything."); z == nil || z.Name != "." {
+		t.Errorf("the root zone does not match every name")
+	}
+}
