@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # node.sh: starts a node beside the control plane, within isolated.sh: containerd,
 # kubelet and kube-proxy, with pods that have an address of each family. Their
-# images are there already (images.sh); their name server is 10.96.0.10.
+# images are there already (images.sh); their name server is 10.96.0.10. That of
+# the node, HEADLESS_COREDNS, knows one name, example.org.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")"/env.sh
 
@@ -50,6 +51,19 @@ conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeou
 END
 start kube-proxy kube-proxy --config="$CLUSTER_DIR/kube-proxy.yaml"
 
+cat >"$CLUSTER_DIR/Corefile" <<END
+. {
+    bind $APISERVER_ADDRESS
+    template IN A example.org {
+        answer "{{ .Name }} 60 IN A 192.0.2.1"
+    }
+    template ANY ANY {
+        rcode NXDOMAIN
+        authority ". 60 IN SOA ns. hostmaster. 1 60 60 60 60"
+    }
+}
+END
+start coredns "${HEADLESS_COREDNS:?is the server}" -conf "$CLUSTER_DIR/Corefile"
 echo "nameserver $APISERVER_ADDRESS" >"$CLUSTER_DIR/resolv.conf"
 cat >"$CLUSTER_DIR/kubelet.yaml" <<END
 apiVersion: kubelet.config.k8s.io/v1beta1
