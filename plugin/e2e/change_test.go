@@ -20,7 +20,7 @@ var webs = []string{"web-0." + nginx, "web-1." + nginx, "web-2." + nginx}
 // for all of them.
 func TestRollout(t *testing.T) {
 	before := pods(t, "default", "app=nginx", 3)
-	h := watch(t, "app=nginx", nginx)
+	h := watch(t)
 	a := startAsker(t, "rollout", "", append(webs, nginx)...)
 	kubectl(t, "rollout", "restart", "statefulset/web")
 	kubectl(t, "rollout", "status", "statefulset/web", "--timeout=90s")
@@ -58,7 +58,7 @@ func wantReplaced(t *testing.T, replies []reply, name string, before, after *cor
 // TestKilledPod takes a pod away at once, without a graceful end.
 func TestKilledPod(t *testing.T) {
 	before := pods(t, "default", "app=nginx", 3)
-	h := watch(t, "app=nginx", nginx)
+	h := watch(t)
 	a := startAsker(t, "killed-pod", "", webs...)
 	kubectl(t, "delete", "pod", "web-1", "--grace-period=0", "--force")
 	after := pods(t, "default", "app=nginx", 3)
@@ -75,7 +75,7 @@ func TestKilledPod(t *testing.T) {
 // again: the pod keeps its address.
 func TestKilledContainer(t *testing.T) {
 	before := pods(t, "default", "app=nginx", 3)
-	h := watch(t, "app=nginx", nginx)
+	h := watch(t)
 	a := startAsker(t, "killed-container", "", webs...)
 	container := strings.TrimPrefix(before[2].Status.ContainerStatuses[0].ContainerID, "containerd://")
 	if _, err := command("ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", container); err != nil {
@@ -160,7 +160,7 @@ func TestOutage(t *testing.T) {
 	a.follow(t, time.Now().Add(ttl))
 	wantSame(t, a.end(t), before)
 
-	h := watch(t, "app=nginx", nginx)
+	h := watch(t)
 	a = startAsker(t, "after-outage", "", webs...)
 	kubectl(t, "delete", "pod", "web-0")
 	after := pods(t, "default", "app=nginx", 3)

@@ -16,12 +16,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// A history is which addresses the pods of a StatefulSet had, and when, as a
-// watch of them tells.
+// A history is which addresses the pods of nginx had, and when, as a watch of
+// them tells.
 type history struct {
-	domain string // of the service
-	mu     sync.Mutex
-	lives  []life // oldest first
+	mu    sync.Mutex
+	lives []life // oldest first
 }
 
 // A life is one pod under its name.
@@ -34,10 +33,10 @@ type life struct {
 // A span may not have ended yet, when until is zero.
 type span struct{ from, until time.Time }
 
-// watch follows pods of the namespace default until the end of the test.
-func watch(t *testing.T, label, domain string) *history {
+// watch follows the pods until the end of the test.
+func watch(t *testing.T) *history {
 	t.Helper()
-	cmd := exec.Command("kubectl", "get", "pods", "-l", label, "--watch", "--output-watch-events", "-o", "json")
+	cmd := exec.Command("kubectl", "get", "pods", "-l", "app=nginx", "--watch", "--output-watch-events", "-o", "json")
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +44,7 @@ func watch(t *testing.T, label, domain string) *history {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	h := &history{domain: domain}
+	h := &history{}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -120,8 +119,8 @@ func (h *history) check(t *testing.T, replies []reply) time.Duration {
 }
 
 func (h *history) wrong(r reply, late *time.Duration) error {
-	host, isHost := strings.CutSuffix(r.name, "."+h.domain)
-	if !isHost && r.name != h.domain {
+	host, isHost := strings.CutSuffix(r.name, "."+nginx)
+	if !isHost && r.name != nginx {
 		return errors.New("no reply")
 	}
 	switch {

@@ -61,8 +61,9 @@ func outside() (int, error) {
 		return 0, err
 	}
 
-	// An interrupt is for the test; what it leaves is looked at all the same.
-	signal.Ignore(os.Interrupt, syscall.SIGTERM)
+	// An interrupt ends the test; what it leaves is looked at all the same. Signals
+	// that are ignored here would be there, too.
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM)
 	// Should this program be killed, the kernel ends the other one: it does so
 	// with the thread that started it.
 	runtime.LockOSThread()

@@ -17,7 +17,7 @@ if [[ ${ISOLATED:-} != yes ]]; then
 
 	trap : INT TERM # the command gets them, too
 	status=0
-	ISOLATED=yes unshare --mount --pid --net --ipc --uts --fork --kill-child --mount-proc "$0" "$@" || status=$?
+	ISOLATED=yes setpriv --pdeathsig KILL unshare --mount --pid --net --ipc --uts --fork --kill-child --mount-proc "$0" "$@" || status=$?
 
 	tries=50
 	until kubepods -exec rmdir {} + 2>/dev/null && [[ -z $(kubepods) ]]; do
