@@ -12,7 +12,7 @@ revision := $(shell git describe --always --dirty 2>/dev/null)
 IMAGE = headless:$(or $(revision),latest)
 golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build run test tools lint unit race cluster differential bench image reproducible e2e e2e-check clean
+.PHONY: build run test tools daemons lint unit race cluster differential bench image reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
 build:
@@ -37,8 +37,7 @@ run: build
 test: tools lint unit race cluster
 	@echo "== all tests passed"
 
-# What the tests call beside Go, as program:Debian package. No package starts a
-# daemon when it is installed: policy-rc.d says so.
+# What the tests call beside Go, as program:Debian package.
 programs = dig:dnsutils busybox:busybox-static jq:jq openssl:openssl shellcheck:shellcheck gcc:gcc
 tools:
 	@missing=; for tool in $(programs); do \
@@ -49,12 +48,31 @@ tools:
 		echo "make: install these first (names of Debian's packages):$$missing" >&2; exit 1; \
 	fi; \
 	echo "== installing$$missing"; \
-	policy=/usr/sbin/policy-rc.d; \
-	[ -e $$policy ] || { trap "rm -f $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; }; \
 	for try in 1 2; do \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install $$missing </dev/null && exit 0; \
 	done; \
 	echo "make: could not install$$missing" >&2; exit 1
+
+# Debian's packages would start these, here and whenever the machine does. So they
+# are not installed, but unpacked beside where Go keeps what it has built.
+daemon_programs = prometheus:prometheus promtool:prometheus
+unpacked := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/headless-daemons
+export PATH := $(PATH):$(unpacked)/usr/bin
+daemons:
+	@for daemon in $(daemon_programs); do \
+		command -v $${daemon%:*} >/dev/null && continue; \
+		package=$${daemon#*:}; \
+		if ! command -v apt-get >/dev/null; then \
+			echo "make: $${daemon%:*} is missing" >&2; exit 1; \
+		fi; \
+		echo "== unpacking $$package"; \
+		mkdir -p $(unpacked) && cd $(unpacked) && rm -f *.deb; \
+		for try in 1 2; do \
+			apt-get -qq -o APT::Sandbox::User= download $$package && dpkg-deb -x *.deb . && rm *.deb && continue 2; \
+			apt-get -qq update || true; \
+		done; \
+		echo "make: could not get the package $$package" >&2; exit 1; \
+	done
 
 lint:
 	@echo "== lint"
@@ -77,10 +95,12 @@ race:
 	@echo "== unit tests with the race detector"
 	CGO_ENABLED=1 go test -race ./...
 
-cluster: build
+cluster: build daemons
 	@echo "== tests with a Kubernetes"
 	testdata/cluster/build.sh
 	HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags cluster -count=1 -timeout 30m ./plugin/coredns
+	@echo "== tests of what is deployed, with a Kubernetes and a Prometheus"
+	HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags cluster -count=1 -timeout 30m ./plugin/deploy
 
 # As the unit tests do with 2,000 random clusters, but with more, and other ones.
 differential:
@@ -106,8 +126,8 @@ bench: tools build
 	go run ./plugin/bench -revision $(or $(revision),unknown) bench.txt README.md plugin/bench/bench.svg
 
 # Docker does where it runs, else it is buildah.
-image_programs = setcap:libcap2-bin update-ca-certificates:ca-certificates $(shell docker info >/dev/null 2>&1 || echo buildah:buildah)
-image: programs = $(image_programs)
+image: programs = setcap:libcap2-bin update-ca-certificates:ca-certificates \
+	$(shell docker info >/dev/null 2>&1 || echo buildah:buildah)
 image: tools build
 	plugin/image.sh coredns $(IMAGE)
 
@@ -118,18 +138,17 @@ reproducible:
 
 # About five minutes on two cores, when the programs of Kubernetes are there. It
 # needs root and a kernel that lets it have namespaces with a node in them.
-e2e_programs = setcap:libcap2-bin update-ca-certificates:ca-certificates buildah:buildah \
-	containerd:containerd runc:runc /usr/lib/cni/bridge:containernetworking-plugins nft:nftables ip:iproute2 sysctl:procps \
-	busybox:busybox-static dig:dnsutils openssl:openssl
-e2e: programs = $(e2e_programs)
 e2e: e2e-check build
 	@echo "== end-to-end test"
 	testdata/cluster/build.sh
 	HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags e2e -count=1 -timeout 20m -v ./plugin/e2e
 
 # Whether this machine can run it.
-e2e-check: programs = $(e2e_programs)
-e2e-check: tools
+e2e-check: programs = setcap:libcap2-bin update-ca-certificates:ca-certificates buildah:buildah \
+	runc:runc /usr/lib/cni/bridge:containernetworking-plugins nft:nftables ip:iproute2 sysctl:procps \
+	busybox:busybox-static dig:dnsutils openssl:openssl
+e2e-check: daemon_programs = containerd:containerd
+e2e-check: tools daemons
 	testdata/cluster/check.sh
 
 clean:

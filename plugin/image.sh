@@ -4,6 +4,10 @@
 # and others take it. Times and owners are those of the commit: the same program
 # makes the same image.
 set -euo pipefail
+if [[ $(id -u) != 0 ]]; then
+	echo "image.sh: only root can give the server its capability" >&2
+	exit 1
+fi
 program=$(realpath "$1") image=$2 archive=${3:-}
 [[ -z $archive ]] || archive=$(realpath "$archive")
 cd "$(dirname "${BASH_SOURCE[0]}")"

@@ -103,6 +103,26 @@ func corefile(t *testing.T, kind, name string) string {
 	return at(t, get(t, "configmap", config.(string)), "data", "Corefile").(string)
 }
 
+// listens wants the container to name the ports that the Services and probes go by.
+func listens(t *testing.T, kind, name string) {
+	t.Helper()
+	got := map[string]string{}
+	container := at(t, get(t, kind, name), "spec", "template", "spec", "containers", 0)
+	for _, port := range at(t, container, "ports").([]any) {
+		got[at(t, port, "name").(string)] = fmt.Sprintf("%v/%v", at(t, port, "containerPort"), at(t, port, "protocol"))
+	}
+	want := map[string]string{"dns": "53/UDP", "dns-tcp": "53/TCP", "metrics": "9153/TCP",
+		"liveness-probe": "8080/TCP", "readiness-probe": "8181/TCP"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the ports of %s are %v and not %v", name, got, want)
+	}
+	for _, probe := range []string{"liveness", "readiness"} {
+		if got := at(t, container, probe+"Probe", "httpGet", "port"); got != probe+"-probe" {
+			t.Errorf("the %s probe of %s asks port %v", probe, name, got)
+		}
+	}
+}
+
 // nginx makes a headless service for the time of the test, and returns the
 // address of its first pod.
 func nginx(t *testing.T) string {
@@ -226,6 +246,7 @@ func TestBase(t *testing.T) {
 			t.Errorf("port %d is %s and not %s", i, got, want)
 		}
 	}
+	listens(t, "deployment", "headless")
 	endpoints(t, "kube-dns", 2, anywhere)
 	ip := nginx(t)
 	s := start(t, corefile(t, "deployment", "headless"), "headless")
@@ -313,6 +334,7 @@ func TestNodelocal(t *testing.T) {
 		}
 		return nil
 	})
+	listens(t, "daemonset", "headless-node")
 	s := start(t, corefile(t, "daemonset", "headless-node"), "headless-node")
 	s.await(t)
 	t.Run("cache", func(t *testing.T) { nodeLocalCache(t, s) })
@@ -358,6 +380,7 @@ func TestStandalone(t *testing.T) {
 	if want := at(t, get(t, "service", "headless-standalone"), "spec", "clusterIP"); address != want {
 		t.Errorf("the last command printed %q and not %v", address, want)
 	}
+	listens(t, "deployment", "headless-standalone")
 	endpoints(t, "headless-standalone", 2, anywhere)
 	endpoints(t, "kube-dns", 2, anywhere)
 

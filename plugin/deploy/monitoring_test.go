@@ -1,0 +1,237 @@
+//go:build cluster
+
+package deploy_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// TestRules has promtool check the rules, and run their tests.
+func TestRules(t *testing.T) {
+	for _, args := range [][]string{{"check", "rules", "rules.yaml"}, {"test", "rules", "rules_test.yaml"}} {
+		if out, err := commandIn("monitoring", "", "promtool", args...); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+	}
+}
+
+// prometheus is a running Prometheus.
+type prometheus struct{ url string }
+
+// get asks the API and returns its data.
+func (p *prometheus) get(path string, query url.Values) (any, error) {
+	body, err := fetch(p.url + path + "?" + query.Encode())
+	if err != nil {
+		return nil, err
+	}
+	var reply struct {
+		Status string
+		Data   any
+	}
+	if err := json.Unmarshal([]byte(body), &reply); err != nil {
+		return nil, err
+	}
+	if reply.Status != "success" {
+		return nil, fmt.Errorf("%s: %s", path, body)
+	}
+	return reply.Data, nil
+}
+
+// query is the number of series that an expression has now.
+func (p *prometheus) query(expr string) (int, error) {
+	data, err := p.get("/api/v1/query", url.Values{"query": {expr}})
+	if err != nil {
+		return 0, fmt.Errorf("query %s: %w", expr, err)
+	}
+	series, ok := data.(map[string]any)["result"].([]any)
+	if !ok {
+		return 0, fmt.Errorf("query %s: no vector, but %v", expr, data)
+	}
+	return len(series), nil
+}
+
+// TestMonitoring has a Prometheus scrape the server, and asks it all that the
+// dashboard and the rules ask.
+func TestMonitoring(t *testing.T) {
+	nginx(t)
+	kubectl(t, "apply", "-k", "rbac")
+	t.Cleanup(func() { kubectl(t, "delete", "-k", "rbac") })
+	text, err := os.ReadFile("corefile/Corefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, string(text), "headless")
+	s.await(t)
+
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := filepath.Abs("monitoring/rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	config := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\n"+
+		"scrape_configs: [{job_name: dns, static_configs: [{targets: [\"127.0.0.1:%s\"]}]}]\n", rules, s.metrics)
+	if err := os.WriteFile(folder+"/prometheus.yml", []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended := process(t, "prometheus", nil, "prometheus", "--config.file="+folder+"/prometheus.yml",
+		"--storage.tsdb.path="+folder+"/data", "--web.listen-address=127.0.0.1:"+port)
+	p := &prometheus{"http://127.0.0.1:" + port}
+	eventually(t, func() error {
+		select {
+		case err := <-ended:
+			t.Fatalf("Prometheus ended: %v\n%s", err, logOf("prometheus"))
+		default:
+		}
+		// A name of the other plugin goes through the cache.
+		for _, name := range []string{"nginx.default.svc.cluster.local", "kubernetes.default.svc.cluster.local"} {
+			if _, err := s.ask(name, dns.TypeA); err != nil {
+				return err
+			}
+		}
+		// A rate takes two scrapes.
+		n, err := p.query("count_over_time(coredns_headless_publications_total[1m]) > 2")
+		if err == nil && n == 0 {
+			err = errors.New("not scraped yet")
+		}
+		return err
+	})
+
+	t.Run("dashboard", func(t *testing.T) { checkDashboard(t, p) })
+	t.Run("rules", func(t *testing.T) { checkRules(t, p) })
+	t.Run("README", func(t *testing.T) { checkNames(t, p, "../../README.md") })
+	t.Run("shared", func(t *testing.T) {
+		create(t, "testdata/shared.yaml")
+		eventually(t, func() error {
+			n, err := p.query(`coredns_headless_shared_hosts == 1 and on (job) ALERTS{alertname="HeadlessSharedHosts", alertstate="pending"}`)
+			if err == nil && n != 1 {
+				err = errors.New("no host name is shared")
+			}
+			return err
+		})
+	})
+}
+
+// checkDashboard wants every panel to show something.
+func checkDashboard(t *testing.T, p *prometheus) {
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	text, err := os.ReadFile("monitoring/dashboard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	if len(dashboard.Panels) == 0 {
+		t.Fatal("no panels")
+	}
+	variables := strings.NewReplacer("$__rate_interval", "1m", "$job", "dns", "$instance", ".+")
+	for _, panel := range dashboard.Panels {
+		if len(panel.Targets) == 0 {
+			t.Errorf("%s asks nothing", panel.Title)
+		}
+		for _, target := range panel.Targets {
+			n, err := p.query(variables.Replace(target.Expr))
+			if err == nil && n == 0 {
+				err = fmt.Errorf("nothing to show for %s", target.Expr)
+			}
+			if err != nil {
+				t.Errorf("%s: %v", panel.Title, err)
+			}
+		}
+	}
+}
+
+// checkRules wants every rule to be evaluated, of metrics that there are, and to
+// be tested with labels that these have.
+func checkRules(t *testing.T, p *prometheus) {
+	tests, err := os.ReadFile("monitoring/rules_test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var groups []any
+	eventually(t, func() error {
+		data, err := p.get("/api/v1/rules", nil)
+		if err != nil {
+			return err
+		}
+		groups = data.(map[string]any)["groups"].([]any)
+		if len(groups) == 0 {
+			return errors.New("no rules")
+		}
+		for _, group := range groups {
+			for _, rule := range group.(map[string]any)["rules"].([]any) {
+				if r := rule.(map[string]any); r["health"] != "ok" {
+					return fmt.Errorf("rule %v is %v: %v", r["name"], r["health"], r["lastError"])
+				}
+			}
+		}
+		return nil
+	})
+	for _, group := range groups {
+		for _, rule := range group.(map[string]any)["rules"].([]any) {
+			name := rule.(map[string]any)["name"].(string)
+			if !strings.Contains(string(tests), name) {
+				t.Errorf("nothing tests that %s fires", name)
+			}
+		}
+	}
+	checkNames(t, p, "monitoring/rules.yaml")
+
+	label := regexp.MustCompile(`(\w+)="`)
+	series := regexp.MustCompile(`series: '(\w+)\{(.*?)\}'`).FindAllStringSubmatch(string(tests), -1)
+	if len(series) == 0 {
+		t.Fatal("no series in the tests")
+	}
+	for _, s := range series {
+		var matchers []string
+		for _, l := range label.FindAllStringSubmatch(s[2], -1) {
+			matchers = append(matchers, l[1]+`!=""`)
+		}
+		if n, err := p.query(s[1] + "{" + strings.Join(matchers, ",") + "}"); err != nil || n == 0 {
+			t.Errorf("there is no series like %s: %v", s[0], err)
+		}
+	}
+}
+
+// checkNames wants every metric that a file speaks of to be there.
+func checkNames(t *testing.T, p *prometheus, file string) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := p.get("/api/v1/label/__name__/values", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := data.([]any)
+	names := regexp.MustCompile(`\bcoredns_\w+`).FindAllString(string(text), -1)
+	if len(names) == 0 {
+		t.Fatalf("no metrics in %s", file)
+	}
+	for _, name := range names {
+		// A histogram is known by its parts.
+		if !slices.Contains(known, any(name)) && !slices.Contains(known, any(name+"_bucket")) {
+			t.Errorf("%s is not a metric of the server", name)
+		}
+	}
+}
