@@ -8,11 +8,13 @@ PORT = 1053
 agreement = ^(TestCorpus|TestDifferential)$$
 CLUSTERS = 20000
 SEED = $(shell date +%s)
+EVENTS = 10000000
+RACE_EVENTS = 100000
 revision := $(shell git describe --always --dirty 2>/dev/null)
 IMAGE = headless:$(or $(revision),latest)
 golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build run test tools daemons lint unit race cluster differential bench image reproducible e2e e2e-check clean
+.PHONY: build run test tools daemons lint unit race cluster differential histories bench growth image reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
 build:
@@ -93,7 +95,7 @@ unit:
 # The race detector needs cgo.
 race:
 	@echo "== unit tests with the race detector"
-	CGO_ENABLED=1 go test -race ./...
+	CGO_ENABLED=1 HISTORY_EVENTS=$(RACE_EVENTS) go test -race ./...
 
 cluster: build daemons
 	@echo "== tests with a Kubernetes"
@@ -107,6 +109,10 @@ differential:
 	DIFFERENTIAL_CLUSTERS=$(CLUSTERS) DIFFERENTIAL_SEED=$(SEED) \
 		go test -count=1 -timeout 0 -v -run '^TestDifferential$$' ./plugin/coredns
 
+# As the unit tests do with a million events.
+histories:
+	HISTORY_EVENTS=$(EVENTS) HISTORY_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestHistory' ./informer
+
 # About seven minutes on two cores. Rounds are taken in turn, as a machine may get
 # slower meanwhile. What was measured is in bench.txt, for benchstat, and README.md.
 bench: programs = dnsperf:dnsperf gnuplot:gnuplot-nox
@@ -116,14 +122,25 @@ bench: tools build
 	@set -e -o pipefail; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	export HEADLESS_COREDNS=$(CURDIR)/coredns; \
 	go test -c -o "$$dir/bench" ./plugin/bench; \
-	bench() { "$$dir/bench" -test.run '^$$' -test.timeout 10m -test.bench "$$1" -test.benchtime "$$2"; }; \
+	bench() { "$$dir/bench" -test.run '^$$' -test.timeout 10m -test.bench "$$1" -test.benchtime "$$2" -test.count "$$3"; }; \
 	{ \
 		go test -run '^$$' -bench . -benchmem -benchtime 100ms ./records; \
 		go test -run '^$$' -bench . -benchmem -benchtime 200ms -count 3 ./informer; \
-		for round in 1 2 3; do bench ServeDNS 100ms; bench 'Process|Watch|Burst' 1x; done; \
-		bench Scale 1x; \
+		for round in 1 2 3; do bench ServeDNS 60ms 2; bench 'Process|Watch|Burst' 1x 1; done; \
+		bench Scale 1x 1; \
 	} | tee bench.txt
 	go run ./plugin/bench -revision $(or $(revision),unknown) bench.txt README.md plugin/bench/bench.svg
+
+# About ten minutes on two cores, and six gigabytes for the stand-in API server. It
+# is for a machine without other work: a server has one processor, and must not share it.
+growth: SHELL = /bin/bash
+growth: build
+	@echo "== benchmarks of clusters that grow"
+	@set -e -o pipefail; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	go test -c -o "$$dir/bench" ./plugin/bench; \
+	HEADLESS_COREDNS=$(CURDIR)/coredns "$$dir/bench" -test.run '^$$' -test.timeout 30m -test.bench '^BenchmarkGrowth$$' \
+		-test.benchtime 1x | tee growth.txt
+	go run ./plugin/bench -report growth -revision $(or $(revision),unknown) growth.txt README.md
 
 # Docker does where it runs, else it is buildah.
 image: programs = setcap:libcap2-bin update-ca-certificates:ca-certificates \

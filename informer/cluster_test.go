@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -33,6 +33,9 @@ type probe struct {
 	published []int
 	received  map[Kind]int
 	rejected  []error
+	restored  []bool
+	wrote     []error
+	logged    []string
 }
 
 func newProbe(c Config) (*probe, error) {
@@ -44,11 +47,13 @@ func newProbe(c Config) (*probe, error) {
 		f()
 		p.changed.Broadcast()
 	}
-	c.Log = logr.Discard()
+	c.Log = funcr.New(func(_, args string) { note(func() { p.logged = append(p.logged, args) }) }, funcr.Options{})
 	c.Hooks = Hooks{
 		Received:  func(k Kind) { note(func() { p.received[k]++ }) },
 		Published: func(n int, _ records.Stats, _ []time.Duration) { note(func() { p.published = append(p.published, n) }) },
 		Rejected:  func(err error) { note(func() { p.rejected = append(p.rejected, err) }) },
+		Restored:  func(is bool) { note(func() { p.restored = append(p.restored, is) }) },
+		Wrote:     func(_ int64, err error) { note(func() { p.wrote = append(p.wrote, err) }) },
 	}
 	var err error
 	p.Informer, err = New(p.trie, c)

@@ -11,6 +11,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -40,6 +41,11 @@ type Config struct {
 	// of one of its endpoints. A pod that has no address stands in no slice, so
 	// what is told of such is not known.
 	Slices bool
+	// Snapshot, if not empty, is a file that is written every SnapshotInterval if
+	// something changed, and at the end; not with Manifests. The endpoints come from
+	// it at a start while the API server can't be reached, until it was.
+	Snapshot         string
+	SnapshotInterval time.Duration
 	// PodNames makes the name of a pod its host label if it has no hostname.
 	PodNames bool
 	// Transport, if not nil, wraps the connections to the API server.
@@ -62,6 +68,11 @@ type Hooks struct {
 	Published func(services int, stats records.Stats, delays []time.Duration)
 	// Rejected is called when a manifest that changed can't be read.
 	Rejected func(error)
+	// Restored is called with true when the endpoints begin to be those of the
+	// snapshot, and with false when they are those of the source again.
+	Restored func(bool)
+	// Wrote is called after each try to write the snapshot, with its size in bytes.
+	Wrote func(size int64, err error)
 }
 
 // Informer keeps a trie up to date with a source.
@@ -69,14 +80,18 @@ type Informer struct {
 	source source
 	queue  *queue
 	join   *join
+	keeper *keeper // nil without a snapshot
 	hooks  Hooks
 
 	// The writer's.
-	missing map[origin]bool // lists not yet seen
-	seen    []time.Time     // of apply, as delays
-	delays  []time.Duration
+	missing  map[origin]bool // lists not yet seen
+	restored bool            // what is missing is from a snapshot
+	seen     []time.Time     // of apply, as delays
+	delays   []time.Duration
 
-	synced chan struct{} // closed when there are none
+	changes  atomic.Uint64 // batches with something new
+	synced   chan struct{} // closed when something can be served
+	complete chan struct{} // closed when no list is missing
 
 	stop context.CancelFunc
 	wait sync.WaitGroup
@@ -102,17 +117,25 @@ type origin struct {
 // server for anything yet.
 func New(trie *records.Trie, c Config) (*Informer, error) {
 	join := newJoin(trie, c.PodNames, c.NamespaceLabels != "")
+	var keeper *keeper
+	if c.Snapshot != "" {
+		keeper = newKeeper(&c)
+		c.Transport = wrapped(c.Transport, keeper.observe)
+	}
 	s, err := newSource(&c, join.known)
 	if err != nil {
 		return nil, err
 	}
 	i := &Informer{
+		keeper:  keeper,
 		source:  s,
 		queue:   newQueue(c.Hooks.Received),
 		join:    join,
 		hooks:   c.Hooks,
 		missing: make(map[origin]bool),
 		synced:  make(chan struct{}),
+
+		complete: make(chan struct{}),
 	}
 	for _, o := range s.origins() {
 		i.missing[o] = true
@@ -137,6 +160,9 @@ func (i *Informer) Start() {
 	i.stop = cancel
 	i.wait.Go(func() { i.source.run(ctx, i.queue) })
 	i.wait.Go(func() { i.write(ctx) })
+	if i.keeper != nil {
+		i.wait.Go(func() { i.keeper.run(ctx, i) })
+	}
 }
 
 // Stop ends the watches and waits for them. The trie keeps what it has.
@@ -147,7 +173,8 @@ func (i *Informer) Stop() {
 	}
 }
 
-// Synced is closed once the trie holds everything that was there at the start.
+// Synced is closed once the trie holds everything that was there at the start, or
+// in the snapshot.
 func (i *Informer) Synced() <-chan struct{} { return i.synced }
 
 // write is the writer.
@@ -168,10 +195,13 @@ func (i *Informer) write(ctx context.Context) {
 func (i *Informer) apply(batch []event) {
 	update := i.join.trie.Update()
 	seen := i.seen[:0]
+	anything, incomplete := false, len(i.missing) > 0
 	i.join.mu.Lock()
 	for _, e := range batch {
 		changed := false
 		switch {
+		case e.restored != nil:
+			i.restore(update, e.restored)
 		case e.list:
 			changed = i.replace(update, e)
 			delete(i.missing, e.origin)
@@ -180,13 +210,14 @@ func (i *Informer) apply(batch []event) {
 		default:
 			changed = i.join.remove(update, e.kind, e.key)
 		}
+		anything = anything || changed
 		if changed && !e.list {
 			seen = append(seen, e.received)
 		}
 	}
 	i.join.mu.Unlock()
 	n := update.Commit()
-	starts := !i.join.started && len(i.missing) == 0
+	starts := !i.join.started && (len(i.missing) == 0 || i.restored)
 	if starts {
 		n += i.join.start()
 		seen = seen[:0] // they waited for the other kinds, not for the writer
@@ -200,9 +231,36 @@ func (i *Informer) apply(batch []event) {
 		i.hooks.Published(n, i.join.trie.Stats(), i.delays)
 	}
 	i.seen = seen
+	if anything {
+		i.changes.Add(1)
+	}
+	if incomplete && len(i.missing) == 0 {
+		if i.restored {
+			i.restored = false
+			i.hooks.Restored(false)
+		}
+		close(i.complete)
+	}
 	if starts {
 		close(i.synced)
 	}
+}
+
+// restore takes the objects of a snapshot in place of the lists that are missing.
+// Each list then replaces those of its kind.
+func (i *Informer) restore(u *records.Update, objects *[kinds][]object) {
+	if len(i.missing) == 0 {
+		return
+	}
+	for o := range i.missing {
+		for _, object := range objects[o.kind] {
+			if ns := object.id().namespace; o.namespace == "" || o.namespace == ns {
+				i.join.set(u, object)
+			}
+		}
+	}
+	i.restored = true
+	i.hooks.Restored(true)
 }
 
 // replace makes a list the whole of what its origin has: what is not in it was
@@ -232,9 +290,10 @@ type event struct {
 	origin
 	received time.Time
 	list     bool
-	objects  []object // of a list
-	object   object   // that came or changed
-	key      key      // of what is gone, if object is nil
+	objects  []object         // of a list
+	object   object           // that came or changed
+	key      key              // of what is gone, if object is nil
+	restored *[kinds][]object // instead, the objects of a snapshot
 }
 
 // queue passes events from the sources to the writer. It has no bound: slim
@@ -260,7 +319,9 @@ func (q *queue) push(events ...event) {
 	}
 	q.mu.Unlock()
 	for _, e := range events {
-		q.received(e.kind)
+		if e.restored == nil {
+			q.received(e.kind)
+		}
 	}
 	select {
 	case q.filled <- struct{}{}:

@@ -398,6 +398,28 @@ func drop[K comparable, V any](m map[K]map[string]V, k K, name string) {
 	}
 }
 
+// objects returns all that are held. It may be called by anyone.
+func (j *join) objects() []object {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	var out []object
+	for _, m := range j.namespaces {
+		for _, s := range m.services {
+			out = append(out, s.service)
+		}
+		for _, p := range m.pods {
+			out = append(out, p)
+		}
+		for _, s := range m.slices {
+			out = append(out, s)
+		}
+	}
+	for name := range j.allowed {
+		out = append(out, &namespace{key{name: name}})
+	}
+	return out
+}
+
 // count returns how many objects of an origin are held.
 func (j *join) count(o origin) int {
 	if o.kind == Namespaces {

@@ -53,6 +53,8 @@ func quietHooks() Hooks {
 		Received:  func(Kind) {},
 		Published: func(int, records.Stats, []time.Duration) {},
 		Rejected:  func(error) {},
+		Restored:  func(bool) {},
+		Wrote:     func(int64, error) {},
 	}
 }
 

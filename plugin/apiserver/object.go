@@ -96,9 +96,12 @@ func (s set) Get(key string) string {
 	return value
 }
 
-// encode returns what is held of an object at a version.
+// encode returns what is held of an object at a version. The object is not written:
+// its version goes into a copy, which is shallow, as nothing below is changed.
 func (k *kind) encode(o Object, version int64) *stored {
-	o = o.DeepCopyObject().(Object)
+	bare := reflect.New(reflect.TypeOf(o).Elem())
+	bare.Elem().Set(reflect.ValueOf(o).Elem())
+	o = bare.Interface().(Object)
 	o.SetResourceVersion(formatVersion(version))
 	o.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind)
 	raw, err := o.(interface{ Marshal() ([]byte, error) }).Marshal()

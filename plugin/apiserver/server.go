@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,11 +32,13 @@ const (
 // Server is a stand-in API server that listens on the loopback address.
 type Server struct {
 	URL string
+	// History is how many events of a kind are at least kept for watches that
+	// resume. A watch that is further behind ends. It may be set before the first
+	// change.
+	History int
 
 	http http.Server
-	// history is how many events of a kind are at least kept for watches that
-	// resume. A watch that is further behind ends.
-	history int
+	sent atomic.Int64 // bytes
 
 	applying sync.Mutex // serializes the changes, which are encoded before mu is taken
 
@@ -84,7 +87,7 @@ func New() (*Server, error) {
 	}
 	s := &Server{
 		URL:     "http://" + l.Addr().String(),
-		history: defaultHistory,
+		History: defaultHistory,
 		version: 1,
 		changed: make(chan struct{}),
 		dropped: make(chan struct{}),
@@ -93,7 +96,7 @@ func New() (*Server, error) {
 		s.kinds = append(s.kinds, &collection{kind: &kinds[i], objects: make(map[string]*stored)})
 	}
 	s.http.Handler = s
-	go func() { _ = s.http.Serve(l) }() // until Close
+	go func() { _ = s.http.Serve(&counting{l, &s.sent}) }() // until Close
 	return s, nil
 }
 
@@ -138,7 +141,7 @@ func (s *Server) Apply(changes []Change) {
 		} else {
 			continue
 		}
-		in.record(e, s.history)
+		in.record(e, s.History)
 	}
 	s.version += int64(len(changes))
 	s.wake()
@@ -219,6 +222,37 @@ func (s *Server) Listed(resource string) int {
 		}
 	}
 	return 0
+}
+
+// Sent is how many bytes the server has sent: what clients cost it, as far as the
+// network goes.
+func (s *Server) Sent() int64 { return s.sent.Load() }
+
+// counting is a listener that counts what is written to its connections.
+type counting struct {
+	net.Listener
+	sent *atomic.Int64
+}
+
+// Accept implements net.Listener.
+func (l *counting) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &countedConn{c, l.sent}, nil
+}
+
+type countedConn struct {
+	net.Conn
+	sent *atomic.Int64
+}
+
+// Write implements io.Writer.
+func (c *countedConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.sent.Add(int64(n))
+	return n, err
 }
 
 func (s *Server) addListed(c *collection) {

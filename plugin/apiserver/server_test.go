@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -16,9 +17,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer/streaming"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	restwatch "k8s.io/client-go/rest/watch"
 )
 
 var contentTypes = []string{runtime.ContentTypeProtobuf, runtime.ContentTypeJSON}
@@ -312,8 +316,8 @@ func TestTimeout(t *testing.T) {
 // TestTrim fills the history twice: who resumes too far behind is told so.
 func TestTrim(t *testing.T) {
 	s := start(t)
-	s.history = 100
-	history := int64(s.history)
+	s.History = 100
+	history := int64(s.History)
 	pod := newPod("a", "1")
 	for range 2*history + 1 {
 		s.Put(pod)
@@ -321,6 +325,58 @@ func TestTrim(t *testing.T) {
 	oldest := formatVersion(history + 1)
 	open(t, s, runtime.ContentTypeProtobuf, "", metav1.ListOptions{ResourceVersion: oldest}).expect("MODIFIED 1@" + formatVersion(history+2))
 	open(t, s, runtime.ContentTypeProtobuf, "", metav1.ListOptions{ResourceVersion: formatVersion(history)}).expect("ERROR 410 Expired")
+}
+
+// TestSent counts what a watch costs: each event the object and its envelope.
+func TestSent(t *testing.T) {
+	s := start(t)
+	pod := newPod("a", "1")
+	s.Put(pod)
+	w := open(t, s, runtime.ContentTypeProtobuf, "", metav1.ListOptions{ResourceVersion: "2"})
+	s.Put(pod)
+	w.expect("MODIFIED 1@3") // with it, the header of the response
+	before := s.Sent()
+	const events = 100
+	for i := range events {
+		s.Put(pod)
+		w.expect("MODIFIED 1@" + formatVersion(int64(4+i)))
+	}
+	// The envelope has the type of the event, the kind and a few lengths.
+	if each := int(s.Sent()-before) / events; each < pod.Size() || each > pod.Size()+100 {
+		t.Errorf("an event of a pod of %d bytes took %d", pod.Size(), each)
+	}
+}
+
+// TestEvent compares an event with what the encoder makes of it.
+func TestEvent(t *testing.T) {
+	s := start(t)
+	codec, _ := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
+	for _, size := range []int{0, 1, 100, 200, 20_000} {
+		pod := newPod("a", strings.Repeat("x", size))
+		pods := s.collection(pod)
+		stored := pods.encode(pod, 1)
+		var want bytes.Buffer
+		frames := codec.StreamSerializer.Framer.NewFrameWriter(&want)
+		encoder := restwatch.NewEncoder(streaming.NewEncoder(frames, codec.StreamSerializer.Serializer), codec.Serializer)
+		err := encoder.Encode(&watch.Event{Type: watch.Added, Object: &runtime.Unknown{
+			TypeMeta: runtime.TypeMeta{APIVersion: "v1", Kind: "Pod"}, Raw: stored.raw,
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := appendEvent([]byte("before"), watch.Added, pods.kind, stored.raw); string(got) != "before"+want.String() {
+			t.Errorf("a name of %d: %.300q instead of %.300q", size, got, want.String())
+		}
+	}
+}
+
+// TestUnwritten puts an object that stays as it was.
+func TestUnwritten(t *testing.T) {
+	pod := newPod("a", "1")
+	start(t).Put(pod)
+	if want := newPod("a", "1"); !equality.Semantic.DeepEqual(pod, want) {
+		t.Errorf("%v became %v", want, pod)
+	}
 }
 
 func TestNotServed(t *testing.T) {

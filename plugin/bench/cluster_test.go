@@ -7,8 +7,11 @@ import (
 	"net/rpc"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/headless-dns/headless/plugin/apiserver"
 )
@@ -35,11 +38,33 @@ func TestMain(m *testing.M) {
 type Cluster struct {
 	api      *apiserver.Server
 	services []service
+	bare     int            // how many of them are pods without a service
+	flips    map[string]int // so far, by resource
+	made     map[sliceID]*discoveryv1.EndpointSlice
+}
+
+// sliceID is the first pod of a service and the number of one of its slices.
+type sliceID struct{ first, slice int }
+
+// newCluster is a cluster without objects. Of what it changes, it keeps as much as a
+// server may be behind: more memory would make it slower.
+func newCluster(api *apiserver.Server) *Cluster {
+	api.History = 2 * burstPods
+	return &Cluster{api: api, flips: make(map[string]int), made: make(map[sliceID]*discoveryv1.EndpointSlice)}
 }
 
 // Services says what a cluster has.
 type Services struct {
 	Sizes []int
+	Bare  int // how many of them, the first ones, are pods without a service
+}
+
+func (s Services) all() []service {
+	out := newServices(s.Sizes...)
+	for i := range s.Bare {
+		out[i].bare = true
+	}
+	return out
 }
 
 // Pods are some of a service's: those from First, below End.
@@ -56,7 +81,7 @@ func serveCluster() {
 		os.Exit(1)
 	}
 	server := rpc.NewServer()
-	if err := server.Register(&Cluster{api: api}); err != nil {
+	if err := server.Register(newCluster(api)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -74,7 +99,7 @@ func (p pipes) Close() error { return errors.Join(p.ReadCloser.Close(), p.WriteC
 
 // Populate makes the objects and returns the server's URL.
 func (c *Cluster) Populate(s Services, url *string) error { //nolint:unparam // as net/rpc has it
-	c.services = newServices(s.Sizes...)
+	c.services, c.bare = s.all(), s.Bare
 	populate(c.api, c.services)
 	*url = c.api.URL
 	return nil
@@ -97,6 +122,79 @@ func (c *Cluster) SetReady(p Pods, at *int64) error { //nolint:unparam // as net
 	return nil
 }
 
+// Flow is a flow of changes, of which each is another pod that loses or regains its
+// readiness.
+type Flow struct {
+	Resource string // what changes: "pods" or "endpointslices"
+	Rate     int    // a second
+	Changes  int
+}
+
+// Churn makes changes, evenly or as fast as it can, and returns when there are as
+// many as wanted. Pods and slices are not changed together: one of them would cost
+// the machine time that the server, which watches the other, is to have.
+func (c *Cluster) Churn(f Flow, took *time.Duration) error {
+	const most = 100 // at once, after a delay
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	var objects []apiserver.Object
+	began := time.Now()
+	for done := 0; done < f.Changes; {
+		due := min(int(time.Since(began).Seconds()*float64(f.Rate)), f.Changes, done+most)
+		if due == done {
+			<-tick.C
+			continue
+		}
+		objects = objects[:0]
+		for ; done < due; done++ {
+			objects = append(objects, c.flip(f.Resource))
+		}
+		c.api.Put(objects...)
+	}
+	*took = time.Since(began)
+	return nil
+}
+
+// flip is the next change. One comes after the other in each service but the last,
+// which tells how late a server is; there, a pod is made unready, then ready again,
+// then the next one.
+func (c *Cluster) flip(resource string) apiserver.Object {
+	services := c.services[:len(c.services)-1]
+	if resource != "pods" {
+		services = services[c.bare:]
+	}
+	k := c.flips[resource]
+	c.flips[resource]++
+	s, round := &services[k%len(services)], k/len(services)
+	i, ready := round/2%s.size, round%2 == 1
+	if resource == "pods" {
+		return s.pod(i, ready)
+	}
+	return c.without(s, i, ready)
+}
+
+// without is the slice of a pod, with all other pods ready. To make all endpoints
+// anew would take longer than a server takes for the slice.
+func (c *Cluster) without(s *service, i int, ready bool) apiserver.Object {
+	k := i / endpointsPerSlice
+	id := sliceID{s.first, k}
+	if c.made[id] == nil {
+		c.made[id] = s.slice(k, always)
+	}
+	slice := *c.made[id]
+	if !ready {
+		slice.Endpoints = slices.Clone(slice.Endpoints)
+		slice.Endpoints[i%endpointsPerSlice].Conditions = conditions(false)
+	}
+	return &slice
+}
+
+// Sent is how many bytes were sent to servers.
+func (c *Cluster) Sent(_ struct{}, n *int64) error { //nolint:unparam // as net/rpc has it
+	*n = c.api.Sent()
+	return nil
+}
+
 // Relist ends all watches in such a way that clients list anew.
 func (c *Cluster) Relist(_ struct{}, _ *struct{}) error { //nolint:unparam // as net/rpc has it
 	c.api.Expire()
@@ -111,13 +209,14 @@ func (c *Cluster) Listed(resource string, n *int) error { //nolint:unparam // as
 
 // cluster is a [Cluster] as the benchmarks see it.
 type cluster struct {
+	*exec.Cmd
 	url      string
 	services []service
 	client   *rpc.Client
 }
 
 // startCluster starts a cluster; it ends with this process, at the latest.
-func startCluster(b *testing.B, sizes []int) *cluster {
+func startCluster(b *testing.B, has Services) *cluster {
 	b.Helper()
 	program, err := os.Executable()
 	if err != nil {
@@ -132,8 +231,8 @@ func startCluster(b *testing.B, sizes []int) *cluster {
 		b.Fatal(err)
 	}
 	startProcess(b, cmd)
-	c := &cluster{services: newServices(sizes...), client: rpc.NewClient(pipes{out, in})}
-	call(b, c, "Populate", Services{sizes}, &c.url)
+	c := &cluster{Cmd: cmd, services: has.all(), client: rpc.NewClient(pipes{out, in})}
+	call(b, c, "Populate", has, &c.url)
 	return c
 }
 
@@ -150,6 +249,13 @@ func (c *cluster) setReady(b *testing.B, p Pods) time.Time {
 	var at int64
 	call(b, c, "SetReady", p, &at)
 	return time.Unix(0, at)
+}
+
+// sent is how many bytes were sent to servers.
+func (c *cluster) sent(b *testing.B) (n int64) {
+	b.Helper()
+	call(b, c, "Sent", struct{}{}, &n)
+	return n
 }
 
 // listed is how often a resource was sent in full.

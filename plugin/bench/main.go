@@ -1,5 +1,6 @@
 // Bench writes what the benchmarks measured into README.md, and draws a plot of it.
-// The benchmarks are this package's tests; `make bench` runs them.
+// The benchmarks are this package's tests; `make bench` and `make
+// growth` run them.
 package main
 
 import (
@@ -10,23 +11,29 @@ import (
 	"strings"
 )
 
-// The report stands between these lines.
-const opening, closing = "<!-- bench -->\n", "<!-- /bench -->\n"
+// reports are what is written, by name: one stands between the lines <!-- NAME -->
+// and <!-- /NAME -->.
+var reports = map[string]func(r *results, revision, machine string) string{
+	"bench":  (*results).bench,
+	"growth": (*results).growth,
+}
 
 func main() {
+	name := flag.String("report", "bench", "which report: bench or growth")
 	revision := flag.String("revision", "", "what was measured")
 	flag.Parse()
-	if flag.NArg() != 3 {
-		fmt.Fprintln(os.Stderr, "usage: bench -revision COMMIT RESULTS README.md PLOT.svg")
+	if reports[*name] == nil || flag.NArg() != 2 && flag.NArg() != 3 {
+		fmt.Fprintln(os.Stderr, "usage: bench [-report bench|growth] -revision COMMIT RESULTS README.md [PLOT.svg]")
 		os.Exit(2)
 	}
-	if err := run(*revision, flag.Arg(0), flag.Arg(1), flag.Arg(2)); err != nil {
+	if err := run(*name, *revision, flag.Arg(0), flag.Arg(1), flag.Arg(2)); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(revision, from, readme, svg string) error {
+// run writes a report to readme and, if svg names a file, the plot to that.
+func run(name, revision, from, readme, svg string) error {
 	f, err := os.Open(from)
 	if err != nil {
 		return err
@@ -36,28 +43,34 @@ func run(revision, from, readme, svg string) error {
 	if err != nil {
 		return err
 	}
-	plot, err := r.plot()
-	if err != nil {
-		return err
+	var plot []byte
+	if svg != "" {
+		if plot, err = r.plot(); err != nil {
+			return err
+		}
 	}
 	text, err := os.ReadFile(readme)
 	if err != nil {
 		return err
 	}
 	machine := fmt.Sprintf("%d processors (%s), %s %s/%s", runtime.NumCPU(), r.cpu, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	replaced, err := replace(string(text), r.report(revision, machine))
+	report := reports[name](r, revision, machine)
+	replaced, err := replace(string(text), name, report)
 	if err != nil {
 		return fmt.Errorf("write report to %s: %w", readme, err)
 	}
-	if err := os.WriteFile(svg, plot, 0o644); err != nil {
-		return err
+	if svg != "" {
+		if err := os.WriteFile(svg, plot, 0o644); err != nil {
+			return err
+		}
 	}
-	fmt.Print(r.report(revision, machine))
+	fmt.Print(report)
 	return os.WriteFile(readme, []byte(replaced), 0o644)
 }
 
-// replace puts a report where the old one was.
-func replace(text, report string) (string, error) {
+// replace puts a report where the old one of its name was.
+func replace(text, name, report string) (string, error) {
+	opening, closing := "<!-- "+name+" -->\n", "<!-- /"+name+" -->\n"
 	before, rest, ok1 := strings.Cut(text, opening)
 	_, after, ok2 := strings.Cut(rest, closing)
 	if !ok1 || !ok2 {
@@ -66,8 +79,8 @@ func replace(text, report string) (string, error) {
 	return before + opening + report + closing + after, nil
 }
 
-// report is all that was measured.
-func (r *results) report(revision, machine string) string {
+// bench is what was measured of queries and events.
+func (r *results) bench(revision, machine string) string {
 	var b strings.Builder
 	section := func(text, table string) { fmt.Fprintf(&b, "\n%s\n\n%s", text, table) }
 	fmt.Fprintf(&b, "\nMeasured at %s on %s. Medians; *in-tree* is the *kubernetes* plugin.\n", revision, machine)

@@ -26,6 +26,8 @@ type service struct {
 	name  string
 	size  int
 	first int // the number of its first pod among all
+	// bare is no service at all, but pods that no service selects.
+	bare bool
 }
 
 // newServices returns services of the sizes given. Their names are web-SIZE, or
@@ -169,7 +171,10 @@ func (s *service) pod(i int, ready bool) *corev1.Pod {
 	p.OwnerReferences = []metav1.OwnerReference{{
 		APIVersion: "apps/v1", Kind: "StatefulSet", Name: s.name, UID: uid("stat", s.first), Controller: ptr.To(true), BlockOwnerDeletion: ptr.To(true),
 	}}
-	p.Spec.Hostname, p.Spec.Subdomain, p.Spec.NodeName = name, s.name, nodeOf(n)
+	p.Spec.NodeName = nodeOf(n)
+	if !s.bare {
+		p.Spec.Hostname, p.Spec.Subdomain = name, s.name
+	}
 	p.Status.HostIP = "192.168.0.1"
 	p.Status.PodIP, p.Status.PodIPs = addr, []corev1.PodIP{{IP: addr}}
 	state := corev1.ConditionFalse
@@ -207,10 +212,9 @@ func (s *service) slice(k int, ready func(i int) bool) *discoveryv1.EndpointSlic
 	}
 	for i := k * endpointsPerSlice; i < min((k+1)*endpointsPerSlice, s.size); i++ {
 		n := s.first + i
-		r := ready(i)
 		o.Endpoints = append(o.Endpoints, discoveryv1.Endpoint{
 			Addresses:  []string{s.addr(i).String()},
-			Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(r), Serving: ptr.To(r), Terminating: ptr.To(false)},
+			Conditions: conditions(ready(i)),
 			Hostname:   ptr.To(s.podName(i)),
 			NodeName:   ptr.To(nodeOf(n)),
 			TargetRef:  &corev1.ObjectReference{Kind: "Pod", Namespace: namespace, Name: s.podName(i), UID: uid("pod", n)},
@@ -219,16 +223,25 @@ func (s *service) slice(k int, ready func(i int) bool) *discoveryv1.EndpointSlic
 	return o
 }
 
+func conditions(ready bool) discoveryv1.EndpointConditions {
+	return discoveryv1.EndpointConditions{Ready: ptr.To(ready), Serving: ptr.To(ready), Terminating: ptr.To(false)}
+}
+
 func always(int) bool { return true }
 
 // populate puts services with ready pods and their slices to an API server.
 func populate(api *apiserver.Server, services []service) {
 	api.Put(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, UID: uid("namespace", 0)}, Status: corev1.NamespaceStatus{Phase: corev1.NamespaceActive}})
 	for _, s := range services {
-		objects := []apiserver.Object{s.object()}
+		var objects []apiserver.Object
 		for i := range s.size {
 			objects = append(objects, s.pod(i, true))
 		}
+		if s.bare {
+			api.Put(objects...)
+			continue
+		}
+		objects = append(objects, s.object())
 		for k := range s.slices() {
 			objects = append(objects, s.slice(k, always))
 		}

@@ -54,6 +54,7 @@ type server struct {
 var stanzas = map[string]string{
 	"floor":      "hosts {\n10.0.0.1 " + floorName + "\n}",
 	"headless":   "headless cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\nstartup_timeout 5m\n}",
+	"slices":     "headless cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\nendpoints slices\nstartup_timeout 5m\n}",
 	"kubernetes": "kubernetes cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\nstartup_timeout 5m\n}",
 	// verified is kubernetes with the pods watched, too, as headless does.
 	"verified": "kubernetes cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\npods verified\nstartup_timeout 5m\n}",
@@ -64,12 +65,18 @@ const floorName = "floor.cluster.local"
 // programVariable names the program, a CoreDNS with headless.
 const programVariable = "HEADLESS_COREDNS"
 
-// needPrograms skips a benchmark of processes where something is missing.
-func needPrograms(b *testing.B) {
+// needProgram skips a benchmark of processes where there is no program.
+func needProgram(b *testing.B) {
 	b.Helper()
 	if os.Getenv(programVariable) == "" {
 		b.Skip(programVariable + " names no program")
 	}
+}
+
+// needPrograms skips one that queries at a rate, too, where something is missing.
+func needPrograms(b *testing.B) {
+	b.Helper()
+	needProgram(b)
 	if _, err := exec.LookPath("dnsperf"); err != nil {
 		b.Skip("there is no dnsperf")
 	}
@@ -114,9 +121,15 @@ func denied(m *dns.Msg) bool   { return m.Rcode == dns.RcodeNameError }
 // when it was.
 func (s *server) await(b *testing.B, name string, wanted func(*dns.Msg) bool) time.Time {
 	b.Helper()
+	return s.awaitEvery(b, 500*time.Microsecond, name, wanted)
+}
+
+// awaitEvery is await with questions that far apart.
+func (s *server) awaitEvery(b *testing.B, apart time.Duration, name string, wanted func(*dns.Msg) bool) time.Time {
+	b.Helper()
 	client := dns.Client{Timeout: time.Second}
 	deadline := time.Now().Add(2 * time.Minute)
-	tick := time.NewTicker(500 * time.Microsecond)
+	tick := time.NewTicker(apart)
 	defer tick.Stop()
 	conn, err := client.Dial(s.addr)
 	if err != nil {
@@ -147,12 +160,28 @@ func (s *server) cpu(b *testing.B) time.Duration {
 	return time.Duration(t.Nano())
 }
 
+// pin leaves a process nothing but some processors: all its threads, and so those
+// that they start.
+func pin(b *testing.B, cmd *exec.Cmd, processors *unix.CPUSet) {
+	b.Helper()
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", cmd.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, task := range tasks {
+		id, _ := strconv.Atoi(task.Name())
+		if err := unix.SchedSetaffinity(id, processors); err != nil && !errors.Is(err, unix.ESRCH) {
+			b.Fatalf("pin thread %d: %v", id, err)
+		}
+	}
+}
+
 var memoryLine = regexp.MustCompile(`(?m)^(VmHWM|VmRSS):\s+(\d+) kB$`)
 
-// memory is the process's resident memory, now and at its peak, in megabytes.
-func (s *server) memory(b *testing.B) (now, peak float64) {
+// memory is a process's resident memory, now and at its peak, in megabytes.
+func memory(b *testing.B, cmd *exec.Cmd) (now, peak float64) {
 	b.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -185,12 +214,12 @@ func (s *server) resetPeak(b *testing.B) {
 	}
 }
 
-// end ends a process that is no longer needed.
-func (s *server) end(b *testing.B) {
+// endProcess ends a process that is no longer needed.
+func endProcess(b *testing.B, cmd *exec.Cmd) {
 	b.Helper()
-	if err := s.Process.Kill(); err != nil {
+	if err := cmd.Process.Kill(); err != nil {
 		b.Fatal(err)
 	}
-	_ = s.Wait() // it was killed
-	processes = slices.DeleteFunc(processes, func(cmd *exec.Cmd) bool { return cmd == s.Cmd })
+	_ = cmd.Wait() // it was killed
+	processes = slices.DeleteFunc(processes, func(other *exec.Cmd) bool { return other == cmd })
 }

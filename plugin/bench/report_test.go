@@ -35,6 +35,23 @@ func sample() string {
 	return b.String()
 }
 
+// growing are results of clusters: of 1,000 pods, a server with the k-th way to
+// watch takes k megabytes beyond 50, and the API server sends it k KB a second.
+// One of them keeps up with all changes that there can be.
+func growing() string {
+	var b strings.Builder
+	b.WriteString("pkg: github.com/headless-dns/headless/plugin/bench\n")
+	for i, w := range watching {
+		for _, n := range clusterSizes {
+			fmt.Fprintf(&b, "BenchmarkGrowth/n=%d/start/plugin=%s-2 1 %d settled-MB\n", n, w.plugin, 50+(i+1)*n/1000)
+			fmt.Fprintf(&b, "BenchmarkGrowth/n=%d/churn/plugin=%s-2 1 %d B/s 3500 B/change\n", n, w.plugin, (i+1)*n)
+			fmt.Fprintf(&b, "BenchmarkGrowth/n=%d/load/plugin=%s-2 1 9000 changes/s %d limited 25 cpu-µs/change\n", n, w.plugin, i%2)
+		}
+		fmt.Fprintf(&b, "BenchmarkGrowth/few/start/plugin=%s-2 1 %d settled-MB\n", w.plugin, 70+i)
+	}
+	return b.String()
+}
+
 func read(t *testing.T, text string) *results {
 	t.Helper()
 	r, err := readResults(strings.NewReader(text))
@@ -98,7 +115,7 @@ func TestTargets(t *testing.T) {
 }
 
 func TestTables(t *testing.T) {
-	text := read(t, sample()).report("v1", "a machine")
+	text := read(t, sample()).bench("v1", "a machine")
 	for _, line := range []string{
 		"Measured at v1 on a machine. Medians; *in-tree* is the *kubernetes* plugin.",
 		"|  |  | N = 1 | N = 10 | N = 100 | N = 1,000 | N = 10,000 |",
@@ -124,6 +141,36 @@ func TestTables(t *testing.T) {
 	}
 }
 
+func TestGrowthTables(t *testing.T) {
+	text := read(t, growing()).growth("v1", "a machine")
+	for _, line := range []string{
+		"**A cluster that grows.** Measured at v1 on a machine, by `make growth`.",
+		"| pods |  | 10,000 | 30,000 | 100,000 | 300,000 | 1,000,000, computed |",
+		"| memory, settled | `endpoints pods` | 60 MB | 80 MB | 150 MB | 350 MB | 1,050 MB |",
+		"|  | `endpoints slices` | 70 MB | 110 MB | 250 MB | 650 MB | 2,050 MB |",
+		"|  | in-tree | 80 MB | 140 MB | 350 MB | 950 MB | 3,050 MB |",
+		"| start: CPU | `endpoints pods` | – | – | – | – | – |",
+		"| churn: sent by the API server | `endpoints pods` | 10 KB/s | 30 KB/s | 100 KB/s | 300 KB/s | 1 MB/s |",
+		"| one change: sent by the API server | `endpoints pods` | 3,500 B | 3,500 B | 3,500 B | 3,500 B | – |",
+		"| changes a second that one core keeps up with | `endpoints pods` | 9,000 | 9,000 | 9,000 | 9,000 | – |",
+		"|  | `endpoints slices` | ≥ 9,000 | ≥ 9,000 | ≥ 9,000 | ≥ 9,000 | – |",
+		"| memory, settled | 70 MB | 71 MB | 72 MB |",
+	} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("no line %s", line)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+func TestLine(t *testing.T) {
+	if got := line(1, 5, 3, 9, 10); got != 23 { // two more for each
+		t.Errorf("the line through 1, 5 and 3, 9 is at %v", got)
+	}
+}
+
 func TestNumber(t *testing.T) {
 	for v, want := range map[float64]string{
 		0: "0", 0.333: "0.33", 1.2: "1.2", 9.999: "10", 12.34: "12.3", 123.4: "123", 999.6: "1,000", 1234567: "1,234,567", -1234: "-1,234", math.Inf(1): "–",
@@ -140,11 +187,16 @@ func TestNumber(t *testing.T) {
 }
 
 func TestReplace(t *testing.T) {
-	got, err := replace("a\n"+opening+"old\n"+closing+"z\n", "new\n")
-	if want := "a\n" + opening + "new\n" + closing + "z\n"; err != nil || got != want {
-		t.Errorf("%q, %v", got, err)
+	const text = "a\n<!-- x -->\nold\n<!-- /x -->\n<!-- y -->\n<!-- /y -->\nz\n"
+	for name, want := range map[string]string{
+		"x": "a\n<!-- x -->\nnew\n<!-- /x -->\n<!-- y -->\n<!-- /y -->\nz\n",
+		"y": "a\n<!-- x -->\nold\n<!-- /x -->\n<!-- y -->\nnew\n<!-- /y -->\nz\n",
+	} {
+		if got, err := replace(text, name, "new\n"); err != nil || got != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
 	}
-	if _, err := replace("a\n"+closing+opening, "new\n"); err == nil {
+	if _, err := replace("<!-- /x -->\n<!-- x -->\n", "x", "new\n"); err == nil {
 		t.Error("a report without its place")
 	}
 }
@@ -156,12 +208,12 @@ func TestRun(t *testing.T) {
 	}
 	dir := t.TempDir()
 	from, readme, svg := filepath.Join(dir, "bench.txt"), filepath.Join(dir, "README.md"), filepath.Join(dir, "bench.svg")
-	if err := errors.Join(os.WriteFile(from, []byte(sample()), 0o600), os.WriteFile(readme, []byte("# x\n"+opening+closing), 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(from, []byte(sample()), 0o600), os.WriteFile(readme, []byte("# x\n<!-- bench -->\n<!-- /bench -->\n<!-- growth -->\n<!-- /growth -->\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	var texts [2]string
 	for i := range texts {
-		if err := run("v1", from, readme, svg); err != nil {
+		if err := errors.Join(run("bench", "v1", from, readme, svg), run("growth", "v2", from, readme, "")); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(readme)
@@ -170,7 +222,7 @@ func TestRun(t *testing.T) {
 		}
 		texts[i] = string(text)
 	}
-	if texts[0] != texts[1] || !strings.Contains(texts[0], "Measured at v1") {
+	if texts[0] != texts[1] || !strings.Contains(texts[0], "Measured at v1") || !strings.Contains(texts[0], "Measured at v2") {
 		t.Errorf("%q and then %q", texts[0], texts[1])
 	}
 	f, err := os.Open(svg)

@@ -36,7 +36,7 @@ func startWorld(b *testing.B) world {
 	b.Helper()
 	needPrograms(b)
 	return once(&theWorld, &worldStarted, func() world {
-		w := world{startCluster(b, sizes), make(map[string]*server)}
+		w := world{startCluster(b, Services{Sizes: sizes}), make(map[string]*server)}
 		w.servers["floor"] = startServer(b, "floor", "", floorName)
 		for _, name := range onEndpoints {
 			last := w.services[len(w.services)-1]

@@ -1,0 +1,613 @@
+package informer
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/miekg/dns"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
+	"github.com/headless-dns/headless/records"
+)
+
+// A history is what happens to a cluster and to those who watch it. It is a plain
+// list whose steps stand for themselves, so that any of them may be left out and
+// the rest is a history, too: a failure is made small by leaving out what it does
+// not need.
+type history struct {
+	podNames, selectNamespaces bool
+	steps                      []step
+}
+
+type step struct {
+	op   op
+	kind Kind
+	name int    // of the object: the place in names
+	seed uint64 // of its content
+}
+
+type op uint8
+
+const (
+	changed   op = iota // an object comes, or changes, or is replaced by another of its name
+	deleted             // it goes
+	repeated            // an event comes a second time
+	unwatched           // the watch ends; what happens now is not told
+	relisted            // everything is listed, and watched from now on
+	restored            // an old state is listed: the API server was restored
+	drained             // what was told is published, and looked at
+	ops
+)
+
+func (s step) String() string {
+	name := [ops]string{"changed", "deleted", "repeated", "unwatched", "relisted", "restored", "drained"}[s.op]
+	kind := [kinds]string{"Services", "Pods", "EndpointSlices", "Namespaces"}[s.kind]
+	return fmt.Sprintf("{%s, %s, %d, %d}", name, kind, s.name, s.seed)
+}
+
+func (h *history) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "history{%t, %t, []step{\n", h.podNames, h.selectNamespaces)
+	for _, s := range h.steps {
+		fmt.Fprintf(&b, "\t%v,", s)
+		if s.op == changed {
+			fmt.Fprintf(&b, " // %s", sketch(build(s.kind, s.name, s.seed)))
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteString("}}")
+	return b.String()
+}
+
+// The clusters are small, so that everything meets.
+var (
+	namespacesOf = []string{"default", "prod"}
+	services     = []string{"nginx", "db", "web"}
+	podsOf       = []string{"web-0", "web-1", "web-2", "web-3", "web-4"}
+	hostnames    = []string{"web-0", "web-1", "web-2", ""}
+	addresses4   = 6
+	addresses6   = 3
+)
+
+// objectNames are how many objects of each kind there may be.
+var objectNames = [kinds]int{
+	Services:       len(namespacesOf) * len(services),
+	Pods:           len(namespacesOf) * len(podsOf),
+	EndpointSlices: len(namespacesOf) * 3,
+	Namespaces:     len(namespacesOf),
+}
+
+func keyOf(kind Kind, name int) key {
+	ns := namespacesOf[name%len(namespacesOf)]
+	n := name / len(namespacesOf)
+	switch kind {
+	case Services:
+		return key{ns, services[n]}
+	case Pods:
+		return key{ns, podsOf[n]}
+	case EndpointSlices:
+		return key{ns, fmt.Sprint("slice-", n)}
+	default:
+		return key{name: ns}
+	}
+}
+
+// build makes an object; the same arguments make the same.
+func build(kind Kind, name int, seed uint64) kruntime.Object {
+	rng := rand.New(rand.NewPCG(seed, uint64(kind)))
+	k := keyOf(kind, name)
+	meta := metav1.ObjectMeta{Namespace: k.namespace, Name: k.name, UID: types.UID(fmt.Sprint(seed)), ResourceVersion: "1"}
+	pick := func(from []string) string { return from[rng.IntN(len(from))] }
+	rarely := func() bool { return rng.IntN(8) == 0 }
+	switch kind {
+	case Services:
+		s := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{
+			ClusterIP:  corev1.ClusterIPNone,
+			IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol},
+			Selector:   map[string]string{"app": pick(services)},
+			Ports:      []corev1.ServicePort{{Name: "web", Port: 80, Protocol: corev1.ProtocolTCP}},
+		}}
+		switch rng.IntN(11) {
+		case 0:
+			s.Spec.Selector = nil
+		case 9:
+			s.Spec.Selector = map[string]string{"host": pick(hostnames)}
+		case 1:
+			s.Spec.Selector["tier"] = "front"
+		case 2:
+			s.Spec.ClusterIP = "10.96.0.1"
+		case 3:
+			s.Spec.PublishNotReadyAddresses = true
+		case 4:
+			s.Spec.Ports[0].TargetPort = intstr.FromString("http")
+		case 5:
+			s.Spec.IPFamilies[0] = corev1.IPv6Protocol
+		case 6:
+			s.Spec.IPFamilies = append(s.Spec.IPFamilies, corev1.IPv6Protocol)
+		case 7:
+			s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: "peer", Port: 7000, Protocol: corev1.ProtocolUDP})
+		case 8:
+			s.Spec.Ports = nil
+		}
+		return s
+	case Pods:
+		p := &corev1.Pod{ObjectMeta: meta, Spec: corev1.PodSpec{
+			Hostname: pick(hostnames), Subdomain: pick(services),
+			Containers: []corev1.Container{{Ports: []corev1.ContainerPort{
+				{Name: "http", ContainerPort: 8080 + rng.Int32N(2), Protocol: corev1.ProtocolTCP},
+			}}},
+		}, Status: corev1.PodStatus{
+			Phase:      corev1.PodRunning,
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
+		}}
+		p.Labels = map[string]string{"app": pick(services), "tier": pick([]string{"front", "back"}), "host": p.Spec.Hostname}
+		if !rarely() {
+			p.Status.PodIPs = append(p.Status.PodIPs, corev1.PodIP{IP: address4(rng.IntN(addresses4))})
+			if rng.IntN(2) == 0 {
+				p.Status.PodIPs = append(p.Status.PodIPs, corev1.PodIP{IP: address6(rng.IntN(addresses6))})
+			}
+		}
+		if rarely() {
+			notReady(p)
+		}
+		if rarely() {
+			terminating(p)
+		}
+		if rarely() {
+			p.Status.Phase = corev1.PodSucceeded
+		}
+		return p
+	case EndpointSlices:
+		s := &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4}
+		s.Labels = map[string]string{discoveryv1.LabelServiceName: pick(services)}
+		s.Ports = []discoveryv1.EndpointPort{{Name: ptr.To("web"), Port: ptr.To(80 + rng.Int32N(2)), Protocol: ptr.To(corev1.ProtocolTCP)}}
+		for range rng.IntN(4) {
+			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{
+				Addresses:  []string{address4(rng.IntN(addresses4))},
+				Hostname:   ptr.To(hostnames[rng.IntN(2)]),
+				Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(rng.IntN(3) > 0)},
+			})
+		}
+		return s
+	default:
+		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: k.name, ResourceVersion: "1"}}
+	}
+}
+
+func address4(n int) string { return fmt.Sprint("10.244.0.", 1+n) }
+func address6(n int) string { return fmt.Sprint("fd00::", 1+n) }
+
+// sketch is an object in a line.
+func sketch(o kruntime.Object) string {
+	switch o := o.(type) {
+	case *corev1.Service:
+		return fmt.Sprintf("%s/%s clusterIP %s selector %v families %v ports %d publish %t", o.Namespace, o.Name,
+			o.Spec.ClusterIP, o.Spec.Selector, o.Spec.IPFamilies, len(o.Spec.Ports), o.Spec.PublishNotReadyAddresses)
+	case *corev1.Pod:
+		return fmt.Sprintf("%s/%s labels %v host %s.%s IPs %v ready %s terminating %t %s", o.Namespace, o.Name, o.Labels, o.Spec.Hostname,
+			o.Spec.Subdomain, o.Status.PodIPs, o.Status.Conditions[0].Status, o.DeletionTimestamp != nil, o.Status.Phase)
+	case *discoveryv1.EndpointSlice:
+		return fmt.Sprintf("%s/%s of %v with %d endpoints", o.Namespace, o.Name, o.Labels, len(o.Endpoints))
+	case *corev1.Namespace:
+		return o.Name
+	}
+	return ""
+}
+
+// drawHistory makes a history of n steps. It begins with a few objects and the
+// lists of all kinds, in some order.
+func drawHistory(rng *rand.Rand, n int) *history {
+	h := &history{podNames: rng.IntN(4) == 0, selectNamespaces: rng.IntN(4) == 0}
+	watched := newModel(false, h.selectNamespaces).watched()
+	draw := func() step {
+		s := step{op: changed, kind: watched[rng.IntN(len(watched))], seed: rng.Uint64N(1 << 32)}
+		if rng.IntN(3) > 0 {
+			s.kind = Pods // as in life
+		}
+		if rng.IntN(3) == 0 {
+			s.op = deleted
+		}
+		s.name = rng.IntN(objectNames[s.kind])
+		return s
+	}
+	for range rng.IntN(20) {
+		h.steps = append(h.steps, draw())
+	}
+	for _, i := range rng.Perm(len(watched)) {
+		h.steps = append(h.steps, step{op: relisted, kind: watched[i]})
+		if rng.IntN(2) == 0 {
+			h.steps = append(h.steps, draw(), step{op: drained})
+		}
+	}
+	often := 2 + rng.IntN(40) // steps to a drain
+	for len(h.steps) < n {
+		switch s := draw(); {
+		case rng.IntN(often) == 0:
+			h.steps = append(h.steps, step{op: drained})
+		case rng.IntN(40) == 0:
+			s.op = unwatched
+			h.steps = append(h.steps, s)
+		case rng.IntN(30) == 0:
+			s.op = relisted
+			if rng.IntN(8) == 0 {
+				s.op = restored
+			}
+			h.steps = append(h.steps, s)
+		case rng.IntN(10) == 0:
+			s.op = repeated
+			h.steps = append(h.steps, s)
+		default:
+			h.steps = append(h.steps, s)
+		}
+	}
+	h.steps = append(h.steps, step{op: drained})
+	return h
+}
+
+// pipeline is what an informer is between the bytes of a watch and the trie.
+type pipeline struct {
+	*Informer
+	decoder kruntime.Decoder
+	batch   []event
+	told    *model // of what is in batch and before
+}
+
+func newPipeline(h *history) *pipeline {
+	p := &pipeline{
+		Informer: &Informer{join: newJoin(records.New(), h.podNames, h.selectNamespaces), hooks: quietHooks(),
+			missing: make(map[origin]bool), synced: make(chan struct{}), complete: make(chan struct{})},
+		told: newModel(h.podNames, h.selectNamespaces),
+	}
+	c := newCodec(p.join.known)
+	info, _ := kruntime.SerializerInfoForMediaType(c.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
+	p.decoder = c.DecoderToVersion(info.Serializer, nil)
+	for _, k := range p.told.watched() {
+		p.missing[origin{kind: k}] = true
+	}
+	return p
+}
+
+// decode passes an object through protobuf.
+func (p *pipeline) decode(t testing.TB, o any) object {
+	slim, _, err := p.decoder.Decode(encoded(t, o.(kruntime.Object)), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slim.(*decoded).object
+}
+
+// play lets a history happen, and calls look at each drain, which is to apply
+// the batch. It stops at the first error.
+func (h *history) play(t testing.TB, p *pipeline, look func() error) error {
+	var watching [kinds]bool
+	truth := newModel(h.podNames, h.selectNamespaces)
+	old := truth.clone()
+	for i, s := range h.steps {
+		k := keyOf(s.kind, s.name)
+		now, told := truth.objects[s.kind], p.told.objects[s.kind]
+		switch s.op {
+		case changed:
+			o := build(s.kind, s.name, s.seed)
+			if now[k] = o; watching[s.kind] {
+				told[k] = o
+				p.batch = append(p.batch, event{origin: origin{kind: s.kind}, object: p.decode(t, o)})
+			}
+		case deleted:
+			delete(now, k)
+			if watching[s.kind] {
+				delete(told, k)
+				p.batch = append(p.batch, event{origin: origin{kind: s.kind}, key: k})
+			}
+		case repeated:
+			if !watching[s.kind] {
+				break
+			}
+			e := event{origin: origin{kind: s.kind}, key: k}
+			if o := now[k]; o != nil {
+				e.object = p.decode(t, o)
+			}
+			p.batch = append(p.batch, e)
+		case unwatched:
+			if watching[s.kind] {
+				watching[s.kind] = false
+				old = truth.clone()
+			}
+		case relisted, restored:
+			listed := now
+			if s.op == restored {
+				// Of what was, everything is as it was, and the watch goes on from there.
+				listed = maps.Clone(old.objects[s.kind])
+				truth.objects[s.kind] = listed
+			}
+			p.told.objects[s.kind] = maps.Clone(listed)
+			p.told.listed[s.kind] = true
+			watching[s.kind] = true
+			e := event{origin: origin{kind: s.kind}, list: true}
+			for _, o := range listed {
+				e.objects = append(e.objects, p.decode(t, o))
+			}
+			p.batch = append(p.batch, e)
+		case drained:
+			if err := look(); err != nil {
+				return fmt.Errorf("step %d: %w", i, err)
+			}
+		}
+	}
+	return nil
+}
+
+// questions are all that can have an answer in these clusters.
+var questions = func() []question {
+	var out []question
+	for _, ns := range namespacesOf {
+		for _, service := range services {
+			base := fmt.Sprintf("%s.%s.svc.cluster.local.", service, ns)
+			hosts := slices.Concat([]string{""}, hostnames[:len(hostnames)-1], podsOf[3:])
+			for i := range addresses4 {
+				hosts = append(hosts, dashes.Replace(address4(i)))
+			}
+			for i := range addresses6 {
+				hosts = append(hosts, dashes.Replace(address6(i)))
+			}
+			for _, host := range hosts {
+				name := base
+				if host != "" {
+					name = host + "." + base
+				}
+				for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV} {
+					out = append(out, question{name: name, service: key{ns, service}, host: host, qtype: qtype})
+				}
+			}
+			for _, port := range []string{"web tcp", "peer udp"} {
+				name, protocol, _ := strings.Cut(port, " ")
+				out = append(out, question{name: fmt.Sprintf("_%s._%s.%s", name, protocol, base), service: key{ns, service},
+					port: name, protocol: protocol, qtype: dns.TypeSRV})
+			}
+		}
+	}
+	reverse := func(address string) {
+		name, err := dns.ReverseAddr(address)
+		if err != nil {
+			panic(err)
+		}
+		out = append(out, question{name: name, addr: netip.MustParseAddr(address), qtype: dns.TypePTR})
+	}
+	for i := range addresses4 {
+		reverse(address4(i))
+	}
+	for i := range addresses6 {
+		reverse(address6(i))
+	}
+	return out
+}()
+
+// check plays a history and compares every name with the model at each drain.
+func (h *history) check(t testing.TB) error {
+	p := newPipeline(h)
+	return h.play(t, p, func() error {
+		p.apply(p.batch)
+		p.batch = nil
+		s := p.told.state()
+		for i := range questions {
+			q := &questions[i]
+			if got, want := ask(p.join.trie, q), s.answer(q); got != want {
+				return fmt.Errorf("%s %s is %q, want %q", q.name, dns.TypeToString[q.qtype], got, want)
+			}
+		}
+		return nil
+	})
+}
+
+// shrink leaves out of a history that fails what it fails without: large parts
+// first, then single steps.
+func (h *history) shrink(fails func(*history) bool) *history {
+	small := *h
+	for size := len(small.steps) / 2; size > 0; {
+		shrunk := false
+		for at := 0; at < len(small.steps); {
+			less := small
+			less.steps = slices.Delete(slices.Clone(small.steps), at, min(at+size, len(small.steps)))
+			if fails(&less) {
+				small, shrunk = less, true
+			} else {
+				at += size
+			}
+		}
+		if size > 1 || !shrunk {
+			size /= 2
+		}
+	}
+	return &small
+}
+
+// Histories are drawn from a seed, which a failure prints.
+const eventsVariable, seedVariable = "HISTORY_EVENTS", "HISTORY_SEED"
+
+func numberFrom(t *testing.T, variable string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s=%q is no number", variable, text)
+	}
+	return n
+}
+
+// steps of one history.
+const historySteps = 2000
+
+// TestHistory plays random histories: everything that can happen to a watched
+// cluster, in any order.
+func TestHistory(t *testing.T) {
+	events, seed := numberFrom(t, eventsVariable, 1_000_000), numberFrom(t, seedVariable, 1)
+	var next, played atomic.Uint64
+	var wait sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wait.Go(func() {
+			for n := next.Add(1); n <= (events+historySteps-1)/historySteps && !t.Failed(); n = next.Add(1) {
+				h := drawHistory(rand.New(rand.NewPCG(seed, n)), historySteps)
+				if err := h.check(t); err != nil {
+					small := h.shrink(func(h *history) bool { return h.check(t) != nil })
+					t.Errorf("%s=%d, history %d: %v\nthe least that fails: %v\n%v", seedVariable, seed, n, err, small.check(t), small)
+					return
+				}
+				played.Add(uint64(len(h.steps)))
+			}
+		})
+	}
+	wait.Wait()
+	t.Logf("%d events from seed %d", played.Load(), seed)
+}
+
+// A shrunk history has what it takes to fail, and nothing else.
+func TestShrink(t *testing.T) {
+	h := drawHistory(rand.New(rand.NewPCG(1, 1)), 500)
+	needed := []step{h.steps[17], h.steps[230], h.steps[400]}
+	small := h.shrink(func(h *history) bool {
+		rest := h.steps
+		for _, s := range needed {
+			i := slices.Index(rest, s)
+			if i < 0 {
+				return false
+			}
+			rest = rest[i+1:]
+		}
+		return true
+	})
+	if !slices.Equal(small.steps, needed) {
+		t.Errorf("the history is %v, want %v", small, needed)
+	}
+}
+
+// versions are the states that were published, and how far that is.
+type versions struct {
+	states   []atomic.Pointer[state]
+	started  atomic.Int64 // the last state whose publication has begun,
+	finished atomic.Int64 // and whose publication is over
+}
+
+// explains tells whether an answer that was asked for after the publication of
+// state from was over, and given before that of any state after to had begun, is
+// that of one time between.
+func (v *versions) explains(q *question, got string, from, to int64) bool {
+	for i := from; i <= to; i++ {
+		s := *v.states[i].Load()
+		if s.answer(q) == got {
+			return true
+		}
+		if i == from {
+			continue
+		}
+		before := *v.states[i-1].Load()
+		if q.addr.IsValid() {
+			// The index may be a change behind. What it gives is a part of what was
+			// or of what is.
+			if partOf(got, before, s, q) {
+				return true
+			}
+			continue
+		}
+		// An address leaves its service before it enters another, and a service loses
+		// its endpoints before its name.
+		if _, ok := before[q.service]; ok && before.common(s, q.service).answer(q) == got {
+			return true
+		}
+	}
+	return false
+}
+
+// partOf tells whether every name of an address is one that it had or has.
+func partOf(got string, before, after state, q *question) bool {
+	if got == "outside" {
+		return before.answer(q) == got || after.answer(q) == got || before.answer(q) != after.answer(q)
+	}
+	for name := range strings.SplitSeq(got, ", ") {
+		owns := func(s state) bool {
+			for k, endpoints := range s {
+				for _, e := range endpoints {
+					if e.addr == q.addr && name == fmt.Sprintf("%s.%s.%s.svc.cluster.local.", e.host, k.name, k.namespace) {
+						return true
+					}
+				}
+			}
+			return false
+		}
+		if !owns(before) && !owns(after) {
+			return false
+		}
+	}
+	return true
+}
+
+// TestHistoryReaders asks while histories are played. Whatever is published
+// meanwhile, an answer is that of one time: no mixture of two states of a service,
+// and no address that the name had lost when it was asked for.
+func TestHistoryReaders(t *testing.T) {
+	events, seed := numberFrom(t, eventsVariable, 1_000_000)/10, numberFrom(t, seedVariable, 1)
+	var asked atomic.Uint64
+	for n := range (events + historySteps - 1) / historySteps {
+		h := drawHistory(rand.New(rand.NewPCG(seed, 1<<32+n)), historySteps)
+		p := newPipeline(h)
+		v := &versions{states: make([]atomic.Pointer[state], len(h.steps)+1)}
+		v.states[0].Store(&state{})
+		done := make(chan struct{})
+		var wait sync.WaitGroup
+		for reader := range uint64(2) {
+			wait.Go(func() {
+				rng := rand.New(rand.NewPCG(seed, n<<1|reader))
+				for {
+					select {
+					case <-done:
+						return
+					default:
+					}
+					q := &questions[rng.IntN(len(questions))]
+					from := v.finished.Load()
+					got := ask(p.join.trie, q)
+					to := v.started.Load()
+					asked.Add(1)
+					if !v.explains(q, got, from, to) {
+						t.Errorf("%s=%d, history %d: %s %s was %q between states %d and %d, where it is %q and %q", seedVariable, seed, n,
+							q.name, dns.TypeToString[q.qtype], got, from, to, v.states[from].Load().answer(q), v.states[to].Load().answer(q))
+						return
+					}
+				}
+			})
+		}
+		err := h.play(t, p, func() error {
+			s := p.told.state()
+			i := v.started.Load() + 1
+			v.states[i].Store(&s)
+			v.started.Store(i)
+			p.apply(p.batch)
+			p.batch = nil
+			v.finished.Store(i)
+			return nil
+		})
+		close(done)
+		wait.Wait()
+		if err != nil || t.Failed() {
+			t.Fatalf("%v\n%v", err, h)
+		}
+	}
+	t.Logf("%d questions while %d events from seed %d came", asked.Load(), events, seed)
+}

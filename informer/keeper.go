@@ -1,0 +1,168 @@
+package informer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+)
+
+// keeper keeps a snapshot of what an informer holds, for a start while the API
+// server can't be reached.
+type keeper struct {
+	path     string
+	settings string
+	interval time.Duration
+	log      logr.Logger
+	wrote    func(size int64, err error) // a hook
+
+	// The first response, and the first request without or with one that says that
+	// there will be none.
+	reached, failed chan struct{}
+	once            struct{ reached, failed sync.Once }
+}
+
+func newKeeper(c *Config) *keeper {
+	return &keeper{
+		path: c.Snapshot,
+		// With others than these the objects are others, too, and of those some
+		// would never be listed again.
+		settings: fmt.Sprintf("API server %q, context %q; namespaces %q, of labels %q; labels %q; slices %t",
+			c.Cluster.Kubeconfig+c.Cluster.Endpoint, c.Cluster.Context, c.Namespaces, c.NamespaceLabels, c.Labels, c.Slices),
+		interval: c.SnapshotInterval,
+		log:      c.Log,
+		wrote:    c.Hooks.Wrote,
+		reached:  make(chan struct{}),
+		failed:   make(chan struct{}),
+	}
+}
+
+// observe returns a transport that tells the keeper of responses.
+func (k *keeper) observe(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(r)
+		switch {
+		case err == nil && resp.StatusCode < http.StatusBadRequest:
+			k.once.reached.Do(func() { close(k.reached) })
+		case r.Context().Err() != nil: // we ended it
+		case err != nil || resp.StatusCode >= http.StatusInternalServerError,
+			resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden,
+			resp.StatusCode == http.StatusTooManyRequests:
+			k.once.failed.Do(func() { close(k.failed) })
+		}
+		return resp, err
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// patience is how long a snapshot waits for the first response of the API server.
+const patience = 500 * time.Millisecond
+
+// run restores the snapshot if it must, and then writes one now and then, and at
+// the end.
+func (k *keeper) run(ctx context.Context, i *Informer) {
+	if s := k.read(); s != nil {
+		k.restore(ctx, i, s)
+	}
+	select {
+	case <-ctx.Done():
+	case <-i.complete:
+	}
+	select {
+	case <-i.complete:
+	default:
+		return // what is held is no whole
+	}
+	tick := time.NewTicker(k.interval)
+	defer tick.Stop()
+	var written uint64
+	failing := false
+	for done := false; !done; {
+		select {
+		case <-ctx.Done():
+			done = true
+		case <-tick.C:
+		}
+		version := i.changes.Load()
+		if version == written {
+			continue
+		}
+		size, err := writeSnapshot(k.path, time.Now(), k.settings, i.join.objects())
+		k.wrote(size, err)
+		switch {
+		case err == nil:
+			written = version
+			if failing {
+				k.log.Info("snapshot is written again", "file", k.path)
+			}
+		case !failing: // once: the next is as likely to fail
+			k.log.Error(err, "snapshot is not written", "file", k.path)
+		}
+		failing = err != nil
+	}
+}
+
+// read returns the snapshot of the file, if there is one for these settings. What
+// is none is moved aside, where it is not written over.
+func (k *keeper) read() *snapshot {
+	s, err := readSnapshot(k.path)
+	if err == nil && s.settings != k.settings {
+		err = fmt.Errorf("it has the objects of other settings: %s", s.settings)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		aside := k.path + ".rejected"
+		if moved := os.Rename(k.path, aside); moved != nil {
+			err = errors.Join(err, moved)
+		}
+		k.log.Error(err, "snapshot is not used", "file", k.path, "kept as", aside)
+		return nil
+	}
+	return s
+}
+
+// restore gives the informer the objects of a snapshot, unless the API server is
+// there: it knows better, and answers soon enough.
+func (k *keeper) restore(ctx context.Context, i *Informer, s *snapshot) {
+	reached, late := k.reached, time.After(patience)
+	for waiting := true; waiting; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-i.complete:
+			return
+		case <-reached:
+			reached, late = nil, nil
+		case <-late:
+			waiting = false
+		case <-k.failed:
+			waiting = false
+		}
+	}
+	objects, err := s.decode()
+	if err != nil {
+		k.log.Error(err, "snapshot is not used", "file", k.path)
+		return
+	}
+	k.log.Info("API server can't be reached: the answers are those of the snapshot", "file", k.path, "taken", s.taken)
+	i.queue.push(event{restored: &objects})
+}
+
+// wrapped is the outer transport around one that is wrapped already, or not.
+func wrapped(inner, outer func(http.RoundTripper) http.RoundTripper) func(http.RoundTripper) http.RoundTripper {
+	if inner == nil {
+		return outer
+	}
+	return func(t http.RoundTripper) http.RoundTripper { return outer(inner(t)) }
+}

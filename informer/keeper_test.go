@@ -1,0 +1,284 @@
+package informer
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// gate is a server before an API server that may not let requests through.
+type gate struct {
+	*httptest.Server
+	fault atomic.Pointer[http.HandlerFunc] // instead of the API server, if not nil
+}
+
+func newGate(t *testing.T, api *apiServer) *gate {
+	g := new(gate)
+	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f := g.fault.Load(); f != nil {
+			(*f)(w, r)
+			return
+		}
+		api.serve(w, r)
+	}))
+	t.Cleanup(g.Close)
+	return g
+}
+
+func (g *gate) set(f http.HandlerFunc) {
+	if f == nil {
+		g.fault.Store(nil)
+	} else {
+		g.fault.Store(&f)
+	}
+}
+
+// The faults of an API server.
+func refuses(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+func breaks(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "etcd is away", http.StatusServiceUnavailable)
+}
+func forbids(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }
+func hangs(_ http.ResponseWriter, r *http.Request)   { <-r.Context().Done() }
+
+// keep returns the file of a snapshot with three pods, and its settings.
+func keep(t *testing.T) Config {
+	t.Helper()
+	c := Config{Snapshot: filepath.Join(t.TempDir(), "snapshot"), SnapshotInterval: time.Hour}
+	p := watchServer(t, c, apiOptions{}, newNginx(), newWeb(0), newWeb(1), newWeb(2),
+		newSlice("by-hand"), newNginx(func(s *corev1.Service) { s.Name = "gone" }))
+	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.3")
+	p.Stop()
+	if len(p.wrote) != 1 || p.wrote[0] != nil || len(p.restored) != 0 {
+		t.Fatalf("written: %v, restored: %v", p.wrote, p.restored)
+	}
+	return c
+}
+
+// TestRestore starts while the API server does not answer, in each way in which
+// it may not, and then lets it answer.
+func TestRestore(t *testing.T) {
+	for name, fault := range map[string]http.HandlerFunc{"refuses": refuses, "breaks": breaks, "forbids": forbids, "hangs": hangs} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := keep(t)
+			// Meanwhile web-1 went, web-2 got another address, and web-3 came.
+			api := newAPIServer(t, apiOptions{})
+			api.apply(newNginx(), newWeb(0), newWeb(3), newWeb(5, func(p *corev1.Pod) { p.Name, p.Spec.Hostname = "web-2", "web-2" }))
+			g := newGate(t, api)
+			g.set(fault)
+			c.Cluster.Endpoint = g.URL
+			settle(t, c)
+			p, err := newProbe(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.start(t)
+			p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.3")
+			p.await(t, "gone.default.svc.cluster.local.", dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.3")
+			p.awaitThat(t, "it is told that a snapshot is served", func() bool { return slices.Equal(p.restored, []bool{true}) })
+			if !slices.ContainsFunc(p.logged, func(line string) bool { return strings.Contains(line, "the answers are those of the snapshot") }) {
+				t.Errorf("the log has %q", p.logged)
+			}
+
+			// No answer is ever empty from here on.
+			done := make(chan struct{})
+			empty := make(chan string, 1)
+			go func() {
+				for {
+					select {
+					case <-done:
+						close(empty)
+						return
+					default:
+					}
+					for name, want := range map[string]string{nginxName: "10.244.0.1, ", "web-0." + nginxName: "10.244.0.1"} {
+						if got := answer(p.trie, name, dns.TypeA); !strings.HasPrefix(got, want) {
+							empty <- name + " was " + got
+							close(empty)
+							return
+						}
+					}
+				}
+			}()
+			g.CloseClientConnections() // of those that hang
+			g.set(nil)
+			p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.4, 10.244.0.6")
+			p.await(t, "web-1."+nginxName, dns.TypeA, "missing")
+			p.await(t, "gone.default.svc.cluster.local.", dns.TypeA, "outside")
+			p.awaitThat(t, "it is told that the snapshot is over", func() bool { return slices.Equal(p.restored, []bool{true, false}) })
+			close(done)
+			if what, ok := <-empty; ok {
+				t.Error(what)
+			}
+			<-p.complete
+			p.Stop()
+			if len(p.wrote) != 1 || p.wrote[0] != nil {
+				t.Errorf("written: %v", p.wrote)
+			}
+		})
+	}
+}
+
+// settle writes the snapshot of c anew for the settings of c, which are those of
+// another endpoint.
+func settle(t *testing.T, c Config) {
+	t.Helper()
+	s, err := readSnapshot(c.Snapshot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := s.decode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := writeSnapshot(c.Snapshot, s.taken, newKeeper(&c).settings, slices.Concat(objects[:]...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitThat waits until something is so.
+func (p *probe) awaitThat(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	late := time.AfterFunc(30*time.Second, func() { p.changed.Broadcast() })
+	defer late.Stop()
+	deadline := time.Now().Add(30 * time.Second)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !is() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not so: %s; the log has %q", what, p.logged)
+		}
+		p.changed.Wait()
+	}
+}
+
+// TestNotRestored starts with an API server that answers: what a snapshot has is
+// old.
+func TestNotRestored(t *testing.T) {
+	c := keep(t)
+	api := newAPIServer(t, apiOptions{})
+	api.apply(newNginx(), newWeb(4))
+	c.Cluster.Endpoint = api.URL
+	settle(t, c)
+	p, err := newProbe(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.start(t)
+	if got := answer(p.trie, nginxName, dns.TypeA); got != "10.244.0.5" {
+		t.Errorf("the first answer is %q", got)
+	}
+	p.Stop()
+	if len(p.restored) != 0 {
+		t.Errorf("restored: %v", p.restored)
+	}
+	s, err := readSnapshot(c.Snapshot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if objects, err := s.decode(); err != nil || len(objects[Pods]) != 1 {
+		t.Errorf("the snapshot now has %v, %v", objects, err)
+	}
+}
+
+// TestRejectedSnapshot starts with a file that can't be used.
+func TestRejectedSnapshot(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, c *Config){
+		"changed": func(t *testing.T, c *Config) {
+			b, err := os.ReadFile(c.Snapshot)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b[len(b)/2]++
+			if err := os.WriteFile(c.Snapshot, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"other settings": func(_ *testing.T, c *Config) { c.Labels = "app=nginx" },
+		"a folder": func(t *testing.T, c *Config) {
+			if err := os.Remove(c.Snapshot); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Mkdir(c.Snapshot, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := keep(t)
+			change(t, &c)
+			api := newAPIServer(t, apiOptions{})
+			api.apply(newNginx(), newWeb(4))
+			g := newGate(t, api)
+			g.set(breaks)
+			c.Cluster.Endpoint = g.URL
+			p, err := newProbe(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Start()
+			t.Cleanup(p.Stop)
+			p.awaitThat(t, "the log tells of it", func() bool {
+				return slices.ContainsFunc(p.logged, func(line string) bool {
+					return strings.Contains(line, "snapshot is not used") && strings.Contains(line, c.Snapshot+".rejected")
+				})
+			})
+			if _, err := os.Stat(c.Snapshot + ".rejected"); err != nil {
+				t.Errorf("the file is not kept: %v", err)
+			}
+			if got := answer(p.trie, nginxName, dns.TypeA); got != "outside" {
+				t.Errorf("the answer is %q", got)
+			}
+			g.set(nil)
+			p.await(t, nginxName, dns.TypeA, "10.244.0.5")
+			<-p.complete
+			p.Stop()
+			if _, err := readSnapshot(c.Snapshot); err != nil || len(p.restored) != 0 {
+				t.Errorf("afterwards: %v, restored: %v", err, p.restored)
+			}
+		})
+	}
+}
+
+// TestSnapshotFails has a folder that is not there, and then is: serving goes on,
+// and the log tells of it once.
+func TestSnapshotFails(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "volume")
+	c := Config{Snapshot: filepath.Join(folder, "snapshot"), SnapshotInterval: 10 * time.Millisecond}
+	p := watchServer(t, c, apiOptions{}, newNginx(), newWeb(0))
+	p.awaitThat(t, "three tries failed", func() bool { return len(p.wrote) >= 3 })
+	p.api.apply(newWeb(1))
+	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p.awaitThat(t, "it is written", func() bool { return p.wrote[len(p.wrote)-1] == nil })
+	p.awaitThat(t, "the log tells of it", func() bool {
+		return slices.ContainsFunc(p.logged, func(line string) bool { return strings.Contains(line, "is written again") })
+	})
+	p.Stop()
+	failures := 0
+	for _, line := range p.logged {
+		if strings.Contains(line, "snapshot is not written") {
+			failures++
+		}
+	}
+	if failures != 1 || p.wrote[0] == nil {
+		t.Errorf("%d lines tell of %v", failures, p.wrote)
+	}
+	// Nothing is written without a change.
+	tries := len(p.wrote)
+	if s, err := readSnapshot(c.Snapshot); err != nil || p.wrote[tries-1] != nil {
+		t.Errorf("%v, %v, %v", s, err, p.wrote)
+	}
+}

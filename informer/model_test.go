@@ -1,0 +1,301 @@
+package informer
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/miekg/dns"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/headless-dns/headless/records"
+)
+
+// model is the whole plugin without what makes it fast: the objects of Kubernetes
+// as they were told, and the rules. It has no trie, no batches and no memory of
+// what was before.
+type model struct {
+	objects   [kinds]map[key]any // *corev1.Service and so on
+	listed    [kinds]bool        // the kind was listed; nothing is served until all were
+	podNames  bool
+	selective bool // only the namespaces that are there are served
+}
+
+func newModel(podNames, selectNamespaces bool) *model {
+	m := &model{podNames: podNames, selective: selectNamespaces}
+	for k := range m.objects {
+		m.objects[k] = make(map[key]any)
+	}
+	return m
+}
+
+// watched are the kinds that must be listed.
+func (m *model) watched() []Kind {
+	if m.selective {
+		return []Kind{Services, Pods, EndpointSlices, Namespaces}
+	}
+	return []Kind{Services, Pods, EndpointSlices}
+}
+
+// state is what the objects come to: the ready endpoints of each service that is
+// served.
+type state map[key][]modelEndpoint
+
+// modelEndpoint is an address of a host, with its ports as "protocol name number".
+type modelEndpoint struct {
+	host     string
+	hostname bool // the host is a pod's hostname
+	addr     netip.Addr
+	ports    string
+}
+
+func (m *model) state() state {
+	s := make(state)
+	for _, k := range m.watched() {
+		if !m.listed[k] {
+			return s
+		}
+	}
+	for k, o := range m.objects[Services] {
+		service := o.(*corev1.Service)
+		if _, ok := m.objects[Namespaces][key{name: k.namespace}]; m.selective && !ok || service.Spec.ClusterIP != corev1.ClusterIPNone {
+			continue
+		}
+		s[k] = append(m.ofPods(service), m.ofSlices(service)...)
+	}
+	return s
+}
+
+func (m *model) ofPods(service *corev1.Service) []modelEndpoint {
+	var out []modelEndpoint
+	if len(service.Spec.Selector) == 0 {
+		return nil
+	}
+	for k, o := range m.objects[Pods] {
+		pod := o.(*corev1.Pod)
+		if k.namespace != service.Namespace || !labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(pod.Labels)) {
+			continue
+		}
+		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+			continue
+		}
+		ready := pod.DeletionTimestamp == nil && slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		})
+		if !ready && !service.Spec.PublishNotReadyAddresses {
+			continue
+		}
+		for _, ip := range pod.Status.PodIPs {
+			addr := netip.MustParseAddr(ip.IP)
+			family := corev1.IPv4Protocol
+			if addr.Is6() {
+				family = corev1.IPv6Protocol
+			}
+			if !slices.Contains(service.Spec.IPFamilies, family) {
+				continue
+			}
+			e := modelEndpoint{addr: addr, ports: podPorts(service, pod)}
+			switch {
+			case pod.Spec.Hostname != "" && pod.Spec.Subdomain == service.Name:
+				e.host, e.hostname = pod.Spec.Hostname, true
+			case m.podNames:
+				e.host = pod.Name
+			default:
+				e.host = dashes.Replace(addr.String())
+			}
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// dashes makes a label of an address, of those that the test has.
+var dashes = strings.NewReplacer(".", "-", ":", "-")
+
+func podPorts(service *corev1.Service, pod *corev1.Pod) string {
+	var out []string
+	for _, p := range service.Spec.Ports {
+		number := p.TargetPort.IntVal
+		if p.TargetPort.Type == intstr.String {
+			number = 0
+			for _, c := range pod.Spec.Containers[0].Ports {
+				if c.Name == p.TargetPort.StrVal && c.Protocol == p.Protocol {
+					number = c.ContainerPort
+				}
+			}
+		} else if number == 0 {
+			number = p.Port
+		}
+		if number != 0 {
+			out = append(out, fmt.Sprintf("%s %s %d", strings.ToLower(string(p.Protocol)), p.Name, number))
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+func (m *model) ofSlices(service *corev1.Service) []modelEndpoint {
+	var out []modelEndpoint
+	for k, o := range m.objects[EndpointSlices] {
+		slice := o.(*discoveryv1.EndpointSlice)
+		if k.namespace != service.Namespace || slice.Labels[discoveryv1.LabelServiceName] != service.Name {
+			continue
+		}
+		var ports []string
+		for _, p := range slice.Ports {
+			ports = append(ports, fmt.Sprintf("%s %s %d", strings.ToLower(string(*p.Protocol)), *p.Name, *p.Port))
+		}
+		for _, e := range slice.Endpoints {
+			if e.Conditions.Ready != nil && !*e.Conditions.Ready {
+				continue
+			}
+			addr := netip.MustParseAddr(e.Addresses[0])
+			out = append(out, modelEndpoint{*e.Hostname, true, addr, strings.Join(ports, ",")})
+		}
+	}
+	return out
+}
+
+// question is a name, in the parts that the model knows it by, and a type.
+type question struct {
+	name           string
+	service        key
+	host           string // of a host
+	port, protocol string // of a port
+	addr           netip.Addr
+	qtype          uint16
+}
+
+// answer is how a name stands to the state, or its records, sorted.
+func (s state) answer(q *question) string {
+	if q.addr.IsValid() {
+		return s.pointers(q)
+	}
+	endpoints, ok := s[q.service]
+	if !ok {
+		return "outside"
+	}
+	var data []string
+	exists := false
+	targets := 0
+	for _, e := range endpoints {
+		if q.host != "" && q.host != e.host {
+			continue
+		}
+		if q.port == "" {
+			exists = true
+			if q.qtype == dns.TypeA && e.addr.Is4() || q.qtype == dns.TypeAAAA && e.addr.Is6() {
+				data = append(data, e.addr.String())
+			}
+		}
+		for _, p := range strings.Split(e.ports, ",") {
+			protocol, rest, _ := strings.Cut(p, " ")
+			name, number, _ := strings.Cut(rest, " ")
+			if p == "" || q.port != "" && (q.port != name || q.protocol != protocol) {
+				continue
+			}
+			exists = true
+			if q.qtype == dns.TypeSRV {
+				targets++
+				data = append(data, fmt.Sprintf("%s %s", number, e.host))
+			}
+		}
+	}
+	if !exists {
+		return "missing"
+	}
+	if targets > 0 {
+		data = append(data, fmt.Sprint("weight ", max(1, 100/targets)))
+	}
+	return canonical(data)
+}
+
+func (s state) pointers(q *question) string {
+	var hostnames, others []string
+	for k, endpoints := range s {
+		for _, e := range endpoints {
+			name := fmt.Sprintf("%s.%s.%s.svc.cluster.local.", e.host, k.name, k.namespace)
+			switch {
+			case e.addr != q.addr:
+			case e.hostname:
+				hostnames = append(hostnames, name)
+			default:
+				others = append(others, name)
+			}
+		}
+	}
+	if len(hostnames) == 0 {
+		hostnames = others
+	}
+	if len(hostnames) == 0 {
+		return "outside"
+	}
+	return canonical(hostnames)
+}
+
+func canonical(data []string) string {
+	slices.Sort(data)
+	return strings.Join(slices.Compact(data), ", ")
+}
+
+// common is what two states of a service have in common: what it shows while an
+// address moves on from it, where services exchange addresses.
+func (s state) common(t state, k key) state {
+	var both []modelEndpoint
+	rest := slices.Clone(t[k])
+	for _, e := range s[k] {
+		if i := slices.Index(rest, e); i >= 0 {
+			both, rest = append(both, e), slices.Delete(rest, i, i+1)
+		}
+	}
+	return state{k: both}
+}
+
+// ask asks the trie, and gives the answer the form of the model's.
+func ask(trie *records.Trie, q *question) string {
+	var name records.Name
+	name.Fold(q.name)
+	var node records.Node
+	var result records.Result
+	if q.addr.IsValid() {
+		node, result = trie.FindAddr(q.addr)
+	} else {
+		node, result = trie.Find(&name, 2)
+	}
+	switch result {
+	case records.Outside:
+		return "outside"
+	case records.Missing:
+		return "missing"
+	case records.Found:
+	}
+	reply := node.Answer(&records.Query{Name: q.name, Type: q.qtype, Zone: "cluster.local.", Size: dns.MaxMsgSize})
+	var data []string
+	for _, rr := range reply.Records {
+		switch rr := rr.(type) {
+		case *dns.A:
+			data = append(data, rr.A.String())
+		case *dns.AAAA:
+			data = append(data, rr.AAAA.String())
+		case *dns.SRV:
+			host, _, _ := strings.Cut(rr.Target, ".")
+			data = append(data, fmt.Sprintf("%d %s", rr.Port, host), fmt.Sprint("weight ", rr.Weight))
+		case *dns.PTR:
+			data = append(data, rr.Ptr)
+		}
+	}
+	return canonical(data)
+}
+
+// clone copies what changes, the objects themselves don't.
+func (m *model) clone() *model {
+	out := *m
+	for k := range m.objects {
+		out.objects[k] = maps.Clone(m.objects[k])
+	}
+	return &out
+}

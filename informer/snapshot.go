@@ -1,0 +1,327 @@
+package informer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+)
+
+// A snapshot is a file with all objects that an informer holds:
+//
+//	a line "headless snapshot " and the version of the format, in decimal
+//	what follows but for the last part, in fields of a length, as a uvarint, and bytes:
+//	  when it was taken, in RFC 3339
+//	  the settings that say which objects those are
+//	  each object: its Kind, a byte, and a Service, Pod and so on in protobuf, of
+//	  which only those fields are set that an informer reads
+//	the SHA-256 of all before
+//
+// It is read by the code that reads what an API server sends.
+const (
+	snapshotMagic   = "headless snapshot "
+	snapshotVersion = 1
+)
+
+// snapshot is the content of a file, checked but not yet decoded.
+type snapshot struct {
+	taken    time.Time
+	settings string
+	objects  []byte
+}
+
+// writeSnapshot writes a snapshot in place of the file: whoever reads it sees the
+// old one or the new one, also after a crash. It returns the size in bytes.
+func writeSnapshot(path string, taken time.Time, settings string, objects []object) (size int64, err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, file.Close(), os.Remove(file.Name()))
+		}
+	}()
+	sum := sha256.New()
+	out := &counted{to: io.MultiWriter(file, sum)}
+	b := fmt.Appendf(nil, "%s%d\n", snapshotMagic, snapshotVersion)
+	b = appendField(b, []byte(taken.Format(time.RFC3339)))
+	b = appendField(b, []byte(settings))
+	for _, o := range objects {
+		if b, err = appendObject(b, o); err != nil {
+			return 0, err
+		}
+		if len(b) > 1<<20 {
+			if _, err = out.Write(b); err != nil {
+				return 0, err
+			}
+			b = b[:0]
+		}
+	}
+	if _, err = out.Write(b); err != nil {
+		return 0, err
+	}
+	if _, err = out.Write(sum.Sum(nil)); err != nil {
+		return 0, err
+	}
+	if err = file.Sync(); err != nil {
+		return 0, err
+	}
+	if err = os.Rename(file.Name(), path); err != nil {
+		return 0, err
+	}
+	return out.n, errors.Join(file.Close(), syncFolder(filepath.Dir(path)))
+}
+
+// counted counts what is written.
+type counted struct {
+	to io.Writer
+	n  int64
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.to.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// syncFolder makes a rename last.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+func appendField(to, field []byte) []byte {
+	return append(binary.AppendUvarint(to, uint64(len(field))), field...)
+}
+
+func appendObject(to []byte, o object) ([]byte, error) {
+	b := make([]byte, 1, 512)
+	var err error
+	switch o := o.(type) {
+	case *service:
+		b, err = appendFull(b, Services, o.full())
+	case *pod:
+		b[0] = byte(Pods)
+		b = o.marshal(b)
+	case *endpointSlice:
+		b, err = appendFull(b, EndpointSlices, o.full())
+	case *namespace:
+		b, err = appendFull(b, Namespaces, &corev1.Namespace{ObjectMeta: o.meta()})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("encode %s %q: %w", Kind(b[0]), o.id(), err)
+	}
+	return appendField(to, b), nil
+}
+
+func appendFull(b []byte, kind Kind, full interface{ Marshal() ([]byte, error) }) ([]byte, error) {
+	b[0] = byte(kind)
+	message, err := full.Marshal()
+	return append(b, message...), err
+}
+
+// readSnapshot reads a file and checks that it is whole.
+func readSnapshot(path string) (*snapshot, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseSnapshot(b)
+}
+
+func parseSnapshot(b []byte) (*snapshot, error) {
+	rest, ok := bytes.CutPrefix(b, []byte(snapshotMagic))
+	if !ok {
+		return nil, errors.New("it is no snapshot")
+	}
+	line, rest, ok := bytes.Cut(rest, []byte("\n"))
+	version, err := strconv.ParseUint(string(line), 10, 32)
+	if !ok || err != nil {
+		return nil, errors.New("it has no version")
+	}
+	if version != snapshotVersion {
+		return nil, fmt.Errorf("its format has version %d, and %d can be read", version, snapshotVersion)
+	}
+	end := len(b) - sha256.Size
+	if len(rest) < sha256.Size || sha256.Sum256(b[:end]) != [sha256.Size]byte(b[end:]) {
+		return nil, errors.New("its checksum is wrong: it was cut short or changed")
+	}
+	s := new(snapshot)
+	rest = rest[:len(rest)-sha256.Size]
+	taken, rest, err := nextField(rest)
+	if err != nil {
+		return nil, err
+	}
+	settings, rest, err := nextField(rest)
+	if err != nil {
+		return nil, err
+	}
+	s.settings, s.objects = string(settings), rest
+	if s.taken, err = time.Parse(time.RFC3339, string(taken)); err != nil {
+		return nil, fmt.Errorf("read when it was taken: %w", err)
+	}
+	return s, nil
+}
+
+var errField = errors.New("a field is cut short")
+
+func nextField(b []byte) (field, rest []byte, err error) {
+	n, size := binary.Uvarint(b)
+	if size <= 0 || n > uint64(len(b)-size) {
+		return nil, nil, errField
+	}
+	b = b[size:]
+	return b[:n], b[n:], nil
+}
+
+// decode returns the objects of a snapshot, by kind.
+func (s *snapshot) decode() ([kinds][]object, error) {
+	var out [kinds][]object
+	var fields podFields
+	for rest := s.objects; len(rest) > 0; {
+		var field []byte
+		var err error
+		if field, rest, err = nextField(rest); err != nil {
+			return out, err
+		}
+		if len(field) == 0 {
+			return out, errField
+		}
+		var o object
+		kind, b := Kind(field[0]), field[1:]
+		switch kind {
+		case Services:
+			o, _, err = decodeService(b)
+		case Pods:
+			o, _, err = decodePod(b, &fields)
+		case EndpointSlices:
+			o, _, err = decodeEndpointSlice(b)
+		case Namespaces:
+			o, _, err = decodeNamespace(b)
+		default:
+			err = fmt.Errorf("kind %d is not known", kind)
+		}
+		if err != nil {
+			return out, err
+		}
+		out[kind] = append(out[kind], o)
+	}
+	return out, nil
+}
+
+// What full returns has the fields that the new functions read; they make the same
+// slim object of it again.
+
+func (k key) meta() metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: k.namespace, Name: k.name} }
+
+// marshal appends a pod in protobuf. There are too many of them for the object of
+// Kubernetes, which writes its empty fields, too.
+func (p *pod) marshal(b []byte) []byte {
+	t := p.template.Value()
+	meta := appendText(appendText(nil, 1, p.name()), 3, t.namespace)
+	if p.is(podTerminating) {
+		meta = appendBytes(meta, 9, nil)
+	}
+	for l := range p.labels {
+		meta = appendBytes(meta, 11, appendText(appendText(nil, 1, l.key), 2, l.value))
+	}
+	var ports []byte
+	for line := range strings.Lines(t.ports) { // see appendPorts
+		name, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "/")
+		protocol, number, _ := strings.Cut(rest, "/")
+		n, _ := strconv.ParseInt(number, 10, 32)
+		port := protowire.AppendTag(appendText(nil, 1, name), 3, protowire.VarintType)
+		ports = appendBytes(ports, 6, appendText(protowire.AppendVarint(port, uint64(n)), 4, protocol))
+	}
+	spec := appendText(appendText(appendBytes(nil, 2, ports), 16, p.hostname()), 17, t.subdomain)
+	var status []byte
+	if p.is(podFinished) {
+		status = appendText(status, 1, string(corev1.PodSucceeded))
+	}
+	if p.is(podReady) {
+		status = appendBytes(status, 2, appendText(appendText(nil, 1, string(corev1.PodReady)), 2, string(corev1.ConditionTrue)))
+	}
+	for a := range p.addrs {
+		status = appendBytes(status, 12, appendText(nil, 1, a.String()))
+	}
+	return appendBytes(appendBytes(appendBytes(b, 1, meta), 2, spec), 3, status)
+}
+
+func appendText(b []byte, number protowire.Number, s string) []byte {
+	return protowire.AppendString(protowire.AppendTag(b, number, protowire.BytesType), s)
+}
+
+func appendBytes(b []byte, number protowire.Number, field []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(b, number, protowire.BytesType), field)
+}
+
+func (s *service) full() *corev1.Service {
+	out := &corev1.Service{
+		ObjectMeta: s.meta(),
+		Spec:       corev1.ServiceSpec{PublishNotReadyAddresses: s.publishNotReady},
+	}
+	if s.headless {
+		out.Spec.ClusterIP = corev1.ClusterIPNone
+	}
+	for family, has := range map[corev1.IPFamily]bool{corev1.IPv4Protocol: s.v4, corev1.IPv6Protocol: s.v6} {
+		if has {
+			out.Spec.IPFamilies = append(out.Spec.IPFamilies, family)
+		}
+	}
+	if len(s.selector) > 0 {
+		out.Spec.Selector = make(map[string]string)
+		for _, l := range s.selector {
+			out.Spec.Selector[l.key] = l.value
+		}
+	}
+	for _, p := range s.ports {
+		port := corev1.ServicePort{Name: p.name, Protocol: corev1.Protocol(p.protocol), Port: int32(p.number)}
+		if p.target != "" {
+			port.TargetPort = intstr.FromString(p.target)
+		}
+		out.Spec.Ports = append(out.Spec.Ports, port)
+	}
+	return out
+}
+
+func (s *endpointSlice) full() *discoveryv1.EndpointSlice {
+	out := &discoveryv1.EndpointSlice{ObjectMeta: s.meta()}
+	out.Labels = map[string]string{discoveryv1.LabelServiceName: s.service}
+	for _, p := range s.ports {
+		out.Ports = append(out.Ports, discoveryv1.EndpointPort{
+			Name: ptr.To(p.Name), Protocol: ptr.To(corev1.Protocol(p.Protocol)), Port: ptr.To(int32(p.Number)),
+		})
+	}
+	for _, e := range s.endpoints {
+		full := discoveryv1.Endpoint{
+			Addresses:  []string{e.addr.String()},
+			Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(e.ready), Terminating: ptr.To(e.terminating)},
+		}
+		if e.hostname != "" {
+			full.Hostname = ptr.To(e.hostname)
+		}
+		if e.pod != "" {
+			full.TargetRef = &corev1.ObjectReference{Name: e.pod}
+		}
+		out.Endpoints = append(out.Endpoints, full)
+	}
+	return out
+}

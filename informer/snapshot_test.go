@@ -1,0 +1,218 @@
+package informer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// plain tells whether the names of a pod's ports are such as Kubernetes lets pass.
+func plain(o object) bool {
+	p, ok := o.(*pod)
+	return !ok || strings.Count(p.template.Value().ports, "/") == 2*strings.Count(p.template.Value().ports, "\n")
+}
+
+// randomObjects are objects of every kind.
+func randomObjects(t testing.TB, n int) []object {
+	var out []object
+	for kind := range kinds {
+		for seed := range int64(n) {
+			_, b := filled(t, kind, seed)
+			o, _, err := decodeFull(kind, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if plain(o) {
+				out = append(out, o)
+			}
+		}
+	}
+	return out
+}
+
+// TestSnapshot writes objects to a file and reads them again.
+func TestSnapshot(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "snapshot")
+	objects := randomObjects(t, 500)
+	taken := time.Now().UTC().Truncate(time.Second)
+	for range 2 { // the second time in place of the first
+		size, err := writeSnapshot(path, taken, "all", objects)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Size() != size || info.Mode().Perm() != 0o600 {
+			t.Errorf("the file is %v, %v, of %d bytes", info, err, size)
+		}
+	}
+	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
+		t.Errorf("beside the snapshot there are %v, %v", entries, err)
+	}
+	s, err := readSnapshot(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.taken.Equal(taken) || s.settings != "all" {
+		t.Errorf("it was taken at %v of %q", s.taken, s.settings)
+	}
+	byKind, err := s.decode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := slices.Concat(byKind[:]...)
+	if len(got) != len(objects) {
+		t.Fatalf("%d objects, want %d", len(got), len(objects))
+	}
+	for i, o := range objects {
+		if !same(got[i], o, metadata{}, metadata{}) {
+			t.Errorf("object %d is %+v, want %+v", i, got[i], o)
+		}
+	}
+}
+
+// sum puts the right checksum behind a content.
+func sum(content string) []byte {
+	s := sha256.Sum256([]byte(content))
+	return append([]byte(content), s[:]...)
+}
+
+// TestBrokenSnapshot reads what is no snapshot, or not a whole one.
+func TestBrokenSnapshot(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "snapshot")
+	if _, err := writeSnapshot(path, time.Now(), "all", randomObjects(t, 3)); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range whole {
+		if _, err := parseSnapshot(whole[:n]); err == nil {
+			t.Fatalf("%d of %d bytes are taken for the whole", n, len(whole))
+		}
+		changed := bytes.Clone(whole)
+		changed[n] ^= 1 << (n % 8)
+		if _, err := parseSnapshot(changed); err == nil {
+			t.Fatalf("a changed byte %d is not seen", n)
+		}
+	}
+	head := fmt.Sprintf("%s%d\n", snapshotMagic, snapshotVersion)
+	for content, want := range map[string]string{
+		"":                               "it is no snapshot",
+		"apiVersion: v1\n":               "it is no snapshot",
+		snapshotMagic + "2\nwhat is new": "its format has version 2, and 1 can be read",
+		snapshotMagic + "one\n":          "it has no version",
+		head:                             "a field is cut short",
+		head + "\x04noon\x00":            `read when it was taken: parsing time "noon" as "2006-01-02T15:04:05Z07:00": cannot parse "noon" as "2006"`,
+		head + "\x14" + time.Time{}.Format(time.RFC3339):                      "a field is cut short",
+		head + "\x14" + time.Time{}.Format(time.RFC3339) + "\x00\x05\x01":     "a field is cut short",
+		head + "\x14" + time.Time{}.Format(time.RFC3339) + "\x00\x00":         "a field is cut short",
+		head + "\x14" + time.Time{}.Format(time.RFC3339) + "\x00\x01\x09":     "kind 9 is not known",
+		head + "\x14" + time.Time{}.Format(time.RFC3339) + "\x00\x02\x01\xff": "", // what the decoder says
+	} {
+		s, err := parseSnapshot(sum(content))
+		if err == nil {
+			_, err = s.decode()
+		}
+		if err == nil || want != "" && err.Error() != want {
+			t.Errorf("%q: %v, want %s", content, err, want)
+		}
+	}
+	if _, err := parseSnapshot([]byte(head)); err == nil || err.Error() != "its checksum is wrong: it was cut short or changed" {
+		t.Errorf("without a checksum: %v", err)
+	}
+}
+
+// TestSnapshotNotWritten has the old file stay where a new one can't be written.
+func TestSnapshotNotWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "none", "snapshot")
+	if _, err := writeSnapshot(path, time.Now(), "", nil); err == nil {
+		t.Error("a file is written to a folder that does not exist")
+	}
+	folder := filepath.Join(t.TempDir(), "snapshot") // which can't be replaced by a file
+	if err := os.MkdirAll(filepath.Join(folder, "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := writeSnapshot(folder, time.Now(), "", nil); err == nil {
+		t.Error("a file is written in place of a folder")
+	}
+	if entries, err := os.ReadDir(filepath.Dir(folder)); err != nil || len(entries) != 1 {
+		t.Errorf("beside the folder there are %v, %v", entries, err)
+	}
+}
+
+// FuzzSnapshot decodes what could stand in a file whose checksum is right.
+func FuzzSnapshot(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "snapshot")
+	if _, err := writeSnapshot(path, time.Now(), "all", randomObjects(f, 2)); err != nil {
+		f.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(whole[:len(whole)-sha256.Size]))
+	f.Fuzz(func(t *testing.T, content string) {
+		s, err := parseSnapshot(sum(content))
+		if err != nil {
+			return
+		}
+		byKind, err := s.decode()
+		if err != nil {
+			return
+		}
+		// What is read can be written again.
+		for kind, objects := range byKind {
+			for _, o := range objects {
+				b, err := appendObject(nil, o)
+				if err != nil {
+					continue // text that is not UTF-8
+				}
+				again, err := (&snapshot{objects: b}).decode()
+				if err != nil || len(again[kind]) != 1 {
+					t.Fatalf("%+v becomes %v, %v", o, again, err)
+				}
+				if plain(o) && !same(again[kind][0], o, metadata{}, metadata{}) {
+					t.Fatalf("%+v becomes %+v", o, again[kind][0])
+				}
+			}
+		}
+	})
+}
+
+// BenchmarkSnapshot writes and reads 100,000 pods.
+func BenchmarkSnapshot(b *testing.B) {
+	i, _ := newWorld(slices.Repeat([]int{100}, 1000)...)
+	var objects []object
+	for _, p := range i.join.namespaces["default"].pods {
+		objects = append(objects, p)
+	}
+	path := filepath.Join(b.TempDir(), "snapshot")
+	b.Run("write", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			size, err := writeSnapshot(path, time.Now(), "", objects)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(size), "B")
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			s, err := readSnapshot(path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := s.decode(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
