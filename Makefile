@@ -14,7 +14,7 @@ revision := $(shell git describe --always --dirty 2>/dev/null)
 IMAGE = headless:$(or $(revision),latest)
 golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build run test tools prometheus lint unit race cluster differential histories bench growth image clean
+.PHONY: build run test tools daemons lint unit race cluster differential histories bench growth image reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
 build:
@@ -55,22 +55,26 @@ tools:
 	done; \
 	echo "make: could not install$$missing" >&2; exit 1
 
-# Debian's package would start a Prometheus, here and whenever the machine does.
-# So it is not installed, but unpacked beside where Go keeps what it has built.
-unpacked := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/headless-prometheus
+# Debian's packages would start these, here and whenever the machine does. So they
+# are not installed, but unpacked beside where Go keeps what it has built.
+daemon_programs = prometheus:prometheus promtool:prometheus
+unpacked := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/headless-daemons
 export PATH := $(PATH):$(unpacked)/usr/bin
-prometheus:
-	@if command -v prometheus >/dev/null && command -v promtool >/dev/null; then exit 0; fi; \
-	if ! command -v apt-get >/dev/null; then \
-		echo "make: prometheus and promtool are missing" >&2; exit 1; \
-	fi; \
-	echo "== unpacking prometheus"; \
-	mkdir -p $(unpacked) && cd $(unpacked) && rm -f *.deb; \
-	for try in 1 2; do \
-		apt-get -qq -o APT::Sandbox::User= download prometheus && dpkg-deb -x *.deb . && rm *.deb && exit 0; \
-		apt-get -qq update || true; \
-	done; \
-	echo "make: could not get the package prometheus" >&2; exit 1
+daemons:
+	@for daemon in $(daemon_programs); do \
+		command -v $${daemon%:*} >/dev/null && continue; \
+		package=$${daemon#*:}; \
+		if ! command -v apt-get >/dev/null; then \
+			echo "make: $${daemon%:*} is missing" >&2; exit 1; \
+		fi; \
+		echo "== unpacking $$package"; \
+		mkdir -p $(unpacked) && cd $(unpacked) && rm -f *.deb; \
+		for try in 1 2; do \
+			apt-get -qq -o APT::Sandbox::User= download $$package && dpkg-deb -x *.deb . && rm *.deb && continue 2; \
+			apt-get -qq update || true; \
+		done; \
+		echo "make: could not get the package $$package" >&2; exit 1; \
+	done
 
 lint:
 	@echo "== lint"
@@ -78,8 +82,9 @@ lint:
 	go mod tidy -diff
 	go vet ./...
 	go vet -tags cluster ./...
+	go vet -tags e2e ./plugin/e2e
 	go run $(golangci-lint) run
-	if command -v shellcheck >/dev/null; then shellcheck -P SCRIPTDIR .ci/run testdata/cluster/*.sh; fi
+	if command -v shellcheck >/dev/null; then shellcheck -P SCRIPTDIR .ci/run plugin/*.sh testdata/cluster/*.sh; fi
 
 unit:
 	@echo "== unit tests"
@@ -92,7 +97,7 @@ race:
 	@echo "== unit tests with the race detector"
 	CGO_ENABLED=1 HISTORY_EVENTS=$(RACE_EVENTS) go test -race ./...
 
-cluster: build prometheus
+cluster: build daemons
 	@echo "== tests with a Kubernetes"
 	testdata/cluster/build.sh
 	HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags cluster -count=1 -timeout 30m ./plugin/coredns
@@ -137,21 +142,31 @@ growth: build
 		-test.benchtime 1x | tee growth.txt
 	go run ./plugin/bench -report growth -revision $(or $(revision),unknown) growth.txt README.md
 
-# Times and owners are fixed: the same server makes the same layer. Docker where
-# it runs, else buildah.
-image: build
-	@if [ "$$(id -u)" != 0 ] || ! command -v setcap >/dev/null; then \
-		echo "make image: this needs root, and setcap of the package libcap2-bin" >&2; exit 1; \
-	fi
-	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
-	install -D -m 755 coredns "$$dir/root/coredns"; \
-	install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$$dir/root/etc/ssl/certs/ca-certificates.crt"; \
-	setcap cap_net_bind_service=+ep "$$dir/root/coredns"; \
-	mkdir "$$dir/context"; \
-	tar --xattrs --xattrs-include=security.capability --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner \
-		-C "$$dir/root" -cf "$$dir/context/root.tar" coredns etc; \
-	if docker info >/dev/null 2>&1; then builder="docker build"; else builder="buildah bud"; fi; \
-	$$builder -t $(IMAGE) -f plugin/Dockerfile "$$dir/context"
+# Docker does where it runs, else it is buildah.
+image: programs = setcap:libcap2-bin update-ca-certificates:ca-certificates \
+	$(shell docker info >/dev/null 2>&1 || echo buildah:buildah)
+image: tools build
+	plugin/image.sh coredns $(IMAGE)
+
+# Two builds of one commit have to be the same.
+reproducible:
+	@echo "== reproducible build"
+	plugin/reproducible.sh
+
+# About five minutes on two cores, when the programs of Kubernetes are there. It
+# needs root and a kernel that lets it have namespaces with a node in them.
+e2e: e2e-check build
+	@echo "== end-to-end test"
+	testdata/cluster/build.sh
+	HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags e2e -count=1 -timeout 20m -v ./plugin/e2e
+
+# Whether this machine can run it.
+e2e-check: programs = setcap:libcap2-bin update-ca-certificates:ca-certificates buildah:buildah \
+	runc:runc /usr/lib/cni/bridge:containernetworking-plugins nft:nftables ip:iproute2 sysctl:procps \
+	busybox:busybox-static dig:dnsutils openssl:openssl
+e2e-check: daemon_programs = containerd:containerd
+e2e-check: tools daemons
+	testdata/cluster/check.sh
 
 clean:
 	rm -f coredns

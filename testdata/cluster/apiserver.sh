@@ -7,12 +7,14 @@ set -euo pipefail
 case ${1:-} in
 start)
 	pki=$CLUSTER_DIR/pki
-	# There is no address but 127.0.0.1 to publish in the Endpoints of the
-	# Service kubernetes, and that one is refused: hence no endpoint reconciler.
+	# 127.0.0.1 is refused in the Endpoints of the Service kubernetes: where there
+	# is no other address to publish, there is no endpoint reconciler.
+	reconciler=lease
+	[[ $APISERVER_ADDRESS != 127.* ]] || reconciler=none
 	# Without the request header CA the controller manager logs errors.
 	start kube-apiserver kube-apiserver \
-		--bind-address=127.0.0.1 --advertise-address=127.0.0.1 --secure-port="$APISERVER_PORT" \
-		--endpoint-reconciler-type=none \
+		--bind-address="$APISERVER_ADDRESS" --advertise-address="$APISERVER_ADDRESS" --secure-port="$APISERVER_PORT" \
+		--endpoint-reconciler-type="$reconciler" \
 		--etcd-servers="http://127.0.0.1:$ETCD_PORT" \
 		--cert-dir="$CLUSTER_DIR/apiserver" \
 		--tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" \
@@ -21,6 +23,8 @@ start)
 		--service-account-issuer=https://kubernetes.default.svc.cluster.local \
 		--service-account-signing-key-file="$pki/sa.key" --service-account-key-file="$pki/sa.pub" \
 		--authorization-mode=Node,RBAC \
+		--kubelet-client-certificate="$pki/kubelet-client.crt" --kubelet-client-key="$pki/kubelet-client.key" \
+		--kubelet-preferred-address-types=InternalIP \
 		--service-cluster-ip-range="$SERVICE_CIDR" \
 		--max-requests-inflight=2000 --max-mutating-requests-inflight=1000
 	await kube-apiserver kubectl get --raw /readyz

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Sourced by the scripts beside it: where a cluster lives, on which ports it
 # listens, and how its programs are started and ended. Everything that a cluster
-# writes is below CLUSTER_DIR, and everything listens on 127.0.0.1 only.
+# writes is below CLUSTER_DIR, and everything listens on 127.0.0.1 only; but that
+# of isolated.sh has a file system and a network of its own.
 
 : "${CLUSTER_DIR:?is the directory of the cluster, made by up.sh and removed by down.sh}"
 CLUSTER_BIN=${CLUSTER_BIN:-$("$(dirname "${BASH_SOURCE[0]}")"/build.sh)}
@@ -11,12 +12,14 @@ export KUBECONFIG=$CLUSTER_DIR/admin.kubeconfig
 
 ETCD_PORT=${ETCD_PORT:-22379}
 ETCD_PEER_PORT=${ETCD_PEER_PORT:-22380}
+APISERVER_ADDRESS=${APISERVER_ADDRESS:-127.0.0.1}
 APISERVER_PORT=${APISERVER_PORT:-26443}
 CONTROLLER_MANAGER_PORT=${CONTROLLER_MANAGER_PORT:-20257}
 SCHEDULER_PORT=${SCHEDULER_PORT:-20259}
 KWOK_PORT=${KWOK_PORT:-20247}
 
 SERVICE_CIDR=${SERVICE_CIDR:-10.96.0.0/16,fd00:96::/112}
+KUBERNETES_SERVICE=${KUBERNETES_SERVICE:-10.96.0.1} # the first address of SERVICE_CIDR
 POD_CIDR=${POD_CIDR:-10.200.0.0/14,fd00:200::/48}
 
 # start NAME COMMAND...: runs the command apart from this shell, its output in

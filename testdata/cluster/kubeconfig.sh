@@ -8,7 +8,7 @@ token=$(kubectl -n kube-system create token "$1" --duration=24h)
 cat <<END
 apiVersion: v1
 kind: Config
-clusters: [{name: cluster, cluster: {server: "https://127.0.0.1:$APISERVER_PORT", certificate-authority: "$CLUSTER_DIR/pki/ca.crt"}}]
+clusters: [{name: cluster, cluster: {server: "https://$APISERVER_ADDRESS:$APISERVER_PORT", certificate-authority: "$CLUSTER_DIR/pki/ca.crt"}}]
 users: [{name: user, user: {token: "$token"}}]
 contexts: [{name: context, context: {cluster: cluster, user: user}}]
 current-context: context

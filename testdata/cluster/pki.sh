@@ -20,7 +20,7 @@ client() {
 	cat >"$CLUSTER_DIR/$1.kubeconfig" <<-END
 		apiVersion: v1
 		kind: Config
-		clusters: [{name: cluster, cluster: {server: "https://127.0.0.1:$APISERVER_PORT", certificate-authority: "$PWD/ca.crt"}}]
+		clusters: [{name: cluster, cluster: {server: "https://$APISERVER_ADDRESS:$APISERVER_PORT", certificate-authority: "$PWD/ca.crt"}}]
 		users: [{name: user, user: {client-certificate: "$PWD/$1.crt", client-key: "$PWD/$1.key"}}]
 		contexts: [{name: context, context: {cluster: cluster, user: user}}]
 		current-context: context
@@ -32,10 +32,13 @@ client() {
 	openssl genrsa -out sa.key 2048
 	openssl rsa -in sa.key -pubout -out sa.pub
 	certificate apiserver /CN=kube-apiserver "extendedKeyUsage=serverAuth
-subjectAltName=DNS:localhost,DNS:kubernetes.default.svc,IP:127.0.0.1"
+subjectAltName=DNS:localhost,DNS:kubernetes.default.svc,IP:127.0.0.1,IP:$APISERVER_ADDRESS,IP:$KUBERNETES_SERVICE"
+	certificate kubelet-client /O=system:masters/CN=kube-apiserver-kubelet-client extendedKeyUsage=clientAuth
 	client admin /O=system:masters/CN=admin
 	client controller-manager /CN=system:kube-controller-manager
 	client scheduler /CN=system:kube-scheduler
+	client kubelet /O=system:nodes/CN=system:node:node
+	client kube-proxy /CN=system:kube-proxy
 } 2>openssl.log || {
 	cat openssl.log >&2
 	exit 1

@@ -10,45 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./env.sh
 nodes=${1:-2}
-
-if [[ -d $CLUSTER_DIR/pids ]]; then
-	echo "up.sh: $CLUSTER_DIR has a cluster already" >&2
-	exit 1
-fi
-mkdir -p "$CLUSTER_DIR"/{log,pids}
-./pki.sh
-
-etcd=http://127.0.0.1:$ETCD_PORT peer=http://127.0.0.1:$ETCD_PEER_PORT
-start etcd etcd --data-dir="$CLUSTER_DIR/etcd" --unsafe-no-fsync \
-	--listen-client-urls="$etcd" --advertise-client-urls="$etcd" \
-	--listen-peer-urls="$peer" --initial-advertise-peer-urls="$peer" --initial-cluster="default=$peer" \
-	--quota-backend-bytes=4000000000
-
-./apiserver.sh start
-
-# Nobody renews the heartbeat of the node "manual", so it has a day to live.
-start kube-controller-manager kube-controller-manager \
-	--kubeconfig="$CLUSTER_DIR/controller-manager.kubeconfig" \
-	--authentication-kubeconfig="$CLUSTER_DIR/controller-manager.kubeconfig" \
-	--authorization-kubeconfig="$CLUSTER_DIR/controller-manager.kubeconfig" \
-	--bind-address=127.0.0.1 --secure-port="$CONTROLLER_MANAGER_PORT" --cert-dir="$CLUSTER_DIR/controller-manager" \
-	--leader-elect=false --use-service-account-credentials \
-	--service-account-private-key-file="$CLUSTER_DIR/pki/sa.key" --root-ca-file="$CLUSTER_DIR/pki/ca.crt" \
-	--service-cluster-ip-range="$SERVICE_CIDR" --allocate-node-cidrs --cluster-cidr="$POD_CIDR" \
-	--node-cidr-mask-size-ipv4=20 --node-cidr-mask-size-ipv6=64 \
-	--node-monitor-grace-period=24h \
-	--kube-api-qps=1000 --kube-api-burst=2000 --concurrent-statefulset-syncs=20
-
-cat >"$CLUSTER_DIR/scheduler.yaml" <<END
-apiVersion: kubescheduler.config.k8s.io/v1
-kind: KubeSchedulerConfiguration
-leaderElection: {leaderElect: false}
-clientConnection: {kubeconfig: "$CLUSTER_DIR/scheduler.kubeconfig", qps: 1000, burst: 2000}
-END
-start kube-scheduler kube-scheduler --config="$CLUSTER_DIR/scheduler.yaml" \
-	--authentication-kubeconfig="$CLUSTER_DIR/scheduler.kubeconfig" \
-	--authorization-kubeconfig="$CLUSTER_DIR/scheduler.kubeconfig" \
-	--bind-address=127.0.0.1 --secure-port="$SCHEDULER_PORT" --cert-dir="$CLUSTER_DIR/scheduler"
+./control-plane.sh
 
 # node NAME SPEC ANNOTATION CONDITION
 node() {
@@ -82,6 +44,5 @@ start kwok kwok --kubeconfig="$KUBECONFIG" --config="$CLUSTER_BIN/kwok-stages.ya
 	--manage-all-nodes=false --manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake \
 	--node-ip=10.77.1.1 --server-address="127.0.0.1:$KWOK_PORT"
 await kwok kubectl wait --for=condition=Ready node --all --timeout=5s
-await kube-controller-manager kubectl get serviceaccount default
 
 kubectl apply -f rbac.yaml >/dev/null

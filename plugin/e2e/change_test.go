@@ -1,0 +1,171 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+const nginx = "nginx.default.svc.cluster.local"
+
+var webs = []string{"web-0." + nginx, "web-1." + nginx, "web-2." + nginx}
+
+// TestRollout restarts the StatefulSet, one pod after another, while a pod asks
+// for all of them.
+func TestRollout(t *testing.T) {
+	before := pods(t, "default", "app=nginx", 3)
+	h := watch(t)
+	a := startAsker(t, "rollout", "", append(webs, nginx)...)
+	kubectl(t, "rollout", "restart", "statefulset/web")
+	kubectl(t, "rollout", "status", "statefulset/web", "--timeout=90s")
+	after := pods(t, "default", "app=nginx", 3)
+	a.follow(t, time.Now().Add(ttl))
+	replies := a.end(t)
+
+	late := h.check(t, replies)
+	t.Logf("the last answer with the address of a pod that was no longer ready came %v later", late)
+	for i, name := range webs {
+		wantReplaced(t, replies, name, &before[i], &after[i])
+	}
+	for _, r := range replies {
+		if r.name == nginx && len(r.addrs) < 2 {
+			t.Errorf("the service has two pods at any time: %s", r.text)
+		}
+	}
+}
+
+// wantReplaced requires that a name was answered with the address of one pod, and
+// in the end with that of another.
+func wantReplaced(t *testing.T, replies []reply, name string, before, after *corev1.Pod) {
+	t.Helper()
+	if before.UID == after.UID || addr(before, 4) == addr(after, 4) {
+		t.Fatalf("%s was not replaced by another one with another address", before.Name)
+	}
+	if !slices.ContainsFunc(replies, func(r reply) bool { return r.name == name && slices.Equal(r.addrs, []string{addr(before, 4)}) }) {
+		t.Errorf("%s was never %s", name, addr(before, 4))
+	}
+	if r := last(replies, name); !slices.Equal(r.addrs, []string{addr(after, 4)}) {
+		t.Errorf("%s is not %s in the end: %s", name, addr(after, 4), r.text)
+	}
+}
+
+// TestKilledPod takes a pod away at once, without a graceful end.
+func TestKilledPod(t *testing.T) {
+	before := pods(t, "default", "app=nginx", 3)
+	h := watch(t)
+	a := startAsker(t, "killed-pod", "", webs...)
+	kubectl(t, "delete", "pod", "web-1", "--grace-period=0", "--force")
+	after := pods(t, "default", "app=nginx", 3)
+	a.follow(t, time.Now().Add(ttl))
+	replies := a.end(t)
+
+	h.check(t, replies)
+	wantReplaced(t, replies, webs[1], &before[1], &after[1])
+	ask(t, "default", after, []question{{"dnsutils", "dig -x $A1", `5 IN PTR web-1\.nginx\.$D\. `}})
+	ask(t, "default", before, []question{{"dnsutils", "dig -x $A1", `status: NXDOMAIN`}})
+}
+
+// TestKilledContainer kills the process of a pod, which the kubelet then starts
+// again: the pod keeps its address.
+func TestKilledContainer(t *testing.T) {
+	before := pods(t, "default", "app=nginx", 3)
+	h := watch(t)
+	a := startAsker(t, "killed-container", "", webs...)
+	container := strings.TrimPrefix(before[2].Status.ContainerStatuses[0].ContainerID, "containerd://")
+	if _, err := command("ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", container); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		if pod := pods(t, "default", "app=nginx", 3)[2]; pod.Status.ContainerStatuses[0].RestartCount != 1 {
+			return fmt.Errorf("%s has not restarted", pod.Name)
+		}
+		return nil
+	})
+	a.follow(t, time.Now().Add(ttl))
+	replies := a.end(t)
+
+	h.check(t, replies)
+	if r := last(replies, webs[2]); !slices.Equal(r.addrs, []string{addr(&before[2], 4)}) {
+		t.Errorf("want %s as before: %s", addr(&before[2], 4), r.text)
+	}
+}
+
+// wantSame requires every reply to have the address of its pod.
+func wantSame(t *testing.T, replies []reply, pods []corev1.Pod) {
+	t.Helper()
+	failures := 0
+	for _, r := range replies {
+		i := slices.Index(webs, r.name)
+		if i >= 0 && r.status == "NOERROR" && slices.Equal(r.addrs, []string{addr(&pods[i], 4)}) {
+			continue
+		}
+		if failures++; failures <= 5 {
+			t.Errorf("%q at %s: %s", r.name, r.asked.Format(time.StampMilli), r.text)
+		}
+	}
+	if failures > 0 {
+		t.Errorf("%d of %d replies are wrong", failures, len(replies))
+	}
+}
+
+// TestServerRollout replaces every server, and no query fails.
+func TestServerRollout(t *testing.T) {
+	web := pods(t, "default", "app=nginx", 3)
+	const label = "k8s-app=kube-dns"
+	before := pods(t, "kube-system", label, 2)
+	udp := startAsker(t, "server-udp", "+notcp", webs...)
+	tcp := startAsker(t, "server-tcp", "+tcp", webs...)
+	kubectl(t, "-n", "kube-system", "rollout", "restart", "deployment/headless")
+	kubectl(t, "-n", "kube-system", "rollout", "status", "deployment/headless", "--timeout=90s")
+	// The old servers have to end, too.
+	after := pods(t, "kube-system", label, 2)
+	for _, old := range before {
+		if slices.ContainsFunc(after, func(pod corev1.Pod) bool { return pod.UID == old.UID }) {
+			t.Errorf("%s is still there", old.Name)
+		}
+	}
+	end := time.Now().Add(time.Second)
+	udp.follow(t, end)
+	tcp.follow(t, end)
+	wantSame(t, udp.end(t), web)
+	wantSame(t, tcp.end(t), web)
+}
+
+// TestOutage stops the API server for a minute. What was known is answered
+// throughout; what changes afterwards is seen.
+func TestOutage(t *testing.T) {
+	before := pods(t, "default", "app=nginx", 3)
+	a := startAsker(t, "outage", "", webs...)
+	if _, err := command(scripts+"/apiserver.sh", "stop"); err != nil {
+		t.Fatal(err)
+	}
+	stopped := time.Now()
+	if _, err := command("kubectl", "get", "--raw", "/readyz"); err == nil {
+		t.Fatal("the API server still answers")
+	}
+	a.follow(t, stopped.Add(time.Minute))
+	if _, err := command(scripts+"/apiserver.sh", "start"); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the API server was away for %.1fs", time.Since(stopped).Seconds())
+	if now := pods(t, "default", "app=nginx", 3); now[0].UID != before[0].UID || now[0].Status.PodIP != before[0].Status.PodIP {
+		t.Errorf("%s is another pod now", now[0].Name)
+	}
+	a.follow(t, time.Now().Add(ttl))
+	wantSame(t, a.end(t), before)
+
+	h := watch(t)
+	a = startAsker(t, "after-outage", "", webs...)
+	kubectl(t, "delete", "pod", "web-0")
+	after := pods(t, "default", "app=nginx", 3)
+	a.follow(t, time.Now().Add(ttl))
+	replies := a.end(t)
+	h.check(t, replies)
+	wantReplaced(t, replies, webs[0], &before[0], &after[0])
+}

@@ -1,0 +1,149 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// volatile are the kernel parameters that change by themselves.
+var volatile = regexp.MustCompile(`/(random/|ns_last_pid|pty/nr|sched_domain|nf_conntrack_count)`)
+
+// hostState lists what a node changes in a host that is not its own: mounts,
+// interfaces, packet filters, network namespaces, control groups, kernel
+// parameters, and files.
+func hostState() ([]string, error) {
+	var state []string
+	add := func(kind, lines string) {
+		for line := range strings.Lines(lines) {
+			state = append(state, kind+" "+strings.TrimSpace(line))
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return nil, err
+	}
+	add("mount", string(mounts))
+	rules, err := command("nft", "--stateless", "list", "ruleset")
+	if err != nil {
+		return nil, err
+	}
+	add("packet filter", rules)
+	rules, err = command("ip", "rule")
+	if err != nil {
+		return nil, err
+	}
+	add("rule", rules)
+	for kind, glob := range map[string]string{
+		"interface":         "/sys/class/net/*",
+		"network namespace": "/run/netns/*",
+		"file":              "/{run,var/lib,var/log,opt,etc,usr/libexec}/{containerd,kubelet,kubernetes,cni,pods,containers}{,/*}",
+	} {
+		found, err := expand(glob)
+		if err != nil {
+			return nil, err
+		}
+		add(kind, strings.Join(found, "\n"))
+	}
+	err = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), "kubepods") {
+			add("control group", path)
+		}
+		return ignoreGone(err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{"kernel", "vm", "net"} {
+		err := filepath.WalkDir("/proc/sys/"+dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || volatile.MatchString(path) {
+				return ignoreGone(err)
+			}
+			// Some can only be written.
+			if value, err := os.ReadFile(path); err == nil {
+				add("kernel parameter", path+" = "+strings.TrimSpace(strings.ReplaceAll(string(value), "\n", "; ")))
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(state)
+	return state, nil
+}
+
+// ignoreGone is nil for what has gone between its listing and a look at it.
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// expand is Glob with alternatives in braces.
+func expand(pattern string) ([]string, error) {
+	open, end := strings.Index(pattern, "{"), strings.Index(pattern, "}")
+	if open < 0 {
+		return filepath.Glob(pattern)
+	}
+	var out []string
+	for alternative := range strings.SplitSeq(pattern[open+1:end], ",") {
+		found, err := expand(pattern[:open] + alternative + pattern[end+1:])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+	}
+	return out, nil
+}
+
+// difference is what is in one list and not in the other.
+func difference(before, after []string) []string {
+	var out []string
+	for _, line := range before {
+		if !slices.Contains(after, line) {
+			out = append(out, "- "+line)
+		}
+	}
+	for _, line := range after {
+		if !slices.Contains(before, line) {
+			out = append(out, "+ "+line)
+		}
+	}
+	return out
+}
+
+// processes lists those whose environment has the variable. The pods' have not,
+// but none of these is left where their control groups could be removed.
+func processes(variable string) []string {
+	var out []string
+	environments, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, file := range environments {
+		env, err := os.ReadFile(file)
+		if err == nil && slices.Contains(strings.Split(string(env), "\x00"), variable) {
+			name, _ := os.ReadFile(filepath.Dir(file) + "/cmdline")
+			out = append(out, fmt.Sprintf("+ process %s %q", filepath.Base(filepath.Dir(file)), name))
+		}
+	}
+	return out
+}
+
+// command runs a program and returns what it prints.
+func command(name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("%s %s: %w\n%s%s", filepath.Base(name), strings.Join(args, " "), err, stdout.String(), stderr.String())
+	}
+	return stdout.String(), nil
+}

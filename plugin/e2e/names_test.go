@@ -1,0 +1,118 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// A question is a command in a pod and what it has to print: a regular expression
+// for all of its lines, joined by spaces. In both, $A0 and so on stand for the
+// IPv4 addresses of the pods asked about, $B0 and so on for the IPv6 ones, and $D
+// for the domain of their namespace.
+type question struct{ pod, ask, want string }
+
+// ask puts the questions from a namespace, each as a test.
+func ask(t *testing.T, from string, about []corev1.Pod, questions []question) {
+	t.Helper()
+	variable := func(name string) string {
+		if name == "D" {
+			return about[0].Namespace + ".svc.cluster.local"
+		}
+		i, err := strconv.Atoi(name[1:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return addr(&about[i], map[byte]int{'A': 4, 'B': 6}[name[0]])
+	}
+	for _, q := range questions {
+		t.Run(q.ask, func(t *testing.T) {
+			out := in(t, from, q.pod, os.Expand(q.ask, variable))
+			out = strings.Join(strings.Fields(out), " ")
+			want := os.Expand(q.want, func(name string) string { return regexp.QuoteMeta(variable(name)) })
+			if !regexp.MustCompile(want).MatchString(out) {
+				t.Errorf("%q does not match %q", out, want)
+			}
+		})
+	}
+}
+
+// TestStatefulSet asks for three web servers with addresses of both families.
+func TestStatefulSet(t *testing.T) {
+	ask(t, "default", pods(t, "default", "app=nginx", 3), []question{
+		{"busybox", "cat /etc/resolv.conf", `nameserver 10\.96\.0\.10 `},
+		{"busybox", "nslookup web-0.nginx.$D", `Server: 10\.96\.0\.10 .*Address: ($A0|$B0) .*Address: ($A0|$B0)$`},
+		{"busybox", "nslookup -type=srv _web._tcp.nginx.$D", `0 \d+ 80 web-0\.nginx\.$D`},
+		{"busybox", "nslookup $A1", `name = web-1\.nginx\.$D`},
+		{"busybox", "ping -4 -c 1 web-0.nginx", `PING web-0\.nginx \($A0\).* 1 packets received`},
+		{"busybox", "ping -6 -c 1 web-1.nginx", `PING web-1\.nginx \($B1\).* 1 packets received`},
+		{"busybox", "wget -qO- http://web-2.nginx/", `^web-2$`},
+		{"busybox", "! nslookup web-9.nginx.$D", `NXDOMAIN`},
+		{"dnsutils", "dig web-0.nginx.$D A", `status: NOERROR.* flags: qr aa rd; .*web-0\.nginx\.$D\. 5 IN A $A0 .*SERVER: 10\.96\.0\.10#53`},
+		{"dnsutils", "dig web-0.nginx.$D AAAA", `status: NOERROR.* flags: qr aa rd; .*web-0\.nginx\.$D\. 5 IN AAAA $B0 `},
+		{"dnsutils", "dig _web._tcp.nginx.$D SRV", `ANSWER: 3, .*5 IN SRV 0 \d+ 80 web-\d\.nginx\.$D\. .*ADDITIONAL SECTION: .* IN (A|AAAA) `},
+		{"dnsutils", "dig -x $A0", `in-addr\.arpa\. 5 IN PTR web-0\.nginx\.$D\. `},
+		{"dnsutils", "dig -x $B2", `ip6\.arpa\. 5 IN PTR web-2\.nginx\.$D\. `},
+		{"dnsutils", "dig web-9.nginx.$D A", `status: NXDOMAIN.* flags: qr aa rd; .*ANSWER: 0, .* IN SOA `},
+		{"dnsutils", "dig web-0.nginx.$D MX", `status: NOERROR.*ANSWER: 0, .* IN SOA `},
+		{"dnsutils", "dig +short +tcp nginx.$D A | grep -Fxc -e $A0 -e $A1 -e $A2", `^3$`},
+		{"dnsutils", "dig +short nginx.$D AAAA | grep -Fxc -e $B0 -e $B1 -e $B2", `^3$`},
+		{"dnsutils", "dig +short +search web-1.nginx A", `^$A1$`},
+		{"dnsutils", "dig +short kubernetes.default.svc.cluster.local A", `^10\.96\.0\.1$`},
+		{"dnsutils", "dig +short example.org A", `^192\.0\.2\.1$`}, // of the node's name server
+		{"dnsutils", "getent ahostsv4 web-0.nginx", `^$A0 STREAM web-0\.nginx\.$D `},
+		{"dnsutils", "getent hosts web-0.nginx.$D", `^$B0 web-0\.nginx\.$D$`},
+		{"dnsutils", "getent hosts $A2", `^$A2 web-2\.nginx\.$D$`},
+	})
+}
+
+// TestDatabase asks for a service of one family whose port has no name.
+func TestDatabase(t *testing.T) {
+	ask(t, "default", pods(t, "default", "app=mariadb", 3), []question{
+		{"busybox", "nslookup mariadb-0.mariadb.$D", `Address: $A0( |$)`},
+		{"busybox", "ping -c 1 mariadb-2.mariadb", `PING mariadb-2\.mariadb \($A2\).* 1 packets received`},
+		{"busybox", "nc mariadb-1.mariadb 3306", `^mariadb-1$`},
+		{"dnsutils", "dig mariadb-1.mariadb.$D A", `status: NOERROR.*mariadb-1\.mariadb\.$D\. 5 IN A $A1 `},
+		{"dnsutils", "dig mariadb-1.mariadb.$D AAAA", `status: NOERROR.*ANSWER: 0, .* IN SOA `},
+		{"dnsutils", "dig mariadb.$D SRV", `ANSWER: 3, .*5 IN SRV 0 \d+ 3306 mariadb-\d\.mariadb\.$D\. `},
+		{"dnsutils", "dig -x $A1", `5 IN PTR mariadb-1\.mariadb\.$D\. `},
+		{"dnsutils", "getent hosts mariadb-2.mariadb", `^$A2 mariadb-2\.mariadb\.$D$`},
+	})
+}
+
+// TestNamespaces asks for services of the same name in two namespaces.
+func TestNamespaces(t *testing.T) {
+	staging := pods(t, "staging", "app=nginx", 3)
+	ask(t, "staging", staging, []question{
+		{"busybox", "nslookup web-0.nginx.$D", `Address: ($A0|$B0) .*Address: ($A0|$B0)$`},
+		{"busybox", "ping -4 -c 1 web-0.nginx", `PING web-0\.nginx \($A0\).* 1 packets received`},
+		{"dnsutils", "getent ahostsv4 web-1.nginx", `^$A1 `},
+		{"dnsutils", "dig -x $A1", `5 IN PTR web-1\.nginx\.$D\. `},
+	})
+	ask(t, "default", staging, []question{
+		{"dnsutils", "dig web-2.nginx.$D A", `5 IN A $A2 `},
+		{"dnsutils", "getent ahostsv4 web-2.nginx.staging", `^$A2 `},
+	})
+	ask(t, "staging", pods(t, "default", "app=nginx", 3), []question{
+		{"dnsutils", "getent ahostsv4 web-2.nginx.default", `^$A2 `},
+	})
+}
+
+// TestIndexedJob has workers find each other by name: testdata/job.yaml.
+func TestIndexedJob(t *testing.T) {
+	kubectl(t, "-n", "staging", "apply", "-f", "testdata/job.yaml")
+	kubectl(t, "-n", "staging", "wait", "job/train", "--for=condition=Complete", "--timeout=60s")
+	for i, want := range []string{"train-0 finds no other name", "train-1 asked train-2, which is train-2", "train-2 asked train-0, which is train-0"} {
+		out := kubectl(t, "-n", "staging", "logs", "-l", "batch.kubernetes.io/job-completion-index="+strconv.Itoa(i))
+		t.Log(out)
+		if !strings.Contains(out, want) {
+			t.Errorf("worker %d does not say %q", i, want)
+		}
+	}
+}

@@ -1,0 +1,103 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// ttl is that of the records, as the deployed Corefile leaves it.
+const ttl = 5 * time.Second
+
+func kubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := command("kubectl", args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// in runs a shell command in a pod and returns what it prints, which the log of
+// the test shows.
+func in(t *testing.T, ns, pod, line string) string {
+	t.Helper()
+	out, err := command("kubectl", "-n", ns, "exec", pod, "--", "sh", "-c", line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s/%s# %s\n%s", ns, pod, line, out)
+	return out
+}
+
+// pods returns the pods with a label, by name; all have to be ready.
+func pods(t *testing.T, ns, label string, n int) []corev1.Pod {
+	t.Helper()
+	var list corev1.PodList
+	eventually(t, func() error {
+		out, err := command("kubectl", "-n", ns, "get", "pods", "-l", label, "-o", "json")
+		if err != nil {
+			return err
+		}
+		list = corev1.PodList{}
+		if err := json.Unmarshal([]byte(out), &list); err != nil {
+			return err
+		}
+		for _, pod := range list.Items {
+			if !ready(&pod) {
+				return fmt.Errorf("%s is not ready", pod.Name)
+			}
+		}
+		if len(list.Items) != n {
+			return fmt.Errorf("%d pods with %s, want %d", len(list.Items), label, n)
+		}
+		return nil
+	})
+	slices.SortFunc(list.Items, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
+	return list.Items
+}
+
+func ready(pod *corev1.Pod) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue && pod.DeletionTimestamp == nil
+		}
+	}
+	return false
+}
+
+// addr is the pod's address of a family, 4 or 6.
+func addr(pod *corev1.Pod, family int) string {
+	for _, ip := range pod.Status.PodIPs {
+		if a, err := netip.ParseAddr(ip.IP); err == nil && a.Is4() == (family == 4) {
+			return ip.IP
+		}
+	}
+	return ""
+}
+
+// eventually polls until f succeeds, and fails with its last error.
+func eventually(t *testing.T, f func() error) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		<-tick.C
+	}
+}

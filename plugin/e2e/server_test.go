@@ -1,0 +1,62 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"debug/elf"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestServerRights looks at the processes of the servers as the kernel sees them.
+func TestServerRights(t *testing.T) {
+	tasks, err := command("ctr", "--namespace", "k8s.io", "tasks", "list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pod := range pods(t, "kube-system", "k8s-app=kube-dns", 2) {
+		container := strings.TrimPrefix(pod.Status.ContainerStatuses[0].ContainerID, "containerd://")
+		_, line, _ := strings.Cut(tasks, container)
+		var pid int
+		if _, err := fmt.Sscan(line, &pid); err != nil {
+			t.Fatalf("no process of %s: %v\n%s", container, err, tasks)
+		}
+		proc := fmt.Sprintf("/proc/%d/", pid)
+		status, err := os.ReadFile(proc + "status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{
+			"Uid:\t65532\t65532\t65532\t65532\n",
+			"Gid:\t65532\t65532\t65532\t65532\n",
+			"CapPrm:\t0000000000000400\n", // CAP_NET_BIND_SERVICE
+			"CapEff:\t0000000000000400\n",
+			"CapBnd:\t0000000000000400\n",
+			"NoNewPrivs:\t1\n",
+			"Seccomp:\t2\n",
+		} {
+			if !strings.Contains(string(status), want) {
+				t.Errorf("want %q of %s:\n%s", want, pod.Name, status)
+			}
+		}
+		mounts, err := os.ReadFile(proc + "mounts")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(mounts), " / overlay ro,") {
+			t.Errorf("the root file system of %s is not read-only:\n%s", pod.Name, mounts)
+		}
+		program, err := elf.Open(proc + "exe")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range program.Progs {
+			if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
+				t.Errorf("the server is not a static binary: it has %v", p.Type)
+			}
+		}
+		_ = program.Close()
+	}
+}
