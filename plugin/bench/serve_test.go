@@ -128,7 +128,8 @@ func one(name func(s *service) string) func(*service) []string {
 
 // each returns a name for each pod. They are asked for in random order: a name
 // that is asked for again and again has all that it needs in the processor's
-// cache, which one of 10,000 has not.
+// cache, which one of 10,000 has not. The name itself is there in either case, as
+// the server has just written it: so they lie in memory as they are asked for.
 func each(name func(s *service, i int) string) func(*service) []string {
 	return func(s *service) []string {
 		out := make([]string, s.size)
@@ -136,6 +137,9 @@ func each(name func(s *service, i int) string) func(*service) []string {
 			out[i] = name(s, i)
 		}
 		rand.New(rand.NewPCG(1, 2)).Shuffle(len(out), func(i, k int) { out[i], out[k] = out[k], out[i] })
+		for i := range out {
+			out[i] = strings.Clone(out[i])
+		}
 		return out
 	}
 }
