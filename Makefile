@@ -146,7 +146,7 @@ growth: build
 image: programs = setcap:libcap2-bin update-ca-certificates:ca-certificates \
 	$(shell docker info >/dev/null 2>&1 || echo buildah:buildah)
 image: tools build
-	plugin/image.sh coredns $(IMAGE)
+	plugin/image.sh coredns $(IMAGE) $(ARCHIVE)
 
 # Two builds of one commit have to be the same.
 reproducible:
