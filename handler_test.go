@@ -20,7 +20,7 @@ import (
 const passed = 0x42
 
 // newTestHeadless returns the plugin of a stanza, not yet started.
-func newTestHeadless(t *testing.T, stanza string) *Headless {
+func newTestHeadless(t testing.TB, stanza string) *Headless {
 	t.Helper()
 	s, err := parse(caddy.NewTestController("dns", stanza))
 	if err != nil {
@@ -35,7 +35,7 @@ func newTestHeadless(t *testing.T, stanza string) *Headless {
 }
 
 // startTestHeadless returns the plugin of a stanza once it is ready.
-func startTestHeadless(t *testing.T, stanza string) *Headless {
+func startTestHeadless(t testing.TB, stanza string) *Headless {
 	t.Helper()
 	h := newTestHeadless(t, stanza)
 	h.informer.Start()
@@ -253,7 +253,7 @@ func TestUnsynced(t *testing.T) {
 }
 
 // manyPods writes a manifest of a service big with n pods.
-func manyPods(t *testing.T, n int) string {
+func manyPods(t testing.TB, n int) string {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString("{apiVersion: v1, kind: Service, metadata: {name: big}, spec: {clusterIP: None, selector: {app: big}, ports: [{name: web, port: 80}]}}\n")

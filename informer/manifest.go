@@ -39,6 +39,14 @@ func readManifest(path string, s *selected) (manifestObjects, error) {
 	if err != nil {
 		return manifestObjects{}, fmt.Errorf("read manifest %q: %w", path, unwrapPath(err))
 	}
+	out, err := parseManifest(data, s)
+	if err != nil {
+		return manifestObjects{}, fmt.Errorf("read manifest %q: %w", path, err)
+	}
+	return out, nil
+}
+
+func parseManifest(data []byte, s *selected) (manifestObjects, error) {
 	out := manifestObjects{skipped: make(map[string]int)}
 	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
 	for document := 1; ; document++ {
@@ -51,7 +59,7 @@ func readManifest(path string, s *selected) (manifestObjects, error) {
 			err = out.add(raw.Raw, metav1.TypeMeta{}, document, s)
 		}
 		if err != nil {
-			return manifestObjects{}, fmt.Errorf("read manifest %q: document %d: %w", path, document, err)
+			return manifestObjects{}, fmt.Errorf("document %d: %w", document, err)
 		}
 	}
 }
