@@ -153,8 +153,9 @@ growth: build
 		-test.benchtime 1x | tee growth.txt
 	go run ./plugin/bench -report growth -revision $(or $(revision),unknown) growth.txt README.md
 
-# Two minutes on two cores. It reports how a server is that has little room for
-# memory and lists 100,000 pods anew, and fails if it is not as it must be.
+# Five minutes on two cores, as a reflector that is cut off again and again waits
+# longer each time. It reports how a server is that has little room for memory and
+# lists 100,000 pods anew, and fails if it is not as it must be.
 relist: programs = dnsperf:dnsperf
 relist: tools build
 	@echo "== relists"

@@ -67,7 +67,7 @@ func (a *asker) ask(ctx context.Context) {
 // (RFC 7766, section 6.2.4).
 func (a *asker) exchange(q question, network string) {
 	client := dns.Client{Net: network, Timeout: 2 * time.Second}
-	m := new(dns.Msg).SetQuestion(q.name(namespace), dns.TypeA)
+	m := new(dns.Msg).SetQuestion(q.name(), dns.TypeA)
 	m.SetEdns0(1232, false)
 	asked := time.Now()
 	r, _, err := client.Exchange(m, a.addr)
@@ -82,7 +82,7 @@ func (a *asker) exchange(q question, network string) {
 	a.n++
 	a.retries += retries
 	if err != nil {
-		a.fail(q.name(namespace) + " over " + network + ": " + err.Error())
+		a.fail(q.name() + " over " + network + ": " + err.Error())
 		return
 	}
 	got.rcode, got.truncated = dns.RcodeToString[r.Rcode], r.Truncated
@@ -129,7 +129,7 @@ func (a *asker) judgePending() {
 		}
 		age, err := a.judge(next, w, calm)
 		if err != nil {
-			a.fail(fmt.Sprintf("%s, asked for at %s: %v", next.name(namespace), next.asked.Format(time.StampMilli), err))
+			a.fail(fmt.Sprintf("%s, asked for at %s: %v", next.name(), next.asked.Format(time.StampMilli), err))
 		}
 		a.oldest = max(a.oldest, age)
 		a.pending = a.pending[1:]

@@ -112,12 +112,12 @@ func template(app string) corev1.PodTemplateSpec {
 
 // names are those that have an address most of the time.
 func (c *churn) names() []string {
-	names := []string{steady.name(namespace)}
+	names := []string{steady.name()}
 	for i := range workloads {
-		names = append(names, question{service: workload(i)}.name(namespace))
+		names = append(names, question{service: workload(i)}.name())
 		for pod := range replicas {
 			if !isDeployment(i) {
-				names = append(names, question{workload(i), fmt.Sprintf("%s-%d", workload(i), pod)}.name(namespace))
+				names = append(names, question{workload(i), fmt.Sprintf("%s-%d", workload(i), pod)}.name())
 			}
 		}
 	}

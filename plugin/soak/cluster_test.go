@@ -27,9 +27,8 @@ import (
 )
 
 const (
-	scripts   = "../../testdata/cluster"
-	namespace = "soak"
-	nodes     = 5
+	scripts = "../../testdata/cluster"
+	nodes   = 5
 )
 
 // cluster is a Kubernetes of processes.

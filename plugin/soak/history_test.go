@@ -11,6 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
+// namespace is that of all services and pods here.
+const namespace = "soak"
+
 // A history is what the API server said of headless services and their pods, and
 // when. The label app of a pod is the name of its service.
 type history struct {
@@ -18,7 +21,7 @@ type history struct {
 	services map[string]*service // by name
 	changed  []question          // the last ones that changed, oldest first
 	events   int
-	outages  []outage
+	outages  spans // times without an API server
 }
 
 // A service has its hosts by label. What is gone stays for as long as it matters.
@@ -92,9 +95,6 @@ func (s spans) drop(before time.Time) spans {
 	return slices.DeleteFunc(s, func(a span) bool { return !a.until.IsZero() && a.until.Before(before) })
 }
 
-// An outage is a time without an API server. It goes on if until is zero.
-type outage = span
-
 const (
 	// bound is how old an answer may be.
 	bound = 2 * time.Second
@@ -112,7 +112,7 @@ const (
 // A question is for the addresses of a service, or of a host of it.
 type question struct{ service, host string }
 
-func (q question) name(namespace string) string {
+func (q question) name() string {
 	return strings.TrimPrefix(q.host+"."+q.service+"."+namespace+".svc.cluster.local.", ".")
 }
 
@@ -220,7 +220,7 @@ func (h *history) total() int {
 func (h *history) setOutage(down bool, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	(*spans)(&h.outages).set(down, now)
+	h.outages.set(down, now)
 }
 
 // window is the time in which what was answered has to have been so: the bound
@@ -314,7 +314,7 @@ func (h *history) forget(now time.Time) {
 		return
 	}
 	before := now.Add(-memory)
-	h.outages = (spans)(h.outages).drop(before)
+	h.outages = h.outages.drop(before)
 	for name, s := range h.services {
 		s.exists = s.exists.drop(before)
 		for label, endpoints := range s.hosts {

@@ -98,7 +98,7 @@ func (s *server) reload(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, time.Minute, func() error {
-		m, err := dns.Exchange(new(dns.Msg).SetQuestion(steady.name(namespace), dns.TypeA), s.addr)
+		m, err := dns.Exchange(new(dns.Msg).SetQuestion(steady.name(), dns.TypeA), s.addr)
 		if err != nil {
 			return fmt.Errorf("after a reload: %w", err)
 		}
