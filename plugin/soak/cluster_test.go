@@ -4,6 +4,7 @@ package soak_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -94,17 +95,68 @@ func (c *cluster) run(t *testing.T, name string, args ...string) string {
 	return stdout.String()
 }
 
+// keepScheduler starts kube-scheduler again when it has ended, as a kubelet does. It
+// ends itself where an outage has hidden from it that a pod of the same name is on
+// another node now.
+func (c *cluster) keepScheduler(ctx context.Context, t *testing.T) {
+	t.Helper()
+	const name = "kube-scheduler"
+	pid, err := os.ReadFile(filepath.Join(c.dir, "pids", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	process := "/proc/" + strings.TrimSpace(string(pid))
+	line, err := os.ReadFile(process + "/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
+	path, err := os.Readlink(process + "/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.OpenFile(filepath.Join(c.dir, "log", name), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer log.Close()
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		// The first one is not a child of this program, those that follow are.
+		for there := true; ctx.Err() == nil; {
+			status, err := os.ReadFile(process + "/status")
+			there = there && err == nil && !strings.Contains(string(status), "\nState:\tZ")
+			if !there {
+				cmd := &exec.Cmd{Path: path, Args: args, Stdout: log, Stderr: log}
+				if c.startProcess(name, cmd) == nil {
+					process, there = fmt.Sprintf("/proc/%d", cmd.Process.Pid), true
+					go func() { _ = cmd.Wait() }()
+				}
+			}
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+			}
+		}
+	}()
+}
+
 // start starts a program that ends with the cluster, at the latest.
 func (c *cluster) start(t *testing.T, name string, cmd *exec.Cmd) {
 	t.Helper()
+	if err := c.startProcess(name, cmd); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *cluster) startProcess(name string, cmd *exec.Cmd) error {
 	cmd.Env = c.env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		return err
 	}
-	if err := os.WriteFile(filepath.Join(c.dir, "pids", name), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	return os.WriteFile(filepath.Join(c.dir, "pids", name), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600)
 }
 
 // watch has the history take in what the API server says of pods and services.

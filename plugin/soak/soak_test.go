@@ -41,6 +41,7 @@ func TestSoak(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	c.watch(ctx, h)
+	c.keepScheduler(ctx, t)
 
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
