@@ -155,8 +155,7 @@ func (a *asker) more(t *testing.T, n int) {
 	})
 }
 
-// finish waits until all that was asked so far is judged, and fails the test if
-// any of it was wrong.
+// finish waits until all that was asked so far is judged.
 func (a *asker) finish(t *testing.T) {
 	t.Helper()
 	until := time.Now()
@@ -168,6 +167,11 @@ func (a *asker) finish(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// report fails the test if an answer was wrong.
+func (a *asker) report(t *testing.T) {
+	t.Helper()
 	a.counting.Lock()
 	defer a.counting.Unlock()
 	if a.wrong > 0 {

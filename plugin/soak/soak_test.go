@@ -51,6 +51,7 @@ func TestSoak(t *testing.T) {
 	}
 	run.settle()
 	run.asker = ask(ctx, h, s.addr)
+	defer run.asker.report(t) // also of a test that ends early
 
 	run.phase(warmup, warmup*3/4, warmup/2)
 	run.settle()
