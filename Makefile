@@ -7,6 +7,7 @@ PORT = 1053
 # These print how many questions they asked.
 agreement = ^(TestCorpus|TestDifferential)$$
 CLUSTERS = 20000
+DURATION = 1h
 SEED = $(shell date +%s)
 EVENTS = 10000000
 RACE_EVENTS = 100000
@@ -16,7 +17,7 @@ go-licenses = github.com/google/go-licenses@v1.6.0
 licenses = Apache-2.0,BSD-2-Clause,BSD-3-Clause,CC0-1.0,ISC,MIT,MPL-2.0
 golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build run test tools daemons lint unit race cluster differential histories bench growth image reproducible e2e e2e-check clean
+.PHONY: build run test tools daemons lint unit race cluster differential histories soak bench growth relist hostile image reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
 build:
@@ -85,6 +86,7 @@ lint:
 	go vet ./...
 	go vet -tags cluster ./...
 	go vet -tags e2e ./plugin/e2e
+	go vet -tags soak ./plugin/soak
 	go run $(golangci-lint) run
 	@# Built with -trimpath, it takes every package for one of the standard library.
 	@# What it can't read, assembly above all, has the license of its module.
@@ -120,6 +122,15 @@ differential:
 histories:
 	HISTORY_EVENTS=$(EVENTS) HISTORY_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestHistory' ./informer
 
+# A server beside a Kubernetes that is never at rest, for as long as told, and about
+# three minutes more.
+soak: programs = dnsperf:dnsperf openssl:openssl
+soak: tools build
+	@echo "== soak test"
+	testdata/cluster/build.sh
+	HEADLESS_COREDNS=$(CURDIR)/coredns SOAK_DURATION=$(DURATION) \
+		go test -tags soak -count=1 -timeout 0 -v -run '^TestSoak$$' ./plugin/soak
+
 # About seven minutes on two cores. Rounds are taken in turn, as a machine may get
 # slower meanwhile. What was measured is in bench.txt, for benchstat, and README.md.
 bench: programs = dnsperf:dnsperf gnuplot:gnuplot-nox
@@ -148,6 +159,20 @@ growth: build
 	HEADLESS_COREDNS=$(CURDIR)/coredns "$$dir/bench" -test.run '^$$' -test.timeout 30m -test.bench '^BenchmarkGrowth$$' \
 		-test.benchtime 1x | tee growth.txt
 	go run ./plugin/bench -report growth -revision $(or $(revision),unknown) growth.txt README.md
+
+# Five minutes on two cores, as a reflector that is cut off again and again waits
+# longer each time. It reports how a server is that has little room for memory and
+# lists 100,000 pods anew, and fails if it is not as it must be.
+relist: programs = dnsperf:dnsperf
+relist: tools build
+	@echo "== relists"
+	HEADLESS_COREDNS=$(CURDIR)/coredns go test -run '^$$' -timeout 10m -bench '^BenchmarkRelist$$' -benchtime 1x ./plugin/bench
+
+# What hostile clients take from another one.
+hostile: programs = dnsperf:dnsperf
+hostile: tools build
+	@echo "== hostile clients"
+	HEADLESS_COREDNS=$(CURDIR)/coredns go test -run '^$$' -timeout 10m -bench '^BenchmarkHostile$$' -benchtime 1x ./plugin/bench
 
 # Docker does where it runs, else it is buildah.
 image: programs = setcap:libcap2-bin update-ca-certificates:ca-certificates \

@@ -37,7 +37,7 @@ type Server struct {
 	// change.
 	History int
 
-	http http.Server
+	http *http.Server
 	sent atomic.Int64 // bytes
 
 	applying sync.Mutex // serializes the changes, which are encoded before mu is taken
@@ -81,12 +81,7 @@ type Change struct {
 
 // New starts a server.
 func New() (*Server, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("start stand-in API server: %w", err)
-	}
 	s := &Server{
-		URL:     "http://" + l.Addr().String(),
 		History: defaultHistory,
 		version: 1,
 		changed: make(chan struct{}),
@@ -95,10 +90,27 @@ func New() (*Server, error) {
 	for i := range kinds {
 		s.kinds = append(s.kinds, &collection{kind: &kinds[i], objects: make(map[string]*stored)})
 	}
-	s.http.Handler = s
-	go func() { _ = s.http.Serve(&counting{l, &s.sent}) }() // until Close
+	if err := s.listen("127.0.0.1:0"); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
+
+func (s *Server) listen(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("start stand-in API server: %w", err)
+	}
+	s.URL = "http://" + l.Addr().String()
+	server := &http.Server{Addr: l.Addr().String(), Handler: s}
+	s.http = server
+	go func() { _ = server.Serve(&counting{l, &s.sent}) }() // until Close
+	return nil
+}
+
+// Start starts a server again that was closed, at the address that it had and with
+// all that it knew.
+func (s *Server) Start() error { return s.listen(s.http.Addr) }
 
 // Close ends the server and all connections to it.
 func (s *Server) Close() error {

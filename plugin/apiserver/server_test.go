@@ -387,3 +387,26 @@ func TestNotServed(t *testing.T) {
 	}()
 	start(t).Put(&corev1.Node{})
 }
+
+// TestStart closes a server, which is not there then, and starts it again.
+func TestStart(t *testing.T) {
+	s := start(t)
+	s.Put(newPod("a", "1"))
+	pods := client(t, s, runtime.ContentTypeProtobuf).CoreV1().Pods("")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pods.List(t.Context(), metav1.ListOptions{}); err == nil {
+		t.Error("a server that was closed answers")
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	list, err := pods.List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := names(list.Items); got != "a/1" {
+		t.Errorf("pods %q", got)
+	}
+}

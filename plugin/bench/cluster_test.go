@@ -201,6 +201,15 @@ func (c *Cluster) Relist(_ struct{}, _ *struct{}) error { //nolint:unparam // as
 	return nil
 }
 
+// Stop ends the API server for now.
+func (c *Cluster) Stop(_ struct{}, _ *struct{}) error { return c.api.Close() }
+
+// Start starts it again. Clients list anew.
+func (c *Cluster) Start(_ struct{}, _ *struct{}) error {
+	c.api.Expire()
+	return c.api.Start()
+}
+
 // Listed is how often a resource was sent in full.
 func (c *Cluster) Listed(resource string, n *int) error { //nolint:unparam // as net/rpc has it
 	*n = c.api.Listed(resource)

@@ -19,9 +19,10 @@ import (
 
 // load is a run of dnsperf.
 type load struct {
-	rate  int // queries a second, or zero for as many as 20 under way at a time make
-	names []string
-	qtype string
+	rate    int // queries a second, or zero for as many as 20 under way at a time make
+	names   []string
+	qtype   string
+	clients int // each with a socket, and 20 queries under way; zero is one
 }
 
 // outcome is what became of the queries.
@@ -46,7 +47,7 @@ func (l *load) start(b *testing.B, s *server, d time.Duration) (end func(now boo
 	}
 	host, port, _ := net.SplitHostPort(s.addr)
 	cmd := exec.Command("dnsperf", "-s", host, "-p", port, "-d", questions, "-e", "-W", "-O", "suppress=timeout",
-		"-q", "20", "-t", "5", "-l", strconv.Itoa(int(d.Seconds())))
+		"-c", strconv.Itoa(max(1, l.clients)), "-q", strconv.Itoa(20*max(1, l.clients)), "-t", "5", "-l", strconv.Itoa(int(d.Seconds())))
 	if l.rate > 0 {
 		cmd.Args = append(cmd.Args, "-Q", strconv.Itoa(l.rate))
 	}
@@ -109,7 +110,7 @@ func BenchmarkProcess(b *testing.B) {
 	w := startWorld(b)
 	for _, q := range queries[:3] {
 		b.Run("query="+q.name+"/plugin=floor", func(b *testing.B) {
-			(&load{0, []string{floorName}, "A"}).measure(b, w.servers["floor"])
+			(&load{names: []string{floorName}, qtype: "A"}).measure(b, w.servers["floor"])
 		})
 		for i := range w.services {
 			s := &w.services[i]
@@ -118,7 +119,7 @@ func BenchmarkProcess(b *testing.B) {
 			}
 			for _, name := range onEndpoints {
 				b.Run(fmt.Sprintf("query=%s/n=%d/plugin=%s", q.name, s.size, name), func(b *testing.B) {
-					(&load{0, q.names(s), dns.TypeToString[q.qtype]}).measure(b, w.servers[name])
+					(&load{names: q.names(s), qtype: dns.TypeToString[q.qtype]}).measure(b, w.servers[name])
 				})
 			}
 		}

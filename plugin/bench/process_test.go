@@ -84,7 +84,7 @@ func needPrograms(b *testing.B) {
 
 // startServer starts a CoreDNS with a plugin and waits until it has an answer.
 // Dnsperf asks for replies of up to 4,096 bytes, which bufsize limits.
-func startServer(b *testing.B, plugin, endpoint, question string) *server {
+func startServer(b *testing.B, plugin, endpoint, question string, env ...string) *server {
 	b.Helper()
 	stanza := stanzas[plugin]
 	if plugin != "floor" {
@@ -98,7 +98,7 @@ func startServer(b *testing.B, plugin, endpoint, question string) *server {
 		b.Fatal(err)
 	}
 	s := &server{exec.Command(os.Getenv(programVariable), "-quiet", "-conf", corefile), plugin, addr, profiles}
-	s.Stderr = os.Stderr
+	s.Stderr, s.Env = os.Stderr, append(os.Environ(), env...)
 	startProcess(b, s.Cmd)
 	s.await(b, question, answered)
 	return s

@@ -59,8 +59,8 @@ const (
 // minutes in a server that has nothing to do, so it is collected, twice, as what
 // the first collection drops from a pool goes with the second. Then the runtime
 // returns memory bit by bit: settled is the median of the last quarter of ten
-// seconds.
-func (s *server) settle(b *testing.B) {
+// seconds, which is returned, too.
+func (s *server) settle(b *testing.B) (settled float64) {
 	b.Helper()
 	s.quiet(b, 0, func() bool { return true }, time.Now())
 	_, peak := memory(b, s.Cmd)
@@ -76,18 +76,19 @@ func (s *server) settle(b *testing.B) {
 	}
 	samples = samples[len(samples)*3/4:]
 	slices.Sort(samples)
-	settled := samples[len(samples)/2]
+	settled = samples[len(samples)/2]
 	peak = max(peak, settled) // a small one may grow
 	b.ReportMetric(peak, "peak-MB")
 	b.ReportMetric(settled, "settled-MB")
 	b.ReportMetric(peak/settled, "peak/settled")
+	return settled
 }
 
 // relist measures a relist under queries. It is over when everything was sent
 // anew, and the server does no more than before.
 func (s *server) relist(b *testing.B, c *cluster, names []string) {
 	b.Helper()
-	light := &load{1000, names, "A"}
+	light := &load{rate: 1000, names: names, qtype: "A"}
 	before := s.cpu(b)
 	if o := light.run(b, s, quietTime); o.noError != o.sent {
 		b.Errorf("%s: of %d queries, %d had an answer", s.plugin, o.sent, o.noError)

@@ -1,0 +1,180 @@
+//go:build soak
+
+package soak_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// asker asks for addresses on and on, and has the history judge the answers.
+type asker struct {
+	*history
+	addr string
+	done chan struct{}
+
+	counting   sync.Mutex
+	n, retries int
+	wrong      int
+	errors     []string // the first ones
+	oldest     time.Duration
+	pending    []answer // not judged yet
+}
+
+// ask asks a question about every millisecond, until the context is done: half of
+// them where the answer has changed lately.
+func ask(ctx context.Context, h *history, addr string) *asker {
+	a := &asker{history: h, addr: addr, done: make(chan struct{})}
+	go a.ask(ctx)
+	go a.judgeAll(ctx)
+	return a
+}
+
+func (a *asker) ask(ctx context.Context) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	var recent, all []question
+	for i := 0; ctx.Err() == nil; i++ {
+		if i%200 == 0 {
+			recent, all = a.questions()
+		}
+		from := all
+		if i%2 == 0 && len(recent) > 0 {
+			from = recent
+		}
+		q := from[rand.IntN(len(from))]
+		if q.host != "" && i%10 == 0 {
+			q.host = "" // services change with each of their hosts
+		}
+		network := "udp"
+		if q.host == "" && i%4 == 0 {
+			network = "tcp" // all of a large one
+		}
+		a.exchange(q, network)
+		<-tick.C
+	}
+}
+
+// exchange asks a question. Over TCP it does so again if the connection is reset,
+// as CoreDNS does when a socket is closed at a reload, and as resolvers do
+// (RFC 7766, section 6.2.4).
+func (a *asker) exchange(q question, network string) {
+	client := dns.Client{Net: network, Timeout: 2 * time.Second}
+	m := new(dns.Msg).SetQuestion(q.name(), dns.TypeA)
+	m.SetEdns0(1232, false)
+	asked := time.Now()
+	r, _, err := client.Exchange(m, a.addr)
+	retries := 0
+	for ; err != nil && network == "tcp" && retries < 2; retries++ {
+		asked = time.Now()
+		r, _, err = client.Exchange(m, a.addr)
+	}
+	got := answer{question: q, asked: asked, answered: time.Now()}
+	a.counting.Lock()
+	defer a.counting.Unlock()
+	a.n++
+	a.retries += retries
+	if err != nil {
+		a.fail(q.name() + " over " + network + ": " + err.Error())
+		return
+	}
+	got.rcode, got.truncated = dns.RcodeToString[r.Rcode], r.Truncated
+	for _, rr := range r.Answer {
+		if record, ok := rr.(*dns.A); ok {
+			got.addrs = append(got.addrs, record.A.String())
+		}
+	}
+	a.pending = append(a.pending, got)
+}
+
+func (a *asker) fail(what string) {
+	if a.wrong++; len(a.errors) < 10 {
+		a.errors = append(a.errors, time.Now().Format(time.StampMilli)+": "+what)
+	}
+}
+
+// judgeAll judges answers when enough is known.
+func (a *asker) judgeAll(ctx context.Context) {
+	defer close(a.done)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		a.judgePending()
+		a.forget(time.Now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// judgePending judges the answers about which enough is known. They are in order,
+// and so are the times at which it is.
+func (a *asker) judgePending() {
+	a.counting.Lock()
+	defer a.counting.Unlock()
+	for len(a.pending) > 0 {
+		next := &a.pending[0]
+		w, calm, known := a.window(next, time.Now())
+		if !known {
+			return
+		}
+		age, err := a.judge(next, w, calm)
+		if err != nil {
+			a.fail(fmt.Sprintf("%s, asked for at %s: %v", next.name(), next.asked.Format(time.StampMilli), err))
+		}
+		a.oldest = max(a.oldest, age)
+		a.pending = a.pending[1:]
+	}
+}
+
+// total is how many questions were asked.
+func (a *asker) total() int {
+	a.counting.Lock()
+	defer a.counting.Unlock()
+	return a.n
+}
+
+// more waits for another n answers.
+func (a *asker) more(t *testing.T, n int) {
+	t.Helper()
+	want := a.total() + n
+	eventually(t, time.Minute, func() error {
+		if got := a.total(); got < want {
+			return fmt.Errorf("%d answers instead of %d", got, want)
+		}
+		return nil
+	})
+}
+
+// finish waits until all that was asked so far is judged.
+func (a *asker) finish(t *testing.T) {
+	t.Helper()
+	until := time.Now()
+	eventually(t, 2*recovery, func() error {
+		a.counting.Lock()
+		defer a.counting.Unlock()
+		if len(a.pending) > 0 && a.pending[0].asked.Before(until) {
+			return fmt.Errorf("%d answers are not judged", len(a.pending))
+		}
+		return nil
+	})
+}
+
+// report fails the test if an answer was wrong.
+func (a *asker) report(t *testing.T) {
+	t.Helper()
+	a.counting.Lock()
+	defer a.counting.Unlock()
+	if a.wrong > 0 {
+		t.Errorf("%d of %d answers are wrong, the first ones:\n%s", a.wrong, a.n, strings.Join(a.errors, "\n"))
+	}
+}

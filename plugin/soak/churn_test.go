@@ -1,0 +1,302 @@
+//go:build soak
+
+package soak_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+)
+
+const (
+	workloads   = 10 // of which every fifth is a Deployment, the others are StatefulSets
+	replicas    = 100
+	extraPods   = 10 // of each extra
+	mostExtras  = 3
+	leastScaled = replicas / 2
+	mostScaled  = replicas * 3 / 2
+)
+
+// steady is a service with one pod that nothing changes.
+var steady = question{service: "steady"}
+
+// churn changes a cluster. Each workload is one service and the StatefulSet or
+// Deployment of its pods.
+type churn struct {
+	*cluster
+	rand    *rand.Rand
+	gone    string   // a service that is deleted for now
+	unready []string // pods that are not ready for now
+	extras  []string // workloads that come and go
+	made    int
+}
+
+func newChurn(c *cluster, r *rand.Rand) *churn { return &churn{cluster: c, rand: r} }
+
+func workload(i int) string {
+	if isDeployment(i) {
+		return fmt.Sprintf("api-%d", i)
+	}
+	return fmt.Sprintf("db-%d", i)
+}
+
+func isDeployment(i int) bool { return i%5 == 4 }
+
+// create makes the namespace and all that is steady in it.
+func (c *churn) create() error {
+	ctx := context.Background()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+	if _, err := c.api.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	if err := c.createSet(steady.service, 1); err != nil {
+		return err
+	}
+	for i := range workloads {
+		if !isDeployment(i) {
+			if err := c.createSet(workload(i), replicas); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := c.createService(workload(i)); err != nil {
+			return err
+		}
+		d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: workload(i)}, Spec: appsv1.DeploymentSpec{
+			Replicas: ptr.To(int32(replicas)), Selector: selector(workload(i)), Template: template(workload(i)),
+		}}
+		if _, err := c.api.AppsV1().Deployments(namespace).Create(ctx, d, metav1.CreateOptions{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *churn) createService(name string) error {
+	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ServiceSpec{
+		ClusterIP: corev1.ClusterIPNone, Selector: map[string]string{"app": name}, Ports: []corev1.ServicePort{{Name: "web", Port: 80}},
+	}}
+	_, err := c.api.CoreV1().Services(namespace).Create(context.Background(), s, metav1.CreateOptions{})
+	return err
+}
+
+func (c *churn) createSet(name string, pods int) error {
+	if err := c.createService(name); err != nil {
+		return err
+	}
+	s := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.StatefulSetSpec{
+		ServiceName: name, Replicas: ptr.To(int32(pods)), PodManagementPolicy: appsv1.ParallelPodManagement,
+		Selector: selector(name), Template: template(name),
+	}}
+	_, err := c.api.AppsV1().StatefulSets(namespace).Create(context.Background(), s, metav1.CreateOptions{})
+	return err
+}
+
+func selector(app string) *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchLabels: map[string]string{"app": app}}
+}
+
+func template(app string) corev1.PodTemplateSpec {
+	return corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": app}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "app"}}},
+	}
+}
+
+// names are those that have an address most of the time.
+func (c *churn) names() []string {
+	names := []string{steady.name()}
+	for i := range workloads {
+		names = append(names, question{service: workload(i)}.name())
+		for pod := range replicas {
+			if !isDeployment(i) {
+				names = append(names, question{workload(i), fmt.Sprintf("%s-%d", workload(i), pod)}.name())
+			}
+		}
+	}
+	return names
+}
+
+// step makes one change, which may be of many pods.
+func (c *churn) step() error {
+	i := c.rand.IntN(workloads)
+	var err error
+	switch c.rand.IntN(6) {
+	case 0: // a rollout
+		err = c.patch(i, fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{"rollout":"%d"}}}}}`, c.rand.Uint64()))
+	case 1:
+		err = c.scale(i, leastScaled+c.rand.IntN(mostScaled-leastScaled+1))
+	case 2:
+		err = c.deletePods(i)
+	case 3:
+		err = c.flipService(i)
+	case 4:
+		err = c.flipExtra()
+	case 5:
+		err = c.flipReadiness(i)
+	}
+	if err != nil {
+		return fmt.Errorf("change the cluster: %w", err)
+	}
+	return nil
+}
+
+func (c *churn) patch(i int, patch string) (err error) {
+	ctx, apps := context.Background(), c.api.AppsV1()
+	if isDeployment(i) {
+		_, err = apps.Deployments(namespace).Patch(ctx, workload(i), types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
+	} else {
+		_, err = apps.StatefulSets(namespace).Patch(ctx, workload(i), types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
+	}
+	return err
+}
+
+func (c *churn) scale(i, n int) error { return c.patch(i, fmt.Sprintf(`{"spec":{"replicas":%d}}`, n)) }
+
+func (c *churn) pods(app string) ([]corev1.Pod, error) {
+	list, err := c.api.CoreV1().Pods(namespace).List(context.Background(), metav1.ListOptions{LabelSelector: "app=" + app})
+	if err != nil {
+		return nil, err
+	}
+	c.rand.Shuffle(len(list.Items), func(i, k int) { list.Items[i], list.Items[k] = list.Items[k], list.Items[i] })
+	return list.Items, nil
+}
+
+// deletePods deletes up to 20 pods, some of them with no time to end.
+func (c *churn) deletePods(i int) error {
+	pods, err := c.pods(workload(i))
+	if err != nil {
+		return err
+	}
+	options := metav1.DeleteOptions{}
+	if c.rand.IntN(2) == 0 {
+		options.GracePeriodSeconds = ptr.To(int64(0))
+	}
+	for _, pod := range pods[:min(len(pods), 1+c.rand.IntN(20))] {
+		err := c.api.CoreV1().Pods(namespace).Delete(context.Background(), pod.Name, options)
+		if err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// flipService deletes a service, whose pods stay, or makes that one again.
+func (c *churn) flipService(i int) (err error) {
+	if c.gone != "" {
+		if err = c.createService(c.gone); err == nil {
+			c.gone = ""
+		}
+		return err
+	}
+	c.gone = workload(i)
+	return c.api.CoreV1().Services(namespace).Delete(context.Background(), c.gone, metav1.DeleteOptions{})
+}
+
+// flipExtra makes another workload, or deletes the oldest of a few.
+func (c *churn) flipExtra() error {
+	if len(c.extras) < mostExtras {
+		c.made++
+		name := fmt.Sprintf("extra-%d", c.made)
+		c.extras = append(c.extras, name)
+		return c.createSet(name, extraPods)
+	}
+	return c.deleteExtra()
+}
+
+func (c *churn) deleteExtra() error {
+	ctx, name := context.Background(), c.extras[0]
+	c.extras = c.extras[1:]
+	if err := c.api.CoreV1().Services(namespace).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+		return err
+	}
+	return c.api.AppsV1().StatefulSets(namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationBackground)})
+}
+
+// flipReadiness makes some pods unready, or those that are ready again.
+func (c *churn) flipReadiness(i int) error {
+	if len(c.unready) > 0 {
+		return c.readyAgain()
+	}
+	pods, err := c.pods(workload(i))
+	if err != nil {
+		return err
+	}
+	for _, pod := range pods[:min(len(pods), 10)] {
+		if isReady(&pod) {
+			c.unready = append(c.unready, pod.Name)
+			if err := c.setReady(pod.Name, "False"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *churn) readyAgain() error {
+	for _, name := range c.unready {
+		if err := c.setReady(name, "True"); err != nil {
+			return err
+		}
+	}
+	c.unready = nil
+	return nil
+}
+
+// setReady writes the status of a pod, which may be another one by now, or gone.
+func (c *churn) setReady(name, status string) error {
+	patch := fmt.Sprintf(`{"status":{"conditions":[{"type":"Ready","status":%q}]}}`, status)
+	_, err := c.api.CoreV1().Pods(namespace).Patch(context.Background(), name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// restore brings back what is steady, and nothing else.
+func (c *churn) restore() error {
+	if c.gone != "" {
+		if err := c.flipService(0); err != nil {
+			return err
+		}
+	}
+	if err := c.readyAgain(); err != nil {
+		return err
+	}
+	for len(c.extras) > 0 {
+		if err := c.deleteExtra(); err != nil {
+			return err
+		}
+	}
+	for i := range workloads {
+		if err := c.scale(i, replicas); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settled is nil if just the steady pods are there, all of them ready.
+func (c *churn) settled() error {
+	list, err := c.api.CoreV1().Pods(namespace).List(context.Background(), metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	ready := 0
+	for _, pod := range list.Items {
+		if pod.DeletionTimestamp == nil && isReady(&pod) {
+			ready++
+		}
+	}
+	if want := workloads*replicas + 1; ready != want || len(list.Items) != want {
+		return fmt.Errorf("%d of %d pods are ready, want %d", ready, len(list.Items), want)
+	}
+	return nil
+}

@@ -1,0 +1,254 @@
+//go:build soak
+
+package soak_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// server is a CoreDNS as a process.
+type server struct {
+	*exec.Cmd
+	addr     string
+	profiles string // the address of the pprof plugin
+	corefile string // the path
+	text     string // the Corefile, but for the TTL
+	ttl      uint32
+}
+
+func startServer(t *testing.T, c *cluster) *server {
+	t.Helper()
+	program := os.Getenv("HEADLESS_COREDNS")
+	if program == "" {
+		t.Fatal("HEADLESS_COREDNS is to name the server: make soak sets it")
+	}
+	kubeconfig := filepath.Join(c.dir, "headless.kubeconfig")
+	if err := os.WriteFile(kubeconfig, []byte(c.run(t, scripts+"/kubeconfig.sh", "headless")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &server{addr: freeAddr(t), profiles: freeAddr(t), corefile: filepath.Join(c.dir, "Corefile"), ttl: 5}
+	_, port, _ := net.SplitHostPort(s.addr)
+	s.text = fmt.Sprintf(`.:%s {
+    bind 127.0.0.1
+    bufsize 1232
+    errors
+    ready %s
+    prometheus %s
+    pprof %s
+    reload 2s 1s
+    headless cluster.local in-addr.arpa ip6.arpa {
+        kubeconfig %s
+        ttl %%d
+    }
+    cache 30
+    loadbalance
+    template ANY ANY {
+        rcode NXDOMAIN
+        authority ". 60 IN SOA ns. hostmaster. 1 60 60 60 60"
+    }
+}
+`, port, freeAddr(t), freeAddr(t), s.profiles, kubeconfig)
+	if err := s.configure(); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(c.dir, "log", "coredns"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	s.Cmd = exec.Command(program, "-conf", s.corefile)
+	s.Stdout, s.Stderr = log, log
+	c.start(t, "coredns", s.Cmd)
+	t.Cleanup(func() {
+		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
+			t.Logf("end of the server's log:\n%s", text[max(0, len(text)-8192):])
+		}
+	})
+	return s
+}
+
+func (s *server) configure() error {
+	next := s.corefile + ".new"
+	if err := os.WriteFile(next, fmt.Appendf(nil, s.text, s.ttl), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(next, s.corefile)
+}
+
+// reload changes the TTL in the Corefile, and waits until it is that of answers.
+func (s *server) reload(t *testing.T) {
+	t.Helper()
+	s.ttl = 5 + (s.ttl+1)%50
+	if err := s.configure(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, func() error {
+		m, err := dns.Exchange(new(dns.Msg).SetQuestion(steady.name(), dns.TypeA), s.addr)
+		if err != nil {
+			return fmt.Errorf("after a reload: %w", err)
+		}
+		if len(m.Answer) == 0 || m.Answer[0].Header().Ttl != s.ttl {
+			return fmt.Errorf("after a reload the TTL is not %d:\n%v", s.ttl, m)
+		}
+		return nil
+	})
+}
+
+// serves is nil if each of the names has an address.
+func (s *server) serves(names []string) error {
+	conn, err := dns.Dial("udp", s.addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	client := dns.Client{Timeout: time.Second}
+	for _, name := range names {
+		m, _, err := client.ExchangeWithConn(new(dns.Msg).SetQuestion(name, dns.TypeA), conn)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if len(m.Answer) == 0 {
+			return fmt.Errorf("%s has no address:\n%v", name, m)
+		}
+	}
+	return nil
+}
+
+// holding is what a server holds.
+type holding struct {
+	resident, heap    float64 // megabytes
+	goroutines, files int
+}
+
+func (h *holding) log(t *testing.T, when string) {
+	t.Logf("%s: %.1f MB resident, heap of %.1f MB, %d goroutines, %d open files", when, h.resident, h.heap, h.goroutines, h.files)
+}
+
+var (
+	residentLine  = regexp.MustCompile(`(?m)^VmRSS:\s+(\d+) kB$`)
+	heapLine      = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)
+	goroutineLine = regexp.MustCompile(`(?m)^goroutine profile: total (\d+)$`)
+)
+
+// measure collects garbage, and takes the least of ten seconds: the runtime
+// returns memory bit by bit, and connections that nobody uses end.
+func (s *server) measure(t *testing.T) holding {
+	t.Helper()
+	var least holding
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for i := range 20 {
+		h, err := s.hold()
+		if err != nil {
+			t.Fatalf("measure the server: %v", err)
+		}
+		if i == 0 {
+			least = h
+		}
+		least.resident, least.heap = min(least.resident, h.resident), min(least.heap, h.heap)
+		least.goroutines, least.files = min(least.goroutines, h.goroutines), min(least.files, h.files)
+		<-tick.C
+	}
+	return least
+}
+
+func (s *server) hold() (h holding, err error) {
+	process := fmt.Sprintf("/proc/%d/", s.Process.Pid)
+	heap, err1 := s.profile("heap?gc=1&debug=1")
+	goroutines, err2 := s.profile("goroutine?debug=1")
+	status, err3 := os.ReadFile(process + "status")
+	files, err4 := os.ReadDir(process + "fd")
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return h, err
+	}
+	resident, err1 := number(residentLine, status)
+	bytes, err2 := number(heapLine, heap)
+	count, err3 := number(goroutineLine, goroutines)
+	return holding{resident / 1024, bytes / 1e6, int(count), len(files)}, errors.Join(err1, err2, err3)
+}
+
+func number(line *regexp.Regexp, text []byte) (float64, error) {
+	m := line.FindSubmatch(text)
+	if m == nil {
+		return 0, fmt.Errorf("no line like %s", line)
+	}
+	return strconv.ParseFloat(string(m[1]), 64)
+}
+
+func (s *server) profile(name string) ([]byte, error) {
+	client := http.Client{Timeout: 10 * time.Second}
+	resp, err := client.Get("http://" + s.profiles + "/debug/pprof/" + name)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return io.ReadAll(resp.Body)
+}
+
+// outcome is what became of the queries of a dnsperf.
+type outcome struct{ sent, lost, failed int }
+
+// startLoad starts dnsperf for a time. The function returned waits for its end.
+func (c *cluster) startLoad(t *testing.T, addr, network string, rate, outstanding int, d time.Duration, names []string) (end func() outcome) {
+	t.Helper()
+	questions := filepath.Join(c.dir, "questions-"+network)
+	if err := os.WriteFile(questions, []byte(strings.Join(names, " A\n")+" A\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	host, port, _ := net.SplitHostPort(addr)
+	cmd := exec.Command("dnsperf", "-m", network, "-s", host, "-p", port, "-d", questions, "-e", "-W", "-O", "suppress=timeout",
+		"-Q", strconv.Itoa(rate), "-q", strconv.Itoa(outstanding), "-t", "5", "-l", strconv.Itoa(int(d.Seconds())))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	c.start(t, "dnsperf-"+network, cmd)
+	return func() outcome {
+		if err := cmd.Wait(); err != nil {
+			t.Fatalf("dnsperf: %v\n%s", err, &out)
+		}
+		o, err := parseOutcome(out.String())
+		if err != nil {
+			t.Fatalf("dnsperf: %v\n%s", err, &out)
+		}
+		return o
+	}
+}
+
+var (
+	countLine = regexp.MustCompile(`Queries (sent|lost):\s+(\d+)`)
+	codesLine = regexp.MustCompile(`Response codes:(.*)`)
+	codeCount = regexp.MustCompile(`(\w+) (\d+) `)
+)
+
+// parseOutcome reads what dnsperf prints. Names that come and go may be denied.
+func parseOutcome(text string) (o outcome, err error) {
+	found := make(map[string]int)
+	for _, m := range countLine.FindAllStringSubmatch(text, -1) {
+		found[m[1]], _ = strconv.Atoi(m[2])
+	}
+	codes := codesLine.FindStringSubmatch(text)
+	if len(found) != 2 || codes == nil {
+		return o, errors.New("no statistics")
+	}
+	o.sent, o.lost = found["sent"], found["lost"]
+	for _, m := range codeCount.FindAllStringSubmatch(codes[1], -1) {
+		if n, _ := strconv.Atoi(m[2]); m[1] != "NOERROR" && m[1] != "NXDOMAIN" {
+			o.failed += n
+		}
+	}
+	return o, nil
+}
