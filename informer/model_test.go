@@ -243,14 +243,30 @@ func canonical(data []string) string {
 }
 
 // common is what two states of a service have in common: what it shows while an
-// address moves on from it, where services exchange addresses.
-func (s state) common(t state, k key) state {
+// address moves on from it, where services exchange addresses. A host whose label was
+// made may keep its address when it becomes a hostname, as it does if the service was
+// made anew.
+func (s state) common(t state, k key, madeAnew bool) state {
 	var both []modelEndpoint
 	rest := slices.Clone(t[k])
 	for _, e := range s[k] {
-		if i := slices.Index(rest, e); i >= 0 {
-			both, rest = append(both, e), slices.Delete(rest, i, i+1)
+		i := slices.Index(rest, e)
+		if i < 0 {
+			i = slices.IndexFunc(rest, func(f modelEndpoint) bool {
+				return e.host == f.host && e.addr == f.addr && (madeAnew || e.hostname == f.hostname)
+			})
 		}
+		if i < 0 {
+			continue
+		}
+		var ports []string
+		for p := range strings.SplitSeq(e.ports, ",") {
+			if slices.Contains(strings.Split(rest[i].ports, ","), p) {
+				ports = append(ports, p)
+			}
+		}
+		e.ports = strings.Join(ports, ",")
+		both, rest = append(both, e), slices.Delete(rest, i, i+1)
 	}
 	return state{k: both}
 }

@@ -108,3 +108,32 @@ func (c *change) leaving() *change {
 		ports: slices.DeleteFunc(slices.Clone(c.ports), func(d portDelta) bool { return d.refs > 0 }),
 	}
 }
+
+// staying returns the part of the net change, made to an empty service, that was
+// there before.
+func (c *change) staying(before *snapshot) *change {
+	var out change
+	stays := make(map[string]hostID)
+	for _, d := range c.hosts {
+		h := before.host([]byte(d.key.host))
+		if h == nil {
+			continue
+		}
+		if addrs := h.addrs(); addrs.has(d.key.addr) {
+			stays[d.key.host] = h.id
+			out.hosts = append(out.hosts, d)
+		}
+	}
+	for _, d := range c.ports {
+		id, ok := stays[d.host]
+		p := before.port([]byte(d.protocol), []byte(d.name))
+		if !ok || p == nil {
+			continue
+		}
+		if refs := p.set.refsOf(newTarget(id, d.number)); refs > 0 {
+			d.refs = min(d.refs, refs)
+			out.ports = append(out.ports, d)
+		}
+	}
+	return &out
+}

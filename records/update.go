@@ -233,7 +233,7 @@ func plan(changed []*pending) []step {
 			case q.state == unvisited:
 				publish(q)
 			case q.state == visiting && q != p:
-				steps = append(steps, step{q.service, q.base.with(q.change.leaving())})
+				steps = append(steps, step{q.service, q.leaving()})
 			}
 		}
 		steps = append(steps, step{p.service, p.next})
@@ -243,6 +243,16 @@ func plan(changed []*pending) []step {
 		publish(p)
 	}
 	return steps
+}
+
+// leaving is what the service has between two states: what it had without what it
+// gives away. One that was deleted and made anew starts from nothing, so there it is
+// what it has again.
+func (p *pending) leaving() *snapshot {
+	if p.replaced {
+		return p.base.with(p.change.staying(p.before))
+	}
+	return p.base.with(p.change.leaving())
 }
 
 // link publishes which services there are. New ones have their snapshot already.

@@ -32,6 +32,9 @@ func TestPlan(t *testing.T) {
 			for _, s := range steps {
 				now[s.service] = s.next
 				for _, p := range changed {
+					if host, addr, ok := p.absent(now[p.service]); ok {
+						t.Fatalf("seed %d: %s of %v is without %v for a moment", seed, host, p.key, addr)
+					}
 					for a := range p.next.all.each {
 						if p.before.holds(a) || !now[p.service].holds(a) {
 							continue // it does not enter p, or not yet
@@ -61,6 +64,30 @@ func TestPlan(t *testing.T) {
 	if moved == 0 || exchanged == 0 {
 		t.Errorf("%d addresses moved, %d services exchanged some: the test tests nothing", moved, exchanged)
 	}
+}
+
+// absent returns an address that a host has before and after an update, but not now.
+func (p *pending) absent(now *snapshot) (host string, addr netip.Addr, ok bool) {
+	if !p.existed || !p.exists {
+		return "", netip.Addr{}, false
+	}
+	has := func(s *snapshot, host string, a netip.Addr) bool {
+		h := s.host([]byte(host))
+		if h == nil {
+			return false
+		}
+		addrs := h.addrs()
+		return addrs.has(a)
+	}
+	for h := range p.next.hosts.all {
+		addrs := h.addrs()
+		for a := range addrs.each {
+			if has(p.before, h.label, a) && !has(now, h.label, a) {
+				return h.label, a, true
+			}
+		}
+	}
+	return "", netip.Addr{}, false
 }
 
 func (s *snapshot) holds(a netip.Addr) bool { return s.all.has(a) }
@@ -94,6 +121,47 @@ func TestPlanKeepsNames(t *testing.T) {
 	}
 	if addrs := steps[0].next.host([]byte("web-0")).addrs(); !addrs.has(reused) {
 		t.Errorf("web-0 has no address for a moment")
+	}
+}
+
+// A service that is deleted and made anew in one update, in which it exchanges
+// addresses with another one, keeps what it has before and after.
+func TestPlanKeepsRecreated(t *testing.T) {
+	nginx, mariadb := ServiceKey{"default", "nginx"}, ServiceKey{"default", "mariadb"}
+	web, other := []Port{{Name: "web", Protocol: "tcp", Number: 80}}, []Port{{Name: "web", Protocol: "tcp", Number: 81}}
+	trie := New()
+	update := trie.Update()
+	update.Create(nginx)
+	update.Create(mariadb)
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(0), Ports: web})
+	update.Add(nginx, Endpoint{Host: "web-1", Addr: addr4th(1), Ports: web})
+	update.Add(mariadb, Endpoint{Host: "db-0", Addr: addr4th(2)})
+	update.Commit()
+
+	update = trie.Update()
+	update.Delete(nginx)
+	update.Create(nginx)
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(0), Ports: web})
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(0), Ports: other}) // a new port
+	update.Add(nginx, Endpoint{Host: "web-2", Addr: addr4th(2), Ports: web})
+	update.Remove(mariadb, Endpoint{Host: "db-0", Addr: addr4th(2)})
+	update.Add(mariadb, Endpoint{Host: "db-1", Addr: addr4th(1)})
+	var changed []*pending
+	for _, p := range update.order {
+		p.change.net()
+		p.next = p.base.with(&p.change)
+		changed = append(changed, p)
+	}
+	steps := plan(changed)
+	if len(steps) != 3 || steps[0].service.name != "nginx" {
+		t.Fatalf("the plan is %v", steps)
+	}
+	between := steps[0].next
+	if h := between.host([]byte("web-0")); between.hosts.n != 1 || h == nil {
+		t.Fatalf("between, there are %d hosts", between.hosts.n)
+	}
+	if p := between.port([]byte("tcp"), []byte("web")); p == nil || p.set.len() != 1 || p.set.first().port() != 80 {
+		t.Errorf("between, the port is %+v", p)
 	}
 }
 
