@@ -31,7 +31,7 @@ type manifests struct {
 
 	files map[string]manifest // by path
 	bad   map[string]rejected // by path, what can't be read as it is now
-	said  string              // the last error, so as to say it once
+	said  []string            // the last error, so as to say it once
 }
 
 // manifest is a file that was read.
@@ -103,17 +103,18 @@ func (m *manifests) poll(q *queue) {
 	}
 }
 
-// say tells of an error, if it is news.
+// say tells of errors, a line each, if there is news among them: what is left of
+// them when others are mended is none.
 func (m *manifests) say(err error) {
-	text := ""
+	var lines []string
 	if err != nil {
-		text = err.Error()
+		lines = strings.Split(err.Error(), "\n")
 	}
-	if text != "" && text != m.said {
+	if slices.ContainsFunc(lines, func(line string) bool { return !slices.Contains(m.said, line) }) {
 		m.log.Error(err, "keeping the last good manifests")
 		m.rejected(err)
 	}
-	m.said = text
+	m.said = lines
 }
 
 // push sends the whole of every kind.

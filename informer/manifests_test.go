@@ -193,11 +193,16 @@ func TestManifestsChange(t *testing.T) {
 
 	// Two files with one object: neither is taken up, and it is an error once.
 	writeFile(t, filepath.Join(dir, "copy.yaml"), nginxManifest)
-	p.awaitRejected(t, 2)
-	if err := p.rejected[1]; !strings.Contains(err.Error(), `services "default/nginx" stands also in`) {
+	if err := p.awaitRejected(t, 2); !strings.Contains(err.Error(), `services "default/nginx" stands also in`) {
 		t.Errorf("the error is %v", err)
 	}
+	// It goes, which is taken up; the file that can't be read is no news.
 	if err := os.Remove(filepath.Join(dir, "copy.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "web-2.yaml"), strings.NewReplacer("web-0", "web-2", "10.244.0.1", "10.244.0.3").Replace(web0Manifest))
+	p.await(t, nginxName, dns.TypeA, "10.244.0.2, 10.244.0.3, 10.244.0.7")
+	if err := os.Remove(filepath.Join(dir, "web-2.yaml")); err != nil {
 		t.Fatal(err)
 	}
 
@@ -228,7 +233,7 @@ func TestManifestsChange(t *testing.T) {
 
 // awaitRejected waits for the n-th error. Each is told once, however often the
 // files are looked at meanwhile.
-func (p *probe) awaitRejected(t *testing.T, n int) {
+func (p *probe) awaitRejected(t *testing.T, n int) error {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -238,6 +243,7 @@ func (p *probe) awaitRejected(t *testing.T, n int) {
 	if len(p.rejected) > n {
 		t.Fatalf("there are %d errors, want %d: %v", len(p.rejected), n, p.rejected)
 	}
+	return p.rejected[n-1]
 }
 
 // TestConfigMap changes a folder as a kubelet changes the mount of a ConfigMap:
