@@ -163,7 +163,11 @@ func (m *manifests) read() (changed bool, err error) {
 	var errs []error
 	found := make(map[string]stamp)
 	for _, path := range m.paths {
-		if err := list(path, found); err != nil {
+		err := list(path, found)
+		for try := 0; errors.Is(err, errVanished) && try < 3; try++ {
+			err = list(path, found)
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("read manifests %q: %w", path, err))
 		}
 	}
@@ -179,6 +183,9 @@ func (m *manifests) read() (changed bool, err error) {
 			continue
 		}
 		objects, err := readManifest(path, m.selected)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was removed meanwhile, and is missing from the next list
+		}
 		if err != nil {
 			m.bad[path] = rejected{s, err}
 			errs = append(errs, err)
@@ -197,6 +204,10 @@ func (m *manifests) read() (changed bool, err error) {
 	}
 	return changed, errors.Join(errs...)
 }
+
+// errVanished is the error of a file that is in a folder, but can't be found there:
+// it was removed meanwhile, or it is a link to nowhere.
+var errVanished = errors.New("no such file")
 
 // list finds the manifests at a path: the file itself, or those in the folder.
 // Names that begin with a dot are not manifests; a ConfigMap's mount has some.
@@ -219,7 +230,10 @@ func list(path string, found map[string]stamp) error {
 		}
 		file := filepath.Join(path, e.Name())
 		if info, err = os.Stat(file); err != nil {
-			return unwrapPath(err)
+			if errors.Is(err, fs.ErrNotExist) {
+				err = errVanished
+			}
+			return fmt.Errorf("%s: %w", e.Name(), unwrapPath(err))
 		}
 		if !info.IsDir() {
 			found[file] = stamp{info.ModTime(), info.Size()}
