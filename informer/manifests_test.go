@@ -187,15 +187,13 @@ func TestManifestsChange(t *testing.T) {
 
 	// A file that can't be read goes on to be served as it was; others change.
 	writeFile(t, web0, moved+"bad: [\n")
-	p.awaitRejected(t, 1)
+	p.awaitRejected(t, 1, "error converting YAML to JSON")
 	writeFile(t, filepath.Join(dir, "web-1.yaml"), strings.NewReplacer("web-0", "web-1", "10.244.0.1", "10.244.0.2").Replace(web0Manifest))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.2, 10.244.0.7")
 
 	// Two files with one object: neither is taken up, and it is an error once.
 	writeFile(t, filepath.Join(dir, "copy.yaml"), nginxManifest)
-	if err := p.awaitRejected(t, 2); !strings.Contains(err.Error(), `services "default/nginx" stands also in`) {
-		t.Errorf("the error is %v", err)
-	}
+	p.awaitRejected(t, 2, `services "default/nginx" stands also in`)
 	// It goes, which is taken up; the file that can't be read is no news.
 	if err := os.Remove(filepath.Join(dir, "copy.yaml")); err != nil {
 		t.Fatal(err)
@@ -218,7 +216,7 @@ func TestManifestsChange(t *testing.T) {
 	if err := os.Rename(dir, dir+"-away"); err != nil {
 		t.Fatal(err)
 	}
-	p.awaitRejected(t, 3)
+	p.awaitRejected(t, 3, "no such file or directory")
 	if got := answer(p.trie, nginxName, dns.TypeA); got != "10.244.0.2" {
 		t.Errorf("without its folder, the service has %q", got)
 	}
@@ -231,9 +229,9 @@ func TestManifestsChange(t *testing.T) {
 	p.await(t, nginxName, dns.TypeA, "outside")
 }
 
-// awaitRejected waits for the n-th error. Each is told once, however often the
+// awaitRejected waits for the n-th error, which has some text in it. Each is told once, however often the
 // files are looked at meanwhile.
-func (p *probe) awaitRejected(t *testing.T, n int) error {
+func (p *probe) awaitRejected(t *testing.T, n int, want string) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -243,7 +241,9 @@ func (p *probe) awaitRejected(t *testing.T, n int) error {
 	if len(p.rejected) > n {
 		t.Fatalf("there are %d errors, want %d: %v", len(p.rejected), n, p.rejected)
 	}
-	return p.rejected[n-1]
+	if err := p.rejected[n-1]; !strings.Contains(err.Error(), want) {
+		t.Errorf("the error is %v, want one with %q", err, want)
+	}
 }
 
 // TestConfigMap changes a folder as a kubelet changes the mount of a ConfigMap:
