@@ -38,7 +38,7 @@ run: build
 	@exec ./coredns -conf testdata/run/Corefile -dns.port $(PORT)
 
 # On two cores about 25 minutes the first time, most of it for compiling
-# CoreDNS, Kubernetes and golangci-lint, and two minutes from then on.
+# CoreDNS, Kubernetes and golangci-lint, and seven minutes from then on.
 test: tools lint unit race cluster
 	@echo "== all tests passed"
 
@@ -131,7 +131,7 @@ soak: tools build
 	HEADLESS_COREDNS=$(CURDIR)/coredns SOAK_DURATION=$(DURATION) \
 		go test -tags soak -count=1 -timeout 0 -v -run '^TestSoak$$' ./plugin/soak
 
-# About seven minutes on two cores. Rounds are taken in turn, as a machine may get
+# Less than six minutes on two cores. Rounds are taken in turn, as a machine may get
 # slower meanwhile. What was measured is in bench.txt, for benchstat, and README.md.
 bench: programs = dnsperf:dnsperf gnuplot:gnuplot-nox
 bench: SHELL = /bin/bash

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"k8s.io/client-go/transport"
 
 	"github.com/headless-dns/headless/records"
 )
@@ -120,7 +121,7 @@ func New(trie *records.Trie, c Config) (*Informer, error) {
 	var keeper *keeper
 	if c.Snapshot != "" {
 		keeper = newKeeper(&c)
-		c.Transport = wrapped(c.Transport, keeper.observe)
+		c.Transport = transport.Wrappers(c.Transport, keeper.observe)
 	}
 	s, err := newSource(&c, join.known)
 	if err != nil {

@@ -19,18 +19,20 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
+// find looks up a name of the zone cluster.local, or a reverse name.
+func find(trie *records.Trie, name string) (records.Node, records.Result) {
+	var n records.Name
+	n.Fold(name)
+	if addr, ok := n.Reverse(); ok {
+		return trie.FindAddr(addr)
+	}
+	return trie.Find(&n, 2)
+}
+
 // answer returns the records of a name and type, without TTL and sorted, or how
 // the name stands to the trie.
 func answer(trie *records.Trie, name string, rrtype uint16) string {
-	var n records.Name
-	n.Fold(name)
-	var node records.Node
-	var result records.Result
-	if addr, ok := n.Reverse(); ok {
-		node, result = trie.FindAddr(addr)
-	} else {
-		node, result = trie.Find(&n, 2)
-	}
+	node, result := find(trie, name)
 	switch result {
 	case records.Outside:
 		return "outside"

@@ -158,11 +158,3 @@ func (k *keeper) restore(ctx context.Context, i *Informer, s *snapshot) {
 	k.log.Info("API server can't be reached: the answers are those of the snapshot", "file", k.path, "taken", s.taken)
 	i.queue.push(event{restored: &objects})
 }
-
-// wrapped is the outer transport around one that is wrapped already, or not.
-func wrapped(inner, outer func(http.RoundTripper) http.RoundTripper) func(http.RoundTripper) http.RoundTripper {
-	if inner == nil {
-		return outer
-	}
-	return func(t http.RoundTripper) http.RoundTripper { return outer(inner(t)) }
-}

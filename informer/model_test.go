@@ -273,15 +273,7 @@ func (s state) common(t state, k key, madeAnew bool) state {
 
 // ask asks the trie, and gives the answer the form of the model's.
 func ask(trie *records.Trie, q *question) string {
-	var name records.Name
-	name.Fold(q.name)
-	var node records.Node
-	var result records.Result
-	if q.addr.IsValid() {
-		node, result = trie.FindAddr(q.addr)
-	} else {
-		node, result = trie.Find(&name, 2)
-	}
+	node, result := find(trie, q.name)
 	switch result {
 	case records.Outside:
 		return "outside"

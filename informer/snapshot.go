@@ -207,19 +207,10 @@ func (s *snapshot) decode() ([kinds][]object, error) {
 		}
 		var o object
 		kind, b := Kind(field[0]), field[1:]
-		switch kind {
-		case Services:
-			o, _, err = decodeService(b)
-		case Pods:
-			o, _, err = decodePod(b, &fields)
-		case EndpointSlices:
-			o, _, err = decodeEndpointSlice(b)
-		case Namespaces:
-			o, _, err = decodeNamespace(b)
-		default:
-			err = fmt.Errorf("kind %d is not known", kind)
+		if kind >= kinds {
+			return out, fmt.Errorf("kind %d is not known", kind)
 		}
-		if err != nil {
+		if o, _, err = decodeKind(kind, b, &fields); err != nil {
 			return out, err
 		}
 		out[kind] = append(out[kind], o)
