@@ -86,9 +86,7 @@ func TestRestore(t *testing.T) {
 			p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.3")
 			p.await(t, "gone.default.svc.cluster.local.", dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.3")
 			p.awaitThat(t, "it is told that a snapshot is served", func() bool { return slices.Equal(p.restored, []bool{true}) })
-			if !slices.ContainsFunc(p.logged, func(line string) bool { return strings.Contains(line, "the answers are those of the snapshot") }) {
-				t.Errorf("the log has %q", p.logged)
-			}
+			p.awaitThat(t, "the log tells of it", func() bool { return p.tells("the answers are those of the snapshot") })
 
 			// No answer is ever empty from here on.
 			done := make(chan struct{})
@@ -162,6 +160,14 @@ func (p *probe) awaitThat(t *testing.T, what string, is func() bool) {
 	}
 }
 
+// tells tells whether a line of the log has all of the parts. The caller holds
+// the lock.
+func (p *probe) tells(parts ...string) bool {
+	return slices.ContainsFunc(p.logged, func(line string) bool {
+		return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) })
+	})
+}
+
 // TestNotRestored starts with an API server that answers: what a snapshot has is
 // old.
 func TestNotRestored(t *testing.T) {
@@ -229,9 +235,7 @@ func TestRejectedSnapshot(t *testing.T) {
 			p.Start()
 			t.Cleanup(p.Stop)
 			p.awaitThat(t, "the log tells of it", func() bool {
-				return slices.ContainsFunc(p.logged, func(line string) bool {
-					return strings.Contains(line, "snapshot is not used") && strings.Contains(line, c.Snapshot+".rejected")
-				})
+				return p.tells("snapshot is not used", c.Snapshot+".rejected")
 			})
 			if _, err := os.Stat(c.Snapshot + ".rejected"); err != nil {
 				t.Errorf("the file is not kept: %v", err)
@@ -264,7 +268,7 @@ func TestSnapshotFails(t *testing.T) {
 	}
 	p.awaitThat(t, "it is written", func() bool { return p.wrote[len(p.wrote)-1] == nil })
 	p.awaitThat(t, "the log tells of it", func() bool {
-		return slices.ContainsFunc(p.logged, func(line string) bool { return strings.Contains(line, "is written again") })
+		return p.tells("is written again")
 	})
 	p.Stop()
 	failures := 0
