@@ -76,7 +76,7 @@ var (
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
 		Name:      "snapshot_serving",
-		Help:      "Number of server blocks whose answers are those of a snapshot, as the API server was not reached yet.",
+		Help:      "Number of sources whose answers are those of a snapshot, as the API server was not reached yet.",
 	})
 
 	snapshotErrorsTotal = promauto.NewCounter(prometheus.CounterOpts{
@@ -130,8 +130,8 @@ var outcomes = struct {
 }
 
 // hooks returns the informer's hooks, and a function that takes what they have
-// counted out of the gauges: with several server blocks, and while a Corefile is
-// reloaded, a gauge is the sum of several tries. Changed is called after each
+// counted out of the gauges: with several sources, a gauge is the sum of their
+// tries. Changed is called after each
 // publication.
 func hooks(changed func()) (informer.Hooks, func()) {
 	var last records.Stats

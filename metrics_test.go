@@ -45,8 +45,8 @@ func TestMetrics(t *testing.T) {
 		ask(t, h, new(dns.Msg).SetQuestion(name, qtype), &test.ResponseWriter{})
 	}
 	query("web-0.nginx.default.svc.cluster.local.", dns.TypeA) // unsynced
-	h.informer.Start()
-	<-h.informer.Synced()
+	h.source.start()
+	<-h.source.informer.Synced()
 	query("web-0.nginx.default.svc.cluster.local.", dns.TypeA)
 	query("web-0.nginx.default.svc.cluster.local.", dns.TypeMX)
 	query("web-9.nginx.default.svc.cluster.local.", dns.TypeA)
