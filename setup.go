@@ -87,7 +87,7 @@ func newHeadless(s *stanza) (*Headless, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Headless{
+	h := &Headless{
 		Fall:          s.fall,
 		zones:         records.NewZones(s.zones),
 		primary:       s.primary(),
@@ -96,7 +96,9 @@ func newHeadless(s *stanza) (*Headless, error) {
 		trie:          source.trie,
 		source:        source,
 		release:       release,
-	}, nil
+	}
+	made(h)
+	return h, nil
 }
 
 // stop is the end of what the plugin does and needs.

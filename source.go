@@ -50,9 +50,9 @@ func newSettings(s *stanza) settings {
 var sources struct {
 	mu  sync.Mutex
 	all []*source
-	// recent are the ends of what was acquired since the last reload began. If
-	// it fails, CoreDNS drops the new instance without a word to its plugins.
-	recent []func()
+	// recent are the plugins that were made since the last reload began. If it
+	// fails, CoreDNS drops the new instance without a word to its plugins.
+	recent []*Headless
 }
 
 // acquire returns the source that a stanza wants, which may have been started
@@ -72,9 +72,7 @@ func acquire(s *stanza) (*source, func(), error) {
 		sources.all = append(sources.all, src)
 	}
 	src.users++
-	release := sync.OnceFunc(func() { release(src) })
-	sources.recent = append(sources.recent, release)
-	return src, release, nil
+	return src, sync.OnceFunc(func() { release(src) }), nil
 }
 
 func newSource(wanted settings) (*source, error) {
@@ -107,21 +105,27 @@ func release(src *source) {
 	}
 }
 
-// reloading is called when a reload begins.
-func reloading() {
+// made is called for each new plugin.
+func made(h *Headless) {
 	sources.mu.Lock()
 	defer sources.mu.Unlock()
-	sources.recent = nil
+	sources.recent = append(sources.recent, h)
 }
 
-// reloadFailed gives back what the new instance acquired.
-func reloadFailed() {
+// reloading is called when a reload begins, and returns what was made since the
+// last one did.
+func reloading() []*Headless {
 	sources.mu.Lock()
+	defer sources.mu.Unlock()
 	recent := sources.recent
 	sources.recent = nil
-	sources.mu.Unlock()
-	for _, release := range recent {
-		release()
+	return recent
+}
+
+// reloadFailed ends what the new instance made.
+func reloadFailed() {
+	for _, h := range reloading() {
+		h.stop()
 	}
 }
 
