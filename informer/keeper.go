@@ -70,6 +70,9 @@ const patience = 500 * time.Millisecond
 // run restores the snapshot if it must, and then writes one now and then, and at
 // the end.
 func (k *keeper) run(ctx context.Context, i *Informer) {
+	if err := removeTemporary(k.path); err != nil {
+		k.log.Error(err, "what is left of a snapshot is not removed", "file", k.path)
+	}
 	if s := k.read(); s != nil {
 		k.restore(ctx, i, s)
 	}
