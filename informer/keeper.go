@@ -65,7 +65,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // patience is how long a snapshot waits for the first response of the API server.
-const patience = 500 * time.Millisecond
+const patience = 250 * time.Millisecond
 
 // run restores the snapshot if it must, and then writes one now and then, and at
 // the end.
