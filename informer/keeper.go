@@ -67,8 +67,8 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // patience is how long a snapshot waits for the first response of the API server.
 const patience = 250 * time.Millisecond
 
-// run restores the snapshot if it must, and then writes one now and then, and at
-// the end.
+// run restores the snapshot if it must. Once everything is known it writes one, at
+// each interval if something changed, and at the end.
 func (k *keeper) run(ctx context.Context, i *Informer) {
 	if err := removeTemporary(k.path); err != nil {
 		k.log.Error(err, "what is left of a snapshot is not removed", "file", k.path)
@@ -89,29 +89,35 @@ func (k *keeper) run(ctx context.Context, i *Informer) {
 	defer tick.Stop()
 	var written uint64
 	failing := false
-	for done := false; !done; {
+	for done := false; ; {
+		if version := i.changes.Load(); version != written {
+			err := k.write(i)
+			switch {
+			case err == nil:
+				written = version
+				if failing {
+					k.log.Info("snapshot is written again", "file", k.path)
+				}
+			case !failing: // once: the next is as likely to fail
+				k.log.Error(err, "snapshot is not written", "file", k.path)
+			}
+			failing = err != nil
+		}
+		if done {
+			return
+		}
 		select {
 		case <-ctx.Done():
 			done = true
 		case <-tick.C:
 		}
-		version := i.changes.Load()
-		if version == written {
-			continue
-		}
-		size, err := writeSnapshot(k.path, time.Now(), k.settings, i.join.objects())
-		k.wrote(size, err)
-		switch {
-		case err == nil:
-			written = version
-			if failing {
-				k.log.Info("snapshot is written again", "file", k.path)
-			}
-		case !failing: // once: the next is as likely to fail
-			k.log.Error(err, "snapshot is not written", "file", k.path)
-		}
-		failing = err != nil
 	}
+}
+
+func (k *keeper) write(i *Informer) error {
+	size, err := writeSnapshot(k.path, time.Now(), k.settings, i.join.objects())
+	k.wrote(size, err)
+	return err
 }
 
 // read returns the snapshot of the file, if there is one for these settings. What
