@@ -71,13 +71,15 @@ func (s *server) corefile(t *testing.T, text, kubeconfig string) string {
 			line = strings.Replace(line, "/etc/resolv.conf", nobody, 1)
 		case key == "kubernetes", key == "headless" && words[len(words)-1] == "{":
 			line += "kubeconfig " + kubeconfig + "\n"
+		case key == "snapshot":
+			line = strings.Replace(line, "/var/lib/headless", t.TempDir(), 1)
 		case key == "headless":
 			line = strings.TrimSpace(line) + " {\nkubeconfig " + kubeconfig + "\n}\n"
 		}
 		seen[words[0]] = true
 		out.WriteString(line)
 	}
-	for _, want := range []string{"zone", "errors", "health", "lameduck", "ready", "headless", "prometheus"} {
+	for _, want := range []string{"zone", "errors", "health", "lameduck", "ready", "headless", "snapshot", "prometheus"} {
 		if !seen[want] {
 			t.Fatalf("no %s in the Corefile:\n%s", want, text)
 		}
