@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 	"weak"
@@ -424,19 +425,98 @@ func corrupt(rng *rand.Rand, b []byte) []byte {
 	return b
 }
 
-// FuzzDecode compares the decoder with the full one on any bytes.
+// FuzzDecode compares the decoder with the full one on any bytes: as an object, as
+// an answer and as an event of a watch.
 func FuzzDecode(f *testing.F) {
+	const answer, event = uint8(kinds), uint8(kinds) + 1
 	for k := range kinds {
-		for seed := range int64(10) {
+		for seed := range int64(40) {
 			_, b := filled(f, k, seed)
 			b, err := prune(b, fieldsOfKind[k])
 			if err != nil {
 				f.Fatal(err)
 			}
-			f.Add(uint8(k), b)
+			if len(b) < 500 { // the longer they are the less is tried
+				f.Add(uint8(k), b)
+			}
 		}
 	}
-	f.Fuzz(func(t *testing.T, k uint8, b []byte) { checkDecode(t, Kind(k)%kinds, b) })
+	for _, o := range []kruntime.Object{
+		newWeb(0), newNginx(), newSlice("by-hand"), &corev1.Namespace{}, &corev1.ConfigMap{}, &metav1.Status{Code: 410},
+		&corev1.PodList{ListMeta: metav1.ListMeta{Continue: "more", RemainingItemCount: ptr.To[int64](7)}, Items: []corev1.Pod{*newWeb(0), *newWeb(1)}},
+		&corev1.ServiceList{Items: []corev1.Service{*newNginx()}},
+	} {
+		b := bytes.TrimPrefix(encoded(f, o), protobufPrefix)
+		f.Add(answer, b)
+		e := metav1.WatchEvent{Type: "ADDED", Object: kruntime.RawExtension{Raw: b[:8]}}
+		b, err := e.Marshal()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(event, b)
+	}
+	slim, full := protobufDecoder()
+	f.Fuzz(func(t *testing.T, k uint8, b []byte) {
+		switch k %= event + 1; k {
+		case answer:
+			checkAnswer(t, slim.(*decoder), full, b)
+		case event:
+			checkEvent(t, b)
+		default:
+			checkDecode(t, Kind(k), b)
+		}
+	})
+}
+
+// checkAnswer compares what is made of an answer where both decoders take it: the
+// full one reads more fields, and takes field numbers that protobuf does not have.
+func checkAnswer(t *testing.T, slim *decoder, full kruntime.Decoder, b []byte) {
+	t.Helper()
+	b = slices.Concat(protobufPrefix, b)
+	got, _, err := slim.Decode(b, nil, nil)
+	o, _, fullErr := full.Decode(b, nil, nil)
+	if err != nil || fullErr != nil {
+		return
+	}
+	want, err := slim.convert(o)
+	if err != nil {
+		t.Fatalf("%x is %+v, which should be none: %v", b, got, err)
+	}
+	equal := false
+	switch want := want.(type) {
+	case *decoded:
+		equal = sameDecoded(got.(*decoded), want)
+	case *decodedList:
+		got := got.(*decodedList)
+		equal = reflect.DeepEqual(got.ListMeta, want.ListMeta) && slices.EqualFunc(got.Items, want.Items, sameDecoded)
+	case *metav1.Status:
+		equal = reflect.DeepEqual(got, want)
+	}
+	if !equal {
+		t.Fatalf("%x:\nis   %+v\nwant %+v", b, got, want)
+	}
+}
+
+func sameDecoded(a, b *decoded) bool {
+	return reflect.TypeOf(a.object) == reflect.TypeOf(b.object) && same(a.object, b.object, metadata{}, metadata{}) &&
+		a.version == b.version && a.initialEvents == b.initialEvents
+}
+
+// checkEvent compares what is made of an event.
+func checkEvent(t *testing.T, b []byte) {
+	t.Helper()
+	var got, want metav1.WatchEvent
+	pruned, wantErr := prune(b, fieldNumbers{1: nil, 2: {1: nil}})
+	if wantErr == nil {
+		wantErr = want.Unmarshal(pruned)
+	}
+	_, _, err := new(eventDecoder).Decode(b, nil, &got)
+	switch {
+	case (err != nil) != (wantErr != nil):
+		t.Fatalf("%x: the error is %v, the full decoder's is %v", b, err, wantErr)
+	case err == nil && (got.Type != want.Type || !bytes.Equal(got.Object.Raw, want.Object.Raw)):
+		t.Fatalf("%x: is %+v, want %+v", b, got, want)
+	}
 }
 
 // managed is a list of fields that somebody manages, about as long as they are.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -166,6 +167,14 @@ func checkNumber(path *field.Path, port int32) field.ErrorList {
 	return errs
 }
 
+func checkProtocol(path *field.Path, protocol corev1.Protocol) field.ErrorList {
+	supported := []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}
+	if protocol == "" || slices.Contains(supported, protocol) {
+		return nil
+	}
+	return field.ErrorList{field.NotSupported(path, protocol, supported)}
+}
+
 func checkAddress(path *field.Path, address string) field.ErrorList {
 	if _, err := netip.ParseAddr(address); err != nil {
 		return field.ErrorList{field.Invalid(path, address, "must be an IP address")}
@@ -184,6 +193,7 @@ func checkService(s *corev1.Service) field.ErrorList {
 		if p.Name != "" {
 			errs = append(errs, checkString(path.Child("name"), p.Name, validation.IsDNS1123Label)...)
 		}
+		errs = append(errs, checkProtocol(path.Child("protocol"), p.Protocol)...)
 		errs = append(errs, checkNumber(path.Child("port"), p.Port)...)
 		if p.TargetPort.IntVal != 0 {
 			errs = append(errs, checkNumber(path.Child("targetPort"), p.TargetPort.IntVal)...)
@@ -216,6 +226,9 @@ func checkEndpointSlice(s *discoveryv1.EndpointSlice) field.ErrorList {
 		path := field.NewPath("ports").Index(i)
 		if p.Name != nil && *p.Name != "" {
 			errs = append(errs, checkString(path.Child("name"), *p.Name, validation.IsDNS1123Label)...)
+		}
+		if p.Protocol != nil {
+			errs = append(errs, checkProtocol(path.Child("protocol"), *p.Protocol)...)
 		}
 		if p.Port != nil {
 			errs = append(errs, checkNumber(path.Child("port"), *p.Port)...)

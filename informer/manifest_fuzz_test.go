@@ -3,7 +3,11 @@ package informer
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/miekg/dns"
 
 	"github.com/headless-dns/headless/records"
 )
@@ -14,44 +18,97 @@ func FuzzManifest(f *testing.F) {
 	if err != nil || len(samples) == 0 {
 		f.Fatalf("no samples: %v", err)
 	}
-	for _, sample := range samples {
+	for _, sample := range append(samples, "../testdata/handler.yaml") {
 		data, err := os.ReadFile(sample)
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(data)
+		f.Add(data, false)
+		for document := range strings.SplitSeq(string(data), "\n---\n") {
+			f.Add([]byte(document), true)
+		}
 	}
-	f.Add([]byte(`{"kind": "List", "apiVersion": "v1", "items": [{"kind": "PodList", "apiVersion": "v1", "items": [{"metadata": {"name": "x"}}]}]}`))
+	f.Add([]byte(`{"kind": "List", "apiVersion": "v1", "items": [{"kind": "PodList", "apiVersion": "v1", "items": [{"metadata": {"name": "x"}}]}]}`), false)
 	sel, err := newSelection(&Config{})
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Fuzz(func(t *testing.T, data []byte, podNames bool) {
 		m, err := parseManifest(data, sel)
 		if err != nil {
+			if !strings.HasPrefix(err.Error(), "document ") {
+				t.Errorf("%q does not say where", err)
+			}
 			return
 		}
-		i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
-		var batch []event
-		for _, o := range m.objects {
-			batch = append(batch, event{object: o.object})
+		type name struct {
+			Kind
+			key
 		}
-		i.apply(batch)
-		held := map[Kind]map[key]bool{}
-		for _, o := range m.objects {
-			if o.kind != Namespaces { // not kept without a selector
-				if held[o.kind] == nil {
-					held[o.kind] = map[key]bool{}
-				}
-				held[o.kind][o.id()] = true
+		var come, last, gone []event
+		seen := map[name]bool{}
+		for _, o := range slices.Backward(m.objects) {
+			come = append(come, event{object: o.object})
+			// Namespaces are not kept without a selector.
+			if n := (name{o.kind, o.id()}); o.kind != Namespaces && !seen[n] {
+				seen[n] = true
+				last = append(last, event{object: o.object})
+				gone = append(gone, event{origin: origin{kind: o.kind}, key: o.id()})
 			}
 		}
-		n := 0
-		for _, keys := range held {
-			n += len(keys)
+		slices.Reverse(come)
+		serving := func(batch []event) *Informer {
+			i := &Informer{join: newJoin(records.New(), podNames, false), hooks: quietHooks(), synced: make(chan struct{})}
+			i.apply(batch)
+			return i
 		}
-		if got := len(i.join.objects()); got != n {
-			t.Errorf("%d objects are held, want %d", got, n)
+		inOrder, reversed := serving(come), serving(last)
+		if got := len(inOrder.join.objects()); got != len(seen) {
+			t.Errorf("%d objects are held, want %d", got, len(seen))
+		}
+		got, want := published(t, inOrder.join.trie), published(t, reversed.join.trie)
+		if !slices.Equal(got, want) {
+			t.Errorf("there are the records %q, and %q when the objects come in another order", got, want)
+		}
+		inOrder.apply(gone)
+		if s := inOrder.join.trie.Stats(); s != (records.Stats{}) || len(published(t, inOrder.join.trie)) > 0 {
+			t.Errorf("without objects, there are %+v", s)
 		}
 	})
+}
+
+// published returns all records of a trie, which must be such as can be sent.
+func published(t *testing.T, trie *records.Trie) []string {
+	t.Helper()
+	const zone = "cluster.local."
+	var out []string
+	buffer := make([]byte, dns.MaxMsgSize)
+	add := func(node records.Node, name string, types ...uint16) {
+		n := 0
+		for _, rrtype := range types {
+			for _, rr := range node.Answer(&records.Query{Name: name, Type: rrtype, Zone: zone, Size: 1 << 30}).Records {
+				if _, err := dns.PackRR(rr, buffer, 0, nil, false); err != nil {
+					t.Errorf("%v: %v", rr, err)
+				}
+				out = append(out, rr.String())
+				n++
+			}
+		}
+		if n == 0 {
+			t.Errorf("%s has no records", name)
+		}
+	}
+	image := trie.Image()
+	for name, node := range image.Names(zone) {
+		add(node, name, records.Types[:]...)
+	}
+	for addr, node := range image.Addrs() {
+		name, err := dns.ReverseAddr(addr.String())
+		if err != nil {
+			t.Error(err)
+		}
+		add(node, name, dns.TypePTR)
+	}
+	slices.Sort(out)
+	return out
 }

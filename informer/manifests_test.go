@@ -283,6 +283,8 @@ func TestManifestErrors(t *testing.T) {
 		{strings.Replace(nginxManifest, "port: 80", "port: http", 1),
 			"document 1: services \"default/nginx\": json: cannot unmarshal string into Go struct field ServicePort.spec.ports.port of type int32"},
 		{strings.Replace(nginxManifest, "port: 80", "port: 70000", 1), `services "default/nginx": spec.ports[0].port: Invalid value: 70000`},
+		{strings.Replace(nginxManifest, "port: 80", "port: 80, protocol: tcp.x", 1),
+			`spec.ports[0].protocol: Unsupported value: "tcp.x": supported values: "TCP", "UDP", "SCTP"`},
 		{strings.Replace(nginxManifest, "name: web", "name: Web Port", 1), `spec.ports[0].name: Invalid value: "Web Port"`},
 		{strings.Replace(nginxManifest, "name: nginx", "name: Nginx", 1), `services "default/Nginx": metadata.name: Invalid value: "Nginx"`},
 		{strings.Replace(nginxManifest, "namespace: default", "namespace: a.b", 1), `metadata.namespace: Invalid value: "a.b"`},

@@ -285,10 +285,14 @@ func (s *service) full() *corev1.Service {
 	if s.headless {
 		out.Spec.ClusterIP = corev1.ClusterIPNone
 	}
-	for family, has := range map[corev1.IPFamily]bool{corev1.IPv4Protocol: s.v4, corev1.IPv6Protocol: s.v6} {
-		if has {
-			out.Spec.IPFamilies = append(out.Spec.IPFamilies, family)
-		}
+	if s.v4 {
+		out.Spec.IPFamilies = append(out.Spec.IPFamilies, corev1.IPv4Protocol)
+	}
+	if s.v6 {
+		out.Spec.IPFamilies = append(out.Spec.IPFamilies, corev1.IPv6Protocol)
+	}
+	if len(out.Spec.IPFamilies) == 0 { // those it has are not known; none at all would be both
+		out.Spec.IPFamilies = []corev1.IPFamily{""}
 	}
 	if len(s.selector) > 0 {
 		out.Spec.Selector = make(map[string]string)

@@ -57,7 +57,7 @@ func (c *change) count(e *Endpoint, refs int32) {
 	}
 	c.hosts = append(c.hosts, delta[hostAddr]{hostAddr{e.Host, e.Addr, e.Hostname}, refs})
 	for _, p := range e.Ports {
-		c.ports = append(c.ports, portDelta{portName{p.Protocol, p.Name}, e.Host, p.Number, refs})
+		c.ports = append(c.ports, portDelta{newPortName(p), e.Host, p.Number, refs})
 	}
 }
 

@@ -9,6 +9,9 @@ import (
 // in bytes: 255 on the wire (RFC 1035, section 2.3.4) are at most 254 here.
 const maxName = 254
 
+// maxLabel is the longest label in bytes (RFC 1035, section 2.3.4).
+const maxLabel = 63
+
 // Name is a query name in lower case, with the start of each label. It holds
 // no pointer, so that a Name on the stack costs no allocation.
 //

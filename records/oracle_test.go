@@ -25,18 +25,15 @@ func (o oracle) ready(key ServiceKey) []Endpoint {
 // find answers for a name in the zone cluster.local: how it stands to the trie,
 // and its records of a type in presentation format, sorted.
 func (o oracle) find(name string, rrtype uint16) (Result, []string) {
-	if addr, ok := parseReverse(name); ok {
-		return o.findAddr(addr, rrtype)
-	}
-	below, ok := strings.CutSuffix(name, ".svc.cluster.local.")
-	if !ok {
-		return Outside, nil
-	}
-	labels := strings.Split(below, ".")
+	labels := dns.SplitDomainName(foldASCII(name))
 	slices.Reverse(labels)
-	if len(labels) < 2 {
+	if len(labels) > 0 && labels[0] == "arpa" {
+		return o.findAddr(name, rrtype)
+	}
+	if len(labels) < 5 || !slices.Equal(labels[:3], []string{"local", "cluster", "svc"}) {
 		return Outside, nil
 	}
+	labels = labels[3:]
 	key := ServiceKey{labels[0], labels[1]}
 	if _, ok := o[key]; !ok {
 		return Outside, nil
@@ -86,11 +83,21 @@ func (o oracle) find(name string, rrtype uint16) (Result, []string) {
 	return Found, slices.Compact(answer)
 }
 
-func (o oracle) findAddr(addr netip.Addr, rrtype uint16) (Result, []string) {
+// foldASCII is a name in lower case, where only ASCII has it (RFC 4343).
+func foldASCII(name string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, name)
+}
+
+func (o oracle) findAddr(reverse string, rrtype uint16) (Result, []string) {
 	var hostnames, made []string
 	for key := range o {
 		for _, e := range o.ready(key) {
-			if e.Addr != addr {
+			if own, _ := dns.ReverseAddr(e.Addr.String()); own != foldASCII(reverse) {
 				continue
 			}
 			name := fmt.Sprintf("%s.%s.%s.svc.cluster.local.", e.Host, key.Name, key.Namespace)
@@ -143,10 +150,4 @@ func (o oracle) stats() Stats {
 	}
 	s.Addresses = len(addrs)
 	return s
-}
-
-func parseReverse(name string) (netip.Addr, bool) {
-	var n Name
-	n.Fold(name)
-	return n.Reverse()
 }

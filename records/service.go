@@ -122,6 +122,16 @@ type port struct {
 // portName is a port's name with its protocol. The name may be empty.
 type portName struct{ protocol, name string }
 
+// newPortName returns the name of a port. Kubernetes takes names of 63 bytes, and
+// with the underscore they are no label (RFC 1035, section 2.3.4): such a port is
+// unnamed in DNS.
+func newPortName(p Port) portName {
+	if len(p.Name) > maxLabel-1 {
+		return portName{protocol: p.Protocol}
+	}
+	return portName{p.Protocol, p.Name}
+}
+
 func (p portName) compare(q portName) int {
 	return cmp.Or(strings.Compare(p.protocol, q.protocol), strings.Compare(p.name, q.name))
 }
