@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/plugin/cluster"
 )
 
 // asker asks for addresses on and on, and has the history judge the answers.
@@ -147,7 +149,7 @@ func (a *asker) total() int {
 func (a *asker) more(t *testing.T, n int) {
 	t.Helper()
 	want := a.total() + n
-	eventually(t, time.Minute, func() error {
+	cluster.Eventually(t, time.Minute, func() error {
 		if got := a.total(); got < want {
 			return fmt.Errorf("%d answers instead of %d", got, want)
 		}
@@ -159,7 +161,7 @@ func (a *asker) more(t *testing.T, n int) {
 func (a *asker) finish(t *testing.T) {
 	t.Helper()
 	until := time.Now()
-	eventually(t, 2*recovery, func() error {
+	cluster.Eventually(t, 2*recovery, func() error {
 		a.counting.Lock()
 		defer a.counting.Unlock()
 		if len(a.pending) > 0 && a.pending[0].asked.Before(until) {

@@ -30,7 +30,7 @@ var steady = question{service: "steady"}
 // churn changes a cluster. Each workload is one service and the StatefulSet or
 // Deployment of its pods.
 type churn struct {
-	*cluster
+	*kubernetes
 	rand    *rand.Rand
 	gone    string   // a service that is deleted for now
 	unready []string // pods that are not ready for now
@@ -38,7 +38,7 @@ type churn struct {
 	made    int
 }
 
-func newChurn(c *cluster, r *rand.Rand) *churn { return &churn{cluster: c, rand: r} }
+func newChurn(k *kubernetes, r *rand.Rand) *churn { return &churn{kubernetes: k, rand: r} }
 
 func workload(i int) string {
 	if isDeployment(i) {

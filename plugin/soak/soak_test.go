@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/headless-dns/headless/plugin/cluster"
 )
 
 const (
@@ -35,17 +37,17 @@ func TestSoak(t *testing.T) {
 	if err != nil {
 		t.Fatalf("read SOAK_DURATION: %v", err)
 	}
-	c := up(t)
-	s := startServer(t, c)
+	k := up(t)
+	s := startServer(t, k)
 	h := newHistory()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	c.watch(ctx, h)
-	c.keepScheduler(ctx, t)
+	k.watch(ctx, h)
+	k.keepScheduler(ctx, t)
 
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	run := &soak{T: t, cluster: c, server: s, history: h, churn: newChurn(c, rand.New(rand.NewPCG(seed, 0)))}
+	run := &soak{T: t, kubernetes: k, server: s, history: h, churn: newChurn(k, rand.New(rand.NewPCG(seed, 0)))}
 	if err := run.churn.create(); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +107,7 @@ func TestSoak(t *testing.T) {
 // soak is the test under way.
 type soak struct {
 	*testing.T
-	*cluster
+	*kubernetes
 	*server
 	*history
 	churn *churn
@@ -165,9 +167,9 @@ func (s *soak) phase(d, restartEvery, reloadEvery time.Duration) {
 func (s *soak) restart() {
 	s.Helper()
 	s.setOutage(true, time.Now())
-	s.run(s.T, scripts+"/apiserver.sh", "stop")
+	s.script(s.T, "apiserver.sh", "stop")
 	s.asker.more(s.T, 1000)
-	s.run(s.T, scripts+"/apiserver.sh", "start")
+	s.script(s.T, "apiserver.sh", "start")
 	s.setOutage(false, time.Now())
 	s.restarts++
 }
@@ -179,6 +181,6 @@ func (s *soak) settle() {
 	if err := s.churn.restore(); err != nil {
 		s.Fatal(err)
 	}
-	eventually(s.T, 5*time.Minute, func() error { return s.churn.settled() })
-	eventually(s.T, recovery, func() error { return s.serves(s.churn.names()) })
+	cluster.Eventually(s.T, 5*time.Minute, func() error { return s.churn.settled() })
+	cluster.Eventually(s.T, recovery, func() error { return s.serves(s.churn.names()) })
 }
