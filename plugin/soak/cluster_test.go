@@ -139,54 +139,87 @@ func (k *kubernetes) startProcess(name string, cmd *exec.Cmd) error {
 
 // watch has the history take in what the API server says of pods and services.
 func (k *kubernetes) watch(ctx context.Context, h *history) {
-	go k.follow(ctx, "services", func(o runtime.Object, gone bool) {
-		h.setService(o.(*corev1.Service).Name, !gone, time.Now())
+	go k.follow(ctx, "services", h, func(o runtime.Object, gone bool, when moment) {
+		h.setService(o.(*corev1.Service).Name, !gone, when)
 	})
-	go k.follow(ctx, "pods", func(o runtime.Object, gone bool) {
-		h.setPod(o.(*corev1.Pod), gone, time.Now())
+	go k.follow(ctx, "pods", h, func(o runtime.Object, gone bool, when moment) {
+		h.setPod(o.(*corev1.Pod), gone, when)
 	})
+	go k.write(ctx, "services", steady.service)
+	go k.write(ctx, "pods", steady.service+"-0")
+}
+
+// writtenAt is an annotation with the time at which it was written.
+const writtenAt = "soak/written-at"
+
+// write writes the time to an object again and again.
+func (k *kubernetes) write(ctx context.Context, resource, name string) {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, writtenAt, time.Now().Format(time.RFC3339Nano))
+		// It is not there yet, or there is no API server: then there is another time.
+		_ = k.api.CoreV1().RESTClient().Patch(types.MergePatchType).Namespace(namespace).Resource(resource).Name(name).
+			Timeout(5 * time.Second).Body([]byte(patch)).Do(ctx).Error()
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
 }
 
 // follow lists and watches a resource until the context is done. It connects again
 // at once, not as late as a reflector may: what it sees is the measure of others.
-func (k *kubernetes) follow(ctx context.Context, resource string, event func(o runtime.Object, gone bool)) {
+func (k *kubernetes) follow(ctx context.Context, resource string, h *history, event func(o runtime.Object, gone bool, when moment)) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	known := make(map[types.UID]runtime.Object)
-	take := func(o runtime.Object, gone bool) {
+	take := func(o runtime.Object, gone bool, when moment) (written time.Time) {
 		accessor, err := meta.Accessor(o)
 		if err != nil {
-			return // the status with which a watch ends
+			return written // of the status with which a watch ends
 		}
 		if known[accessor.GetUID()] = o; gone {
 			delete(known, accessor.GetUID())
 		}
-		event(o, gone)
+		event(o, gone, when)
+		written, _ = time.Parse(time.RFC3339Nano, accessor.GetAnnotations()[writtenAt])
+		return written
 	}
 	request := func() *rest.Request {
 		return k.api.CoreV1().RESTClient().Get().Namespace(namespace).Resource(resource)
 	}
 	for ctx.Err() == nil {
 		if list, err := request().Do(ctx).Get(); err == nil {
+			// What a list has is in no order of time.
+			var written time.Time
+			when := h.since(resource)
 			listed := make(map[types.UID]bool)
 			_ = meta.EachListItem(list, func(o runtime.Object) error {
 				accessor, err := meta.Accessor(o)
 				if err == nil {
 					listed[accessor.GetUID()] = true
-					take(o, false)
+					if at := take(o, false, when); at.After(written) {
+						written = at
+					}
 				}
 				return err
 			})
 			for uid, o := range known {
 				if !listed[uid] {
-					take(o, true)
+					take(o, true, when)
 				}
+			}
+			if !written.IsZero() {
+				h.setWritten(resource, written)
 			}
 			accessor, _ := meta.ListAccessor(list)
 			options := metav1.ListOptions{Watch: true, ResourceVersion: accessor.GetResourceVersion()}
 			if w, err := request().VersionedParams(&options, scheme.ParameterCodec).Watch(ctx); err == nil {
 				for e := range w.ResultChan() {
-					take(e.Object, e.Type == watch.Deleted)
+					if at := take(e.Object, e.Type == watch.Deleted, h.since(resource)); !at.IsZero() {
+						h.setWritten(resource, at)
+					}
 				}
 			}
 		}

@@ -56,6 +56,7 @@ func startServer(t *testing.T, k *kubernetes) *server {
     headless cluster.local in-addr.arpa ip6.arpa {
         kubeconfig %s
         ttl %%d
+        snapshot %s 1s
     }
     cache 30
     loadbalance
@@ -64,7 +65,7 @@ func startServer(t *testing.T, k *kubernetes) *server {
         authority ". 60 IN SOA ns. hostmaster. 1 60 60 60 60"
     }
 }
-`, port, freeAddr(t), freeAddr(t), s.profiles, kubeconfig)
+`, port, freeAddr(t), freeAddr(t), s.profiles, kubeconfig, filepath.Join(k.Dir, "snapshot"))
 	if err := s.configure(); err != nil {
 		t.Fatal(err)
 	}
