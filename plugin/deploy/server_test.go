@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/plugin/cluster"
 )
 
 // server is a running CoreDNS.
@@ -31,7 +33,7 @@ func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{}
 	for _, port := range []*string{&s.port, &s.health, &s.ready, &s.metrics} {
-		p, err := freePort()
+		p, err := cluster.FreePort()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,6 +18,7 @@ start etcd etcd --data-dir="$CLUSTER_DIR/etcd" --unsafe-no-fsync \
 	--listen-client-urls="$etcd" --advertise-client-urls="$etcd" \
 	--listen-peer-urls="$peer" --initial-advertise-peer-urls="$peer" --initial-cluster="default=$peer" \
 	--quota-backend-bytes=4000000000
+await etcd kubectl --server="$etcd" --request-timeout=2s get --raw /health
 
 ./apiserver.sh start
 
