@@ -11,13 +11,14 @@ DURATION = 1h
 SEED = $(shell date +%s)
 EVENTS = 10000000
 RACE_EVENTS = 100000
+FUZZTIME = 1h
 revision := $(shell git describe --always --dirty 2>/dev/null)
 IMAGE = headless:$(or $(revision),latest)
 go-licenses = github.com/google/go-licenses@v1.6.0
 licenses = Apache-2.0,BSD-2-Clause,BSD-3-Clause,CC0-1.0,ISC,MIT,MPL-2.0
 golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build run test tools daemons lint unit race cluster differential histories soak bench growth relist hostile image reproducible e2e e2e-check clean
+.PHONY: build run test tools daemons lint unit race cluster differential histories fuzz soak bench growth relist hostile image reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
 build:
@@ -121,6 +122,19 @@ differential:
 # As the unit tests do with a million events.
 histories:
 	HISTORY_EVENTS=$(EVENTS) HISTORY_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestHistory' ./informer
+
+# Every fuzz target, for FUZZTIME each, or the one that is called TARGET. What is
+# found is kept in testdata/fuzz of its package. With a number of executions, such
+# as 20000x, in place of a time, Go can't take the end of that time for an error.
+# What widens the coverage is shortened little: it would take most of the time.
+fuzz_targets = $(sort $(shell grep -ro '^func Fuzz[A-Za-z]*' --include=*_test.go . | sed 's|/[^/]*:func |:|'))
+fuzz:
+	@targets='$(if $(TARGET),$(filter %:$(TARGET),$(fuzz_targets)),$(fuzz_targets))'; \
+	[ -n "$$targets" ] || { echo "make fuzz: no $(TARGET) in $(fuzz_targets)" >&2; exit 1; }; \
+	for target in $$targets; do \
+		echo "== fuzzing $${target#*:} for $(FUZZTIME)"; \
+		go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $${target%:*} || exit; \
+	done
 
 # A server beside a Kubernetes that is never at rest, for as long as told, and about
 # three minutes more.

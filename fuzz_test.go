@@ -2,21 +2,33 @@ package headless
 
 import (
 	"context"
+	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/coredns/coredns/plugin/pkg/dnstest"
 	"github.com/coredns/coredns/plugin/test"
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/records"
 )
 
 // FuzzServeDNS passes any message that a server would: what it is answered must
-// be a message of the size that it may have, to that question.
+// be a message of the size that it may have, to that question, with the records
+// that a transfer has at that name.
 func FuzzServeDNS(f *testing.F) {
 	handlers := []*Headless{
 		startTestHeadless(f, example),
 		startTestHeadless(f, "headless cluster.local in-addr.arpa ip6.arpa {\nmanifests testdata/handler.yaml\nauthoritative\n}"),
 		startTestHeadless(f, manyPods(f, 500)),
+		startTestHeadless(f, "headless . {\nmanifests testdata/handler.yaml\n}"),
+	}
+	handlers[1].locals = []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")}
+	held := make([]holding, len(handlers))
+	for i, h := range handlers {
+		held[i] = holdingOf(h)
 	}
 	seed := func(name string, qtype uint16, change ...func(*dns.Msg)) {
 		m := new(dns.Msg).SetQuestion(name, qtype)
@@ -48,14 +60,18 @@ func FuzzServeDNS(f *testing.F) {
 		if r.Unpack(wire) != nil || len(r.Question) == 0 {
 			return // CoreDNS refuses it
 		}
+		i := int(handler) % len(handlers)
 		rec := dnstest.NewRecorder(&test.ResponseWriter{TCP: tcp})
-		rcode, err := handlers[int(handler)%len(handlers)].ServeDNS(context.Background(), request.NewScrubWriter(r, rec), r)
+		rcode, err := handlers[i].ServeDNS(context.Background(), request.NewScrubWriter(r, rec), r)
 		if err != nil {
 			t.Fatalf("%v: %v", r, err)
 		}
 		if rec.Msg == nil {
 			if rcode != passed && rcode != dns.RcodeRefused {
 				t.Fatalf("no reply, and the code %d, to %v", rcode, r)
+			}
+			if serves(r, &r.Question[0]) && held[i].exists[strings.ToLower(r.Question[0].Name)] {
+				t.Fatalf("%v is not answered", r)
 			}
 			return
 		}
@@ -73,5 +89,118 @@ func FuzzServeDNS(f *testing.F) {
 		if rec.Msg.Id != r.Id || !rec.Msg.Response || len(rec.Msg.Question) != 1 || rec.Msg.Question[0] != r.Question[0] {
 			t.Fatalf("%v is no reply to %v", rec.Msg, r)
 		}
+		if err := new(dns.Msg).Unpack(reply); err != nil {
+			t.Fatalf("%v to %v: %v", rec.Msg, r, err)
+		}
+		held[i].check(t, r, rec.Msg)
 	})
+}
+
+// holding is what a handler has, by other means than queries.
+type holding struct {
+	data   map[dns.Question][]string // of each set of records, sorted; all in lower case
+	exists map[string]bool           // names of ours with records, or above those
+}
+
+func holdingOf(h *Headless) holding {
+	held := holding{make(map[dns.Question][]string), make(map[string]bool)}
+	add := func(rrs []dns.RR) bool {
+		for _, rr := range rrs {
+			q := question(rr)
+			held.data[q] = append(held.data[q], data(rr))
+			held.add(q.Name, h.shortest(q))
+		}
+		return true
+	}
+	image := h.trie.Image()
+	for i := range h.zones {
+		zone := &h.zones[i]
+		if h.authoritative {
+			soa := h.soa(zone.Name, image.Serial)
+			add([]dns.RR{&soa})
+			h.contents(image, zone)(add)
+			continue
+		}
+		for name, node := range image.Names(zone.Name) {
+			for _, qtype := range records.Types {
+				add(h.everything(&node, name, qtype))
+			}
+		}
+		h.reverseContents(image, zone, add)
+	}
+	for _, set := range held.data {
+		slices.Sort(set)
+	}
+	return held
+}
+
+// shortest is the number of labels of the shortest name of ours that a record is
+// at or below.
+func (h *Headless) shortest(q dns.Question) int {
+	zone := h.zones.Match(q.Name).Labels()
+	switch {
+	case h.authoritative:
+		return zone
+	case q.Qtype == dns.TypePTR:
+		return dns.CountLabel(q.Name)
+	}
+	return zone + 3 // a service
+}
+
+// add notes that a name exists, and those above it with as many labels at least.
+func (held *holding) add(name string, shortest int) {
+	for n := dns.CountLabel(name); n >= shortest; n-- {
+		held.exists[name] = true
+		off, _ := dns.NextLabel(name, 0)
+		name = name[off:]
+	}
+}
+
+// check checks what a reply says.
+func (held *holding) check(t *testing.T, r, reply *dns.Msg) {
+	t.Helper()
+	asked := r.Question[0]
+	name := strings.ToLower(asked.Name)
+	if !serves(r, &asked) || !reply.Authoritative || reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
+		t.Fatalf("%v is the reply to %v", reply, r)
+	}
+	if exists := reply.Rcode == dns.RcodeSuccess; exists != held.exists[name] {
+		t.Fatalf("%q exists: %v, by the reply %v", name, held.exists[name], reply)
+	}
+	var got []string
+	qtype := asked.Qtype
+	for _, rr := range reply.Answer {
+		if h := rr.Header(); h.Name != asked.Name || h.Class != dns.ClassINET || h.Rrtype != qtype && asked.Qtype != dns.TypeANY {
+			t.Fatalf("%v is no answer to %v", rr, r)
+		}
+		qtype = rr.Header().Rrtype // of one set, whichever it is
+		got = append(got, data(rr))
+	}
+	slices.Sort(got)
+	want := held.data[dns.Question{Name: name, Qtype: qtype, Qclass: dns.ClassINET}]
+	if reply.Truncated {
+		want = slices.DeleteFunc(slices.Clone(want), func(data string) bool { _, ok := slices.BinarySearch(got, data); return !ok })
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("%q has %q, want %q", name, got, want)
+	}
+	for _, rr := range reply.Extra {
+		if rr.Header().Rrtype != dns.TypeOPT && !slices.Contains(held.data[question(rr)], data(rr)) {
+			t.Fatalf("%v is not there, but in the reply to %v", rr, r)
+		}
+	}
+	negative := len(reply.Ns) == 1 && reply.Ns[0].Header().Rrtype == dns.TypeSOA && dns.IsSubDomain(reply.Ns[0].Header().Name, asked.Name)
+	if len(reply.Answer) == 0 && !reply.Truncated && !negative || len(reply.Answer) > 0 && len(reply.Ns) > 0 {
+		t.Fatalf("the authority section of the reply to %v is %v", r, reply.Ns)
+	}
+}
+
+// question is what a record answers, in lower case.
+func question(rr dns.RR) dns.Question {
+	h := rr.Header()
+	return dns.Question{Name: strings.ToLower(h.Name), Qtype: h.Rrtype, Qclass: h.Class}
+}
+
+func data(rr dns.RR) string {
+	return strings.ToLower(strings.TrimPrefix(rr.String(), rr.Header().String()))
 }

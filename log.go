@@ -3,7 +3,9 @@ package headless
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 	"github.com/go-logr/logr"
@@ -46,6 +48,20 @@ func (s logSink) line(msg string, values []any) string {
 	for pair := range slices.Chunk(slices.Concat(s.values, values), 2) {
 		if len(pair) == 2 {
 			fmt.Fprintf(&b, " %v=%q", pair[0], fmt.Sprint(pair[1]))
+		}
+	}
+	return printable(b.String())
+}
+
+// printable escapes what is not: the text of an error is not quoted, and may have
+// a line break in it, or what a terminal takes for a command.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
 		}
 	}
 	return b.String()

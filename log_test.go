@@ -1,8 +1,17 @@
 package headless
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	golog "log"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"unicode"
+
+	"github.com/coredns/caddy"
 )
 
 // TestLogLine checks that values are quoted: an object's name may hold a line
@@ -15,5 +24,91 @@ func TestLogLine(t *testing.T) {
 	}
 	if !sink.Enabled(0) || sink.Enabled(2) {
 		t.Error("the wrong levels are enabled")
+	}
+}
+
+// hostile is what may stand where no API server has looked at it.
+var hostile = []string{
+	"a\nb", "a\r\n2026/01/01 00:00:00 [INFO] plugin/headless: all is well", "\x00", "\t", "\x1b[2J\x1b]0;title\a", "\u0085\u2028\u2029", "\u202e", "\xff\xfe",
+	`"quoted" 'and' \ not`, `kind="pods"`, "%s%d%!n(MISSING)", strings.Repeat("x", 1<<16),
+}
+
+// logged returns what is written to the log meanwhile.
+func logged(t *testing.T, meanwhile func()) string {
+	t.Helper()
+	var b bytes.Buffer
+	golog.SetOutput(&b)
+	defer golog.SetOutput(os.Stderr)
+	meanwhile()
+	return b.String()
+}
+
+// checkLine checks that a log is one line that shows what is in it.
+func checkLine(t *testing.T, text, level string) {
+	t.Helper()
+	line, rest, ended := strings.Cut(text, "\n")
+	if !ended || rest != "" || !strings.Contains(line, " ["+level+"] plugin/headless: ") {
+		t.Errorf("%q is not one line of the level %s", text, level)
+	}
+	if i := strings.IndexFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+		t.Errorf("%q can't be printed", line[i:])
+	}
+}
+
+// TestLogInjection checks that a line of the log stays one line, whatever is in a
+// message, an error or a value.
+func TestLogInjection(t *testing.T) {
+	for _, text := range hostile {
+		l := logger().WithValues("reflector", text)
+		checkLine(t, logged(t, func() { l.Info("message", "name", text) }), "INFO")
+		checkLine(t, logged(t, func() { l.Info(text) }), "INFO")
+		line := logged(t, func() { l.Error(errors.New(text), "message", "object", fmt.Errorf("%s", text)) })
+		checkLine(t, line, "ERROR")
+		if strings.Count(text, "%") == 0 && strings.Contains(line, "%") {
+			t.Errorf("%q was taken for a format: %q", text, line)
+		}
+		if want := fmt.Sprintf("object=%q\n", text); !strings.HasSuffix(line, want) {
+			t.Errorf("%q does not end in %q", line, want)
+		}
+	}
+}
+
+// TestLogManifests checks the same of what is wrong with an object, wherever in it
+// the text stands.
+func TestLogManifests(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.yaml")
+	for _, object := range []string{
+		`{apiVersion: v1, kind: Service, metadata: {name: %q}}`,
+		`{apiVersion: v1, kind: Service, metadata: {name: a, namespace: %q}}`,
+		`{apiVersion: v1, kind: Service, metadata: {name: a, labels: {a: %q}, annotations: {a: %[1]q}}, spec: {ports: [{name: %[1]q}]}}`,
+		`{apiVersion: v1, kind: Service, metadata: {name: a, labels: {%q: a}, annotations: {%[1]q: a}}}`,
+		`{apiVersion: v1, kind: Service, metadata: {name: a}, %q: a, %[1]q: b}`,
+		`{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {hostname: %q}}`,
+		`{apiVersion: v1, kind: %q, metadata: {name: a}}`,
+		`{apiVersion: %q, kind: Pod, metadata: {name: a}}`,
+		`%s`,
+	} {
+		for _, text := range hostile {
+			if err := os.WriteFile(path, fmt.Appendf(nil, object, text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s, err := parse(caddy.NewTestController("dns", "headless cluster.local {\nmanifests "+path+"\n}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			level := "INFO"
+			line := logged(t, func() {
+				h, err := newHeadless(s)
+				if err != nil { // as is said when the file was good before
+					level = "ERROR"
+					logger().Error(err, "keeping the last good manifests")
+					return
+				}
+				h.informer.Start()
+				<-h.informer.Synced()
+				h.stop()
+			})
+			checkLine(t, line, level)
+		}
 	}
 }

@@ -1,13 +1,20 @@
 package headless
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/coredns/coredns/plugin/test"
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/headless-dns/headless/records"
 )
 
 // TestMetrics compares the metrics before and after: they are shared by all
@@ -70,6 +77,77 @@ func TestMetrics(t *testing.T) {
 		delete(serving, name)
 	}
 	check("stopped", serving)
+}
+
+// series are the plugin's series, as a Prometheus would have them.
+func series(t *testing.T) []string {
+	t.Helper()
+	families, err := prometheus.DefaultGatherer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "coredns_headless_") {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			out = append(out, fmt.Sprint(f.GetName(), m.GetLabel()))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// TestCardinality checks that there are no more series whatever clients ask and
+// whatever there is in the cluster.
+func TestCardinality(t *testing.T) {
+	handlers := []*Headless{
+		startTestHeadless(t, example),
+		startTestHeadless(t, "headless cluster.local in-addr.arpa {\nmanifests testdata/handler.yaml\nauthoritative\n}"),
+		startTestHeadless(t, "headless cluster.local {\nmanifests testdata/handler.yaml\nfallthrough\n}"),
+		newTestHeadless(t, example), // which is not ready
+	}
+	want := series(t)
+	handlers = append(handlers, startTestHeadless(t, manyPods(t, 500)))
+	rng := rand.New(rand.NewPCG(1, 2))
+	parents := []string{"", "web-0.", "nginx.default.svc.cluster.local.", "_tcp.nginx.default.svc.cluster.local.", "default.svc.cluster.local.",
+		"svc.cluster.local.", "big.default.svc.cluster.local.", "cluster.local.", "244.10.in-addr.arpa.", "example.org."}
+	label := func() string {
+		b := make([]byte, 1+rng.IntN(20))
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+		wire := append(append([]byte{byte(len(b))}, b...), 0)
+		name, _, err := dns.UnpackDomainName(wire, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	for range 5000 {
+		name := parents[rng.IntN(len(parents))]
+		if name == "" || rng.IntN(3) > 0 {
+			name = label() + name
+		}
+		r := new(dns.Msg).SetQuestion(name, uint16(rng.Uint32()))
+		if rng.IntN(2) == 0 {
+			r.Question[0].Qtype = records.Types[rng.IntN(len(records.Types))]
+		}
+		if rng.IntN(4) == 0 {
+			r.Question[0].Qclass = uint16(rng.Uint32())
+			r.Opcode = rng.IntN(16)
+		}
+		if rng.IntN(2) == 0 {
+			r.SetEdns0(uint16(rng.Uint32()), true)
+		}
+		for _, h := range handlers {
+			ask(t, h, r.Copy(), &test.ResponseWriter{TCP: rng.IntN(2) == 0})
+		}
+	}
+	if got := series(t); !slices.Equal(got, want) {
+		t.Errorf("there are the series %q, and there were %q", got, want)
+	}
 }
 
 // TestInstrument checks that requests to the API server are counted.

@@ -15,6 +15,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -117,7 +118,7 @@ func addObject[T any, P interface {
 		full.SetNamespace(metav1.NamespaceDefault)
 	}
 	if err == nil {
-		err = errors.Join(strict...)
+		err = utilerrors.NewAggregate(strict)
 	}
 	if err == nil {
 		err = check(full).ToAggregate()

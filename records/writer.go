@@ -255,7 +255,7 @@ func (w *writer) glue(targets []found) (rrs []dns.RR, capped bool) {
 func (w *writer) pointers(held []owner) []dns.RR {
 	var rrs []dns.RR
 	for _, o := range held {
-		name := strings.Join([]string{o.host, o.service.name, o.service.namespace, svc, w.query.Zone}, ".")
+		name := join(o.host, o.service.name, o.service.namespace, svc, w.query.Zone)
 		if w.fit(1, pointerSize+fixedSize+wireLen(name)) == 0 {
 			break
 		}
