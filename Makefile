@@ -123,7 +123,7 @@ histories:
 	HISTORY_EVENTS=$(EVENTS) HISTORY_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestHistory' ./informer
 
 # A server beside a Kubernetes that is never at rest, for as long as told, and about
-# three minutes more.
+# three minutes more for a start, a warm-up and an end at rest.
 soak: programs = dnsperf:dnsperf openssl:openssl
 soak: tools build
 	@echo "== soak test"
