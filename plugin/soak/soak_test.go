@@ -215,6 +215,7 @@ func (s *soak) settle() {
 	if err := s.churn.restore(); err != nil {
 		s.Fatal(err)
 	}
-	cluster.Eventually(s.T, 5*time.Minute, func() error { return s.churn.settled() })
+	// A Kubernetes on a machine with other work takes minutes to replace the pods that go.
+	cluster.Eventually(s.T, 15*time.Minute, func() error { return s.churn.settled() })
 	cluster.Eventually(s.T, recovery, func() error { return s.serves(s.churn.names()) })
 }
