@@ -137,7 +137,7 @@ fuzz:
 	done
 
 # A server beside a Kubernetes that is never at rest, for as long as told, and about
-# three minutes more.
+# three minutes more for a start, a warm-up and an end at rest.
 soak: programs = dnsperf:dnsperf openssl:openssl
 soak: tools build
 	@echo "== soak test"

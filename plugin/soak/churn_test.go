@@ -25,9 +25,6 @@ const (
 	mostScaled  = replicas * 3 / 2
 )
 
-// steady is a service with one pod that nothing changes.
-var steady = question{service: "steady"}
-
 // churn changes a cluster. Each workload is one service and the StatefulSet or
 // Deployment of its pods.
 type churn struct {

@@ -14,6 +14,9 @@ import (
 // namespace is that of all services and pods here.
 const namespace = "soak"
 
+// steady is a service with one pod that is always there.
+var steady = question{service: "steady"}
+
 // A history is what the API server said of headless services and their pods, and
 // when. The label app of a pod is the name of its service.
 //
@@ -194,7 +197,9 @@ func (h *history) service(name string) *service {
 func (h *history) setService(name string, exists bool, when moment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.events++
+	if name != steady.service { // which only has the time written to it
+		h.events++
+	}
 	if h.service(name).exists.set(exists, when) {
 		h.note(question{service: name})
 	}
@@ -204,8 +209,10 @@ func (h *history) setService(name string, exists bool, when moment) {
 func (h *history) setPod(pod *corev1.Pod, gone bool, when moment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.events++
 	name := pod.Labels["app"]
+	if name != steady.service {
+		h.events++
+	}
 	s := h.service(name)
 	label := hostLabel(pod)
 	ready := !gone && pod.DeletionTimestamp == nil && isReady(pod)

@@ -24,12 +24,14 @@ import (
 
 const (
 	warmup = 30 * time.Second
-	// What the server may hold more in the end than after the warm-up. Of resident
-	// memory, pages that the runtime has not returned yet are a part. Goroutines and
-	// files are those of queries and connections under way.
+	// What the server may hold more in the end than after the warm-up, which had a
+	// restart and a reload, too, with the same pods. Of resident memory, pages that the
+	// runtime has not returned yet are a part; of the heap, which is a few megabytes,
+	// these 15 % are some bytes for each event of an hour. Goroutines and files are those
+	// of queries under way: an informer that outlives a reload has more, each time.
 	moreMemory     = 1.15
-	moreGoroutines = 8
-	moreFiles      = 8
+	moreGoroutines = 4
+	moreFiles      = 4
 )
 
 func TestSoak(t *testing.T) {
@@ -97,10 +99,6 @@ func TestSoak(t *testing.T) {
 			t.Errorf("there were no %s", kind.name)
 		}
 	}
-	if checked := run.asker.total() - asked; checked == 0 {
-		t.Error("no answer was judged")
-	}
-
 	var changes []string
 	for _, kind := range kinds {
 		changes = append(changes, fmt.Sprintf("%d %s", run.churn.done[kind.name], kind.name))
@@ -217,6 +215,7 @@ func (s *soak) settle() {
 	if err := s.churn.restore(); err != nil {
 		s.Fatal(err)
 	}
-	cluster.Eventually(s.T, 5*time.Minute, func() error { return s.churn.settled() })
+	// A Kubernetes on a machine with other work takes minutes to replace the pods that go.
+	cluster.Eventually(s.T, 15*time.Minute, func() error { return s.churn.settled() })
 	cluster.Eventually(s.T, recovery, func() error { return s.serves(s.churn.names()) })
 }
