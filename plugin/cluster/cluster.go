@@ -34,7 +34,8 @@ func Build() (bin string, err error) {
 	return strings.TrimSpace(out), err
 }
 
-// Start starts a cluster of the programs in a folder, with as many nodes of kwok as told.
+// Start starts a cluster of the programs in a folder, with as many nodes of kwok as told, or
+// the control plane alone.
 func Start(bin string, nodes int) (*Cluster, error) {
 	for try := 1; ; try++ {
 		c, err := start(bin, nodes)
@@ -82,7 +83,11 @@ func start(bin string, nodes int) (*Cluster, error) {
 	if err := c.keeper.Start(); err != nil {
 		return nil, errors.Join(err, os.Remove(dir))
 	}
-	_, err = c.Run(exec.Command(Scripts+"/up.sh", fmt.Sprint(nodes)))
+	up := exec.Command(Scripts+"/up.sh", fmt.Sprint(nodes))
+	if nodes == 0 {
+		up = exec.Command(Scripts + "/control-plane.sh")
+	}
+	_, err = c.Run(up)
 	return c, err
 }
 

@@ -56,7 +56,7 @@ func run(m *testing.M) (code int, err error) {
 	}
 	built := time.Now()
 
-	down, err := up()
+	down, err := up(2)
 	if err != nil {
 		return 0, err
 	}
@@ -99,9 +99,10 @@ func build() (program string, err error) {
 	return program, err
 }
 
-// up starts the cluster and returns what ends it and all that was put in its pids.
-func up() (down func() error, err error) {
-	c, err := cluster.Start(bin, 2)
+// up starts a cluster with as many nodes as told and returns what ends it and all that
+// was put in its pids.
+func up(nodes int) (down func() error, err error) {
+	c, err := cluster.Start(bin, nodes)
 	if err != nil {
 		return nil, err
 	}
