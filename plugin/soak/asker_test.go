@@ -27,6 +27,7 @@ type asker struct {
 	wrong      int
 	errors     []string // the first ones, one of a name
 	failed     map[string]bool
+	calm       int // answers to which no outage was near
 	oldest     time.Duration
 	pending    []answer // not judged yet
 }
@@ -135,6 +136,9 @@ func (a *asker) judgePending() {
 		age, err := a.judge(next, w, calm)
 		if err != nil {
 			a.fail(next, err)
+		}
+		if calm {
+			a.calm++
 		}
 		a.oldest = max(a.oldest, age)
 		a.pending = a.pending[1:]

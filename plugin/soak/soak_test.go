@@ -104,12 +104,12 @@ func TestSoak(t *testing.T) {
 		changes = append(changes, fmt.Sprintf("%d %s", run.churn.done[kind.name], kind.name))
 	}
 	t.Logf("summary: %v; changes: %s; %d events of pods and services; "+
-		"%d answers judged, %d wrong, the oldest %v old while the API server was up, bound %v; "+
+		"%d answers judged, %d wrong; with the warm-up, %d by the bound of %v, no outage being near, of which the oldest was %v old for sure; "+
 		"dnsperf: %d sent over UDP, %d lost, %d sent over TCP, %d lost; "+
 		"%d restarts of the API server, %d reloads, %d of them without an API server; "+
 		"before and after: resident memory %.1f and %.1f MB, heap %.1f and %.1f MB, goroutines %d and %d, open files %d and %d",
 		took.Round(time.Second), strings.Join(changes, ", "), h.total()-judged,
-		run.asker.total()-asked, run.asker.wrong, run.asker.oldest.Round(time.Millisecond), bound,
+		run.asker.total()-asked, run.asker.wrong, run.asker.calm, bound, run.asker.oldest.Round(time.Millisecond),
 		run.udp.sent, run.udp.lost, run.tcp.sent, run.tcp.lost,
 		run.restarts, run.reloads, run.offline,
 		before.resident, after.resident, before.heap, after.heap, before.goroutines, after.goroutines, before.files, after.files)
