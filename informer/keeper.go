@@ -65,7 +65,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // patience is how long a snapshot waits for the first response of the API server.
-const patience = 250 * time.Millisecond
+const patience = 500 * time.Millisecond
 
 // run restores the snapshot if it must. Once everything is known it writes one, at
 // each interval if something changed, and at the end.
@@ -144,26 +144,39 @@ func (k *keeper) read() *snapshot {
 // restore gives the informer the objects of a snapshot, unless the API server is
 // there: it knows better, and answers soon enough.
 func (k *keeper) restore(ctx context.Context, i *Informer, s *snapshot) {
-	reached, late := k.reached, time.After(patience)
-	for waiting := true; waiting; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-i.complete:
-			return
-		case <-reached:
-			reached, late = nil, nil
-		case <-late:
-			waiting = false
-		case <-k.failed:
-			waiting = false
-		}
+	began := time.Now()
+	if k.listed(ctx, i, patience/5) {
+		return
 	}
+	// The API server is late, so this is likely to be needed. It takes a while.
 	objects, err := s.decode()
 	if err != nil {
 		k.log.Error(err, "snapshot is not used", "file", k.path)
 		return
 	}
+	if k.listed(ctx, i, patience-time.Since(began)) {
+		return
+	}
 	k.log.Info("API server can't be reached: the answers are those of the snapshot", "file", k.path, "taken", s.taken)
 	i.queue.push(event{restored: &objects})
+}
+
+// listed waits for all lists, or the end. It is false when the API server fails, or
+// has not responded for so long.
+func (k *keeper) listed(ctx context.Context, i *Informer, patience time.Duration) bool {
+	reached, late := k.reached, time.After(patience)
+	for {
+		select {
+		case <-ctx.Done():
+			return true
+		case <-i.complete:
+			return true
+		case <-reached:
+			reached, late = nil, nil
+		case <-late:
+			return false
+		case <-k.failed:
+			return false
+		}
+	}
 }
