@@ -115,9 +115,9 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
 		var changed chan struct{}
 		var version int64
 		s.mu.Lock()
-		if next < q.collection.first {
+		if next < q.collection.first || s.dropped != dropped {
 			s.mu.Unlock()
-			return // too slow: what it has missed is no longer there
+			return // too slow: what it has missed is no longer there; or it is dropped
 		}
 		events, changed, version = q.collection.events[next-q.collection.first:], s.changed, s.version
 		asked := s.bookmarks > bookmarks
