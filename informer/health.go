@@ -216,7 +216,7 @@ func outdated(err error) bool {
 
 // senseless is the error of a server that refuses any version. A reflector that is
 // told of the version would try again at once, and for ever.
-func senseless(err error) error { return fmt.Errorf("watch: any version is refused: %v", err) }
+func senseless(err error) error { return errors.New("watch: any version is refused: " + err.Error()) }
 
 // watched is a watch between an API server and a reflector.
 type watched struct {
