@@ -424,6 +424,7 @@ func TestDamaged(t *testing.T) {
 func TestStopAway(t *testing.T) {
 	t.Parallel()
 	f := newFaulty(t, .001)
+	f.source.(*cluster).backoff = nil // that of client-go, by this clock minutes
 	f.refuse.Store(true)
 	f.Start()
 	f.awaitThat(t, "the fault is logged", func() bool { return f.lines(fails) == 1 })
