@@ -12,6 +12,8 @@ EVENTS = 10000000
 RACE_EVENTS = 100000
 revision := $(shell git describe --always --dirty 2>/dev/null)
 IMAGE = headless:$(or $(revision),latest)
+go-licenses = github.com/google/go-licenses@v1.6.0
+licenses = Apache-2.0,BSD-2-Clause,BSD-3-Clause,CC0-1.0,ISC,MIT,MPL-2.0
 golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: build run test tools daemons lint unit race cluster differential histories bench growth image reproducible e2e e2e-check clean
@@ -84,6 +86,11 @@ lint:
 	go vet -tags cluster ./...
 	go vet -tags e2e ./plugin/e2e
 	go run $(golangci-lint) run
+	@# Built with -trimpath, it takes every package for one of the standard library.
+	@# What it can't read, assembly above all, has the license of its module.
+	@echo "go run $(go-licenses) check ./plugin/coredns"; \
+	out=$$(GOFLAGS= go run $(go-licenses) check --allowed_licenses=$(licenses) ./plugin/coredns 2>&1) || \
+		{ echo "$$out" | grep -v '^W\|\.s$$' >&2; exit 1; }
 	if command -v shellcheck >/dev/null; then shellcheck -P SCRIPTDIR .ci/run plugin/*.sh testdata/cluster/*.sh; fi
 
 unit:

@@ -151,11 +151,15 @@ func (l *life) answers(a string, r reply, late *time.Duration) bool {
 	return true
 }
 
+// ahead is how much sooner than this test, which hears by way of kubectl, a server
+// may hear that a pod is no longer ready.
+const ahead = 2 * time.Second
+
 // settled is whether the pod had been ready for a TTL when it was asked for, and
-// was until the reply.
+// was for a while after the reply.
 func (l *life) settled(r reply) bool {
 	return slices.ContainsFunc(l.ready, func(s span) bool {
-		return r.asked.After(s.from.Add(ttl)) && (s.until.IsZero() || r.replied.Before(s.until))
+		return r.asked.After(s.from.Add(ttl)) && (s.until.IsZero() || r.replied.Add(ahead).Before(s.until))
 	})
 }
 
