@@ -120,6 +120,29 @@ func (c *cluster) reflector(ctx context.Context, o origin, q *queue) *cache.Refl
 		cache.ReflectorOptions{Name: "headless " + o.kind.String(), Logger: &log, Clock: mortal{c.clock, ctx}, Backoff: c.backoff})
 }
 
+// mortal is a clock whose waits end with a context. A reflector that waits to try
+// again does not look at its own.
+type mortal struct {
+	clock.WithTickerAndDelayedExecution
+	ctx context.Context
+}
+
+// After implements clock.Clock.
+func (m mortal) After(d time.Duration) <-chan time.Time {
+	out := make(chan time.Time, 1)
+	t := m.NewTimer(d)
+	go func() {
+		defer t.Stop()
+		select {
+		case now := <-t.C():
+			out <- now
+		case <-m.ctx.Done():
+			out <- m.Now()
+		}
+	}()
+	return out
+}
+
 func (c *cluster) listWatch(o origin) *cache.ListWatch {
 	client := c.core
 	if o.kind == EndpointSlices {
@@ -144,7 +167,7 @@ func (c *cluster) listWatch(o origin) *cache.ListWatch {
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.Watch = true
-			if options.SendInitialEvents == nil {
+			if options.SendInitialEvents == nil { // it resumes
 				// For its version, one object is asked for; any, as to select is work for the server.
 				one := all(&metav1.ListOptions{Limit: 1})
 				if err := h.restored(ctx, options.ResourceVersion, one.Do); err != nil {
