@@ -1,6 +1,7 @@
 package informer
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -20,10 +21,11 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// fast is a clock by which everything is so many times sooner.
+// fast is a clock by which everything is so many times sooner. It can be set.
 type fast struct {
 	clock.RealClock
 	times float64
+	ahead *atomic.Int64 // of what it would be at, in nanoseconds
 }
 
 var epoch = time.Now()
@@ -31,7 +33,7 @@ var epoch = time.Now()
 func (f fast) real(d time.Duration) time.Duration { return time.Duration(float64(d) / f.times) }
 
 func (f fast) Now() time.Time {
-	return epoch.Add(time.Duration(float64(time.Since(epoch)) * f.times))
+	return epoch.Add(time.Duration(float64(time.Since(epoch))*f.times) + time.Duration(f.ahead.Load()))
 }
 func (f fast) Since(t time.Time) time.Duration        { return f.Now().Sub(t) }
 func (f fast) After(d time.Duration) <-chan time.Time { return f.NewTimer(d).C() }
@@ -54,6 +56,7 @@ func (t fastTimer) Reset(d time.Duration) bool { return t.Timer.Reset(t.real(d))
 type faulty struct {
 	*probe
 	api      *apiserver.Server
+	clock    fast
 	refuse   atomic.Bool // each connection
 	json     bool
 	requests int // for pods
@@ -64,14 +67,20 @@ type faulty struct {
 // never be without the pods that must be there.
 func newFaulty(t *testing.T, times float64, must ...string) *faulty {
 	t.Helper()
+	return newFaultyBy(t, times, func(s *apiserver.Server) Cluster { return Cluster{Endpoint: s.URL} }, must...)
+}
+
+// newFaultyBy does so by another way to the API server.
+func newFaultyBy(t *testing.T, times float64, way func(*apiserver.Server) Cluster, must ...string) *faulty {
+	t.Helper()
 	api, err := apiserver.New()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { api.Close() })
 	api.Put(newNginx(), newWeb(0), newWeb(1))
-	f := &faulty{api: api}
-	c := Config{Cluster: Cluster{Endpoint: api.URL}}
+	f := &faulty{api: api, clock: fast{times: times, ahead: new(atomic.Int64)}}
+	c := Config{Cluster: way(api)}
 	c.Transport = func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(r *http.Request) (*http.Response, error) {
 			if strings.HasSuffix(r.URL.Path, "/pods") {
@@ -94,7 +103,7 @@ func newFaulty(t *testing.T, times float64, must ...string) *faulty {
 		t.Fatal(err)
 	}
 	source := f.source.(*cluster)
-	source.clock = fast{times: times}
+	source.clock = f.clock
 	source.backoff = &wait.Backoff{Duration: 8 * time.Millisecond, Cap: 300 * time.Millisecond, Steps: 37, Factor: 2, Jitter: 1}
 	published := f.hooks.Published
 	f.hooks.Published = func(n int, s records.Stats, d []time.Duration) {
@@ -162,6 +171,7 @@ func TestFaults(t *testing.T) {
 		refuse bool
 		reason string // in the log
 		tries  int
+		times  float64 // of the clock, else 10: a watch must not seem to stand when it is but slow
 	}{
 		{name: "connection refused", refuse: true, reason: "connection refused", tries: 5},
 		{name: "connection ended", fault: apiserver.Fault{Abort: true}, reason: "ended ", tries: 5},
@@ -173,8 +183,9 @@ func TestFaults(t *testing.T) {
 		{name: "503", fault: apiserver.Fault{Code: 503}, reason: "unable to handle the request", tries: 5},
 		{name: "watches end at once", fault: apiserver.Fault{Cut: true}, reason: "ended ", tries: 5},
 		{name: "watches expire at once", fault: apiserver.Fault{Expired: true}, reason: "any version is refused", tries: 5},
-		{name: "lists never end", fault: apiserver.Fault{Stall: true}, reason: "for 3m0s, and the initial events are not complete", tries: 2},
+		{name: "lists never end", fault: apiserver.Fault{Stall: true}, reason: "for 3m0s, and the initial events are not complete", tries: 2, times: 100},
 	} {
+		times := cmp.Or(test.times, 10)
 		begin := func(f *faulty) {
 			f.api.SetFault(test.fault)
 			f.refuse.Store(test.refuse)
@@ -204,7 +215,7 @@ func TestFaults(t *testing.T) {
 		}
 		t.Run(test.name+" at the start", func(t *testing.T) {
 			t.Parallel()
-			f := newFaulty(t, 100)
+			f := newFaulty(t, times)
 			f.api.Put(newWeb(2))
 			begin(f)
 			f.Start()
@@ -212,7 +223,7 @@ func TestFaults(t *testing.T) {
 		})
 		t.Run(test.name+" later", func(t *testing.T) {
 			t.Parallel()
-			f := newFaulty(t, 100, "10.244.0.1", "10.244.0.2")
+			f := newFaulty(t, times, "10.244.0.1", "10.244.0.2")
 			f.start(t)
 			f.await(t, nginxName, dns.TypeA, twoPods)
 			begin(f)
@@ -309,16 +320,15 @@ func TestIdle(t *testing.T) {
 // TestBookmarksOnly has nothing happen for long at a server with bookmarks.
 func TestBookmarksOnly(t *testing.T) {
 	t.Parallel()
-	f := newFaulty(t, 100, "10.244.0.1", "10.244.0.2")
+	f := newFaulty(t, 50, "10.244.0.1", "10.244.0.2")
 	f.start(t)
 	f.bookmark(t)
 	f.mu.Lock()
 	before := f.requests
 	f.mu.Unlock()
-	c := fast{times: 100}
-	tick := c.NewTicker(20 * time.Second)
+	tick := f.clock.NewTicker(20 * time.Second)
 	defer tick.Stop()
-	for start := c.Now(); c.Since(start) < 2*silence; <-tick.C() {
+	for start := f.clock.Now(); f.clock.Since(start) < 2*silence; <-tick.C() {
 		f.bookmark(t)
 	}
 	f.locked(func() {
@@ -328,12 +338,63 @@ func TestBookmarksOnly(t *testing.T) {
 	})
 }
 
+// TestSlowList has a list take its time: what was known is answered until it is there.
+func TestSlowList(t *testing.T) {
+	t.Parallel()
+	f := newFaulty(t, 1, "10.244.0.1", "10.244.0.2")
+	f.start(t)
+	f.api.SetFault(apiserver.Fault{Stall: true})
+	f.tries(t, 1, f.api.Expire) // for the initial events
+	f.api.Put(newWeb(2))
+	if got := answer(f.trie, nginxName, dns.TypeA); got != twoPods {
+		t.Errorf("meanwhile the answer is %q", got)
+	}
+	f.api.SetFault(apiserver.Fault{})
+	f.await(t, nginxName, dns.TypeA, threePods)
+	f.locked(func() {
+		if len(f.logged) != 0 || len(f.failing) != 0 {
+			t.Errorf("failing: %v, the log has %q", f.failing, f.logged)
+		}
+	})
+}
+
+// TestClockJumps has the clock be set by a day, forward and back, while all is well and
+// while it is not.
+func TestClockJumps(t *testing.T) {
+	t.Parallel()
+	f := newFaulty(t, 10, "10.244.0.1", "10.244.0.2")
+	f.start(t)
+	f.bookmark(t)
+	for _, by := range []time.Duration{24 * time.Hour, -48 * time.Hour} {
+		f.clock.ahead.Add(int64(by))
+		f.api.Put(newWeb(2))
+		f.await(t, nginxName, dns.TypeA, threePods)
+		f.api.DropWatches()
+		f.api.Apply([]apiserver.Change{{Object: newWeb(2), Gone: true}})
+		f.await(t, nginxName, dns.TypeA, twoPods)
+	}
+	f.locked(func() {
+		if n := f.api.Listed("pods"); n != 1 || f.lines("") != 0 {
+			t.Errorf("%d lists, the log has %q", n, f.logged)
+		}
+	})
+	for i, by := range []time.Duration{48 * time.Hour, -24 * time.Hour} {
+		f.api.SetFault(apiserver.Fault{Code: 503})
+		f.api.DropWatches()
+		f.awaitThat(t, "the fault is logged", func() bool { return f.lines(fails) == i+1 })
+		f.clock.ahead.Add(int64(by))
+		f.tries(t, 5)
+		f.api.SetFault(apiserver.Fault{})
+		f.awaitThat(t, "it works again", func() bool { return f.lines(worksAgain) == i+1 && f.lines(fails) == i+1 })
+	}
+}
+
 // TestRestoredServer has an API server that is suddenly older than what it has told.
 func TestRestoredServer(t *testing.T) {
 	for name, away := range map[string]bool{"after it was away": true, "unnoticed": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFaulty(t, 100, "10.244.0.1")
+			f := newFaulty(t, 10, "10.244.0.1")
 			f.start(t)
 			f.bookmark(t)
 			for i := range 100 {

@@ -17,7 +17,8 @@ type Fault struct {
 	Code int
 	// Abort ends each connection without a reply.
 	Abort bool
-	// Stall sends no list beyond its header, nor the end of initial events.
+	// Stall sends no list beyond its header, nor the initial events of a watch. A list
+	// of a single object is no work, and comes.
 	Stall bool
 	// Cut ends each watch after its header.
 	Cut bool

@@ -41,7 +41,7 @@ func (s *Server) state(q *request) state {
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request, q *request) {
 	w.Header().Set("Content-Type", q.codec.MediaType)
-	if f, _ := s.present(); f.Stall {
+	if f, _ := s.present(); f.Stall && q.limit != 1 {
 		if http.NewResponseController(w).Flush() != nil || !s.stall(r) {
 			return
 		}
