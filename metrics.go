@@ -220,6 +220,9 @@ type share struct {
 }
 
 func newShare(g *prometheus.GaugeVec) *share {
+	for _, k := range []informer.Kind{informer.Services, informer.Pods, informer.EndpointSlices, informer.Namespaces} {
+		g.WithLabelValues(k.String()) // it is there, and zero, where nothing is wrong
+	}
 	return &share{gauge: g, kinds: make(map[informer.Kind]int)}
 }
 
