@@ -56,7 +56,7 @@ func run(m *testing.M) (code int, err error) {
 	}
 	built := time.Now()
 
-	down, err := up()
+	down, err := up("up.sh")
 	if err != nil {
 		return 0, err
 	}
@@ -102,10 +102,10 @@ func build() (string, error) {
 	return program, err
 }
 
-// up starts the cluster and returns what ends it and all that was put in its
+// up starts the cluster by a script and returns what ends it and all that was put in its
 // pids. That happens in a process of its own, which waits for this one to close
 // a pipe: a test that panics or times out is cleaned up after, too.
-func up() (down func() error, err error) {
+func up(script string) (down func() error, err error) {
 	if dir, err = os.MkdirTemp("", "headless-cluster-"); err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func up() (down func() error, err error) {
 		return keeper.Wait()
 	}
 
-	if _, err = command(scripts + "/up.sh"); err == nil {
+	if _, err = command(scripts + "/" + script); err == nil {
 		kub, err = client(dir + "/admin.kubeconfig")
 	}
 	if err != nil {
