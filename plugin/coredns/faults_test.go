@@ -80,9 +80,9 @@ func TestFaults(t *testing.T) {
 	wantAnswer(t, []string{"10.9.0.1", "10.9.0.2"}, "A", svc)
 	a := ask(t, func(conn *dns.Conn) error {
 		return errors.Join(
-			holds(conn, "web-0."+svc, dns.TypeA, []string{"10.9.0.1"}, 1),
-			holds(conn, "web-1."+svc, dns.TypeA, []string{"10.9.0.2"}, 1),
-			holds(conn, svc, dns.TypeA, []string{"10.9.0.1", "10.9.0.2"}, 4))
+			holds(conn, "web-0."+svc, []string{"10.9.0.1"}, 1),
+			holds(conn, "web-1."+svc, []string{"10.9.0.2"}, 1),
+			holds(conn, svc, []string{"10.9.0.1", "10.9.0.2"}, 4))
 	})
 	defer a.end(t)
 
