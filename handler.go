@@ -17,7 +17,6 @@ import (
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
 
-	"github.com/headless-dns/headless/informer"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -37,11 +36,11 @@ type Headless struct {
 	authoritative bool
 	locals        []netip.Addr // the server's own, with authoritative
 	transfers     bool         // by the transfer plugin, with authoritative
-	notifier      *notifier    // of secondaries, with authoritative
+	notifier      *notifier    // of secondaries, with transfers
 
-	trie     *records.Trie
-	informer *informer.Informer
-	stop     func() // ends the informer, and what it counts
+	trie    *records.Trie // of source, a step nearer
+	source  *source
+	release func() // gives source back
 	// delegate tells that a kubernetes plugin stands in the same server block
 	// and knows what to say until there is something to serve.
 	delegate bool

@@ -30,6 +30,7 @@ func newTestHeadless(t testing.TB, stanza string) *Headless {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(h.stop)
 	h.Next = test.NextHandler(passed, nil)
 	return h
 }
@@ -38,9 +39,8 @@ func newTestHeadless(t testing.TB, stanza string) *Headless {
 func startTestHeadless(t testing.TB, stanza string) *Headless {
 	t.Helper()
 	h := newTestHeadless(t, stanza)
-	h.informer.Start()
-	t.Cleanup(h.stop)
-	<-h.informer.Synced()
+	h.source.start()
+	<-h.source.informer.Synced()
 	return h
 }
 
@@ -244,9 +244,8 @@ func TestUnsynced(t *testing.T) {
 	if rcode, _ := ask(t, h, ours, &test.ResponseWriter{}); rcode != passed {
 		t.Errorf("with a kubernetes plugin behind, rcode %d", rcode)
 	}
-	h.informer.Start()
-	defer h.stop()
-	<-h.informer.Synced()
+	h.source.start()
+	<-h.source.informer.Synced()
 	if rcode, m := ask(t, h, ours, &test.ResponseWriter{}); rcode != dns.RcodeSuccess || len(m.Answer) != 1 || !h.Ready() {
 		t.Errorf("after the sync, rcode %d, %v", rcode, m)
 	}

@@ -104,8 +104,8 @@ func TestLogManifests(t *testing.T) {
 					logger().Error(err, "keeping the last good manifests")
 					return
 				}
-				h.informer.Start()
-				<-h.informer.Synced()
+				h.source.start()
+				<-h.source.informer.Synced()
 				h.stop()
 			})
 			checkLine(t, line, level)

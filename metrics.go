@@ -2,6 +2,7 @@ package headless
 
 import (
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/coredns/coredns/plugin"
@@ -65,6 +66,20 @@ var (
 		Help:      "Time of the last event, list or bookmark received, by kind of object.",
 	}, []string{"kind"})
 
+	failingWatches = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "failing_watches",
+		Help:      "Number of watches that the API server does not serve at present, by kind of object.",
+	}, []string{"kind"})
+
+	brokenObjects = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "broken_objects",
+		Help:      "Number of objects that can't be decoded at present, by kind.",
+	}, []string{"kind"})
+
 	manifestErrorsTotal = promauto.NewCounter(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
@@ -76,7 +91,7 @@ var (
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
 		Name:      "snapshot_serving",
-		Help:      "Number of server blocks whose answers are those of a snapshot, as the API server was not reached yet.",
+		Help:      "Number of sources whose answers are those of a snapshot, as the API server was not reached yet.",
 	})
 
 	snapshotErrorsTotal = promauto.NewCounter(prometheus.CounterOpts{
@@ -130,8 +145,8 @@ var outcomes = struct {
 }
 
 // hooks returns the informer's hooks, and a function that takes what they have
-// counted out of the gauges: with several server blocks, and while a Corefile is
-// reloaded, a gauge is the sum of several tries. Changed is called after each
+// counted out of the gauges: with several sources, a gauge is the sum of their
+// tries. Changed is called after each
 // publication.
 func hooks(changed func()) (informer.Hooks, func()) {
 	var last records.Stats
@@ -160,6 +175,7 @@ func hooks(changed func()) (informer.Hooks, func()) {
 		}
 		serving = is
 	}
+	failing, broken := newShare(failingWatches), newShare(brokenObjects)
 	return informer.Hooks{
 			Received: func(k informer.Kind) { lastEvent.WithLabelValues(k.String()).SetToCurrentTime() },
 			Published: func(services int, s records.Stats, delays []time.Duration) {
@@ -172,6 +188,14 @@ func hooks(changed func()) (informer.Hooks, func()) {
 			},
 			Rejected: func(error) { manifestErrorsTotal.Inc() },
 			Restored: restored,
+			Failing: func(k informer.Kind, is bool) {
+				if is {
+					failing.add(k, 1)
+				} else {
+					failing.add(k, -1)
+				}
+			},
+			Broken: broken.set,
 			Wrote: func(size int64, err error) {
 				if err != nil {
 					snapshotErrorsTotal.Inc()
@@ -183,7 +207,47 @@ func hooks(changed func()) (informer.Hooks, func()) {
 		}, func() {
 			count(records.Stats{})
 			restored(false)
+			failing.forget()
+			broken.forget()
 		}
+}
+
+// share is what one informer adds to a gauge. It may be used by several at once.
+type share struct {
+	gauge *prometheus.GaugeVec
+	mu    sync.Mutex
+	kinds map[informer.Kind]int
+}
+
+func newShare(g *prometheus.GaugeVec) *share {
+	for _, k := range []informer.Kind{informer.Services, informer.Pods, informer.EndpointSlices, informer.Namespaces} {
+		g.WithLabelValues(k.String()) // it is there, and zero, where nothing is wrong
+	}
+	return &share{gauge: g, kinds: make(map[informer.Kind]int)}
+}
+
+func (s *share) add(k informer.Kind, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kinds[k] += n
+	s.gauge.WithLabelValues(k.String()).Add(float64(n))
+}
+
+// set is for the writer alone.
+func (s *share) set(k informer.Kind, n int) {
+	s.mu.Lock()
+	was := s.kinds[k]
+	s.mu.Unlock()
+	s.add(k, n-was)
+}
+
+func (s *share) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, n := range s.kinds {
+		s.gauge.WithLabelValues(k.String()).Sub(float64(n))
+	}
+	clear(s.kinds)
 }
 
 // states are the values of the label state.

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/headless-dns/headless/informer"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -52,8 +53,8 @@ func TestMetrics(t *testing.T) {
 		ask(t, h, new(dns.Msg).SetQuestion(name, qtype), &test.ResponseWriter{})
 	}
 	query("web-0.nginx.default.svc.cluster.local.", dns.TypeA) // unsynced
-	h.informer.Start()
-	<-h.informer.Synced()
+	h.source.start()
+	<-h.source.informer.Synced()
 	query("web-0.nginx.default.svc.cluster.local.", dns.TypeA)
 	query("web-0.nginx.default.svc.cluster.local.", dns.TypeMX)
 	query("web-9.nginx.default.svc.cluster.local.", dns.TypeA)
@@ -163,5 +164,34 @@ func TestInstrument(t *testing.T) {
 	response.Body.Close()
 	if got := testutil.ToFloat64(requestsTotal.WithLabelValues("404", "get")) - before; got != 1 {
 		t.Errorf("%v requests were counted, want 1", got)
+	}
+}
+
+// TestShares has two server blocks add to one gauge, and one of them end.
+func TestShares(t *testing.T) {
+	for name, gauge := range map[string]*prometheus.GaugeVec{"failing": failingWatches, "broken": brokenObjects} {
+		value := func() float64 { return testutil.ToFloat64(gauge.WithLabelValues("pods")) }
+		start := value()
+		check := func(when string, want float64) {
+			t.Helper()
+			if got := value() - start; got != want {
+				t.Errorf("%s, %s: %v, want %v", name, when, got, want)
+			}
+		}
+		a, forgetA := hooks(func() {})
+		b, forgetB := hooks(func() {})
+		defer forgetB()
+		for _, h := range []informer.Hooks{a, a, b} { // a has two namespaces
+			h.Failing(informer.Pods, true)
+		}
+		a.Broken(informer.Pods, 1)
+		a.Broken(informer.Pods, 2)
+		b.Broken(informer.Pods, 1)
+		check("at first", 3)
+		b.Failing(informer.Pods, false)
+		b.Broken(informer.Pods, 0)
+		check("when b is well", 2)
+		forgetA()
+		check("when a has ended", 0)
 	}
 }

@@ -2,11 +2,4 @@ package headless
 
 // Ready implements the ready.Readiness interface: it is true from the first sync
 // on.
-func (h *Headless) Ready() bool {
-	select {
-	case <-h.informer.Synced():
-		return true
-	default:
-		return false
-	}
-}
+func (h *Headless) Ready() bool { return h.source.synced() }

@@ -43,12 +43,20 @@ func setup(c *caddy.Controller) error {
 				return plugin.Error(pluginName, err)
 			}
 		}
-		h.informer.Start()
+		h.source.start()
 		h.awaitSync(s.startupTimeout)
 		return nil
 	})
 	c.OnShutdown(func() error {
 		h.stop()
+		return nil
+	})
+	c.OnRestart(func() error {
+		reloading()
+		return nil
+	})
+	c.OnRestartFailed(func() error {
+		reloadFailed()
 		return nil
 	})
 	dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler {
@@ -66,46 +74,47 @@ func (h *Headless) own(config *dnsserver.Config) error {
 	}
 	if t, ok := config.Handler("transfer").(*transfer.Transfer); ok {
 		h.transfers = true
-		h.notifier.start(t, h.zones)
+		h.notifier = startNotifier(t, h.zones)
+		h.source.notify(h.notifier)
 	}
 	return nil
 }
 
-// newHeadless returns the plugin that a stanza describes. Its informer has yet
-// to be started.
+// newHeadless returns the plugin that a stanza describes. Its source has yet to
+// be started, unless another stanza did.
 func newHeadless(s *stanza) (*Headless, error) {
-	h := &Headless{
-		Fall:    s.fall,
-		zones:   records.NewZones(s.zones),
-		primary: s.primary(),
-		ttl:     s.ttl,
-		trie:    records.New(),
-	}
-	h.authoritative, h.notifier = s.authoritative, newNotifier()
-	changed := func() {}
-	if h.authoritative {
-		h.trie.KeepOrder()
-		changed = h.notifier.note
-	}
-	hooks, forget := hooks(changed)
-	s.source.Hooks, s.source.Transport, s.source.Log = hooks, instrument, logger()
-	var err error
-	if h.informer, err = informer.New(h.trie, s.source); err != nil {
+	source, release, err := acquire(s)
+	if err != nil {
 		return nil, err
 	}
-	h.stop = func() {
-		h.informer.Stop()
-		h.notifier.end()
-		forget()
+	h := &Headless{
+		Fall:          s.fall,
+		zones:         records.NewZones(s.zones),
+		primary:       s.primary(),
+		ttl:           s.ttl,
+		authoritative: s.authoritative,
+		trie:          source.trie,
+		source:        source,
+		release:       release,
 	}
+	made(h)
 	return h, nil
+}
+
+// stop is the end of what the plugin does and needs.
+func (h *Headless) stop() {
+	if h.notifier != nil {
+		h.source.notifyNot(h.notifier)
+		h.notifier.end()
+	}
+	h.release()
 }
 
 // awaitSync waits until there is something to serve, but no longer than the
 // timeout: a server that never starts would help nobody.
 func (h *Headless) awaitSync(timeout time.Duration) {
 	select {
-	case <-h.informer.Synced():
+	case <-h.source.informer.Synced():
 	case <-time.After(timeout):
 		log.Warningf("starting before the first sync: not every kind of object was listed within %s", timeout)
 	}
@@ -118,7 +127,7 @@ type stanza struct {
 	startupTimeout time.Duration
 	fall           fall.F
 	authoritative  bool
-	source         informer.Config
+	config         informer.Config // of the source
 }
 
 // primary is the zone that PTR records point into: the first that is not a
@@ -147,8 +156,8 @@ func parseStanza(c *caddy.Controller) (*stanza, error) {
 		ttl:            5,
 		startupTimeout: 5 * time.Second,
 	}
-	s.source.SnapshotInterval = time.Minute
-	s.source.Cluster.UserAgent = fmt.Sprintf("%s/%s %s (%s/%s)",
+	s.config.SnapshotInterval = time.Minute
+	s.config.Cluster.UserAgent = fmt.Sprintf("%s/%s %s (%s/%s)",
 		coremain.CoreName, coremain.CoreVersion, pluginName, runtime.GOOS, runtime.GOARCH)
 	if err := s.parseZones(c); err != nil {
 		return nil, err
@@ -212,37 +221,37 @@ func (s *stanza) set(c *caddy.Controller, directive string, args []string) error
 	} else if len(args) < want.least || len(args) > want.most {
 		return fmt.Errorf("%q: wants %s", args, want)
 	}
-	source := &s.source
+	config := &s.config
 	switch directive {
 	case "endpoint":
-		source.Cluster.Endpoint = args[0]
+		config.Cluster.Endpoint = args[0]
 	case "tls":
-		source.Cluster.Cert, source.Cluster.Key, source.Cluster.CA = args[0], args[1], args[2]
+		config.Cluster.Cert, config.Cluster.Key, config.Cluster.CA = args[0], args[1], args[2]
 	case "kubeconfig":
-		source.Cluster.Kubeconfig = args[0]
+		config.Cluster.Kubeconfig = args[0]
 		if len(args) == 2 {
-			source.Cluster.Context = args[1]
+			config.Cluster.Context = args[1]
 		}
 	case "manifests":
 		for _, path := range args {
-			source.Manifests = append(source.Manifests, fromRoot(c, path))
+			config.Manifests = append(config.Manifests, fromRoot(c, path))
 		}
 	case "namespaces":
-		source.Namespaces = args
+		config.Namespaces = args
 		return checkNamespaces(args)
 	case "namespace_labels":
-		source.NamespaceLabels = strings.Join(args, " ")
-		return checkSelector(source.NamespaceLabels)
+		config.NamespaceLabels = strings.Join(args, " ")
+		return checkSelector(config.NamespaceLabels)
 	case "labels":
-		source.Labels = strings.Join(args, " ")
-		return checkSelector(source.Labels)
+		config.Labels = strings.Join(args, " ")
+		return checkSelector(config.Labels)
 	case "endpoints":
-		source.Slices = args[0] == "slices"
-		if !source.Slices && args[0] != "pods" {
+		config.Slices = args[0] == "slices"
+		if !config.Slices && args[0] != "pods" {
 			return fmt.Errorf("%q: neither \"pods\" nor \"slices\"", args[0])
 		}
 	case "endpoint_pod_names":
-		source.PodNames = true
+		config.PodNames = true
 	case "authoritative":
 		s.authoritative = true
 	case "snapshot":
@@ -302,7 +311,7 @@ func (s *stanza) setStartupTimeout(arg string) error {
 }
 
 func (s *stanza) setSnapshot(c *caddy.Controller, args []string) error {
-	s.source.Snapshot = fromRoot(c, args[0])
+	s.config.Snapshot = fromRoot(c, args[0])
 	if len(args) == 1 {
 		return nil
 	}
@@ -313,7 +322,7 @@ func (s *stanza) setSnapshot(c *caddy.Controller, args []string) error {
 	if interval < time.Second {
 		return fmt.Errorf("%q: less than a second", args[1])
 	}
-	s.source.SnapshotInterval = interval
+	s.config.SnapshotInterval = interval
 	return nil
 }
 

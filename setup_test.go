@@ -28,26 +28,26 @@ func TestParse(t *testing.T) {
 			s.zones = []string{"10.in-addr.arpa.", "0.168.192.in-addr.arpa.", "1.168.192.in-addr.arpa.", "cluster.local.", "d.f.ip6.arpa."}
 		}},
 		{"headless cluster.local {\nendpoint https://10.0.0.1:6443\ntls cert.pem key.pem ca.pem\n}", func(s *stanza) {
-			s.source.Cluster.Endpoint = "https://10.0.0.1:6443"
-			s.source.Cluster.Cert, s.source.Cluster.Key, s.source.Cluster.CA = "cert.pem", "key.pem", "ca.pem"
+			s.config.Cluster.Endpoint = "https://10.0.0.1:6443"
+			s.config.Cluster.Cert, s.config.Cluster.Key, s.config.Cluster.CA = "cert.pem", "key.pem", "ca.pem"
 		}},
-		{"headless cluster.local {\nkubeconfig admin.conf\n}", func(s *stanza) { s.source.Cluster.Kubeconfig = "admin.conf" }},
+		{"headless cluster.local {\nkubeconfig admin.conf\n}", func(s *stanza) { s.config.Cluster.Kubeconfig = "admin.conf" }},
 		{"headless cluster.local {\nkubeconfig admin.conf prod\n}", func(s *stanza) {
-			s.source.Cluster.Kubeconfig, s.source.Cluster.Context = "admin.conf", "prod"
+			s.config.Cluster.Kubeconfig, s.config.Cluster.Context = "admin.conf", "prod"
 		}},
-		{"headless cluster.local {\nmanifests a.yaml /b\n}", func(s *stanza) { s.source.Manifests = []string{"a.yaml", "/b"} }},
-		{"headless cluster.local {\nnamespaces default prod\n}", func(s *stanza) { s.source.Namespaces = []string{"default", "prod"} }},
+		{"headless cluster.local {\nmanifests a.yaml /b\n}", func(s *stanza) { s.config.Manifests = []string{"a.yaml", "/b"} }},
+		{"headless cluster.local {\nnamespaces default prod\n}", func(s *stanza) { s.config.Namespaces = []string{"default", "prod"} }},
 		{"headless cluster.local {\nnamespace_labels dns=headless,env in (prod, test)\n}", func(s *stanza) {
-			s.source.NamespaceLabels = "dns=headless,env in (prod, test)"
+			s.config.NamespaceLabels = "dns=headless,env in (prod, test)"
 		}},
-		{"headless cluster.local {\nlabels !legacy\n}", func(s *stanza) { s.source.Labels = "!legacy" }},
+		{"headless cluster.local {\nlabels !legacy\n}", func(s *stanza) { s.config.Labels = "!legacy" }},
 		{"headless cluster.local {\nendpoints pods\n}", func(*stanza) {}},
-		{"headless cluster.local {\nendpoints slices\n}", func(s *stanza) { s.source.Slices = true }},
-		{"headless cluster.local {\nendpoint_pod_names\n}", func(s *stanza) { s.source.PodNames = true }},
+		{"headless cluster.local {\nendpoints slices\n}", func(s *stanza) { s.config.Slices = true }},
+		{"headless cluster.local {\nendpoint_pod_names\n}", func(s *stanza) { s.config.PodNames = true }},
 		{"headless cluster.local {\nauthoritative\n}", func(s *stanza) { s.authoritative = true }},
-		{"headless cluster.local {\nsnapshot /var/lib/coredns/headless\n}", func(s *stanza) { s.source.Snapshot = "/var/lib/coredns/headless" }},
+		{"headless cluster.local {\nsnapshot /var/lib/coredns/headless\n}", func(s *stanza) { s.config.Snapshot = "/var/lib/coredns/headless" }},
 		{"headless cluster.local {\nsnapshot file 90s\n}", func(s *stanza) {
-			s.source.Snapshot, s.source.SnapshotInterval = "file", 90*time.Second
+			s.config.Snapshot, s.config.SnapshotInterval = "file", 90*time.Second
 		}},
 		{"headless cluster.local {\nttl 0\n}", func(s *stanza) { s.ttl = 0 }},
 		{"headless cluster.local {\nttl 3600\n}", func(s *stanza) { s.ttl = 3600 }},
@@ -65,8 +65,8 @@ func TestParse(t *testing.T) {
 			continue
 		}
 		want := &stanza{zones: []string{"cluster.local."}, ttl: 5, startupTimeout: 5 * time.Second}
-		want.source.Cluster.UserAgent = got.source.Cluster.UserAgent
-		want.source.SnapshotInterval = time.Minute
+		want.config.Cluster.UserAgent = got.config.Cluster.UserAgent
+		want.config.SnapshotInterval = time.Minute
 		test.want(want)
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%q is %+v, want %+v", test.input, got, want)
@@ -133,12 +133,12 @@ func TestParseRoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"/srv/a.yaml", "/b.yaml"}; !slices.Equal(s.source.Manifests, want) {
-		t.Errorf("the manifests are %q, want %q", s.source.Manifests, want)
+	if want := []string{"/srv/a.yaml", "/b.yaml"}; !slices.Equal(s.config.Manifests, want) {
+		t.Errorf("the manifests are %q, want %q", s.config.Manifests, want)
 	}
 	c = caddy.NewTestController("dns", "headless cluster.local {\nsnapshot file\n}")
 	dnsserver.GetConfig(c).Root = "/srv"
-	if s, err = parse(c); err != nil || s.source.Snapshot != "/srv/file" {
+	if s, err = parse(c); err != nil || s.config.Snapshot != "/srv/file" {
 		t.Errorf("the snapshot is %+v, %v", s, err)
 	}
 }
@@ -162,6 +162,7 @@ func TestSetup(t *testing.T) {
 		}
 	}
 	c := caddy.NewTestController("dns", example)
+	defer reloadFailed() // it gives back what setup acquired
 	if err := setup(c); err != nil {
 		t.Fatal(err)
 	}
@@ -174,8 +175,7 @@ func TestSetup(t *testing.T) {
 // TestAwaitSync checks that a start without an API server goes on.
 func TestAwaitSync(t *testing.T) {
 	h := newTestHeadless(t, "headless cluster.local {\nendpoint http://127.0.0.1:1\n}")
-	h.informer.Start()
-	defer h.stop()
+	h.source.start()
 	h.awaitSync(time.Millisecond)
 	if h.Ready() {
 		t.Error("ready without an API server")

@@ -36,7 +36,7 @@ func TestSnapshot(t *testing.T) {
 
 	failures := testutil.ToFloat64(snapshotErrorsTotal)
 	h := newTestHeadless(t, stanza)
-	h.informer.Start()
+	h.source.start()
 	h.awaitSync(30 * time.Second)
 	h.stop()
 	if size := testutil.ToFloat64(snapshotSize); size < 100 || testutil.ToFloat64(snapshotErrorsTotal) != failures {
@@ -49,7 +49,7 @@ func TestSnapshot(t *testing.T) {
 	api.Close()
 	h = newTestHeadless(t, stanza)
 	began := time.Now()
-	h.informer.Start()
+	h.source.start()
 	h.awaitSync(30 * time.Second)
 	t.Logf("ready after %v", time.Since(began))
 	if !h.Ready() || testutil.ToFloat64(snapshotServing) != 1 {

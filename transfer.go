@@ -124,20 +124,10 @@ type notifier struct {
 	wait    sync.WaitGroup
 }
 
-func newNotifier() *notifier { return &notifier{changed: make(chan struct{}, 1)} }
-
-// note is called for each change; it does not block.
-func (n *notifier) note() {
-	select {
-	case n.changed <- struct{}{}:
-	default:
-	}
-}
-
-// start begins to notify about the zones through the transfer plugin.
-func (n *notifier) start(t *transfer.Transfer, zones records.Zones) {
+// startNotifier begins to notify about the zones through the transfer plugin.
+func startNotifier(t *transfer.Transfer, zones records.Zones) *notifier {
 	ctx, cancel := context.WithCancel(context.Background())
-	n.stop = cancel
+	n := &notifier{changed: make(chan struct{}, 1), stop: cancel}
 	n.wait.Go(func() {
 		for {
 			select {
@@ -157,11 +147,18 @@ func (n *notifier) start(t *transfer.Transfer, zones records.Zones) {
 			}
 		}
 	})
+	return n
+}
+
+// note is called for each change; it does not block.
+func (n *notifier) note() {
+	select {
+	case n.changed <- struct{}{}:
+	default:
+	}
 }
 
 func (n *notifier) end() {
-	if n.stop != nil {
-		n.stop()
-		n.wait.Wait()
-	}
+	n.stop()
+	n.wait.Wait()
 }

@@ -13,11 +13,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 )
 
 // Cluster is how to reach an API server. The first of Kubeconfig and Endpoint
@@ -63,6 +65,10 @@ type cluster struct {
 	core, discovery rest.Interface // clients of the API groups
 	selected        *selected
 	log             logr.Logger
+	failing         func(Kind, bool) // a hook
+
+	clock   clock.WithTickerAndDelayedExecution
+	backoff *wait.Backoff // of a reflector, or nil for its own
 }
 
 func newCluster(c *Config, s *selected, known func(object) object) (*cluster, error) {
@@ -74,7 +80,7 @@ func newCluster(c *Config, s *selected, known func(object) object) (*cluster, er
 		config.Wrap(c.Transport)
 	}
 	config.NegotiatedSerializer = newCodec(known)
-	out := &cluster{selected: s, log: c.Log}
+	out := &cluster{selected: s, log: c.Log, failing: c.Hooks.Failing, clock: clock.RealClock{}}
 	client, err := rest.HTTPClientFor(config)
 	if err == nil {
 		out.core, err = newClient(config, client, "/api", corev1.SchemeGroupVersion)
@@ -97,23 +103,44 @@ func newClient(config *rest.Config, client *http.Client, path string, version sc
 func (c *cluster) origins() []origin { return c.selected.origins() }
 
 func (c *cluster) run(ctx context.Context, q *queue) {
-	ctx = klog.NewContext(ctx, c.log)
-	var wait sync.WaitGroup
+	// What client-go logs is left out: it tells of a fault at each try, or never.
+	ctx = klog.NewContext(ctx, logr.Discard())
+	var group sync.WaitGroup
 	for _, o := range c.origins() {
-		r := c.reflector(o, q)
-		wait.Go(func() { r.RunWithContext(ctx) })
+		r := c.reflector(ctx, o, q)
+		group.Go(func() { r.RunWithContext(ctx) })
 	}
-	wait.Wait()
+	group.Wait()
 }
 
 // reflector lists and watches what an origin covers, again and again.
-func (c *cluster) reflector(o origin, q *queue) *cache.Reflector {
-	name := "headless " + o.kind.String()
-	if o.namespace != "" {
-		name += " of " + o.namespace
-	}
+func (c *cluster) reflector(ctx context.Context, o origin, q *queue) *cache.Reflector {
+	log := logr.Discard()
 	return cache.NewReflectorWithOptions(c.listWatch(o), &decoded{}, &store{origin: o, queue: q},
-		cache.ReflectorOptions{Name: name, Logger: &c.log})
+		cache.ReflectorOptions{Name: "headless " + o.kind.String(), Logger: &log, Clock: mortal{c.clock, ctx}, Backoff: c.backoff})
+}
+
+// mortal is a clock whose waits end with a context. A reflector that waits to try
+// again does not look at its own.
+type mortal struct {
+	clock.WithTickerAndDelayedExecution
+	ctx context.Context
+}
+
+// After implements clock.Clock.
+func (m mortal) After(d time.Duration) <-chan time.Time {
+	out := make(chan time.Time, 1)
+	t := m.NewTimer(d)
+	go func() {
+		defer t.Stop()
+		select {
+		case now := <-t.C():
+			out <- now
+		case <-m.ctx.Done():
+			out <- m.Now()
+		}
+	}()
+	return out
 }
 
 func (c *cluster) listWatch(o origin) *cache.ListWatch {
@@ -121,21 +148,33 @@ func (c *cluster) listWatch(o origin) *cache.ListWatch {
 	if o.kind == EndpointSlices {
 		client = c.discovery
 	}
+	// The client itself tries nothing again: a reflector does, and less often.
+	all := func(options *metav1.ListOptions) *rest.Request {
+		return client.Get().MaxRetries(0).Namespace(o.namespace).Resource(o.kind.String()).VersionedParams(options, parameters)
+	}
 	get := func(options *metav1.ListOptions) *rest.Request {
 		c.selected.options(o.kind, options)
-		r := client.Get().Namespace(o.namespace).Resource(o.kind.String()).VersionedParams(options, parameters)
+		r := all(options)
 		if options.TimeoutSeconds != nil {
 			r.Timeout(time.Duration(*options.TimeoutSeconds) * time.Second)
 		}
 		return r
 	}
+	h := newHealth(o, c)
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return get(&options).Do(ctx).Get()
+			return h.list(ctx, get(&options).Do)
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.Watch = true
-			return get(&options).Watch(ctx)
+			if options.SendInitialEvents == nil { // it resumes
+				// For its version, one object is asked for; any, as to select is work for the server.
+				one := all(&metav1.ListOptions{Limit: 1})
+				if err := h.restored(ctx, options.ResourceVersion, one.Do); err != nil {
+					return nil, err
+				}
+			}
+			return h.watch(ctx, &options, get(&options).Watch)
 		},
 	}
 }

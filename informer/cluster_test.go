@@ -35,11 +35,13 @@ type probe struct {
 	rejected  []error
 	restored  []bool
 	wrote     []error
+	failing   map[Kind]int
+	broken    map[Kind]int
 	logged    []string
 }
 
 func newProbe(c Config) (*probe, error) {
-	p := &probe{trie: records.New(), received: map[Kind]int{}}
+	p := &probe{trie: records.New(), received: map[Kind]int{}, failing: map[Kind]int{}, broken: map[Kind]int{}}
 	p.changed = sync.NewCond(&p.mu)
 	note := func(f func()) {
 		p.mu.Lock()
@@ -53,7 +55,11 @@ func newProbe(c Config) (*probe, error) {
 		Published: func(n int, _ records.Stats, _ []time.Duration) { note(func() { p.published = append(p.published, n) }) },
 		Rejected:  func(err error) { note(func() { p.rejected = append(p.rejected, err) }) },
 		Restored:  func(is bool) { note(func() { p.restored = append(p.restored, is) }) },
-		Wrote:     func(_ int64, err error) { note(func() { p.wrote = append(p.wrote, err) }) },
+		Failing: func(k Kind, is bool) {
+			note(func() { p.failing[k] += map[bool]int{true: 1, false: -1}[is] })
+		},
+		Broken: func(k Kind, n int) { note(func() { p.broken[k] = n }) },
+		Wrote:  func(_ int64, err error) { note(func() { p.wrote = append(p.wrote, err) }) },
 	}
 	var err error
 	p.Informer, err = New(p.trie, c)

@@ -28,7 +28,7 @@ var scheme = func() *runtime.Scheme {
 // codec decodes what an API server answers. Of the kinds that are watched it
 // makes slim objects; of protobuf straight from the bytes, as the objects of
 // Kubernetes take some twenty times the memory. All else, a Status above all, is
-// decoded as usual.
+// decoded as usual. Something broken stands for an object that can't be decoded.
 type codec struct {
 	runtime.NegotiatedSerializer
 	// known returns the object that is held already if it is equal, else its
@@ -106,6 +106,9 @@ func (d *decoder) Decode(data []byte, defaults *schema.GroupVersionKind, into ru
 	}
 	full, kind, err := d.full.Decode(data, defaults, into)
 	if err != nil {
+		if out := d.salvage(data, err); out != nil {
+			return out, kind, nil
+		}
 		return nil, kind, err
 	}
 	out, err := d.convert(full)
@@ -169,10 +172,14 @@ func kindOf(version, name string) (Kind, bool) {
 
 func (d *decoder) decodeObject(k Kind, b []byte) (runtime.Object, error) {
 	o, m, err := decodeKind(k, b, &d.pod)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		return d.wrap(o, &m), nil
 	}
-	return d.wrap(o, &m), nil
+	if o := breakObject(b, err); o != nil {
+		return o, nil
+	}
+	// In a watch, it is not known what changed, nor at which version to resume.
+	return nil, err
 }
 
 func decodeKind(k Kind, b []byte, f *podFields) (object, metadata, error) {
@@ -198,12 +205,17 @@ func (d *decoder) decodeList(k Kind, b []byte) (runtime.Object, error) {
 				m.fail("metadata", err)
 			}
 		case 2:
-			o, meta, err := decodeKind(k, m.embedded(), &d.pod)
-			if err != nil {
-				m.fail(fmt.Sprintf("item %d", len(out.Items)), err)
+			b := m.embedded()
+			o, meta, err := decodeKind(k, b, &d.pod)
+			if err == nil {
+				out.Items = append(out.Items, d.wrap(o, &meta))
 				break
 			}
-			out.Items = append(out.Items, d.wrap(o, &meta))
+			item := breakObject(b, err)
+			if item == nil {
+				item = newBroken("", "", "", fmt.Errorf("item %d: %w", len(out.Items), err))
+			}
+			out.Items = append(out.Items, item)
 		}
 	}
 	if m.err != nil {

@@ -121,8 +121,8 @@ func TestCodecErrors(t *testing.T) {
 		{"a wrong type", append([]byte("k8s\x00\x0a\x09\x0a\x02v1\x12\x03Pod\x12\x06"), 0x0a, 0x04, 0x0a, 0x02, 0x08, 0x01), ""},
 		{"a name that is a number", append([]byte("k8s\x00\x0a\x09\x0a\x02v1\x12\x03Pod\x12\x04"), 0x0a, 0x02, 0x08, 0x01),
 			"decode metadata: field 1: wire type is 0, not 2"},
-		{"a list's item", append([]byte("k8s\x00\x0a\x0d\x0a\x02v1\x12\x07PodList\x12\x06"), 0x12, 0x04, 0x0a, 0x02, 0x08, 0x01),
-			"decode pods: item 0: decode metadata: field 1: wire type is 0, not 2"},
+		{"a list of no items", append([]byte("k8s\x00\x0a\x0d\x0a\x02v1\x12\x07PodList\x12\x02"), 0x10, 0x01),
+			"decode pods: field 2: wire type is 0, not 2"},
 	} {
 		got, _, err := slim.Decode(test.data, nil, nil)
 		switch {

@@ -72,6 +72,13 @@ type Hooks struct {
 	// Restored is called with true when the endpoints begin to be those of the
 	// snapshot, and with false when they are those of the source again.
 	Restored func(bool)
+	// Failing is called with true when what an origin covers, a kind or one of a
+	// namespace, can no longer be watched, and with false when it can again. It is
+	// called for several origins at once.
+	Failing func(Kind, bool)
+	// Broken is called with how many objects of a kind can't be decoded at present,
+	// when that changes.
+	Broken func(Kind, int)
 	// Wrote is called after each try to write the snapshot, with its size in bytes.
 	Wrote func(size int64, err error)
 }
@@ -81,6 +88,7 @@ type Informer struct {
 	source source
 	queue  *queue
 	join   *join
+	damage damage
 	keeper *keeper // nil without a snapshot
 	hooks  Hooks
 
@@ -132,6 +140,7 @@ func New(trie *records.Trie, c Config) (*Informer, error) {
 		source:  s,
 		queue:   newQueue(c.Hooks.Received),
 		join:    join,
+		damage:  damage{log: c.Log, hook: c.Hooks.Broken},
 		hooks:   c.Hooks,
 		missing: make(map[origin]bool),
 		synced:  make(chan struct{}),
@@ -207,8 +216,9 @@ func (i *Informer) apply(batch []event) {
 			changed = i.replace(update, e)
 			delete(i.missing, e.origin)
 		case e.object != nil:
-			changed = i.join.set(update, e.object)
+			changed = i.set(update, e.kind, e.object)
 		default:
+			i.damage.clear(e.kind, e.key)
 			changed = i.join.remove(update, e.kind, e.key)
 		}
 		anything = anything || changed
@@ -264,19 +274,39 @@ func (i *Informer) restore(u *records.Update, objects *[kinds][]object) {
 	i.hooks.Restored(true)
 }
 
+// set stores an object. One that is broken changes nothing.
+func (i *Informer) set(u *records.Update, k Kind, o object) bool {
+	if b, ok := o.(*broken); ok {
+		i.damage.note(k, b.key, b.err)
+		return false
+	}
+	i.damage.clear(k, o.id())
+	return i.join.set(u, o)
+}
+
 // replace makes a list the whole of what its origin has: what is not in it was
 // deleted while nobody watched. No object stands twice in a list.
 func (i *Informer) replace(u *records.Update, e event) bool {
-	changed := false
+	changed, sound := false, true
 	for _, o := range e.objects {
-		changed = i.join.set(u, o) || changed
+		if b, ok := o.(*broken); ok {
+			sound = false
+			if b.name == "" {
+				b.namespace = e.namespace
+			}
+		}
+		changed = i.set(u, e.kind, o) || changed
 	}
-	if i.join.count(e.origin) == len(e.objects) {
+	if sound && !i.damage.any(e.kind) && i.join.count(e.origin) == len(e.objects) {
 		return changed // all that is held was listed
 	}
 	listed := make(map[key]bool, len(e.objects))
 	for _, o := range e.objects {
 		listed[o.id()] = true
+	}
+	i.damage.keep(e.origin, listed)
+	if listed[key{namespace: e.namespace}] {
+		return changed // what has no name may be any of those that are missing
 	}
 	for _, k := range i.join.names(e.kind, e.namespace) {
 		if !listed[k] {

@@ -56,6 +56,8 @@ func quietHooks() Hooks {
 		Published: func(int, records.Stats, []time.Duration) {},
 		Rejected:  func(error) {},
 		Restored:  func(bool) {},
+		Failing:   func(Kind, bool) {},
+		Broken:    func(Kind, int) {},
 		Wrote:     func(int64, error) {},
 	}
 }

@@ -67,9 +67,12 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // patience is how long a snapshot waits for the first response of the API server.
 const patience = 500 * time.Millisecond
 
-// run restores the snapshot if it must, and then writes one now and then, and at
-// the end.
+// run restores the snapshot if it must. Once everything is known it writes one, at
+// each interval if something changed, and at the end.
 func (k *keeper) run(ctx context.Context, i *Informer) {
+	if err := removeTemporary(k.path); err != nil {
+		k.log.Error(err, "what is left of a snapshot is not removed", "file", k.path)
+	}
 	if s := k.read(); s != nil {
 		k.restore(ctx, i, s)
 	}
@@ -86,29 +89,35 @@ func (k *keeper) run(ctx context.Context, i *Informer) {
 	defer tick.Stop()
 	var written uint64
 	failing := false
-	for done := false; !done; {
+	for done := false; ; {
+		if version := i.changes.Load(); version != written {
+			err := k.write(i)
+			switch {
+			case err == nil:
+				written = version
+				if failing {
+					k.log.Info("snapshot is written again", "file", k.path)
+				}
+			case !failing: // once: the next is as likely to fail
+				k.log.Error(err, "snapshot is not written", "file", k.path)
+			}
+			failing = err != nil
+		}
+		if done {
+			return
+		}
 		select {
 		case <-ctx.Done():
 			done = true
 		case <-tick.C:
 		}
-		version := i.changes.Load()
-		if version == written {
-			continue
-		}
-		size, err := writeSnapshot(k.path, time.Now(), k.settings, i.join.objects())
-		k.wrote(size, err)
-		switch {
-		case err == nil:
-			written = version
-			if failing {
-				k.log.Info("snapshot is written again", "file", k.path)
-			}
-		case !failing: // once: the next is as likely to fail
-			k.log.Error(err, "snapshot is not written", "file", k.path)
-		}
-		failing = err != nil
 	}
+}
+
+func (k *keeper) write(i *Informer) error {
+	size, err := writeSnapshot(k.path, time.Now(), k.settings, i.join.objects())
+	k.wrote(size, err)
+	return err
 }
 
 // read returns the snapshot of the file, if there is one for these settings. What
@@ -135,26 +144,39 @@ func (k *keeper) read() *snapshot {
 // restore gives the informer the objects of a snapshot, unless the API server is
 // there: it knows better, and answers soon enough.
 func (k *keeper) restore(ctx context.Context, i *Informer, s *snapshot) {
-	reached, late := k.reached, time.After(patience)
-	for waiting := true; waiting; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-i.complete:
-			return
-		case <-reached:
-			reached, late = nil, nil
-		case <-late:
-			waiting = false
-		case <-k.failed:
-			waiting = false
-		}
+	began := time.Now()
+	if k.listed(ctx, i, patience/5) {
+		return
 	}
+	// The API server is late, so this is likely to be needed. It takes a while.
 	objects, err := s.decode()
 	if err != nil {
 		k.log.Error(err, "snapshot is not used", "file", k.path)
 		return
 	}
+	if k.listed(ctx, i, patience-time.Since(began)) {
+		return
+	}
 	k.log.Info("API server can't be reached: the answers are those of the snapshot", "file", k.path, "taken", s.taken)
 	i.queue.push(event{restored: &objects})
+}
+
+// listed waits for all lists, or the end. It is false when the API server fails, or
+// has not responded for so long.
+func (k *keeper) listed(ctx context.Context, i *Informer, patience time.Duration) bool {
+	reached, late := k.reached, time.After(patience)
+	for {
+		select {
+		case <-ctx.Done():
+			return true
+		case <-i.complete:
+			return true
+		case <-reached:
+			reached, late = nil, nil
+		case <-late:
+			return false
+		case <-k.failed:
+			return false
+		}
+	}
 }

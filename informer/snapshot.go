@@ -44,10 +44,23 @@ type snapshot struct {
 	objects  []byte
 }
 
+// temporary is the pattern of the names that a snapshot has while it is written.
+func temporary(path string) string { return "." + filepath.Base(path) + ".*.tmp" }
+
+// removeTemporary removes what is left of snapshots whose writer was killed: they
+// would fill the disk, one at a time.
+func removeTemporary(path string) error {
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), temporary(path)))
+	for _, file := range left {
+		err = errors.Join(err, os.Remove(file))
+	}
+	return err
+}
+
 // writeSnapshot writes a snapshot in place of the file: whoever reads it sees the
 // old one or the new one, also after a crash. It returns the size in bytes.
 func writeSnapshot(path string, taken time.Time, settings string, objects []object) (size int64, err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	file, err := os.CreateTemp(filepath.Dir(path), temporary(path))
 	if err != nil {
 		return 0, err
 	}

@@ -67,6 +67,7 @@ type stored struct {
 	namespace      string
 	labels, fields set
 	raw            []byte // in protobuf, without the envelope that tells the kind
+	json           []byte // instead of what raw is in JSON, if it is damaged
 }
 
 // set are labels or fields. They are few, and a slice takes a third of a map.
@@ -130,6 +131,18 @@ func (k *kind) decode(s *stored) (Object, error) {
 		return nil, fmt.Errorf("decode %s %s: %w", k.Kind, s.key, err)
 	}
 	return o, nil
+}
+
+// text returns an object in JSON.
+func (k *kind) text(s *stored, encoder runtime.Encoder) ([]byte, error) {
+	if s.json != nil {
+		return s.json, nil
+	}
+	o, err := k.decode(s)
+	if err != nil {
+		return nil, err
+	}
+	return runtime.Encode(encoder, o)
 }
 
 func (k *kind) empty() (Object, error) {

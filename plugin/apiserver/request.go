@@ -26,6 +26,7 @@ type request struct {
 	selection
 	codec runtime.SerializerInfo
 
+	limit     int64 // of a list, or zero
 	watch     bool
 	version   int64 // to watch from; zero is any
 	initial   bool  // begin with what there is
@@ -53,10 +54,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, q.codec, err)
 		return
 	}
+	if s.asked(w, q) {
+		return
+	}
 	if q.watch {
 		s.watch(w, r, q)
 	} else {
-		s.list(w, q)
+		s.list(w, r, q)
 	}
 }
 
@@ -171,7 +175,7 @@ func (q *request) parseWatch(values url.Values) error {
 		}
 		return n
 	}
-	q.version = number("resourceVersion")
+	q.version, q.limit = number("resourceVersion"), number("limit")
 	q.timeout = time.Duration(number("timeoutSeconds")) * time.Second
 	q.bookmarks, _ = strconv.ParseBool(values.Get("allowWatchBookmarks"))
 	q.ended, _ = strconv.ParseBool(values.Get("sendInitialEvents"))

@@ -39,9 +39,19 @@ func (s *Server) state(q *request) state {
 	return now
 }
 
-func (s *Server) list(w http.ResponseWriter, q *request) {
+func (s *Server) list(w http.ResponseWriter, r *http.Request, q *request) {
+	w.Header().Set("Content-Type", q.codec.MediaType)
+	if f, _ := s.present(); f.Stall && q.limit != 1 {
+		if http.NewResponseController(w).Flush() != nil || !s.stall(r) {
+			return
+		}
+	}
 	now := s.state(q)
 	sortStored(now.objects)
+	whole := q.limit == 0 || int64(len(now.objects)) <= q.limit
+	if !whole {
+		now.objects = now.objects[:q.limit]
+	}
 	c := q.collection
 	reply := &list{Items: make([]json.RawMessage, 0, len(now.objects))}
 	reply.APIVersion, reply.Kind = c.GroupVersion().String(), c.Kind+"List"
@@ -49,19 +59,15 @@ func (s *Server) list(w http.ResponseWriter, q *request) {
 	for _, o := range now.objects {
 		item := o.raw
 		if q.codec.MediaType != runtime.ContentTypeProtobuf {
-			decoded, err := c.decode(o)
-			if err == nil {
-				item, err = runtime.Encode(q.codec.Serializer, decoded)
-			}
-			if err != nil {
+			var err error
+			if item, err = c.text(o, q.codec.Serializer); err != nil {
 				refuse(w, q.codec, err)
 				return
 			}
 		}
 		reply.Items = append(reply.Items, item)
 	}
-	w.Header().Set("Content-Type", q.codec.MediaType)
-	if q.codec.Serializer.Encode(reply, w) == nil {
+	if q.codec.Serializer.Encode(reply, w) == nil && whole {
 		s.addListed(c)
 	}
 }
@@ -100,7 +106,8 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
 	s.mu.Lock()
 	dropped := s.dropped
 	s.mu.Unlock()
-	next, bookmarks, err := s.begin(st)
+	next, bookmarks, err := s.begin(st, r)
+	silent := false
 	tick := time.NewTicker(bookmarkPeriod)
 	defer tick.Stop()
 	for err == nil {
@@ -108,17 +115,21 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
 		var changed chan struct{}
 		var version int64
 		s.mu.Lock()
-		if next < q.collection.first {
+		if next < q.collection.first || s.dropped != dropped {
 			s.mu.Unlock()
-			return // too slow: what it has missed is no longer there
+			return // too slow: what it has missed is no longer there; or it is dropped
 		}
 		events, changed, version = q.collection.events[next-q.collection.first:], s.changed, s.version
 		asked := s.bookmarks > bookmarks
 		bookmarks = s.bookmarks
+		silent = silent || s.fault.Silent
 		s.mu.Unlock()
 		next += len(events)
-		if err = st.events(events); err == nil && asked {
-			err = st.bookmark(version, false)
+		if !silent {
+			err = st.events(events)
+			if err == nil && asked {
+				err = st.bookmark(version, false)
+			}
 		}
 		if err == nil {
 			err = st.flush()
@@ -129,7 +140,9 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
 		select {
 		case <-changed:
 		case <-tick.C:
-			err = st.bookmark(version, false)
+			if !silent {
+				err = st.bookmark(version, false)
+			}
 		case <-dropped:
 			return
 		case <-ctx.Done():
@@ -139,7 +152,17 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
 }
 
 // begin sends what comes before the events, and returns where these begin.
-func (s *Server) begin(st *stream) (next, bookmarks int, err error) {
+func (s *Server) begin(st *stream, r *http.Request) (next, bookmarks int, err error) {
+	switch f, _ := s.present(); {
+	case f.Cut:
+		return 0, 0, errors.Join(errors.New("cut"), st.flush())
+	case f.Expired:
+		return 0, 0, st.fail(apierrors.NewResourceExpired("stand-in fault"))
+	case f.Stall && st.initial:
+		if err := st.flush(); err != nil || !s.stall(r) {
+			return 0, 0, errors.Join(errors.New("stalled"), err)
+		}
+	}
 	if st.initial {
 		now := s.state(st.request)
 		sortStored(now.objects)
@@ -163,8 +186,13 @@ func (s *Server) begin(st *stream) (next, bookmarks int, err error) {
 	if err == nil {
 		return next, bookmarks, nil
 	}
-	// Not by the response's code: that is for requests that are wrong.
-	return 0, 0, errors.Join(err, st.encoder.Encode(&watch.Event{Type: watch.Error, Object: statusOf(err)}), st.flush())
+	return 0, 0, st.fail(err)
+}
+
+// fail ends a watch with an error. It does not by the response's code: that is for
+// requests that are wrong.
+func (st *stream) fail(err error) error {
+	return errors.Join(err, st.encoder.Encode(&watch.Event{Type: watch.Error, Object: statusOf(err)}), st.flush())
 }
 
 // resume returns the event that follows the version that the client has.
@@ -216,6 +244,9 @@ func (st *stream) send(what watch.EventType, o *stored) error {
 		_, err := st.out.Write(st.frame)
 		return err
 	}
+	if o.json != nil {
+		return st.encoder.Encode(&watch.Event{Type: what, Object: &runtime.Unknown{Raw: o.json, ContentType: runtime.ContentTypeJSON}})
+	}
 	decoded, err := st.collection.decode(o)
 	if err != nil {
 		return err
@@ -251,16 +282,22 @@ func sizeOf(n int) int { return protowire.SizeTag(1) + protowire.SizeBytes(n) }
 // sendDeleted sends an object as it was last, at the version when it went.
 func (st *stream) sendDeleted(e event) error {
 	last, err := st.collection.decode(e.before)
+	if e.before.json != nil { // damaged, which what is gone need not be
+		last, err = st.collection.empty()
+	}
 	if err != nil {
 		return err
 	}
+	name, _ := e.before.fields.Lookup("metadata.name")
+	last.SetNamespace(e.before.namespace)
+	last.SetName(name)
 	last.SetResourceVersion(formatVersion(e.version))
 	return st.encoder.Encode(&watch.Event{Type: watch.Deleted, Object: last})
 }
 
-// bookmark sends a bookmark if the client wants them.
+// bookmark sends a bookmark if the client wants them, and is not past it already.
 func (st *stream) bookmark(version int64, initialEventsEnd bool) error {
-	if !st.bookmarks {
+	if !st.bookmarks || version < st.version {
 		return nil
 	}
 	o, err := st.collection.bookmark(version, initialEventsEnd)

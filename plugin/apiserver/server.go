@@ -2,8 +2,10 @@
 //
 // It lists and watches a few kinds of objects as kube-apiserver does: in JSON and
 // protobuf, of a namespace or all, with label and field selectors, initial events
-// and bookmarks, by resource versions that expire. It doesn't page lists, and
-// nothing is written through it: a test calls [Server.Apply].
+// and bookmarks, by resource versions that expire. Of a list with a limit it has the
+// first page alone, and nothing is written through it: a test calls [Server.Apply].
+// It misbehaves when a test says so by [Server.SetFault], [Server.Damage] or
+// [Server.Restore].
 //
 // An object is held as the bytes that its kind has in protobuf, and they are never
 // written; a history entry is a pair of pointers to them.
@@ -49,6 +51,9 @@ type Server struct {
 	bookmarks int           // asked for so far
 	changed   chan struct{} // closed, and replaced, when there is something to send
 	dropped   chan struct{} // closed, and replaced, to end the watches
+
+	fault        Fault
+	faultChanged chan struct{} // closed, and replaced, with the fault
 }
 
 // collection is all there is of a kind, and what happened to it.
@@ -58,6 +63,8 @@ type collection struct {
 	events  []event
 	first   int   // the number of events[0], counted from the start of the server
 	trimmed int64 // the version of the last event that is no longer kept
+	lists   int   // requests for lists
+	watches int   // and watches
 	listed  int   // lists and initial events that were sent in full
 }
 
@@ -86,6 +93,8 @@ func New() (*Server, error) {
 		version: 1,
 		changed: make(chan struct{}),
 		dropped: make(chan struct{}),
+
+		faultChanged: make(chan struct{}),
 	}
 	for i := range kinds {
 		s.kinds = append(s.kinds, &collection{kind: &kinds[i], objects: make(map[string]*stored)})

@@ -54,6 +54,7 @@ type server struct {
 var stanzas = map[string]string{
 	"floor":      "hosts {\n10.0.0.1 " + floorName + "\n}",
 	"headless":   "headless cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\nstartup_timeout 5m\n}",
+	"snapshot":   "headless cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\nsnapshot {$SNAPSHOT}\nstartup_timeout 5m\n}",
 	"slices":     "headless cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\nendpoints slices\nstartup_timeout 5m\n}",
 	"kubernetes": "kubernetes cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\nstartup_timeout 5m\n}",
 	// verified is kubernetes with the pods watched, too, as headless does.

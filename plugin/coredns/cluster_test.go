@@ -11,22 +11,22 @@ package main_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/headless-dns/headless/plugin/cluster"
 )
 
-const scripts = "../../testdata/cluster"
+const scripts = cluster.Scripts
 
 var (
 	bin string                // the programs of Kubernetes
@@ -56,7 +56,7 @@ func run(m *testing.M) (code int, err error) {
 	}
 	built := time.Now()
 
-	down, err := up()
+	down, err := up(2)
 	if err != nil {
 		return 0, err
 	}
@@ -84,63 +84,33 @@ func run(m *testing.M) (code int, err error) {
 
 // build makes the programs of Kubernetes and the server under test, or takes the
 // latter from HEADLESS_COREDNS. It returns the server's path.
-func build() (string, error) {
-	out, err := command(scripts + "/build.sh")
-	if err != nil {
+func build() (program string, err error) {
+	if bin, err = cluster.Build(); err != nil {
 		return "", err
 	}
-	bin = strings.TrimSpace(out)
-
 	if program := os.Getenv("HEADLESS_COREDNS"); program != "" {
 		return filepath.Abs(program)
 	}
 	// It stays beside the programs of Kubernetes, where the next run finds it: go
 	// build links only what has changed.
-	program := filepath.Join(filepath.Dir(bin), "coredns")
+	program = filepath.Join(filepath.Dir(bin), "coredns")
 	env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
 	_, err = command("go", "build", "-o", program, ".")
 	return program, err
 }
 
-// up starts the cluster and returns what ends it and all that was put in its
-// pids. That happens in a process of its own, which waits for this one to close
-// a pipe: a test that panics or times out is cleaned up after, too.
-func up() (down func() error, err error) {
-	if dir, err = os.MkdirTemp("", "headless-cluster-"); err != nil {
-		return nil, err
-	}
-	env = append(os.Environ(), "CLUSTER_DIR="+dir, "CLUSTER_BIN="+bin)
-	for _, name := range []string{"ETCD", "ETCD_PEER", "APISERVER", "CONTROLLER_MANAGER", "SCHEDULER", "KWOK"} {
-		port, err := freePort()
-		if err != nil {
-			return nil, err
-		}
-		env = append(env, name+"_PORT="+port)
-	}
-
-	keeper := exec.Command("sh", "-c", "cat; "+scripts+"/down.sh; rm -rf \"$CLUSTER_DIR\"")
-	keeper.Env = env
-	keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	pipe, err := keeper.StdinPipe()
+// up starts a cluster with as many nodes as told and returns what ends it and all that
+// was put in its pids.
+func up(nodes int) (down func() error, err error) {
+	c, err := cluster.Start(bin, nodes)
 	if err != nil {
 		return nil, err
 	}
-	if err := keeper.Start(); err != nil {
-		return nil, err
+	dir, env = c.Dir, c.Env
+	if kub, err = client(dir + "/admin.kubeconfig"); err != nil {
+		return nil, errors.Join(err, c.Stop())
 	}
-	down = func() error {
-		_ = pipe.Close()
-		return keeper.Wait()
-	}
-
-	if _, err = command(scripts + "/up.sh"); err == nil {
-		kub, err = client(dir + "/admin.kubeconfig")
-	}
-	if err != nil {
-		_ = down()
-		return nil, err
-	}
-	return down, nil
+	return c.Stop, nil
 }
 
 func client(kubeconfig string) (*kubernetes.Clientset, error) {
@@ -162,12 +132,7 @@ func commandWith(stdin, name string, args ...string) (string, error) {
 	cmd := exec.Command(name, args...)
 	cmd.Env = env
 	cmd.Stdin = strings.NewReader(stdin)
-	var stdout, stderr strings.Builder
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return stdout.String(), fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, stderr.String())
-	}
-	return stdout.String(), nil
+	return cluster.Run(cmd)
 }
 
 func kubectl(t *testing.T, args ...string) string {
@@ -205,33 +170,5 @@ func namespace(t *testing.T) string {
 // eventually polls until f succeeds, and fails with its last error.
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
-	tick := time.NewTicker(25 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.Now().Add(time.Minute)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		<-tick.C
-	}
-}
-
-// freePort is a port that neither TCP nor UDP has on 127.0.0.1.
-func freePort() (string, error) {
-	for {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", err
-		}
-		addr := tcp.Addr().(*net.TCPAddr)
-		udp, err := net.ListenPacket("udp", addr.String())
-		_ = tcp.Close()
-		if err == nil {
-			return strconv.Itoa(addr.Port), udp.Close()
-		}
-	}
+	cluster.Eventually(t, time.Minute, f)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -12,25 +13,51 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/headless-dns/headless/plugin/apiserver"
 )
 
 // TestReload changes the Corefile again and again under load, as the reload
-// plugin does: no query goes without an answer, and none gets a wrong one. A
-// connection that CoreDNS has not accepted when it closes a socket is reset,
-// whatever the plugins are, so clients try again, as resolvers do (RFC 7766,
-// section 6.2.4).
+// plugin does: no query goes without an answer, and none gets a wrong one. What
+// the API server sent is kept, for both server blocks, so it is not asked again,
+// and need not be there. A connection that CoreDNS has not accepted when it closes
+// a socket is reset, whatever the plugins are, so clients try again, as resolvers
+// do (RFC 7766, section 6.2.4).
 func TestReload(t *testing.T) {
-	dir := nginxFolder(t)
+	api, err := apiserver.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer api.Close()
+	app := map[string]string{"app": "nginx"}
+	api.Put(&corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx", Labels: app},
+		Spec: corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, Selector: app,
+			IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol}},
+	})
+	put := func(pod, ip string) {
+		api.Put(&corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: pod, Labels: app},
+			Spec:       corev1.PodSpec{Hostname: pod, Subdomain: "nginx"},
+			Status: corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: ip}},
+				Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+		})
+	}
+	put("web-0", "10.244.0.1")
+	put("web-1", "10.244.0.2")
 	_, port := freeAddress(t)
-	corefile := func(ttl int) caddy.Input {
+	corefile := func(ttl int, setting, more string) caddy.Input {
+		headless := fmt.Sprintf("bind 127.0.0.1\nheadless {\nendpoint %s\nttl %d\n%s\n}\n", api.URL, ttl, setting)
 		return caddy.CaddyfileInput{
-			Contents:       fmt.Appendf(nil, ".:%s {\nbind 127.0.0.1\nheadless cluster.local {\nmanifests %s\nttl %d\n}\ncache\n}", port, dir, ttl),
+			Contents:       fmt.Appendf(nil, "cluster.local:%[1]s {\n%[2]scache\n}\ncluster.example:%[1]s {\n%[2]s}\n%[3]s", port, headless, more),
 			Filepath:       "Corefile",
 			ServerTypeName: "dns",
 		}
 	}
 	caddy.Quiet, dnsserver.Quiet = true, true
-	instance, err := caddy.Start(corefile(1))
+	instance, err := caddy.Start(corefile(1, "", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,8 +90,9 @@ func TestReload(t *testing.T) {
 			}
 		})
 	}
-	for ttl := 2; ttl <= 6; ttl++ {
-		if instance, err = instance.Restart(corefile(ttl)); err != nil {
+	reload := func(ttl int, setting string) {
+		t.Helper()
+		if instance, err = instance.Restart(corefile(ttl, setting, "")); err != nil {
 			t.Fatal(err)
 		}
 		// The last to answer with the old TTL is the server that was replaced.
@@ -84,10 +112,46 @@ func TestReload(t *testing.T) {
 				retries.Add(1)
 			}
 		}
+		s.want(t, "web-0.nginx.default.svc.cluster.example. A", "NOERROR 10.244.0.1")
 	}
+	listed := func(want int) {
+		t.Helper()
+		for _, resource := range []string{"services", "pods", "endpointslices"} {
+			if n := api.Listed(resource); n != want {
+				t.Errorf("%s were listed %d times, want %d", resource, n, want)
+			}
+		}
+	}
+	reload(2, "")
+	reload(3, "")
+	listed(1)
+
+	// A port that is taken is found when all plugins have started.
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	_, other, _ := net.SplitHostPort(taken.Addr().String())
+	if _, err := instance.Restart(corefile(4, "", ".:"+other+" {\nbind 127.0.0.1\n}\n")); err == nil {
+		t.Fatal("a reload with a port that is taken succeeded")
+	}
+	put("web-1", "10.244.0.3")
+	s.await(t, "web-1.nginx.default.svc.cluster.example. A", "NOERROR 10.244.0.3")
+	reload(5, "labels app")
+	listed(2) // other settings
+
+	if err := api.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reload(6, "labels app")
+	if err := api.Start(); err != nil {
+		t.Fatal(err)
+	}
+	reload(7, "labels app")
 	stop.Store(true)
 	clients.Wait()
-	t.Logf("%d queries, %d retries, 5 reloads", asked.Load(), retries.Load())
+	t.Logf("%d queries, %d retries, 6 reloads", asked.Load(), retries.Load())
 }
 
 // TestNoPinnedDenial asks for a pod too early, with a TTL of an hour and a cache
@@ -101,16 +165,22 @@ func TestNoPinnedDenial(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "web-2.yaml"), []byte(podManifest("web-2", "10.244.0.3")), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	s.await(t, "web-2."+nginx+" A", "NOERROR 10.244.0.3")
+}
+
+// await asks until the answer is as wanted.
+func (s *served) await(t *testing.T, question, want string) {
+	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		m, err := s.ask("web-2."+nginx+" A", "udp", 1232)
-		if err == nil && len(m.Answer) == 1 {
+		m, err := s.ask(question, "udp", 1232)
+		if err == nil && describe(m) == want {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%v, %v", m, err)
+			t.Fatalf("%s has %v, %v, want %q", question, m, err, want)
 		}
 		<-tick.C
 	}

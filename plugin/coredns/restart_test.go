@@ -26,12 +26,12 @@ func TestAPIServerRestart(t *testing.T) {
 	}
 	a := ask(t, func(conn *dns.Conn) error {
 		for i, host := range hosts {
-			if err := holds(conn, host, dns.TypeA, ips(4, before[i]), 1); err != nil {
+			if err := holds(conn, host, ips(4, before[i]), 1); err != nil {
 				return err
 			}
 		}
 		// The service has one pod more, once it is scaled.
-		if err := holds(conn, svc, dns.TypeA, ips(4, before...), 4); err != nil {
+		if err := holds(conn, svc, ips(4, before...), 4); err != nil {
 			return err
 		}
 		r, err := exchange(conn, "no-such-host."+svc, dns.TypeA)
@@ -61,9 +61,9 @@ func TestAPIServerRestart(t *testing.T) {
 	agree(t, ns)
 }
 
-// holds is nil if the reply has all of these records, and at most n.
-func holds(conn *dns.Conn, name string, qtype uint16, want []string, n int) error {
-	r, err := exchange(conn, name, qtype)
+// holds is nil if a name has all of these addresses, and at most n.
+func holds(conn *dns.Conn, name string, want []string, n int) error {
+	r, err := exchange(conn, name, dns.TypeA)
 	if err != nil {
 		return err
 	}

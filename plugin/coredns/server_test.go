@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/headless-dns/headless/plugin/cluster"
 )
 
 // server is a running CoreDNS.
@@ -48,7 +50,7 @@ var stanzas = map[string]string{
 func newServer(name, program string, accounts ...string) (*server, error) {
 	var ports [3]string
 	for i := range ports {
-		port, err := freePort()
+		port, err := cluster.FreePort()
 		if err != nil {
 			return nil, err
 		}

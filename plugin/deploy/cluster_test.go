@@ -9,19 +9,19 @@
 package deploy_test
 
 import (
+	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/headless-dns/headless/plugin/cluster"
 )
 
-const scripts = "../../testdata/cluster"
+const scripts = cluster.Scripts
 
 var (
 	bin string   // the programs of Kubernetes
@@ -57,12 +57,10 @@ func run(m *testing.M) (code int, err error) {
 
 // build makes the programs of Kubernetes and the server, or takes the latter from
 // HEADLESS_COREDNS.
-func build() error {
-	out, err := command(scripts + "/build.sh")
-	if err != nil {
+func build() (err error) {
+	if bin, err = cluster.Build(); err != nil {
 		return err
 	}
-	bin = strings.TrimSpace(out)
 	if program := os.Getenv("HEADLESS_COREDNS"); program != "" {
 		our, err = filepath.Abs(program)
 		return err
@@ -73,49 +71,23 @@ func build() error {
 	return err
 }
 
-// up starts the cluster and returns what ends it and all that was put in its
-// pids. That happens in a process of its own, which waits for this one to close
-// a pipe: a test that panics or times out is cleaned up after, too.
+// up starts the cluster and returns what ends it and all that was put in its pids.
 func up() (down func() error, err error) {
-	if dir, err = os.MkdirTemp("", "headless-deploy-"); err != nil {
-		return nil, err
-	}
-	env = append(os.Environ(), "CLUSTER_DIR="+dir, "CLUSTER_BIN="+bin,
-		"PATH="+bin+":"+os.Getenv("PATH"), "KUBECONFIG="+dir+"/admin.kubeconfig")
-	for _, name := range []string{"ETCD", "ETCD_PEER", "APISERVER", "CONTROLLER_MANAGER", "SCHEDULER", "KWOK"} {
-		port, err := freePort()
-		if err != nil {
-			return nil, err
-		}
-		env = append(env, name+"_PORT="+port)
-	}
-	keeper := exec.Command("sh", "-c", "cat; "+scripts+"/down.sh; rm -rf \"$CLUSTER_DIR\"")
-	keeper.Env = env
-	keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	pipe, err := keeper.StdinPipe()
+	c, err := cluster.Start(bin, 2)
 	if err != nil {
 		return nil, err
 	}
-	if err := keeper.Start(); err != nil {
-		return nil, err
-	}
-	down = func() error {
-		_ = pipe.Close()
-		return keeper.Wait()
-	}
-	if _, err = command(scripts + "/up.sh"); err == nil {
-		// The pods of a DaemonSet would be on this node, too, and never ready.
-		_, err = command("kubectl", "delete", "node", "manual")
-	}
-	if err == nil {
+	dir = c.Dir
+	env = append(c.Env, "PATH="+bin+":"+os.Getenv("PATH"), "KUBECONFIG="+dir+"/admin.kubeconfig")
+	// The pods of a DaemonSet would be on this node, too, and never ready.
+	if _, err = command("kubectl", "delete", "node", "manual"); err == nil {
 		// The accounts and roles are those of the manifests.
 		_, err = command("kubectl", "delete", "-f", scripts+"/rbac.yaml")
 	}
 	if err != nil {
-		_ = down()
-		return nil, err
+		return nil, errors.Join(err, c.Stop())
 	}
-	return down, nil
+	return c.Stop, nil
 }
 
 // command runs a program in the environment of the cluster and returns what it
@@ -133,12 +105,7 @@ func commandIn(folder, stdin, name string, args ...string) (string, error) {
 	cmd := exec.Command(path, args...)
 	cmd.Dir, cmd.Env = folder, env
 	cmd.Stdin = strings.NewReader(stdin)
-	var stdout, stderr strings.Builder
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return stdout.String(), fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, stderr.String())
-	}
-	return stdout.String(), nil
+	return cluster.Run(cmd)
 }
 
 func kubectl(t *testing.T, args ...string) string {
@@ -153,33 +120,5 @@ func kubectl(t *testing.T, args ...string) string {
 // eventually polls until f succeeds, and fails with its last error.
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
-	tick := time.NewTicker(25 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.Now().Add(time.Minute)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		<-tick.C
-	}
-}
-
-// freePort is a port that neither TCP nor UDP has on 127.0.0.1.
-func freePort() (string, error) {
-	for {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", err
-		}
-		addr := tcp.Addr().(*net.TCPAddr)
-		udp, err := net.ListenPacket("udp", addr.String())
-		_ = tcp.Close()
-		if err == nil {
-			return strconv.Itoa(addr.Port), udp.Close()
-		}
-	}
+	cluster.Eventually(t, time.Minute, f)
 }

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/plugin/cluster"
 )
 
 // TestRules has promtool check the rules, and run their tests.
@@ -74,7 +76,7 @@ func TestMonitoring(t *testing.T) {
 	s := start(t, string(text), "headless")
 	s.await(t)
 
-	port, err := freePort()
+	port, err := cluster.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

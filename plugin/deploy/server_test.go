@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/plugin/cluster"
 )
 
 // server is a running CoreDNS.
@@ -31,7 +33,7 @@ func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{}
 	for _, port := range []*string{&s.port, &s.health, &s.ready, &s.metrics} {
-		p, err := freePort()
+		p, err := cluster.FreePort()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,13 +73,15 @@ func (s *server) corefile(t *testing.T, text, kubeconfig string) string {
 			line = strings.Replace(line, "/etc/resolv.conf", nobody, 1)
 		case key == "kubernetes", key == "headless" && words[len(words)-1] == "{":
 			line += "kubeconfig " + kubeconfig + "\n"
+		case key == "snapshot":
+			line = strings.Replace(line, "/var/lib/headless", t.TempDir(), 1)
 		case key == "headless":
 			line = strings.TrimSpace(line) + " {\nkubeconfig " + kubeconfig + "\n}\n"
 		}
 		seen[words[0]] = true
 		out.WriteString(line)
 	}
-	for _, want := range []string{"zone", "errors", "health", "lameduck", "ready", "headless", "prometheus"} {
+	for _, want := range []string{"zone", "errors", "health", "lameduck", "ready", "headless", "snapshot", "prometheus"} {
 		if !seen[want] {
 			t.Fatalf("no %s in the Corefile:\n%s", want, text)
 		}

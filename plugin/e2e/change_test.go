@@ -4,8 +4,8 @@ package e2e_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -77,10 +77,7 @@ func TestKilledContainer(t *testing.T) {
 	before := pods(t, "default", "app=nginx", 3)
 	h := watch(t)
 	a := startAsker(t, "killed-container", "", webs...)
-	container := strings.TrimPrefix(before[2].Status.ContainerStatuses[0].ContainerID, "containerd://")
-	if _, err := command("ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", container); err != nil {
-		t.Fatal(err)
-	}
+	kill(t, &before[2])
 	eventually(t, func() error {
 		if pod := pods(t, "default", "app=nginx", 3)[2]; pod.Status.ContainerStatuses[0].RestartCount != 1 {
 			return fmt.Errorf("%s has not restarted", pod.Name)
@@ -168,4 +165,58 @@ func TestOutage(t *testing.T) {
 	replies := a.end(t)
 	h.check(t, replies)
 	wantReplaced(t, replies, webs[0], &before[0], &after[0])
+}
+
+// TestRestartInOutage kills all servers while the API server is stopped. They come
+// back with what was known: there is a time without a reply, and none that is wrong.
+func TestRestartInOutage(t *testing.T) {
+	web := pods(t, "default", "app=nginx", 3)
+	servers := pods(t, "kube-system", "k8s-app=kube-dns", 2)
+	known := time.Now()
+	kubectl(t, "label", "pod", "web-0", "round=outage") // there is something to write
+	for i := range servers {
+		snapshot := fmt.Sprintf("/proc/%d/root/var/lib/headless/snapshot", process(t, &servers[i]))
+		eventually(t, func() error {
+			info, err := os.Stat(snapshot)
+			if err == nil && info.ModTime().Before(known) {
+				err = fmt.Errorf("%s has a snapshot of %v", servers[i].Name, info.ModTime())
+			}
+			return err
+		})
+	}
+	a := startAsker(t, "restart-in-outage", "", webs...)
+	if _, err := command(scripts+"/apiserver.sh", "stop"); err != nil {
+		t.Fatal(err)
+	}
+	killed := time.Now()
+	for i := range servers {
+		kill(t, &servers[i])
+	}
+	a.follow(t, killed.Add(45*time.Second))
+	if _, err := command(scripts+"/apiserver.sh", "start"); err != nil {
+		t.Fatal(err)
+	}
+	for i, server := range pods(t, "kube-system", "k8s-app=kube-dns", 2) {
+		if server.Name != servers[i].Name {
+			t.Errorf("%s is another pod now", server.Name)
+		}
+	}
+	a.follow(t, time.Now().Add(ttl))
+	replies := a.end(t)
+
+	// Until a server is back nobody replies; from the first reply on, all do. The
+	// plugin kubernetes waits for five seconds before it lets a server start.
+	silent := slices.ContainsFunc(replies, func(r reply) bool { return r.asked.After(killed) && r.status == "" })
+	if !silent {
+		t.Fatal("the servers answered all the time: they were not killed")
+	}
+	for _, r := range replies {
+		if r.status != "" && r.status != "NOERROR" {
+			t.Errorf("%q at %s: %s", r.name, r.asked.Format(time.StampMilli), r.text)
+		}
+	}
+	replies = slices.DeleteFunc(replies, func(r reply) bool { return r.status == "" && r.asked.Before(killed.Add(20*time.Second)) })
+	wantSame(t, replies, web)
+	back := slices.IndexFunc(replies, func(r reply) bool { return r.asked.After(killed.Add(time.Second)) })
+	t.Logf("after the servers were killed there was an answer to a question of %.1fs later", replies[back].asked.Sub(killed).Seconds())
 }

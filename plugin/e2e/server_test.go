@@ -8,22 +8,42 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
-// TestServerRights looks at the processes of the servers as the kernel sees them.
-func TestServerRights(t *testing.T) {
+// container is the ID of a pod's only container.
+func container(pod *corev1.Pod) string {
+	return strings.TrimPrefix(pod.Status.ContainerStatuses[0].ContainerID, "containerd://")
+}
+
+// process is the number of the process of a pod.
+func process(t *testing.T, pod *corev1.Pod) int {
+	t.Helper()
 	tasks, err := command("ctr", "--namespace", "k8s.io", "tasks", "list")
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, line, _ := strings.Cut(tasks, container(pod))
+	var pid int
+	if _, err := fmt.Sscan(line, &pid); err != nil {
+		t.Fatalf("no process of %s: %v\n%s", pod.Name, err, tasks)
+	}
+	return pid
+}
+
+// kill ends the process of a pod, which the kubelet then starts again.
+func kill(t *testing.T, pod *corev1.Pod) {
+	t.Helper()
+	if _, err := command("ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", container(pod)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestServerRights looks at the processes of the servers as the kernel sees them.
+func TestServerRights(t *testing.T) {
 	for _, pod := range pods(t, "kube-system", "k8s-app=kube-dns", 2) {
-		container := strings.TrimPrefix(pod.Status.ContainerStatuses[0].ContainerID, "containerd://")
-		_, line, _ := strings.Cut(tasks, container)
-		var pid int
-		if _, err := fmt.Sscan(line, &pid); err != nil {
-			t.Fatalf("no process of %s: %v\n%s", container, err, tasks)
-		}
-		proc := fmt.Sprintf("/proc/%d/", pid)
+		proc := fmt.Sprintf("/proc/%d/", process(t, &pod))
 		status, err := os.ReadFile(proc + "status")
 		if err != nil {
 			t.Fatal(err)

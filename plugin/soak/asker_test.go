@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/plugin/cluster"
 )
 
 // asker asks for addresses on and on, and has the history judge the answers.
@@ -23,7 +25,9 @@ type asker struct {
 	counting   sync.Mutex
 	n, retries int
 	wrong      int
-	errors     []string // the first ones
+	errors     []string // the first ones, one of a name
+	failed     map[string]bool
+	calm       int // answers to which no outage was near
 	oldest     time.Duration
 	pending    []answer // not judged yet
 }
@@ -31,7 +35,7 @@ type asker struct {
 // ask asks a question about every millisecond, until the context is done: half of
 // them where the answer has changed lately.
 func ask(ctx context.Context, h *history, addr string) *asker {
-	a := &asker{history: h, addr: addr, done: make(chan struct{})}
+	a := &asker{history: h, addr: addr, done: make(chan struct{}), failed: make(map[string]bool)}
 	go a.ask(ctx)
 	go a.judgeAll(ctx)
 	return a
@@ -66,7 +70,7 @@ func (a *asker) ask(ctx context.Context) {
 // as CoreDNS does when a socket is closed at a reload, and as resolvers do
 // (RFC 7766, section 6.2.4).
 func (a *asker) exchange(q question, network string) {
-	client := dns.Client{Net: network, Timeout: 2 * time.Second}
+	client := dns.Client{Net: network, Timeout: 5 * time.Second}
 	m := new(dns.Msg).SetQuestion(q.name(), dns.TypeA)
 	m.SetEdns0(1232, false)
 	asked := time.Now()
@@ -82,7 +86,7 @@ func (a *asker) exchange(q question, network string) {
 	a.n++
 	a.retries += retries
 	if err != nil {
-		a.fail(q.name() + " over " + network + ": " + err.Error())
+		a.fail(&got, fmt.Errorf("over %s: %w", network, err))
 		return
 	}
 	got.rcode, got.truncated = dns.RcodeToString[r.Rcode], r.Truncated
@@ -94,9 +98,11 @@ func (a *asker) exchange(q question, network string) {
 	a.pending = append(a.pending, got)
 }
 
-func (a *asker) fail(what string) {
-	if a.wrong++; len(a.errors) < 10 {
-		a.errors = append(a.errors, time.Now().Format(time.StampMilli)+": "+what)
+func (a *asker) fail(what *answer, err error) {
+	a.wrong++
+	if name := what.name(); !a.failed[name] && len(a.errors) < 20 {
+		a.failed[name] = true
+		a.errors = append(a.errors, fmt.Sprintf("%s, asked for at %s: %v", name, what.asked.Format(time.StampMilli), err))
 	}
 }
 
@@ -123,13 +129,16 @@ func (a *asker) judgePending() {
 	defer a.counting.Unlock()
 	for len(a.pending) > 0 {
 		next := &a.pending[0]
-		w, calm, known := a.window(next, time.Now())
+		w, calm, known := a.window(next)
 		if !known {
 			return
 		}
 		age, err := a.judge(next, w, calm)
 		if err != nil {
-			a.fail(fmt.Sprintf("%s, asked for at %s: %v", next.name(), next.asked.Format(time.StampMilli), err))
+			a.fail(next, err)
+		}
+		if calm {
+			a.calm++
 		}
 		a.oldest = max(a.oldest, age)
 		a.pending = a.pending[1:]
@@ -147,7 +156,7 @@ func (a *asker) total() int {
 func (a *asker) more(t *testing.T, n int) {
 	t.Helper()
 	want := a.total() + n
-	eventually(t, time.Minute, func() error {
+	cluster.Eventually(t, time.Minute, func() error {
 		if got := a.total(); got < want {
 			return fmt.Errorf("%d answers instead of %d", got, want)
 		}
@@ -159,7 +168,7 @@ func (a *asker) more(t *testing.T, n int) {
 func (a *asker) finish(t *testing.T) {
 	t.Helper()
 	until := time.Now()
-	eventually(t, 2*recovery, func() error {
+	cluster.Eventually(t, 2*recovery, func() error {
 		a.counting.Lock()
 		defer a.counting.Unlock()
 		if len(a.pending) > 0 && a.pending[0].asked.Before(until) {

@@ -4,6 +4,7 @@ package soak_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 
@@ -24,21 +25,23 @@ const (
 	mostScaled  = replicas * 3 / 2
 )
 
-// steady is a service with one pod that nothing changes.
-var steady = question{service: "steady"}
-
 // churn changes a cluster. Each workload is one service and the StatefulSet or
 // Deployment of its pods.
 type churn struct {
-	*cluster
+	*kubernetes
 	rand    *rand.Rand
 	gone    string   // a service that is deleted for now
 	unready []string // pods that are not ready for now
 	extras  []string // workloads that come and go
 	made    int
+
+	next []int          // kinds of changes, until each had its turn
+	done map[string]int // changes by kind
 }
 
-func newChurn(c *cluster, r *rand.Rand) *churn { return &churn{cluster: c, rand: r} }
+func newChurn(k *kubernetes, r *rand.Rand) *churn {
+	return &churn{kubernetes: k, rand: r, done: make(map[string]int)}
+}
 
 func workload(i int) string {
 	if isDeployment(i) {
@@ -124,28 +127,48 @@ func (c *churn) names() []string {
 	return names
 }
 
+// kinds are the kinds of changes, each of a workload.
+var kinds = []struct {
+	name   string
+	change func(c *churn, i int) error
+}{
+	{"rollouts", (*churn).rollOut},
+	{"scalings", func(c *churn, i int) error { return c.scale(i, leastScaled+c.rand.IntN(mostScaled-leastScaled+1)) }},
+	{"deletions of pods", (*churn).deletePods},
+	{"services made or deleted", (*churn).flipService},
+	{"workloads made or deleted", func(c *churn, _ int) error { return c.flipExtra() }},
+	{"readiness", (*churn).flipReadiness},
+}
+
 // step makes one change, which may be of many pods.
 func (c *churn) step() error {
-	i := c.rand.IntN(workloads)
-	var err error
-	switch c.rand.IntN(6) {
-	case 0: // a rollout
-		err = c.patch(i, fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{"rollout":"%d"}}}}}`, c.rand.Uint64()))
-	case 1:
-		err = c.scale(i, leastScaled+c.rand.IntN(mostScaled-leastScaled+1))
-	case 2:
-		err = c.deletePods(i)
-	case 3:
-		err = c.flipService(i)
-	case 4:
-		err = c.flipExtra()
-	case 5:
-		err = c.flipReadiness(i)
+	if len(c.next) == 0 {
+		c.next = c.rand.Perm(len(kinds))
 	}
-	if err != nil {
-		return fmt.Errorf("change the cluster: %w", err)
+	kind := kinds[c.next[0]]
+	c.next = c.next[1:]
+	if err := kind.change(c, c.rand.IntN(workloads)); err != nil {
+		return fmt.Errorf("change the cluster (%s): %w", kind.name, err)
 	}
+	c.done[kind.name]++
 	return nil
+}
+
+// rollOut replaces all pods of a workload: those of a StatefulSet one after the other.
+func (c *churn) rollOut(i int) error {
+	patch := fmt.Sprintf(`"template":{"metadata":{"annotations":{"rollout":"%d"}}}`, c.rand.Uint64())
+	if !isDeployment(i) {
+		patch += `,"updateStrategy":{"rollingUpdate":{"partition":0}}`
+	}
+	return c.patch(i, `{"spec":{`+patch+`}}`)
+}
+
+// pause ends the rollout of a StatefulSet, which takes minutes.
+func (c *churn) pause(i int) error {
+	if isDeployment(i) {
+		return nil
+	}
+	return c.patch(i, fmt.Sprintf(`{"spec":{"updateStrategy":{"rollingUpdate":{"partition":%d}}}}`, mostScaled))
 }
 
 func (c *churn) patch(i int, patch string) (err error) {
@@ -276,7 +299,7 @@ func (c *churn) restore() error {
 		}
 	}
 	for i := range workloads {
-		if err := c.scale(i, replicas); err != nil {
+		if err := errors.Join(c.pause(i), c.scale(i, replicas)); err != nil {
 			return err
 		}
 	}

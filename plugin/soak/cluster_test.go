@@ -5,7 +5,6 @@ package soak_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,87 +20,66 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes"
+	client "k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/headless-dns/headless/plugin/cluster"
 )
 
-const (
-	scripts = "../../testdata/cluster"
-	nodes   = 5
-)
+const nodes = 5
 
-// cluster is a Kubernetes of processes.
-type cluster struct {
-	dir string   // its state, with its processes in pids
-	env []string // what its scripts go by
-	api *kubernetes.Clientset
+// kubernetes is a cluster, and its API server as the admin has it.
+type kubernetes struct {
+	*cluster.Cluster
+	api *client.Clientset
 }
 
-// up starts a cluster. What ends it, and all else in its pids, is a process of its
-// own that waits for this one to close a pipe: so a test that panics or times out
-// leaves nothing behind either.
-func up(t *testing.T) *cluster {
+func up(t *testing.T) *kubernetes {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "headless-soak-")
+	bin, err := cluster.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{dir: dir, env: append(os.Environ(), "CLUSTER_DIR="+dir)}
-	c.env = append(c.env, "CLUSTER_BIN="+strings.TrimSpace(c.run(t, scripts+"/build.sh")))
-	for _, name := range []string{"ETCD", "ETCD_PEER", "APISERVER", "CONTROLLER_MANAGER", "SCHEDULER", "KWOK"} {
-		_, port, _ := net.SplitHostPort(freeAddr(t))
-		c.env = append(c.env, name+"_PORT="+port)
-	}
-	keeper := exec.Command("sh", "-c", "cat; "+scripts+"/down.sh; rm -rf \"$CLUSTER_DIR\"")
-	keeper.Env = c.env
-	keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	pipe, err := keeper.StdinPipe()
+	c, err := cluster.Start(bin, nodes)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := keeper.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = pipe.Close()
-		if err := keeper.Wait(); err != nil {
-			t.Errorf("end the cluster: %v", err)
+		if err := c.Stop(); err != nil {
+			t.Error(err)
 		}
 	})
-	c.run(t, scripts+"/up.sh", strconv.Itoa(nodes))
-	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(dir, "admin.kubeconfig"))
+	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(c.Dir, "admin.kubeconfig"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	config.QPS = -1
-	if c.api, err = kubernetes.NewForConfig(config); err != nil {
+	api, err := client.NewForConfig(config)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return &kubernetes{c, api}
 }
 
-// run runs a program in the environment of the cluster and returns what it prints.
-func (c *cluster) run(t *testing.T, name string, args ...string) string {
+// script runs a script of the cluster and returns what it prints.
+func (k *kubernetes) script(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.Env = c.env
-	var stdout, stderr strings.Builder
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s %s: %v\n%s", filepath.Base(name), strings.Join(args, " "), err, &stderr)
+	out, err := k.Run(exec.Command(cluster.Scripts+"/"+name, args...))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return stdout.String()
+	return out
 }
 
 // keepScheduler starts kube-scheduler again when it has ended, as a kubelet does. It
 // ends itself where an outage has hidden from it that a pod of the same name is on
 // another node now.
-func (c *cluster) keepScheduler(ctx context.Context, t *testing.T) {
+func (k *kubernetes) keepScheduler(ctx context.Context, t *testing.T) {
 	t.Helper()
 	const name = "kube-scheduler"
-	pid, err := os.ReadFile(filepath.Join(c.dir, "pids", name))
+	pid, err := os.ReadFile(filepath.Join(k.Dir, "pids", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +93,7 @@ func (c *cluster) keepScheduler(ctx context.Context, t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := os.OpenFile(filepath.Join(c.dir, "log", name), os.O_APPEND|os.O_WRONLY, 0)
+	log, err := os.OpenFile(filepath.Join(k.Dir, "log", name), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +107,7 @@ func (c *cluster) keepScheduler(ctx context.Context, t *testing.T) {
 			there = there && err == nil && !strings.Contains(string(status), "\nState:\tZ")
 			if !there {
 				cmd := &exec.Cmd{Path: path, Args: args, Stdout: log, Stderr: log}
-				if c.startProcess(name, cmd) == nil {
+				if k.startProcess(name, cmd) == nil {
 					process, there = fmt.Sprintf("/proc/%d", cmd.Process.Pid), true
 					go func() { _ = cmd.Wait() }()
 				}
@@ -143,72 +121,105 @@ func (c *cluster) keepScheduler(ctx context.Context, t *testing.T) {
 }
 
 // start starts a program that ends with the cluster, at the latest.
-func (c *cluster) start(t *testing.T, name string, cmd *exec.Cmd) {
+func (k *kubernetes) start(t *testing.T, name string, cmd *exec.Cmd) {
 	t.Helper()
-	if err := c.startProcess(name, cmd); err != nil {
+	if err := k.startProcess(name, cmd); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (c *cluster) startProcess(name string, cmd *exec.Cmd) error {
-	cmd.Env = c.env
+func (k *kubernetes) startProcess(name string, cmd *exec.Cmd) error {
+	cmd.Env = k.Env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(c.dir, "pids", name), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600)
+	return os.WriteFile(filepath.Join(k.Dir, "pids", name), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600)
 }
 
 // watch has the history take in what the API server says of pods and services.
-func (c *cluster) watch(ctx context.Context, h *history) {
-	go c.follow(ctx, "services", func(o runtime.Object, gone bool) {
-		h.setService(o.(*corev1.Service).Name, !gone, time.Now())
+func (k *kubernetes) watch(ctx context.Context, h *history) {
+	go k.follow(ctx, "services", h, func(o runtime.Object, gone bool, when moment) {
+		h.setService(o.(*corev1.Service).Name, !gone, when)
 	})
-	go c.follow(ctx, "pods", func(o runtime.Object, gone bool) {
-		h.setPod(o.(*corev1.Pod), gone, time.Now())
+	go k.follow(ctx, "pods", h, func(o runtime.Object, gone bool, when moment) {
+		h.setPod(o.(*corev1.Pod), gone, when)
 	})
+	go k.write(ctx, "services", steady.service)
+	go k.write(ctx, "pods", steady.service+"-0")
+}
+
+// writtenAt is an annotation with the time at which it was written.
+const writtenAt = "soak/written-at"
+
+// write writes the time to an object again and again.
+func (k *kubernetes) write(ctx context.Context, resource, name string) {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, writtenAt, time.Now().Format(time.RFC3339Nano))
+		// It is not there yet, or there is no API server: then there is another time.
+		_ = k.api.CoreV1().RESTClient().Patch(types.MergePatchType).Namespace(namespace).Resource(resource).Name(name).
+			Timeout(5 * time.Second).Body([]byte(patch)).Do(ctx).Error()
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
 }
 
 // follow lists and watches a resource until the context is done. It connects again
 // at once, not as late as a reflector may: what it sees is the measure of others.
-func (c *cluster) follow(ctx context.Context, resource string, event func(o runtime.Object, gone bool)) {
+func (k *kubernetes) follow(ctx context.Context, resource string, h *history, event func(o runtime.Object, gone bool, when moment)) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	known := make(map[types.UID]runtime.Object)
-	take := func(o runtime.Object, gone bool) {
+	take := func(o runtime.Object, gone bool, when moment) (written time.Time) {
 		accessor, err := meta.Accessor(o)
 		if err != nil {
-			return // the status with which a watch ends
+			return written // of the status with which a watch ends
 		}
 		if known[accessor.GetUID()] = o; gone {
 			delete(known, accessor.GetUID())
 		}
-		event(o, gone)
+		event(o, gone, when)
+		written, _ = time.Parse(time.RFC3339Nano, accessor.GetAnnotations()[writtenAt])
+		return written
 	}
 	request := func() *rest.Request {
-		return c.api.CoreV1().RESTClient().Get().Namespace(namespace).Resource(resource)
+		return k.api.CoreV1().RESTClient().Get().Namespace(namespace).Resource(resource)
 	}
 	for ctx.Err() == nil {
 		if list, err := request().Do(ctx).Get(); err == nil {
+			// What a list has is in no order of time.
+			var written time.Time
+			when := h.since(resource)
 			listed := make(map[types.UID]bool)
 			_ = meta.EachListItem(list, func(o runtime.Object) error {
 				accessor, err := meta.Accessor(o)
 				if err == nil {
 					listed[accessor.GetUID()] = true
-					take(o, false)
+					if at := take(o, false, when); at.After(written) {
+						written = at
+					}
 				}
 				return err
 			})
 			for uid, o := range known {
 				if !listed[uid] {
-					take(o, true)
+					take(o, true, when)
 				}
+			}
+			if !written.IsZero() {
+				h.setWritten(resource, written)
 			}
 			accessor, _ := meta.ListAccessor(list)
 			options := metav1.ListOptions{Watch: true, ResourceVersion: accessor.GetResourceVersion()}
 			if w, err := request().VersionedParams(&options, scheme.ParameterCodec).Watch(ctx); err == nil {
 				for e := range w.ResultChan() {
-					take(e.Object, e.Type == watch.Deleted)
+					if at := take(e.Object, e.Type == watch.Deleted, h.since(resource)); !at.IsZero() {
+						h.setWritten(resource, at)
+					}
 				}
 			}
 		}
@@ -219,38 +230,12 @@ func (c *cluster) follow(ctx context.Context, resource string, event func(o runt
 	}
 }
 
-// eventually polls until f succeeds, and fails with its last error.
-func eventually(t *testing.T, patience time.Duration, f func() error) {
-	t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.Now().Add(patience)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		<-tick.C
-	}
-}
-
 // freeAddr is an address that nothing listens at, by TCP or UDP.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	for {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := tcp.Addr().String()
-		udp, err := net.ListenPacket("udp", addr)
-		_ = tcp.Close()
-		if err == nil {
-			_ = udp.Close()
-			return addr
-		}
+	port, err := cluster.FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
+	return "127.0.0.1:" + port
 }

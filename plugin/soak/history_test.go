@@ -14,19 +14,28 @@ import (
 // namespace is that of all services and pods here.
 const namespace = "soak"
 
+// steady is a service with one pod that is always there.
+var steady = question{service: "steady"}
+
 // A history is what the API server said of headless services and their pods, and
 // when. The label app of a pod is the name of its service.
+//
+// A watch may be late on a busy machine, that of this program as well as that of the
+// server. So something with the time is written to the API server again and again: what
+// the watch tells after that happened after that time, and until it tells that, nobody
+// knows what was so then.
 type history struct {
 	mu       sync.Mutex
-	services map[string]*service // by name
-	changed  []question          // the last ones that changed, oldest first
+	written  map[string]time.Time // the last time that the watch of a resource told
+	services map[string]*service  // by name
+	changed  []question           // the last ones that changed, oldest first
 	events   int
 	outages  spans // times without an API server
 }
 
 // A service has its hosts by label. What is gone stays for as long as it matters.
 type service struct {
-	exists spans
+	exists period
 	hosts  map[string][]*endpoint
 }
 
@@ -34,13 +43,38 @@ type service struct {
 type endpoint struct {
 	uid   types.UID
 	addr  string
-	ready spans
+	ready period
+}
+
+// A moment is when something happened: after one time, and no later than another.
+type moment struct{ after, by time.Time }
+
+// A period is when something was so: surely, and perhaps.
+type period struct{ sure, perhaps spans }
+
+// set says that something is so, or not, from a moment on. It returns whether that is
+// new.
+func (p *period) set(is bool, when moment) bool {
+	first, last := when.after, when.by
+	if !is {
+		first, last = last, first
+	}
+	p.sure.set(is, last)
+	return p.perhaps.set(is, first)
+}
+
+func (p period) and(other period) period {
+	return period{p.sure.and(other.sure), p.perhaps.and(other.perhaps)}
+}
+
+func (p *period) drop(before time.Time) {
+	p.sure, p.perhaps = p.sure.drop(before), p.perhaps.drop(before)
 }
 
 // A span is a time during which something was so. It goes on if until is zero.
 type span struct{ from, until time.Time }
 
-// Spans are in order and apart.
+// Spans are in order.
 type spans []span
 
 // set says that something is so, or not, from a time on. It returns whether that
@@ -90,17 +124,38 @@ func (s spans) covers(w span) bool {
 	})
 }
 
+// last is when it was last so, before a time at which it is not.
+func (s spans) last(before time.Time) (last time.Time) {
+	for _, a := range s {
+		if a.until.After(last) && a.until.Before(before) {
+			last = a.until
+		}
+	}
+	return last
+}
+
+// tell lists the spans for a reader.
+func (s spans) tell() string {
+	var b strings.Builder
+	for _, a := range s {
+		fmt.Fprintf(&b, "; from %s", a.from.Format(time.StampMilli))
+		if !a.until.IsZero() {
+			fmt.Fprintf(&b, " until %s", a.until.Format(time.StampMilli))
+		}
+	}
+	return b.String()
+}
+
 // drop forgets what ended before a time.
 func (s spans) drop(before time.Time) spans {
 	return slices.DeleteFunc(s, func(a span) bool { return !a.until.IsZero() && a.until.Before(before) })
 }
 
 const (
-	// bound is how old an answer may be.
-	bound = 2 * time.Second
-	// lag is how much later than the server this program may see an event: both
-	// have a watch of their own, and the machine may be busy.
-	lag = time.Second
+	// bound is how old an answer may be, while the API server is up: it is for a small
+	// machine, of which a Kubernetes and its churn take all. On one at rest an answer is
+	// old by milliseconds.
+	bound = 5 * time.Second
 	// recovery is how long after an outage the bound does not hold yet: the server
 	// and this program connect again in their own time. A reflector waits for up to
 	// half a minute between attempts, and half as long again.
@@ -125,7 +180,9 @@ type answer struct {
 	truncated       bool
 }
 
-func newHistory() *history { return &history{services: make(map[string]*service)} }
+func newHistory() *history {
+	return &history{services: make(map[string]*service), written: make(map[string]time.Time)}
+}
 
 func (h *history) service(name string) *service {
 	s := h.services[name]
@@ -137,21 +194,25 @@ func (h *history) service(name string) *service {
 }
 
 // setService takes in an event of a service.
-func (h *history) setService(name string, exists bool, now time.Time) {
+func (h *history) setService(name string, exists bool, when moment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.events++
-	if h.service(name).exists.set(exists, now) {
+	if name != steady.service { // which only has the time written to it
+		h.events++
+	}
+	if h.service(name).exists.set(exists, when) {
 		h.note(question{service: name})
 	}
 }
 
 // setPod takes in an event of a pod.
-func (h *history) setPod(pod *corev1.Pod, gone bool, now time.Time) {
+func (h *history) setPod(pod *corev1.Pod, gone bool, when moment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.events++
 	name := pod.Labels["app"]
+	if name != steady.service {
+		h.events++
+	}
 	s := h.service(name)
 	label := hostLabel(pod)
 	ready := !gone && pod.DeletionTimestamp == nil && isReady(pod)
@@ -162,12 +223,14 @@ func (h *history) setPod(pod *corev1.Pod, gone bool, now time.Time) {
 		}
 		is := ready && e.addr == pod.Status.PodIP
 		seen = seen || is
-		if e.ready.set(is, now) {
+		if e.ready.set(is, when) {
 			h.note(question{name, label})
 		}
 	}
 	if ready && !seen {
-		s.hosts[label] = append(s.hosts[label], &endpoint{pod.UID, pod.Status.PodIP, spans{{from: now}}})
+		e := &endpoint{uid: pod.UID, addr: pod.Status.PodIP}
+		e.ready.set(true, when)
+		s.hosts[label] = append(s.hosts[label], e)
 		h.note(question{name, label})
 	}
 }
@@ -223,11 +286,27 @@ func (h *history) setOutage(down bool, now time.Time) {
 	h.outages.set(down, now)
 }
 
-// window is the time in which what was answered has to have been so: the bound
-// before the question, or before an outage that began since. It is not known yet
-// while an outage lasts, nor before this program has seen all of it.
-func (h *history) window(a *answer, now time.Time) (w span, calm, known bool) {
-	w, calm = span{a.asked.Add(-bound), a.answered.Add(lag)}, true
+// since is when what the watch of a resource tells now has happened.
+func (h *history) since(resource string) moment {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return moment{h.written[resource], time.Now()}
+}
+
+// setWritten says that the watch of a resource has told what was written at a time.
+func (h *history) setWritten(resource string, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.written[resource] = at
+}
+
+// window is the time in which what was answered has to have been so: from the bound
+// before the question, or before an outage that began since, until the answer. It is
+// not known yet while an outage lasts, nor before this program has seen all of it.
+func (h *history) window(a *answer) (w span, calm, known bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	w, calm = span{a.asked.Add(-bound), a.answered}, true
 	for _, o := range slices.Backward(h.outages) {
 		end := o.until.Add(recovery)
 		if o.from.After(w.until) || !o.until.IsZero() && end.Before(w.from) {
@@ -244,7 +323,7 @@ func (h *history) window(a *answer, now time.Time) (w span, calm, known bool) {
 			w.until = end
 		}
 	}
-	return w, calm, now.After(w.until)
+	return w, calm, h.written["pods"].After(w.until) && h.written["services"].After(w.until)
 }
 
 // judge says what is wrong with an answer, and how old it was: for how long it had
@@ -269,32 +348,28 @@ func (h *history) judge(a *answer, w span, calm bool) (age time.Duration, err er
 			}
 		}
 	}
-	asked := span{a.asked, a.answered.Add(lag)}
-	served := make(map[string]spans)
+	asked := span{a.asked, a.answered}
+	served := make(map[string]period)
 	for _, e := range candidates {
-		served[e.addr] = append(served[e.addr], e.ready.and(s.exists)...)
+		p, when := served[e.addr], e.ready.and(s.exists)
+		served[e.addr] = period{append(p.sure, when.sure...), append(p.perhaps, when.perhaps...)}
 	}
 	for _, addr := range a.addrs {
-		when := served[addr]
+		when := served[addr].perhaps
 		if !when.meets(w) {
-			return 0, fmt.Errorf("%s is not its address, and was not within %v", addr, bound)
+			return 0, fmt.Errorf("%s is not its address, and was not within %v%s", addr, bound, when.tell())
 		}
 		if calm && !when.meets(asked) {
-			var last time.Time
-			for _, r := range when {
-				if r.until.After(last) {
-					last = r.until
-				}
-			}
-			age = max(age, a.asked.Sub(last))
+			age = max(age, a.asked.Sub(when.last(a.asked)))
 		}
 	}
-	for addr, when := range served {
+	for addr, p := range served {
+		when := p.sure
 		if slices.Contains(a.addrs, addr) || a.truncated && len(a.addrs) > 0 {
 			continue
 		}
 		if when.covers(w) {
-			return 0, fmt.Errorf("%s is missing, and was ready for more than %v", addr, bound)
+			return 0, fmt.Errorf("%s is missing, and was ready for more than %v%s", addr, bound, when.tell())
 		}
 		for _, r := range when {
 			if calm && (spans{r}).covers(asked) {
@@ -316,17 +391,17 @@ func (h *history) forget(now time.Time) {
 	before := now.Add(-memory)
 	h.outages = h.outages.drop(before)
 	for name, s := range h.services {
-		s.exists = s.exists.drop(before)
+		s.exists.drop(before)
 		for label, endpoints := range s.hosts {
 			endpoints = slices.DeleteFunc(endpoints, func(e *endpoint) bool {
-				e.ready = e.ready.drop(before)
-				return len(e.ready) == 0
+				e.ready.drop(before)
+				return len(e.ready.perhaps) == 0
 			})
 			if s.hosts[label] = endpoints; len(endpoints) == 0 {
 				delete(s.hosts, label)
 			}
 		}
-		if len(s.exists) == 0 && len(s.hosts) == 0 {
+		if len(s.exists.perhaps) == 0 && len(s.hosts) == 0 {
 			delete(h.services, name)
 		}
 	}

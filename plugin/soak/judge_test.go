@@ -23,17 +23,20 @@ func TestJudge(t *testing.T) {
 		}
 		return p
 	}
+	between := func(after, by float64) moment { return moment{at(after), at(by)} }
 	h := newHistory()
-	h.setService("web", true, at(0))
-	h.setPod(pod("a", "web-0", "10.0.0.1", true), false, at(0))
-	h.setPod(pod("b", "web-1", "10.0.0.2", true), false, at(0))
-	h.setPod(pod("b", "web-1", "10.0.0.2", true), true, at(100))
-	h.setPod(pod("c", "web-1", "10.0.0.3", false), false, at(101))
-	h.setPod(pod("c", "web-1", "10.0.0.3", true), false, at(110))
+	h.setService("web", true, between(0, 0))
+	h.setPod(pod("a", "web-0", "10.0.0.1", true), false, between(0, 0))
+	h.setPod(pod("b", "web-1", "10.0.0.2", true), false, between(0, 0))
+	h.setPod(pod("b", "web-1", "10.0.0.2", true), true, between(97, 100))
+	h.setPod(pod("c", "web-1", "10.0.0.3", false), false, between(100, 101))
+	h.setPod(pod("c", "web-1", "10.0.0.3", true), false, between(117, 120))
 	h.setOutage(true, at(200))
 	h.setOutage(false, at(210))
-	h.setPod(pod("a", "web-0", "10.0.0.1", true), true, at(212))
-	h.setService("web", false, at(400))
+	h.setPod(pod("a", "web-0", "10.0.0.1", true), true, between(199, 212))
+	h.setService("web", false, between(399, 400))
+	h.setWritten("pods", at(600))
+	h.setWritten("services", at(450))
 	h.setOutage(true, at(500))
 
 	for _, test := range []struct {
@@ -56,15 +59,16 @@ func TestJudge(t *testing.T) {
 		{"", 50, "10.0.0.1 TC", 0, "-"},
 		{"", 50, "10.0.0.9 TC", 0, "10.0.0.9 is not"},
 
-		// A pod goes, and comes again with another address.
-		{"web-1", 99.5, "NXDOMAIN", 0, "-"}, // the server may know before this program
-		{"web-1", 98, "NXDOMAIN", 0, "10.0.0.2 is missing"},
-		{"web-1", 101.5, "10.0.0.2", 1500 * time.Millisecond, "-"},
-		{"web-1", 102.5, "10.0.0.2", 0, "10.0.0.2 is not"},
-		{"web-1", 105, "10.0.0.3", 0, "10.0.0.3 is not"},
-		{"web-1", 109.5, "10.0.0.3", 0, "-"},
-		{"web-1", 111, "NXDOMAIN", time.Second, "-"},
-		{"web-1", 112.5, "NXDOMAIN", 0, "10.0.0.3 is missing"},
+		// A pod goes, and comes again with another address. The server may know of it
+		// before this program.
+		{"web-1", 96.5, "NXDOMAIN", 0, "10.0.0.2 is missing"},
+		{"web-1", 97.5, "NXDOMAIN", 0, "-"},
+		{"web-1", 104.5, "10.0.0.2", 4500 * time.Millisecond, "-"},
+		{"web-1", 105.5, "10.0.0.2", 0, "10.0.0.2 is not"},
+		{"web-1", 116.5, "10.0.0.3", 0, "10.0.0.3 is not"},
+		{"web-1", 117.5, "10.0.0.3", 0, "-"},
+		{"web-1", 124, "NXDOMAIN", 4 * time.Second, "-"},
+		{"web-1", 125.5, "NXDOMAIN", 0, "10.0.0.3 is missing"},
 
 		// During an outage what was known is answered.
 		{"web-1", 205, "10.0.0.3", 0, "-"},
@@ -72,13 +76,14 @@ func TestJudge(t *testing.T) {
 		{"web-1", 205, "10.0.0.2", 0, "10.0.0.2 is not"},
 		{"web-0", 220, "10.0.0.1", 0, "-"},
 		{"web-0", 220, "NXDOMAIN", 0, "-"},
-		{"web-0", 260, "10.0.0.1", 0, "10.0.0.1 is not"},
+		{"web-0", 261, "10.0.0.1", 0, "10.0.0.1 is not"},
 
 		// The service goes.
 		{"web-1", 401, "10.0.0.3", time.Second, "-"},
-		{"web-1", 403, "10.0.0.3", 0, "10.0.0.3 is not"},
-		{"web-1", 403, "NXDOMAIN", 0, "-"},
-		{"web-1", 499.5, "NXDOMAIN", 0, "?"},
+		{"web-1", 406, "10.0.0.3", 0, "10.0.0.3 is not"},
+		{"web-1", 406, "NXDOMAIN", 0, "-"},
+		{"web-1", 449, "NXDOMAIN", 0, "-"},
+		{"web-1", 451, "NXDOMAIN", 0, "?"},
 		{"web-1", 505, "NXDOMAIN", 0, "?"},
 	} {
 		a := answer{question: question{"web", test.name}, asked: at(test.at), answered: at(test.at)}
@@ -94,7 +99,7 @@ func TestJudge(t *testing.T) {
 		}
 		got := "?"
 		var age time.Duration
-		if w, calm, known := h.window(&a, at(1000)); known {
+		if w, calm, known := h.window(&a); known {
 			var err error
 			got = "-"
 			if age, err = h.judge(&a, w, calm); err != nil {

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/plugin/cluster"
 )
 
 // server is a CoreDNS as a process.
@@ -31,17 +33,17 @@ type server struct {
 	ttl      uint32
 }
 
-func startServer(t *testing.T, c *cluster) *server {
+func startServer(t *testing.T, k *kubernetes) *server {
 	t.Helper()
 	program := os.Getenv("HEADLESS_COREDNS")
 	if program == "" {
 		t.Fatal("HEADLESS_COREDNS is to name the server: make soak sets it")
 	}
-	kubeconfig := filepath.Join(c.dir, "headless.kubeconfig")
-	if err := os.WriteFile(kubeconfig, []byte(c.run(t, scripts+"/kubeconfig.sh", "headless")), 0o600); err != nil {
+	kubeconfig := filepath.Join(k.Dir, "headless.kubeconfig")
+	if err := os.WriteFile(kubeconfig, []byte(k.script(t, "kubeconfig.sh", "headless")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &server{addr: freeAddr(t), profiles: freeAddr(t), corefile: filepath.Join(c.dir, "Corefile"), ttl: 5}
+	s := &server{addr: freeAddr(t), profiles: freeAddr(t), corefile: filepath.Join(k.Dir, "Corefile"), ttl: 5}
 	_, port, _ := net.SplitHostPort(s.addr)
 	s.text = fmt.Sprintf(`.:%s {
     bind 127.0.0.1
@@ -54,6 +56,7 @@ func startServer(t *testing.T, c *cluster) *server {
     headless cluster.local in-addr.arpa ip6.arpa {
         kubeconfig %s
         ttl %%d
+        snapshot %s 1s
     }
     cache 30
     loadbalance
@@ -62,18 +65,18 @@ func startServer(t *testing.T, c *cluster) *server {
         authority ". 60 IN SOA ns. hostmaster. 1 60 60 60 60"
     }
 }
-`, port, freeAddr(t), freeAddr(t), s.profiles, kubeconfig)
+`, port, freeAddr(t), freeAddr(t), s.profiles, kubeconfig, filepath.Join(k.Dir, "snapshot"))
 	if err := s.configure(); err != nil {
 		t.Fatal(err)
 	}
-	log, err := os.Create(filepath.Join(c.dir, "log", "coredns"))
+	log, err := os.Create(filepath.Join(k.Dir, "log", "coredns"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
 	s.Cmd = exec.Command(program, "-conf", s.corefile)
 	s.Stdout, s.Stderr = log, log
-	c.start(t, "coredns", s.Cmd)
+	k.start(t, "coredns", s.Cmd)
 	t.Cleanup(func() {
 		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
 			t.Logf("end of the server's log:\n%s", text[max(0, len(text)-8192):])
@@ -97,7 +100,7 @@ func (s *server) reload(t *testing.T) {
 	if err := s.configure(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, func() error {
+	cluster.Eventually(t, time.Minute, func() error {
 		m, err := dns.Exchange(new(dns.Msg).SetQuestion(steady.name(), dns.TypeA), s.addr)
 		if err != nil {
 			return fmt.Errorf("after a reload: %w", err)
@@ -204,9 +207,9 @@ func (s *server) profile(name string) ([]byte, error) {
 type outcome struct{ sent, lost, failed int }
 
 // startLoad starts dnsperf for a time. The function returned waits for its end.
-func (c *cluster) startLoad(t *testing.T, addr, network string, rate, outstanding int, d time.Duration, names []string) (end func() outcome) {
+func (k *kubernetes) startLoad(t *testing.T, addr, network string, rate, outstanding int, d time.Duration, names []string) (end func() outcome) {
 	t.Helper()
-	questions := filepath.Join(c.dir, "questions-"+network)
+	questions := filepath.Join(k.Dir, "questions-"+network)
 	if err := os.WriteFile(questions, []byte(strings.Join(names, " A\n")+" A\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +218,7 @@ func (c *cluster) startLoad(t *testing.T, addr, network string, rate, outstandin
 		"-Q", strconv.Itoa(rate), "-q", strconv.Itoa(outstanding), "-t", "5", "-l", strconv.Itoa(int(d.Seconds())))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	c.start(t, "dnsperf-"+network, cmd)
+	k.start(t, "dnsperf-"+network, cmd)
 	return func() outcome {
 		if err := cmd.Wait(); err != nil {
 			t.Fatalf("dnsperf: %v\n%s", err, &out)

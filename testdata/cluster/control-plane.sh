@@ -13,12 +13,7 @@ fi
 mkdir -p "$CLUSTER_DIR"/{log,pids}
 ./pki.sh
 
-etcd=http://127.0.0.1:$ETCD_PORT peer=http://127.0.0.1:$ETCD_PEER_PORT
-start etcd etcd --data-dir="$CLUSTER_DIR/etcd" --unsafe-no-fsync \
-	--listen-client-urls="$etcd" --advertise-client-urls="$etcd" \
-	--listen-peer-urls="$peer" --initial-advertise-peer-urls="$peer" --initial-cluster="default=$peer" \
-	--quota-backend-bytes=4000000000
-
+./etcd.sh
 ./apiserver.sh start
 
 # Nobody renews the heartbeat of up.sh's node "manual", nor any while the API

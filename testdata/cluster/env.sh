@@ -62,14 +62,15 @@ stop() {
 	rm -f "$CLUSTER_DIR/pids/$name"
 }
 
-# await NAME COMMAND...: polls until the command succeeds. It gives up after a
-# minute or when the program NAME has ended, and shows the end of its log.
+# await NAME COMMAND...: polls until the command succeeds. It gives up after three
+# minutes, as the machine may be busy, or when the program NAME has ended, and shows
+# what the command printed last and the end of the log.
 await() {
-	local name=$1 deadline=$((SECONDS + 60))
+	local name=$1 deadline=$((SECONDS + 180)) output
 	shift
-	until "$@" >/dev/null 2>&1; do
+	until output=$("$@" 2>&1); do
 		if ((SECONDS > deadline)) || ! running "$name"; then
-			echo "$name: gave up waiting for: $*" >&2
+			echo "$name: gave up waiting for: $*: $output" >&2
 			tail -n 20 "$CLUSTER_DIR/log/$name" >&2
 			return 1
 		fi

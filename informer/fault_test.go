@@ -1,0 +1,503 @@
+package informer
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/clock"
+
+	"github.com/headless-dns/headless/plugin/apiserver"
+	"github.com/headless-dns/headless/records"
+)
+
+// fast is a clock by which everything is so many times sooner. It can be set.
+type fast struct {
+	clock.RealClock
+	times float64
+	ahead *atomic.Int64 // of what it would be at, in nanoseconds
+}
+
+var epoch = time.Now()
+
+func (f fast) real(d time.Duration) time.Duration { return time.Duration(float64(d) / f.times) }
+
+func (f fast) Now() time.Time {
+	return epoch.Add(time.Duration(float64(time.Since(epoch))*f.times) + time.Duration(f.ahead.Load()))
+}
+func (f fast) Since(t time.Time) time.Duration        { return f.Now().Sub(t) }
+func (f fast) After(d time.Duration) <-chan time.Time { return f.NewTimer(d).C() }
+func (f fast) NewTicker(d time.Duration) clock.Ticker { return f.RealClock.NewTicker(f.real(d)) }
+func (f fast) NewTimer(d time.Duration) clock.Timer {
+	return fastTimer{f.RealClock.NewTimer(f.real(d)), f}
+}
+func (f fast) AfterFunc(d time.Duration, g func()) clock.Timer {
+	return f.RealClock.AfterFunc(f.real(d), g)
+}
+
+type fastTimer struct {
+	clock.Timer
+	fast
+}
+
+func (t fastTimer) Reset(d time.Duration) bool { return t.Timer.Reset(t.real(d)) }
+
+// faulty is an informer under test on an API server that misbehaves.
+type faulty struct {
+	*probe
+	api      *apiserver.Server
+	clock    fast
+	refuse   atomic.Bool // each connection
+	json     bool
+	requests int // for pods
+	shrunk   string
+}
+
+// newFaulty returns an informer that has yet to be started. Its answer for nginx must
+// never be without the pods that must be there.
+func newFaulty(t *testing.T, times float64, must ...string) *faulty {
+	t.Helper()
+	return newFaultyBy(t, times, func(s *apiserver.Server) Cluster { return Cluster{Endpoint: s.URL} }, must...)
+}
+
+// newFaultyBy does so by another way to the API server.
+func newFaultyBy(t *testing.T, times float64, way func(*apiserver.Server) Cluster, must ...string) *faulty {
+	t.Helper()
+	api, err := apiserver.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { api.Close() })
+	api.Put(newNginx(), newWeb(0), newWeb(1))
+	f := &faulty{api: api, clock: fast{times: times, ahead: new(atomic.Int64)}}
+	c := Config{Cluster: way(api)}
+	c.Transport = func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/pods") {
+				f.mu.Lock()
+				f.requests++
+				f.changed.Broadcast()
+				f.mu.Unlock()
+			}
+			if f.refuse.Load() {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+			}
+			if f.json {
+				r = r.Clone(r.Context())
+				r.Header.Set("Accept", "application/json")
+			}
+			return next.RoundTrip(r)
+		})
+	}
+	if f.probe, err = newProbe(c); err != nil {
+		t.Fatal(err)
+	}
+	source := f.source.(*cluster)
+	source.clock = f.clock
+	source.backoff = &wait.Backoff{Duration: 8 * time.Millisecond, Cap: 300 * time.Millisecond, Steps: 37, Factor: 2, Jitter: 1}
+	published := f.hooks.Published
+	f.hooks.Published = func(n int, s records.Stats, d []time.Duration) {
+		got := answer(f.trie, nginxName, dns.TypeA)
+		f.mu.Lock()
+		for _, address := range must {
+			if !strings.Contains(got+",", address+",") {
+				f.shrunk = got
+			}
+		}
+		f.mu.Unlock()
+		published(n, s, d)
+	}
+	t.Cleanup(func() {
+		f.Stop()
+		if f.shrunk != "" {
+			t.Errorf("an answer was %q", f.shrunk)
+		}
+	})
+	return f
+}
+
+// lines are those of the log about pods that have a text.
+func (f *faulty) lines(text string) int {
+	n := 0
+	for _, line := range f.logged {
+		if strings.Contains(line, text) && strings.Contains(line, `"kind"="pods"`) {
+			n++
+		}
+	}
+	return n
+}
+
+// tries waits for more requests than there are, or were before something is done.
+func (f *faulty) tries(t *testing.T, more int, after ...func()) {
+	t.Helper()
+	f.mu.Lock()
+	until := f.requests + more
+	f.mu.Unlock()
+	for _, do := range after {
+		do()
+	}
+	f.awaitThat(t, fmt.Sprint(more, " tries"), func() bool { return f.requests >= until })
+}
+
+func (f *faulty) locked(check func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	check()
+}
+
+const (
+	fails      = "watch fails"
+	worksAgain = "watch works again"
+	twoPods    = "10.244.0.1, 10.244.0.2"
+	threePods  = "10.244.0.1, 10.244.0.2, 10.244.0.3"
+)
+
+// TestFaults has an API server misbehave at the start, or later, and checks that it is
+// told of once, that answers stay, and that all is well when it is over.
+func TestFaults(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		fault  apiserver.Fault
+		refuse bool
+		reason string // in the log
+		tries  int
+		times  float64 // of the clock, else 10: a watch must not seem to stand when it is but slow
+	}{
+		{name: "connection refused", refuse: true, reason: "connection refused", tries: 5},
+		{name: "connection ended", fault: apiserver.Fault{Abort: true}, reason: "ended ", tries: 5},
+		{name: "401", fault: apiserver.Fault{Code: 401}, reason: "provide credentials", tries: 5},
+		{name: "403", fault: apiserver.Fault{Code: 403}, reason: "stand-in fault 403", tries: 5},
+		{name: "410", fault: apiserver.Fault{Code: 410}, reason: "410", tries: 5},
+		{name: "429", fault: apiserver.Fault{Code: 429}, reason: "too many requests", tries: 5},
+		{name: "500", fault: apiserver.Fault{Code: 500}, reason: "error on the server", tries: 5},
+		{name: "503", fault: apiserver.Fault{Code: 503}, reason: "unable to handle the request", tries: 5},
+		{name: "watches end at once", fault: apiserver.Fault{Cut: true}, reason: "ended ", tries: 5},
+		{name: "watches expire at once", fault: apiserver.Fault{Expired: true}, reason: "any version is refused", tries: 5},
+		{name: "lists never end", fault: apiserver.Fault{Stall: true}, reason: "for 3m0s, and the initial events are not complete", tries: 2, times: 100},
+	} {
+		times := cmp.Or(test.times, 10)
+		begin := func(f *faulty) {
+			f.api.SetFault(test.fault)
+			f.refuse.Store(test.refuse)
+		}
+		end := func(t *testing.T, f *faulty) {
+			f.awaitThat(t, "the fault is logged", func() bool { return f.lines(fails) > 0 })
+			f.tries(t, test.tries)
+			f.locked(func() {
+				if f.lines(fails) != 1 || f.lines(worksAgain) != 0 || f.failing[Pods] != 1 {
+					t.Errorf("%d watches fail; the log has %q", f.failing[Pods], f.logged)
+				}
+			})
+			f.refuse.Store(false)
+			f.api.SetFault(apiserver.Fault{})
+			f.await(t, nginxName, dns.TypeA, threePods)
+			f.awaitThat(t, "it works again", func() bool { return f.lines(worksAgain) == 1 })
+			f.api.Apply([]apiserver.Change{{Object: newWeb(2), Gone: true}})
+			f.await(t, nginxName, dns.TypeA, twoPods)
+			f.locked(func() {
+				if f.lines("") != 2 || f.failing[Pods] != 0 {
+					t.Errorf("%d watches fail afterwards; the log has %q", f.failing[Pods], f.logged)
+				}
+				if line := strings.Join(f.logged, "\n"); !strings.Contains(line, test.reason) {
+					t.Errorf("the log has %q, without %q", f.logged, test.reason)
+				}
+			})
+		}
+		t.Run(test.name+" at the start", func(t *testing.T) {
+			t.Parallel()
+			f := newFaulty(t, times)
+			f.api.Put(newWeb(2))
+			begin(f)
+			f.Start()
+			end(t, f)
+		})
+		t.Run(test.name+" later", func(t *testing.T) {
+			t.Parallel()
+			f := newFaulty(t, times, "10.244.0.1", "10.244.0.2")
+			f.start(t)
+			f.await(t, nginxName, dns.TypeA, twoPods)
+			begin(f)
+			f.tries(t, 1, f.api.Expire)
+			f.api.Put(newWeb(2))
+			end(t, f)
+		})
+	}
+}
+
+// TestCut cuts the watches: they are resumed, and nobody need know.
+func TestCut(t *testing.T) {
+	t.Parallel()
+	f := newFaulty(t, 100, "10.244.0.1", "10.244.0.2")
+	f.start(t)
+	for i := range 5 {
+		// One that ends within a second without an event is no watch.
+		f.api.Put(newWeb(1, func(p *corev1.Pod) { p.Annotations = map[string]string{"i": fmt.Sprint(i)} }), newWeb(2))
+		f.await(t, nginxName, dns.TypeA, threePods)
+		f.api.DropWatches()
+		f.api.Apply([]apiserver.Change{{Object: newWeb(2), Gone: true}})
+		f.await(t, nginxName, dns.TypeA, twoPods)
+	}
+	f.locked(func() {
+		if n := f.api.Listed("pods"); n != 1 || f.lines("") != 0 || f.failing[Pods] != 0 {
+			t.Errorf("%d lists, %d watches fail, the log has %q", n, f.failing[Pods], f.logged)
+		}
+	})
+}
+
+// TestSilent has the watches fall silent where bookmarks came before. They are begun
+// anew at the version that they had.
+func TestSilent(t *testing.T) {
+	t.Parallel()
+	f := newFaulty(t, 100, "10.244.0.1", "10.244.0.2")
+	f.start(t)
+	f.bookmark(t)
+	f.api.SetFault(apiserver.Fault{Silent: true})
+	f.api.Put(newWeb(2))
+	f.awaitThat(t, "the silence is logged", func() bool {
+		return f.lines("watch: neither an event nor a bookmark for 3m0s") == 1
+	})
+	f.tries(t, 3)
+	var heard int
+	f.locked(func() {
+		heard = f.received[Pods]
+		if f.failing[Pods] != 1 || f.lines("") != 1 {
+			t.Errorf("%d watches fail, the log has %q", f.failing[Pods], f.logged)
+		}
+	})
+	if got := answer(f.trie, nginxName, dns.TypeA); got != twoPods {
+		t.Errorf("the answer is %q", got)
+	}
+	f.api.SetFault(apiserver.Fault{})
+	f.await(t, nginxName, dns.TypeA, threePods)
+	f.awaitThat(t, "it works again", func() bool { return f.lines(worksAgain) == 1 })
+	f.locked(func() {
+		if n := f.api.Listed("pods"); n != 1 || f.failing[Pods] != 0 || f.lines("") != 2 || f.received[Pods] != heard+1 {
+			t.Errorf("%d lists, %d watches fail, %d events after %d, the log has %q", n, f.failing[Pods], f.received[Pods], heard, f.logged)
+		}
+	})
+}
+
+// bookmark sends a bookmark, and waits for it.
+func (f *faulty) bookmark(t *testing.T) {
+	t.Helper()
+	var before [kinds]int
+	f.locked(func() {
+		for k := range kinds {
+			before[k] = f.received[k]
+		}
+	})
+	f.api.Bookmark()
+	f.awaitThat(t, "bookmarks come", func() bool {
+		return f.received[Pods] > before[Pods] && f.received[Services] > before[Services] && f.received[EndpointSlices] > before[EndpointSlices]
+	})
+}
+
+// TestIdle has nothing happen for long at a server without bookmarks.
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	f := newFaulty(t, 100, "10.244.0.1", "10.244.0.2")
+	f.start(t)
+	f.tries(t, 4) // two watches, each after a look at the version
+	f.api.Put(newWeb(2))
+	f.await(t, nginxName, dns.TypeA, threePods)
+	f.locked(func() {
+		if n := f.api.Listed("pods"); n != 1 || len(f.logged) != 0 || len(f.failing) != 0 {
+			t.Errorf("%d lists, failing: %v, the log has %q", n, f.failing, f.logged)
+		}
+	})
+}
+
+// TestBookmarksOnly has nothing happen for long at a server with bookmarks.
+func TestBookmarksOnly(t *testing.T) {
+	t.Parallel()
+	f := newFaulty(t, 50, "10.244.0.1", "10.244.0.2")
+	f.start(t)
+	f.bookmark(t)
+	f.mu.Lock()
+	before := f.requests
+	f.mu.Unlock()
+	tick := f.clock.NewTicker(20 * time.Second)
+	defer tick.Stop()
+	for start := f.clock.Now(); f.clock.Since(start) < 2*silence; <-tick.C() {
+		f.bookmark(t)
+	}
+	f.locked(func() {
+		if f.requests != before || len(f.logged) != 0 {
+			t.Errorf("%d requests, the log has %q", f.requests-before, f.logged)
+		}
+	})
+}
+
+// TestSlowList has a list take its time: what was known is answered until it is there.
+func TestSlowList(t *testing.T) {
+	t.Parallel()
+	f := newFaulty(t, 1, "10.244.0.1", "10.244.0.2")
+	f.start(t)
+	f.api.SetFault(apiserver.Fault{Stall: true})
+	f.tries(t, 1, f.api.Expire) // for the initial events
+	f.api.Put(newWeb(2))
+	if got := answer(f.trie, nginxName, dns.TypeA); got != twoPods {
+		t.Errorf("meanwhile the answer is %q", got)
+	}
+	f.api.SetFault(apiserver.Fault{})
+	f.await(t, nginxName, dns.TypeA, threePods)
+	f.locked(func() {
+		if len(f.logged) != 0 || len(f.failing) != 0 {
+			t.Errorf("failing: %v, the log has %q", f.failing, f.logged)
+		}
+	})
+}
+
+// TestClockJumps has the clock be set by a day, forward and back, while all is well and
+// while it is not.
+func TestClockJumps(t *testing.T) {
+	t.Parallel()
+	f := newFaulty(t, 10, "10.244.0.1", "10.244.0.2")
+	f.start(t)
+	f.bookmark(t)
+	for _, by := range []time.Duration{24 * time.Hour, -48 * time.Hour} {
+		f.clock.ahead.Add(int64(by))
+		f.api.Put(newWeb(2))
+		f.await(t, nginxName, dns.TypeA, threePods)
+		f.api.DropWatches()
+		f.api.Apply([]apiserver.Change{{Object: newWeb(2), Gone: true}})
+		f.await(t, nginxName, dns.TypeA, twoPods)
+	}
+	f.locked(func() {
+		if n := f.api.Listed("pods"); n != 1 || f.lines("") != 0 {
+			t.Errorf("%d lists, the log has %q", n, f.logged)
+		}
+	})
+	for i, by := range []time.Duration{48 * time.Hour, -24 * time.Hour} {
+		f.api.SetFault(apiserver.Fault{Code: 503})
+		f.api.DropWatches()
+		f.awaitThat(t, "the fault is logged", func() bool { return f.lines(fails) == i+1 })
+		f.clock.ahead.Add(int64(by))
+		f.tries(t, 5)
+		f.api.SetFault(apiserver.Fault{})
+		f.awaitThat(t, "it works again", func() bool { return f.lines(worksAgain) == i+1 && f.lines(fails) == i+1 })
+	}
+}
+
+// TestRestoredServer has an API server that is suddenly older than what it has told.
+func TestRestoredServer(t *testing.T) {
+	for name, away := range map[string]bool{"after it was away": true, "unnoticed": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFaulty(t, 10, "10.244.0.1")
+			f.start(t)
+			f.bookmark(t)
+			for i := range 100 {
+				f.api.Put(newWeb(1, func(p *corev1.Pod) { p.Annotations = map[string]string{"i": fmt.Sprint(i)} }))
+			}
+			f.awaitThat(t, "all is received", func() bool { return f.received[Pods] >= 102 })
+			if away {
+				f.api.SetFault(apiserver.Fault{Code: 503})
+			}
+			f.api.Restore(newNginx(), newWeb(0), newWeb(2))
+			if away {
+				f.awaitThat(t, "the fault is logged", func() bool { return f.lines(fails) == 1 })
+				f.api.SetFault(apiserver.Fault{})
+			}
+			f.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.3")
+			f.api.Put(newWeb(1))
+			f.await(t, nginxName, dns.TypeA, threePods)
+			if away {
+				f.awaitThat(t, "it works again", func() bool { return f.lines(worksAgain) == 1 })
+			}
+			f.locked(func() {
+				told := f.lines("API server has gone back in time")
+				if told > 1 || !away && (told == 0 || f.lines(fails) != 0) {
+					t.Errorf("the log has %q", f.logged)
+				}
+			})
+		})
+	}
+}
+
+// TestDamaged has an object that can't be decoded. It stays as it was, and no other
+// is touched.
+func TestDamaged(t *testing.T) {
+	const broken, sound = "object can't be decoded", "all objects can be decoded again"
+	moved := func(p *corev1.Pod) { p.Status.PodIPs[0].IP = "10.244.0.99" }
+	for name, json := range map[string]bool{"protobuf": false, "json": true} {
+		for _, relist := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", relist ", relist), func(t *testing.T) {
+				t.Parallel()
+				f := newFaulty(t, 100)
+				f.json = json
+				f.start(t)
+				f.await(t, nginxName, dns.TypeA, twoPods)
+				f.locked(func() { f.requests = 0 })
+				for range 3 {
+					f.api.Damage(newWeb(1, moved), true)
+				}
+				f.api.Damage(newWeb(7), true) // of which nothing is held
+				f.api.Apply([]apiserver.Change{{Object: newWeb(0), Gone: true}, {Object: newWeb(2)}})
+				if relist {
+					f.api.Expire()
+				}
+				f.await(t, nginxName, dns.TypeA, "10.244.0.2, 10.244.0.3")
+				f.awaitThat(t, "two are broken", func() bool { return f.broken[Pods] == 2 && f.lines(broken) == 1 })
+				f.api.Put(newWeb(1, moved))
+				f.await(t, nginxName, dns.TypeA, "10.244.0.3, 10.244.0.99")
+				f.api.Apply([]apiserver.Change{{Object: newWeb(7), Gone: true}})
+				f.awaitThat(t, "none is broken", func() bool { return f.broken[Pods] == 0 && f.lines(sound) == 1 })
+				f.locked(func() {
+					if f.lines(broken) != 1 || f.lines(fails) != 0 || !relist && f.requests != 0 {
+						t.Errorf("%d requests, the log has %q", f.requests, f.logged)
+					}
+				})
+			})
+		}
+		t.Run(name+", nameless", func(t *testing.T) {
+			t.Parallel()
+			f := newFaulty(t, 100, "10.244.0.1", "10.244.0.2")
+			f.json = json
+			f.start(t)
+			f.await(t, nginxName, dns.TypeA, twoPods)
+			f.api.Damage(newWeb(1, moved), false)
+			f.api.Put(newWeb(2))
+			f.await(t, nginxName, dns.TypeA, threePods)
+			f.awaitThat(t, "the watch works again", func() bool { return f.broken[Pods] == 1 && f.lines(worksAgain) == 1 })
+			f.api.Put(newWeb(1))
+			f.api.Expire() // a list without it is what tells
+			f.awaitThat(t, "none is broken", func() bool { return f.broken[Pods] == 0 && f.lines(sound) == 1 })
+			f.locked(func() {
+				if f.lines(broken) != 1 || f.lines(fails) != 1 {
+					t.Errorf("the log has %q", f.logged)
+				}
+			})
+		})
+	}
+}
+
+// TestStopAway ends while no API server answers, and the next try is far away.
+func TestStopAway(t *testing.T) {
+	t.Parallel()
+	f := newFaulty(t, .001)
+	f.source.(*cluster).backoff = nil // that of client-go, by this clock minutes
+	f.refuse.Store(true)
+	f.Start()
+	f.awaitThat(t, "the fault is logged", func() bool { return f.lines(fails) == 1 })
+	stopped := make(chan struct{})
+	go func() {
+		f.Stop()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(30 * time.Second):
+		t.Fatal("still running")
+	}
+}

@@ -1,0 +1,166 @@
+package informer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+)
+
+const (
+	// silence is how long a list may take, and how long a watch may bring nothing.
+	// Kube-apiserver ends a list after a minute, and sends bookmarks as often.
+	silence = 3 * time.Minute
+	// probeLimit is how long the look at the version may take before a watch.
+	probeLimit = 10 * time.Second
+)
+
+// health is whether an origin can be listed and watched. It stands between a
+// reflector, which tries again and again and in places silently, and the API server:
+// it ends what would never end, and tells of a fault once, and once more when it is
+// over. It is used by one goroutine at a time: a reflector lists or has one watch, and
+// has stopped that before it goes on.
+type health struct {
+	origin
+	clock clock.WithTickerAndDelayedExecution
+	log   logr.Logger
+	hook  func(Kind, bool) // Failing of Hooks
+
+	failing bool
+	since   time.Time
+	told    map[metav1.StatusReason]bool // reasons that were logged since then
+	// silent tells that nothing came where there should have been bookmarks. That a
+	// watch stands is then no sign that it works.
+	silent bool
+	// bookmarks tells that the API server sends bookmarks. Without them, a watch may
+	// be silent because nothing happens.
+	bookmarks bool
+}
+
+func newHealth(o origin, c *cluster) *health {
+	return &health{origin: o, clock: c.clock, log: c.log.WithValues("kind", o.kind, "namespace", o.namespace), hook: c.failing}
+}
+
+// fails notes a fault. A fault that has begun is logged once for each reason.
+func (h *health) fails(err error) {
+	if !h.failing {
+		h.failing, h.since, h.told = true, h.clock.Now(), make(map[metav1.StatusReason]bool)
+		h.hook(h.kind, true)
+	}
+	if reason := apierrors.ReasonForError(err); !h.told[reason] {
+		h.told[reason] = true
+		h.log.Error(err, "watch fails; what is known goes on to be served")
+	}
+}
+
+// works notes that a watch is well.
+func (h *health) works() {
+	if !h.failing {
+		return
+	}
+	h.failing, h.silent = false, false
+	h.hook(h.kind, false)
+	h.log.Info("watch works again", "after", h.clock.Since(h.since).Round(time.Second))
+}
+
+// list lists by a function.
+func (h *health) list(outer context.Context, do func(context.Context) rest.Result) (runtime.Object, error) {
+	ctx, cancel := context.WithCancel(outer)
+	defer cancel()
+	defer h.clock.AfterFunc(silence, cancel).Stop()
+	list, err := do(ctx).Get()
+	switch {
+	case outer.Err() != nil: // we ended it
+	case err == nil:
+		h.silent = false // whether a watch follows remains to be seen
+	default:
+		if ctx.Err() != nil {
+			err = fmt.Errorf("list: not complete within %v", silence)
+		}
+		// A reflector lists anew at once if the version is the fault.
+		if !outdated(err) {
+			h.fails(err)
+		}
+	}
+	return list, err
+}
+
+// restored fails if the API server, of which a function lists anything, is behind the
+// version that a watch is to resume at, as it is when etcd was restored from a backup.
+// It would send what happens only when it is past that version, and say nothing
+// meanwhile. That it can't be listed is no error: the watch that follows tells of it.
+func (h *health) restored(ctx context.Context, version string, do func(context.Context) rest.Result) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer h.clock.AfterFunc(probeLimit, cancel).Stop()
+	obj, err := do(ctx).Get()
+	list, ok := obj.(*decodedList)
+	if err != nil || !ok || !before(list.ResourceVersion, version) {
+		return nil
+	}
+	h.log.Info("API server has gone back in time, all is listed anew", "version", list.ResourceVersion, "known", version)
+	return apierrors.NewResourceExpired(fmt.Sprintf("watch: version %s is past that of the API server, %s", version, list.ResourceVersion))
+}
+
+// watch opens a watch by a function, and sees to it that it ends.
+func (h *health) watch(outer context.Context, o *metav1.ListOptions, open func(context.Context) (watch.Interface, error)) (watch.Interface, error) {
+	ctx, cancel := context.WithCancel(outer)
+	late := h.clock.AfterFunc(silence, cancel)
+	source, err := open(ctx)
+	if !late.Stop() && err == nil {
+		source.Stop()
+		err = ctx.Err()
+	}
+	initial := o.SendInitialEvents != nil && *o.SendInitialEvents
+	anyVersion := initial && o.ResourceVersion == ""
+	if err == nil {
+		w := &watched{
+			health: h, ctx: ctx, cancel: cancel, source: source, initial: initial, anyVersion: anyVersion,
+			events: make(chan watch.Event), ended: make(chan struct{}),
+		}
+		go w.run()
+		return w, nil
+	}
+	if ctx.Err() != nil {
+		err = fmt.Errorf("watch: no answer within %v", silence)
+	}
+	cancel()
+	if anyVersion && outdated(err) {
+		err = senseless(err)
+	}
+	switch {
+	case outer.Err() != nil: // we ended it
+	case outdated(err) || initial && apierrors.IsInvalid(err): // all is listed instead
+	default:
+		h.fails(err)
+	}
+	return nil, err
+}
+
+// outdated tells whether an API server refuses a version, as it no longer knows it
+// or does not yet. Then it is to be asked for any.
+func outdated(err error) bool {
+	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) ||
+		apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
+}
+
+// senseless is the error of a server that refuses any version. A reflector that is
+// told of the version would try again at once, and for ever.
+func senseless(err error) error { return errors.New("watch: any version is refused: " + err.Error()) }
+
+// before tells whether a resource version is before another. Those of an API server
+// that has others than numbers are not.
+func before(a, b string) bool {
+	x, err1 := strconv.ParseUint(a, 10, 64)
+	y, err2 := strconv.ParseUint(b, 10, 64)
+	return err1 == nil && err2 == nil && x < y
+}

@@ -1,0 +1,169 @@
+package informer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+const (
+	// initialLimit is how long the initial events of a watch may take to come.
+	initialLimit = 10 * time.Minute
+	// settled is how long a watch has to stand before it is said to work again: one
+	// that is let in and then cut would otherwise be told of at each try.
+	settled = 10 * time.Second
+	// short is how long a watch without events lasts if it was not meant to.
+	short = time.Second
+)
+
+// watched is a watch between an API server and a reflector. It passes on the events,
+// and tells the health what it sees of them.
+type watched struct {
+	*health
+	ctx        context.Context // until the reflector has enough
+	cancel     context.CancelFunc
+	source     watch.Interface
+	initial    bool // it began with all that there is, and that is not yet complete
+	anyVersion bool // of any version
+	heard      bool // anything
+
+	events chan watch.Event
+	ended  chan struct{}
+}
+
+// ResultChan implements watch.Interface.
+func (w *watched) ResultChan() <-chan watch.Event { return w.events }
+
+// Stop implements watch.Interface.
+func (w *watched) Stop() {
+	w.cancel()
+	<-w.ended
+}
+
+func (w *watched) run() {
+	defer close(w.ended)
+	defer close(w.events)
+	defer w.cancel()
+	defer w.source.Stop()
+	start := w.clock.Now()
+	quiet := w.clock.NewTimer(silence)
+	defer quiet.Stop()
+	limit := w.clock.NewTimer(initialLimit) // then until it is settled
+	defer limit.Stop()
+	if !w.initial {
+		limit.Reset(settled)
+	}
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-quiet.C():
+			w.quiet()
+			return
+		case <-limit.C():
+			if w.initial {
+				w.broken(fmt.Errorf("watch: the initial events are not complete within %v", initialLimit))
+				return
+			}
+			if w.heard || !w.silent {
+				w.works()
+			}
+		case e, ok := <-w.source.ResultChan():
+			switch {
+			case w.ctx.Err() != nil: // which may be all that it is about
+				return
+			case !ok:
+				w.over(w.clock.Since(start))
+				return
+			case e.Type == watch.Error:
+				w.error(e)
+				return
+			}
+			began := w.initial
+			if !w.pass(e) {
+				return
+			}
+			quiet.Reset(silence)
+			if began && !w.initial {
+				limit.Reset(settled)
+			}
+		}
+	}
+}
+
+// pass passes on an event. It tells whether the watch goes on.
+func (w *watched) pass(e watch.Event) bool {
+	d, ok := e.Object.(*decoded)
+	if !ok {
+		w.broken(fmt.Errorf("watch: %T is none that is watched", e.Object))
+		return false
+	}
+	w.heard = true
+	switch {
+	case w.initial:
+		w.initial = e.Type != watch.Bookmark || !d.initialEvents
+		w.silent = w.silent && w.initial
+	case w.silent:
+		w.works()
+	}
+	if e.Type == watch.Bookmark && !w.initial && !d.initialEvents {
+		w.bookmarks = true
+	}
+	return w.send(e)
+}
+
+// over notes that the API server has ended the watch.
+func (w *watched) over(after time.Duration) {
+	switch {
+	case w.initial:
+		w.broken(errors.New("watch: ended before the initial events were complete"))
+	case !w.heard && after < short:
+		w.fails(errors.New("watch: ended as soon as it had begun"))
+	}
+	// All others end as watches do, by themselves or because they are cut.
+}
+
+// quiet notes that nothing came for too long, which is a fault where there should have
+// been events or bookmarks.
+func (w *watched) quiet() {
+	switch {
+	case w.initial:
+		w.broken(fmt.Errorf("watch: nothing for %v, and the initial events are not complete", silence))
+	case w.bookmarks:
+		w.silent = true
+		w.fails(fmt.Errorf("watch: neither an event nor a bookmark for %v", silence))
+	}
+}
+
+// error passes on an error of the API server.
+func (w *watched) error(e watch.Event) {
+	err := apierrors.FromObject(e.Object)
+	switch {
+	case outdated(err) && w.initial && w.anyVersion:
+		w.broken(senseless(err))
+		return
+	case !outdated(err):
+		w.fails(err)
+	}
+	w.send(e)
+}
+
+// broken ends the watch with an error of our own. A reflector then lists, where
+// after a watch that simply ends it would try the same again, and at once.
+func (w *watched) broken(err error) {
+	w.fails(err)
+	w.send(watch.Event{Type: watch.Error, Object: &apierrors.NewInternalError(err).ErrStatus})
+}
+
+func (w *watched) send(e watch.Event) bool {
+	select {
+	case w.events <- e:
+		return true
+	case <-w.ctx.Done():
+		return false
+	}
+}
