@@ -22,7 +22,7 @@ func FuzzServeDNS(f *testing.F) {
 	handlers := []*Headless{
 		startTestHeadless(f, example),
 		startTestHeadless(f, "headless cluster.local in-addr.arpa ip6.arpa {\nmanifests testdata/handler.yaml\nauthoritative\n}"),
-		startTestHeadless(f, manyPods(f, 500)),
+		startTestHeadless(f, manyPods(f, 150)),
 		startTestHeadless(f, "headless . {\nmanifests testdata/handler.yaml\n}"),
 	}
 	handlers[1].locals = []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")}

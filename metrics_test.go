@@ -107,7 +107,10 @@ func TestCardinality(t *testing.T) {
 		startTestHeadless(t, example),
 		startTestHeadless(t, "headless cluster.local in-addr.arpa {\nmanifests testdata/handler.yaml\nauthoritative\n}"),
 		startTestHeadless(t, "headless cluster.local {\nmanifests testdata/handler.yaml\nfallthrough\n}"),
-		newTestHeadless(t, example), // which is not ready
+		newTestHeadless(t, "headless cluster.local {\nmanifests testdata/handler.yaml\nnamespaces default\n}"), // which is not ready
+	}
+	if handlers[3].Ready() {
+		t.Fatal("the last handler is ready")
 	}
 	want := series(t)
 	handlers = append(handlers, startTestHeadless(t, manyPods(t, 500)))

@@ -2,6 +2,7 @@ package headless
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -81,15 +82,35 @@ func (h *Headless) contents(image *records.Image, zone *records.Zone) func(func(
 func (h *Headless) reverseContents(image *records.Image, zone *records.Zone, yield func([]dns.RR) bool) {
 	for addr, node := range image.Addrs() {
 		name, err := dns.ReverseAddr(addr.String())
-		if err == nil && dns.IsSubDomain(zone.Name, name) && !yield(h.everything(&node, name, dns.TypePTR)) {
+		if err != nil || !dns.IsSubDomain(zone.Name, name) {
+			continue
+		}
+		if rrs := h.everything(&node, name, dns.TypePTR); len(rrs) > 0 && !yield(rrs) {
 			return
 		}
 	}
 }
 
-// everything returns all records of a type, whatever their number.
+// everything returns all records of a type, whatever their number, but for those
+// with a name that is too long (RFC 1035, section 2.3.4): where the zone has a long
+// one, labels of 63 bytes make such names, and secondaries would refuse all.
 func (h *Headless) everything(node *records.Node, name string, qtype uint16) []dns.RR {
-	return node.Answer(&records.Query{Name: name, Type: qtype, Zone: h.primary, TTL: h.ttl, Size: 1 << 30}).Records
+	rrs := node.Answer(&records.Query{Name: name, Type: qtype, Zone: h.primary, TTL: h.ttl, Size: 1 << 30}).Records
+	return slices.DeleteFunc(rrs, func(rr dns.RR) bool {
+		target := "."
+		switch rr := rr.(type) {
+		case *dns.SRV:
+			target = rr.Target
+		case *dns.PTR:
+			target = rr.Ptr
+		}
+		return !isName(rr.Header().Name) || !isName(target)
+	})
+}
+
+func isName(s string) bool {
+	_, ok := dns.IsDomainName(s)
+	return ok
 }
 
 // notifyInterval is the time between notifications of a zone: the secondaries of

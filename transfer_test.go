@@ -2,7 +2,11 @@ package headless
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/coredns/coredns/plugin/test"
@@ -65,6 +69,46 @@ func TestTransfer(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Errorf("%s %s: a query has %q, the transfer %q", s.name, dns.TypeToString[s.rrtype], got, want)
 			}
+		}
+	}
+}
+
+// TestTransferOfLongNames checks that a tenant's names keep nobody from getting the
+// rest of the zone.
+func TestTransferOfLongNames(t *testing.T) {
+	long := strings.Repeat("a", 63)
+	path := filepath.Join(t.TempDir(), "long.yaml")
+	if err := os.WriteFile(path, fmt.Appendf(nil, `
+{apiVersion: v1, kind: Service, metadata: {name: %[1]s, namespace: %[1]s}, spec: {clusterIP: None, ports: [{name: %[1]s, port: 80}]}}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: a, namespace: %[1]s, labels: {kubernetes.io/service-name: %[1]s}},
+  addressType: IPv4, ports: [{name: %[1]s, port: 80}], endpoints: [{addresses: [192.0.2.1], hostname: %[1]s}, {addresses: [192.0.2.2], hostname: b}]}
+`, long), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	zone := strings.Repeat("b.", 30) + "cluster.local."
+	h := startTestHeadless(t, "headless "+zone+" in-addr.arpa {\nmanifests "+path+"\nauthoritative\n}")
+	base := long + "." + long + ".svc." + zone
+	found := map[string]bool{}
+	for _, apex := range []string{zone, "in-addr.arpa."} {
+		for _, rr := range receive(t, h, apex, 0) {
+			wire := make([]byte, dns.MaxMsgSize)
+			n, err := dns.PackRR(rr, wire, 0, nil, false)
+			if err == nil {
+				_, _, err = dns.UnpackRR(wire[:n], 0)
+			}
+			if err != nil {
+				t.Errorf("%v: %v", rr, err)
+			}
+			found[rr.Header().Name+" "+dns.TypeToString[rr.Header().Rrtype]] = true
+		}
+	}
+	for name, want := range map[string]bool{
+		base + " A": true, base + " SRV": true, "b." + base + " A": true, long + "." + base + " A": false,
+		"2.2.0.192.in-addr.arpa. PTR": true, "1.2.0.192.in-addr.arpa. PTR": false,
+	} {
+		if found[name] != want {
+			t.Errorf("%s is transferred: %v, want %v", name, found[name], want)
 		}
 	}
 }
