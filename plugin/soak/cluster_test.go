@@ -73,12 +73,9 @@ func (k *kubernetes) script(t *testing.T, name string, args ...string) string {
 	return out
 }
 
-// keepScheduler starts kube-scheduler again when it has ended, as a kubelet does. It
-// ends itself where an outage has hidden from it that a pod of the same name is on
-// another node now.
-func (k *kubernetes) keepScheduler(ctx context.Context, t *testing.T) {
+// keep starts a program of the cluster again when it has ended, as a kubelet does.
+func (k *kubernetes) keep(ctx context.Context, t *testing.T, name string) {
 	t.Helper()
-	const name = "kube-scheduler"
 	pid, err := os.ReadFile(filepath.Join(k.Dir, "pids", name))
 	if err != nil {
 		t.Fatal(err)
@@ -118,6 +115,22 @@ func (k *kubernetes) keepScheduler(ctx context.Context, t *testing.T) {
 			}
 		}
 	}()
+}
+
+// end ends a program of the cluster.
+func (k *kubernetes) end(t *testing.T, name string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(k.Dir, "pids", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // start starts a program that ends with the cluster, at the latest.
