@@ -65,7 +65,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // patience is how long a snapshot waits for the first response of the API server.
-const patience = 500 * time.Millisecond
+const patience = 300 * time.Millisecond
 
 // run restores the snapshot if it must. Once everything is known it writes one, at
 // each interval if something changed, and at the end.
@@ -145,7 +145,7 @@ func (k *keeper) read() *snapshot {
 // there: it knows better, and answers soon enough.
 func (k *keeper) restore(ctx context.Context, i *Informer, s *snapshot) {
 	began := time.Now()
-	if k.listed(ctx, i, patience/5) {
+	if k.listed(ctx, i, patience/3) {
 		return
 	}
 	// The API server is late, so this is likely to be needed. It takes a while.
