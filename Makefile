@@ -8,6 +8,7 @@ PORT = 1053
 agreement = ^(TestCorpus|TestDifferential)$$
 CLUSTERS = 20000
 DURATION = 1h
+PODS = 1000
 SEED = $(shell date +%s)
 EVENTS = 10000000
 RACE_EVENTS = 100000
@@ -142,7 +143,7 @@ soak: programs = dnsperf:dnsperf openssl:openssl
 soak: tools build
 	@echo "== soak test"
 	testdata/cluster/build.sh
-	HEADLESS_COREDNS=$(CURDIR)/coredns SOAK_DURATION=$(DURATION) \
+	HEADLESS_COREDNS=$(CURDIR)/coredns SOAK_DURATION=$(DURATION) SOAK_PODS=$(PODS) \
 		go test -tags soak -count=1 -timeout 0 -v -run '^TestSoak$$' ./plugin/soak
 
 # Less than six minutes on two cores. Rounds are taken in turn, as a machine may get

@@ -17,13 +17,16 @@ import (
 )
 
 const (
-	workloads   = 10 // of which every fifth is a Deployment, the others are StatefulSets
-	replicas    = 100
-	extraPods   = 10 // of each extra
-	mostExtras  = 3
-	leastScaled = replicas / 2
-	mostScaled  = replicas * 3 / 2
+	workloads  = 10 // of which every fifth is a Deployment, the others are StatefulSets
+	extraPods  = 10 // of each extra
+	mostExtras = 3
 )
+
+// replicas are the pods of a workload when it is not scaled.
+var replicas int
+
+func leastScaled() int { return replicas / 2 }
+func mostScaled() int  { return replicas * 3 / 2 }
 
 // churn changes a cluster. Each workload is one service and the StatefulSet or
 // Deployment of its pods.
@@ -133,7 +136,9 @@ var kinds = []struct {
 	change func(c *churn, i int) error
 }{
 	{"rollouts", (*churn).rollOut},
-	{"scalings", func(c *churn, i int) error { return c.scale(i, leastScaled+c.rand.IntN(mostScaled-leastScaled+1)) }},
+	{"scalings", func(c *churn, i int) error {
+		return c.scale(i, leastScaled()+c.rand.IntN(mostScaled()-leastScaled()+1))
+	}},
 	{"deletions of pods", (*churn).deletePods},
 	{"services made or deleted", (*churn).flipService},
 	{"workloads made or deleted", func(c *churn, _ int) error { return c.flipExtra() }},
@@ -168,7 +173,7 @@ func (c *churn) pause(i int) error {
 	if isDeployment(i) {
 		return nil
 	}
-	return c.patch(i, fmt.Sprintf(`{"spec":{"updateStrategy":{"rollingUpdate":{"partition":%d}}}}`, mostScaled))
+	return c.patch(i, fmt.Sprintf(`{"spec":{"updateStrategy":{"rollingUpdate":{"partition":%d}}}}`, mostScaled()))
 }
 
 func (c *churn) patch(i int, patch string) (err error) {

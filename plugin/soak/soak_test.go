@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,11 @@ func TestSoak(t *testing.T) {
 	if err != nil {
 		t.Fatalf("read SOAK_DURATION: %v", err)
 	}
+	pods, err := strconv.Atoi(os.Getenv("SOAK_PODS"))
+	if err != nil || pods < 10*workloads {
+		t.Fatalf("read SOAK_PODS: %d, want at least %d: %v", pods, 10*workloads, err)
+	}
+	replicas = pods / workloads
 	k := up(t)
 	s := startServer(t, k)
 	h := newHistory()
