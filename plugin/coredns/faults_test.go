@@ -12,10 +12,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/headless-dns/headless/plugin/cluster"
 )
 
 // web has pods that are ready as soon as they have an address.
@@ -95,7 +98,7 @@ func TestFaults(t *testing.T) {
 		kill(t, "kube-apiserver", syscall.SIGKILL)
 		wantFailing(t, 3)
 		startAgain(t, "apiserver.sh", "start")
-		eventually(t, func() error { return logs("forbidden", 3) })
+		cluster.Eventually(t, 4*time.Minute, func() error { return logs("forbidden", 3) })
 		wantFailing(t, 3)
 		kubectl(t, "apply", "-f", scripts+"/rbac.yaml")
 		wantFailing(t, 0)
@@ -121,7 +124,7 @@ func TestFaults(t *testing.T) {
 		kubectl(t, "apply", "-f", scripts+"/rbac.yaml")
 		kill(t, "kube-apiserver", syscall.SIGKILL) // what is watched would go on
 		startAgain(t, "apiserver.sh", "start")
-		eventually(t, func() error { return logs("nauthorized", 3) })
+		cluster.Eventually(t, 4*time.Minute, func() error { return logs("nauthorized", 3) })
 		if _, err := kubeconfigOf("headless"); err != nil {
 			t.Fatal(err)
 		}
@@ -197,10 +200,11 @@ func startAgain(t *testing.T, script string, args ...string) {
 
 var failing = regexp.MustCompile(`(?m)^coredns_headless_failing_watches\{kind="(\w+)"\} (\d+)$`)
 
-// wantFailing waits until so many watches fail.
+// wantFailing waits until so many watches fail. A token is read again after a minute, and
+// a watch that has failed is tried again after as long.
 func wantFailing(t *testing.T, want int) {
 	t.Helper()
-	eventually(t, func() error {
+	cluster.Eventually(t, 4*time.Minute, func() error {
 		metrics, err := fetch(srv.metrics)
 		if err != nil {
 			return err
