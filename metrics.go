@@ -146,8 +146,7 @@ var outcomes = struct {
 
 // hooks returns the informer's hooks, and a function that takes what they have
 // counted out of the gauges: with several sources, a gauge is the sum of their
-// tries. Changed is called after each
-// publication.
+// tries. Changed is called after each publication.
 func hooks(changed func()) (informer.Hooks, func()) {
 	var last records.Stats
 	count := func(s records.Stats) {

@@ -109,19 +109,22 @@ func TestPlanKeepsNames(t *testing.T) {
 	update.Add(mariadb, Endpoint{Host: "db-0", Addr: old})
 	update.Remove(nginx, Endpoint{Host: "web-0", Addr: old})
 	update.Add(nginx, Endpoint{Host: "web-0", Addr: reused})
-	var changed []*pending
-	for _, p := range update.order {
-		p.change.net()
-		p.next = p.base.with(&p.change)
-		changed = append(changed, p)
-	}
-	steps := plan(changed)
+	steps := planOf(update)
 	if len(steps) != 2 || steps[0].service.name != "nginx" || steps[1].service.name != "mariadb" {
 		t.Fatalf("the plan is %v", steps)
 	}
 	if addrs := steps[0].next.host([]byte("web-0")).addrs(); !addrs.has(reused) {
 		t.Errorf("web-0 has no address for a moment")
 	}
+}
+
+// planOf is what the commit of an update would publish.
+func planOf(update *Update) []step {
+	for _, p := range update.order {
+		p.change.net()
+		p.next = p.base.with(&p.change)
+	}
+	return plan(update.order)
 }
 
 // A service that is deleted and made anew in one update, in which it exchanges
@@ -146,13 +149,7 @@ func TestPlanKeepsRecreated(t *testing.T) {
 	update.Add(nginx, Endpoint{Host: "web-2", Addr: addr4th(2), Ports: web})
 	update.Remove(mariadb, Endpoint{Host: "db-0", Addr: addr4th(2)})
 	update.Add(mariadb, Endpoint{Host: "db-1", Addr: addr4th(1)})
-	var changed []*pending
-	for _, p := range update.order {
-		p.change.net()
-		p.next = p.base.with(&p.change)
-		changed = append(changed, p)
-	}
-	steps := plan(changed)
+	steps := planOf(update)
 	if len(steps) != 3 || steps[0].service.name != "nginx" {
 		t.Fatalf("the plan is %v", steps)
 	}

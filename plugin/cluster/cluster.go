@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -110,6 +111,19 @@ func (c *Cluster) Stop() error {
 		return fmt.Errorf("end the cluster: %w", err)
 	}
 	return nil
+}
+
+// Signal sends a signal to a program of the cluster in a folder.
+func Signal(dir, name string, signal syscall.Signal) error {
+	text, err := os.ReadFile(filepath.Join(dir, "pids", name))
+	if err != nil {
+		return err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return fmt.Errorf("read the process of %s: %w", name, err)
+	}
+	return syscall.Kill(pid, signal)
 }
 
 // Run runs a program in the environment of the cluster and returns what it prints.

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -172,16 +170,7 @@ func TestFaults(t *testing.T) {
 // kill sends a signal to a process of the cluster. One that is killed is waited for.
 func kill(t *testing.T, name string, signal syscall.Signal) {
 	t.Helper()
-	file := filepath.Join(dir, "pids", name)
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, signal); err != nil {
+	if err := cluster.Signal(dir, name, signal); err != nil {
 		t.Fatal(err)
 	}
 	if signal == syscall.SIGKILL {

@@ -10,24 +10,18 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/plugin/cluster"
 )
 
 // freeAddress is an address of the loopback interface that nobody listens on.
 func freeAddress(t *testing.T) (host, port string) {
 	t.Helper()
-	for {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		udp, err := net.ListenPacket("udp", tcp.Addr().String())
-		_ = tcp.Close()
-		if err == nil {
-			_ = udp.Close()
-			host, port, _ = net.SplitHostPort(tcp.Addr().String())
-			return host, port
-		}
+	port, err := cluster.FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
+	return "127.0.0.1", port
 }
 
 // exchange asks a server over TCP.

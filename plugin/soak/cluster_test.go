@@ -120,15 +120,7 @@ func (k *kubernetes) keep(ctx context.Context, t *testing.T, name string) {
 // end ends a program of the cluster.
 func (k *kubernetes) end(t *testing.T, name string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(k.Dir, "pids", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	if err := cluster.Signal(k.Dir, name, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 }
