@@ -53,12 +53,10 @@ func TestSnapshotDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := watchServer(t, c, apiOptions{}, newNginx(), newWeb(0))
+	// Each state differs from the one before, so that the last write tells.
 	state := func(what string, failed bool) {
 		t.Helper()
-		p.mu.Lock()
-		before := len(p.wrote)
-		p.mu.Unlock()
-		p.awaitThat(t, what, func() bool { return len(p.wrote) > before && (p.wrote[len(p.wrote)-1] != nil) == failed })
+		p.awaitThat(t, what, func() bool { return len(p.wrote) > 0 && (p.wrote[len(p.wrote)-1] != nil) == failed })
 	}
 	objects := func() int {
 		s, err := readSnapshot(c.Snapshot)
