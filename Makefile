@@ -18,6 +18,8 @@ IMAGE = headless:$(or $(revision),latest)
 go-licenses = github.com/google/go-licenses@v1.6.0
 licenses = Apache-2.0,BSD-2-Clause,BSD-3-Clause,CC0-1.0,ISC,MIT,MPL-2.0
 golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+govulncheck = golang.org/x/vuln/cmd/govulncheck@v1.1.4
+VULNDB = https://vuln.go.dev
 
 .PHONY: build run test tools daemons lint unit race cluster differential histories fuzz soak bench growth relist hostile image reproducible e2e e2e-check clean
 .NOTPARALLEL:
@@ -95,6 +97,13 @@ lint:
 	@echo "go run $(go-licenses) check ./plugin/coredns"; \
 	out=$$(GOFLAGS= go run $(go-licenses) check --allowed_licenses=$(licenses) ./plugin/coredns 2>&1) || \
 		{ echo "$$out" | grep -v '^W\|\.s$$' >&2; exit 1; }
+	@# It says so loudly, but fails nothing, where the database can't be read.
+	@echo "go run $(govulncheck) -db $(VULNDB) ./..."; \
+	out=$$(go run $(govulncheck) -db $(VULNDB) ./... 2>&1) || case $$out in \
+		*"fetching vulnerabilities: "*) printf '%s\n' "$$out" \
+			'make: NOT CHECKED FOR KNOWN VULNERABILITIES: the database can not be read, as said above' >&2;; \
+		*) printf '%s\n' "$$out" >&2; exit 1;; \
+	esac
 	if command -v shellcheck >/dev/null; then shellcheck -P SCRIPTDIR .ci/run plugin/*.sh testdata/cluster/*.sh; fi
 
 unit:
