@@ -33,9 +33,9 @@ func mostScaled() int  { return replicas * 3 / 2 }
 type churn struct {
 	*kubernetes
 	rand    *rand.Rand
-	gone    string   // a service that is deleted for now
-	unready []string // pods that are not ready for now
-	extras  []string // workloads that come and go
+	gone    string       // a service that is deleted for now
+	unready []corev1.Pod // that are not ready for now
+	extras  []string     // workloads that come and go
 	made    int
 
 	next []int          // kinds of changes, until each had its turn
@@ -259,8 +259,8 @@ func (c *churn) flipReadiness(i int) error {
 	}
 	for _, pod := range pods[:min(len(pods), 10)] {
 		if isReady(&pod) {
-			c.unready = append(c.unready, pod.Name)
-			if err := c.setReady(pod.Name, "False"); err != nil {
+			c.unready = append(c.unready, pod)
+			if err := c.setReady(&pod, "False"); err != nil {
 				return err
 			}
 		}
@@ -269,8 +269,8 @@ func (c *churn) flipReadiness(i int) error {
 }
 
 func (c *churn) readyAgain() error {
-	for _, name := range c.unready {
-		if err := c.setReady(name, "True"); err != nil {
+	for _, pod := range c.unready {
+		if err := c.setReady(&pod, "True"); err != nil {
 			return err
 		}
 	}
@@ -278,11 +278,11 @@ func (c *churn) readyAgain() error {
 	return nil
 }
 
-// setReady writes the status of a pod, which may be another one by now, or gone.
-func (c *churn) setReady(name, status string) error {
-	patch := fmt.Sprintf(`{"status":{"conditions":[{"type":"Ready","status":%q}]}}`, status)
-	_, err := c.api.CoreV1().Pods(namespace).Patch(context.Background(), name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
-	if apierrors.IsNotFound(err) {
+// setReady writes the status of a pod, unless that is gone, or another one has its name.
+func (c *churn) setReady(pod *corev1.Pod, status string) error {
+	patch := fmt.Sprintf(`{"metadata":{"uid":%q},"status":{"conditions":[{"type":"Ready","status":%q}]}}`, pod.UID, status)
+	_, err := c.api.CoreV1().Pods(namespace).Patch(context.Background(), pod.Name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}
 	return err

@@ -41,7 +41,7 @@ GOBIN=$bin go install -ldflags "-s -w" sigs.k8s.io/kwok/cmd/kwok@$kwok >&2
 # kwok ships the stages that move a node and a pod through their lives as
 # files of its module, not inside the program.
 stage=$(go mod download -json sigs.k8s.io/kwok@$kwok | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')/kustomize/stage
-for file in node/fast/node-initialize node/heartbeat-with-lease/node-heartbeat-with-lease pod/fast/pod-{ready,complete,delete}; do
+for file in node/fast/node-initialize node/heartbeat-with-lease/node-heartbeat-with-lease pod/fast/pod-{ready,complete}; do
 	echo ---
 	cat "$stage/$file.yaml"
 done >"$bin/kwok-stages.yaml"
