@@ -40,7 +40,7 @@ node() {
 } | kubectl apply -f - >/dev/null
 await kube-controller-manager kubectl wait --for=jsonpath='{.spec.podCIDRs[1]}' node --all --timeout=5s
 
-start kwok kwok --kubeconfig="$KUBECONFIG" --config="$CLUSTER_BIN/kwok-stages.yaml" --config=pod-delete.yaml \
+start kwok kwok --kubeconfig="$KUBECONFIG" --config="$CLUSTER_BIN/kwok-stages.yaml" --config="$PWD/pod-delete.yaml" \
 	--manage-all-nodes=false --manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake \
 	--node-ip=10.77.1.1 --server-address="127.0.0.1:$KWOK_PORT"
 await kwok kubectl wait --for=condition=Ready node --all --timeout=5s
