@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 	"k8s.io/utils/ptr"
 )
 
@@ -260,7 +261,7 @@ func (c *churn) flipReadiness(i int) error {
 	for _, pod := range pods[:min(len(pods), 10)] {
 		if isReady(&pod) {
 			c.unready = append(c.unready, pod)
-			if err := c.setReady(&pod, "False"); err != nil {
+			if err := c.setReady(&pod, corev1.ConditionFalse); err != nil {
 				return err
 			}
 		}
@@ -270,7 +271,7 @@ func (c *churn) flipReadiness(i int) error {
 
 func (c *churn) readyAgain() error {
 	for _, pod := range c.unready {
-		if err := c.setReady(&pod, "True"); err != nil {
+		if err := c.setReady(&pod, corev1.ConditionTrue); err != nil {
 			return err
 		}
 	}
@@ -279,10 +280,22 @@ func (c *churn) readyAgain() error {
 }
 
 // setReady writes the status of a pod, unless that is gone, or another one has its name.
-func (c *churn) setReady(pod *corev1.Pod, status string) error {
-	patch := fmt.Sprintf(`{"metadata":{"uid":%q},"status":{"conditions":[{"type":"Ready","status":%q}]}}`, pod.UID, status)
-	_, err := c.api.CoreV1().Pods(namespace).Patch(context.Background(), pod.Name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+func (c *churn) setReady(pod *corev1.Pod, status corev1.ConditionStatus) error {
+	ctx, pods := context.Background(), c.api.CoreV1().Pods(namespace)
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		now, err := pods.Get(ctx, pod.Name, metav1.GetOptions{})
+		if err != nil || now.UID != pod.UID {
+			return err
+		}
+		for i := range now.Status.Conditions {
+			if condition := &now.Status.Conditions[i]; condition.Type == corev1.PodReady {
+				condition.Status = status
+			}
+		}
+		_, err = pods.UpdateStatus(ctx, now, metav1.UpdateOptions{})
+		return err
+	})
+	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	return err
