@@ -21,6 +21,7 @@ const (
 	workloads  = 10 // of which every fifth is a Deployment, the others are StatefulSets
 	extraPods  = 10 // of each extra
 	mostExtras = 3
+	extraNames = 10
 )
 
 // replicas are the pods of a workload when it is not scaled.
@@ -233,7 +234,9 @@ func (c *churn) flipService(i int) (err error) {
 func (c *churn) flipExtra() error {
 	if len(c.extras) < mostExtras {
 		c.made++
-		name := fmt.Sprintf("extra-%d", c.made)
+		// Some time later it has the same name: what the cache plugin keeps of names that
+		// are gone is not to look like memory that is lost.
+		name := fmt.Sprintf("extra-%d", c.made%extraNames)
 		c.extras = append(c.extras, name)
 		return c.createSet(name, extraPods)
 	}

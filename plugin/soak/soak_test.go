@@ -2,10 +2,10 @@
 
 // The soak test runs a server for as long as it is told beside a real Kubernetes
 // (testdata/cluster) with a thousand pods of headless services that come and go. The
-// API server is restarted, and the Corefile reloaded, now and then, also while there is
-// no API server. Dnsperf asks all the time, and so does the test, which watches the API server, too, and judges
-// every answer by what that said. In the end the server must hold no more memory,
-// goroutines and files than in the beginning.
+// API server is restarted, and the Corefile reloaded, now and then, also while there
+// is no API server. Dnsperf asks all the time, and so does the test, which watches the
+// API server, too, and judges every answer by what that said. In the end the server
+// must hold no more memory, goroutines and files than in the beginning.
 //
 //	make soak DURATION=10m
 package soak_test
