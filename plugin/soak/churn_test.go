@@ -24,29 +24,27 @@ const (
 	extraNames = 10
 )
 
-// replicas are the pods of a workload when it is not scaled.
-var replicas int
-
-func leastScaled() int { return replicas / 2 }
-func mostScaled() int  { return replicas * 3 / 2 }
-
 // churn changes a cluster. Each workload is one service and the StatefulSet or
 // Deployment of its pods.
 type churn struct {
 	*kubernetes
-	rand    *rand.Rand
-	gone    string       // a service that is deleted for now
-	unready []corev1.Pod // that are not ready for now
-	extras  []string     // workloads that come and go
-	made    int
+	rand     *rand.Rand
+	replicas int          // the pods of a workload when it is not scaled
+	gone     string       // a service that is deleted, until it is made again
+	unready  []corev1.Pod // those made unready, until they are ready again
+	extras   []string     // workloads that come and go
+	made     int
 
 	next []int          // kinds of changes, until each had its turn
 	done map[string]int // changes by kind
 }
 
-func newChurn(k *kubernetes, r *rand.Rand) *churn {
-	return &churn{kubernetes: k, rand: r, done: make(map[string]int)}
+func newChurn(k *kubernetes, replicas int, r *rand.Rand) *churn {
+	return &churn{kubernetes: k, rand: r, replicas: replicas, done: make(map[string]int)}
 }
+
+func (c *churn) leastScaled() int { return c.replicas / 2 }
+func (c *churn) mostScaled() int  { return c.replicas * 3 / 2 }
 
 func workload(i int) string {
 	if isDeployment(i) {
@@ -69,7 +67,7 @@ func (c *churn) create() error {
 	}
 	for i := range workloads {
 		if !isDeployment(i) {
-			if err := c.createSet(workload(i), replicas); err != nil {
+			if err := c.createSet(workload(i), c.replicas); err != nil {
 				return err
 			}
 			continue
@@ -78,7 +76,7 @@ func (c *churn) create() error {
 			return err
 		}
 		d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: workload(i)}, Spec: appsv1.DeploymentSpec{
-			Replicas: ptr.To(int32(replicas)), Selector: selector(workload(i)), Template: template(workload(i)),
+			Replicas: ptr.To(int32(c.replicas)), Selector: selector(workload(i)), Template: template(workload(i)),
 		}}
 		if _, err := c.api.AppsV1().Deployments(namespace).Create(ctx, d, metav1.CreateOptions{}); err != nil {
 			return err
@@ -123,7 +121,7 @@ func (c *churn) names() []string {
 	names := []string{steady.name()}
 	for i := range workloads {
 		names = append(names, question{service: workload(i)}.name())
-		for pod := range replicas {
+		for pod := range c.replicas {
 			if !isDeployment(i) {
 				names = append(names, question{workload(i), fmt.Sprintf("%s-%d", workload(i), pod)}.name())
 			}
@@ -139,7 +137,7 @@ var kinds = []struct {
 }{
 	{"rollouts", (*churn).rollOut},
 	{"scalings", func(c *churn, i int) error {
-		return c.scale(i, leastScaled()+c.rand.IntN(mostScaled()-leastScaled()+1))
+		return c.scale(i, c.leastScaled()+c.rand.IntN(c.mostScaled()-c.leastScaled()+1))
 	}},
 	{"deletions of pods", (*churn).deletePods},
 	{"services made or deleted", (*churn).flipService},
@@ -175,7 +173,7 @@ func (c *churn) pause(i int) error {
 	if isDeployment(i) {
 		return nil
 	}
-	return c.patch(i, fmt.Sprintf(`{"spec":{"updateStrategy":{"rollingUpdate":{"partition":%d}}}}`, mostScaled()))
+	return c.patch(i, fmt.Sprintf(`{"spec":{"updateStrategy":{"rollingUpdate":{"partition":%d}}}}`, c.mostScaled()))
 }
 
 func (c *churn) patch(i int, patch string) (err error) {
@@ -234,8 +232,7 @@ func (c *churn) flipService(i int) (err error) {
 func (c *churn) flipExtra() error {
 	if len(c.extras) < mostExtras {
 		c.made++
-		// Some time later it has the same name: what the cache plugin keeps of names that
-		// are gone is not to look like memory that is lost.
+		// Some time later one has its name, as a workload that is made anew does.
 		name := fmt.Sprintf("extra-%d", c.made%extraNames)
 		c.extras = append(c.extras, name)
 		return c.createSet(name, extraPods)
@@ -320,7 +317,7 @@ func (c *churn) restore() error {
 		}
 	}
 	for i := range workloads {
-		if err := errors.Join(c.pause(i), c.scale(i, replicas)); err != nil {
+		if err := errors.Join(c.pause(i), c.scale(i, c.replicas)); err != nil {
 			return err
 		}
 	}
@@ -339,7 +336,7 @@ func (c *churn) settled() error {
 			ready++
 		}
 	}
-	if want := workloads*replicas + 1; ready != want || len(list.Items) != want {
+	if want := workloads*c.replicas + 1; ready != want || len(list.Items) != want {
 		return fmt.Errorf("%d of %d pods are ready, want %d", ready, len(list.Items), want)
 	}
 	return nil

@@ -44,7 +44,6 @@ func TestSoak(t *testing.T) {
 	if err != nil || pods < 10*workloads {
 		t.Fatalf("read SOAK_PODS: %d, want at least %d: %v", pods, 10*workloads, err)
 	}
-	replicas = pods / workloads
 	k := up(t)
 	s := startServer(t, k)
 	h := newHistory()
@@ -58,7 +57,7 @@ func TestSoak(t *testing.T) {
 
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	run := &soak{T: t, kubernetes: k, server: s, history: h, churn: newChurn(k, rand.New(rand.NewPCG(seed, 0))), plain: true}
+	run := &soak{T: t, kubernetes: k, server: s, history: h, churn: newChurn(k, pods/workloads, rand.New(rand.NewPCG(seed, 0))), plain: true}
 	if err := run.churn.create(); err != nil {
 		t.Fatal(err)
 	}
