@@ -42,12 +42,12 @@ run: build
 	@exec ./coredns -conf testdata/run/Corefile -dns.port $(PORT)
 
 # On two cores about 25 minutes the first time, most of it for compiling
-# CoreDNS, Kubernetes and golangci-lint, and seven minutes from then on.
+# CoreDNS, Kubernetes and golangci-lint, and a quarter of an hour from then on.
 test: tools lint unit race cluster
 	@echo "== all tests passed"
 
 # What the tests call beside Go, as program:Debian package.
-programs = dig:dnsutils busybox:busybox-static jq:jq openssl:openssl shellcheck:shellcheck gcc:gcc
+programs = dig:dnsutils busybox:busybox-static jq:jq openssl:openssl shellcheck:shellcheck gcc:gcc gnuplot:gnuplot-nox
 tools:
 	@missing=; for tool in $(programs); do \
 		command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; \
@@ -147,7 +147,7 @@ fuzz:
 	done
 
 # A server beside a Kubernetes that is never at rest, for as long as told, and about
-# three minutes more for a start, a warm-up and an end at rest.
+# two minutes more for a start, a warm-up and an end at rest.
 soak: programs = dnsperf:dnsperf openssl:openssl
 soak: tools build
 	@echo "== soak test"
@@ -210,7 +210,7 @@ reproducible:
 	@echo "== reproducible build"
 	plugin/reproducible.sh
 
-# About five minutes on two cores, when the programs of Kubernetes are there. It
+# About seven minutes on two cores, when the programs of Kubernetes are there. It
 # needs root and a kernel that lets it have namespaces with a node in them.
 e2e: e2e-check build
 	@echo "== end-to-end test"
