@@ -201,7 +201,7 @@ func (c *Cluster) Relist(_ struct{}, _ *struct{}) error { //nolint:unparam // as
 	return nil
 }
 
-// Stop ends the API server for now.
+// Stop ends the API server, until Start.
 func (c *Cluster) Stop(_ struct{}, _ *struct{}) error { return c.api.Close() }
 
 // Start starts it again. Clients list anew.
