@@ -66,12 +66,17 @@ func pods(t *testing.T, ns, label string, n int) []corev1.Pod {
 }
 
 func ready(pod *corev1.Pod) bool {
+	return !readySince(pod).IsZero() && pod.DeletionTimestamp == nil
+}
+
+// readySince is when the pod became ready, or zero if it is not.
+func readySince(pod *corev1.Pod) time.Time {
 	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue && pod.DeletionTimestamp == nil
+		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+			return c.LastTransitionTime.Time
 		}
 	}
-	return false
+	return time.Time{}
 }
 
 // addr is the pod's address of a family, 4 or 6.
