@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/headless-dns/headless/plugin/cluster"
 )
 
 // volatile are the kernel parameters that change by themselves.
@@ -139,11 +141,5 @@ func processes(variable string) []string {
 
 // command runs a program and returns what it prints.
 func command(name string, args ...string) (string, error) {
-	cmd := exec.Command(name, args...)
-	var stdout, stderr strings.Builder
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return stdout.String(), fmt.Errorf("%s %s: %w\n%s%s", filepath.Base(name), strings.Join(args, " "), err, stdout.String(), stderr.String())
-	}
-	return stdout.String(), nil
+	return cluster.Run(exec.Command(name, args...))
 }

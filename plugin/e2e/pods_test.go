@@ -12,6 +12,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/headless-dns/headless/plugin/cluster"
 )
 
 // ttl is that of the records, as the deployed Corefile leaves it.
@@ -32,7 +34,7 @@ func in(t *testing.T, ns, pod, line string) string {
 	t.Helper()
 	out, err := command("kubectl", "-n", ns, "exec", pod, "--", "sh", "-c", line)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Logf("%s/%s# %s\n%s", ns, pod, line, out)
 	return out
@@ -92,17 +94,5 @@ func addr(pod *corev1.Pod, family int) string {
 // eventually polls until f succeeds, and fails with its last error.
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.Now().Add(2 * time.Minute)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		<-tick.C
-	}
+	cluster.Eventually(t, 2*time.Minute, f)
 }
