@@ -2,7 +2,6 @@ package headless
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -91,26 +90,14 @@ func (h *Headless) reverseContents(image *records.Image, zone *records.Zone, yie
 	}
 }
 
-// everything returns all records of a type, whatever their number, but for those
-// with a name that is too long (RFC 1035, section 2.3.4): where the zone has a long
-// one, labels of 63 bytes make such names, and secondaries would refuse all.
+// everything returns all records of a type, whatever their number, unless the name
+// is too long (RFC 1035, section 2.3.4): where the zone has a long one, labels of 63
+// bytes make such names, which nobody can ask for, and secondaries would refuse all.
 func (h *Headless) everything(node *records.Node, name string, qtype uint16) []dns.RR {
-	rrs := node.Answer(&records.Query{Name: name, Type: qtype, Zone: h.primary, TTL: h.ttl, Size: 1 << 30}).Records
-	return slices.DeleteFunc(rrs, func(rr dns.RR) bool {
-		target := "."
-		switch rr := rr.(type) {
-		case *dns.SRV:
-			target = rr.Target
-		case *dns.PTR:
-			target = rr.Ptr
-		}
-		return !isName(rr.Header().Name) || !isName(target)
-	})
-}
-
-func isName(s string) bool {
-	_, ok := dns.IsDomainName(s)
-	return ok
+	if _, ok := dns.IsDomainName(name); !ok {
+		return nil
+	}
+	return node.Answer(&records.Query{Name: name, Type: qtype, Zone: h.primary, TTL: h.ttl, Size: 1 << 30}).Records
 }
 
 // notifyInterval is the time between notifications of a zone: the secondaries of

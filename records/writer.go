@@ -115,8 +115,8 @@ func (w *writer) services(n *Node, out *Answer) {
 		return
 	}
 	base := w.query.Name[len(w.query.Name)-n.service:]
-	targets := w.window(n, v, len(base))
-	out.Capped = len(targets) < v.len
+	targets, capped := w.window(n, v, len(base))
+	out.Capped = capped
 	if len(targets) == 0 {
 		return
 	}
@@ -179,25 +179,32 @@ type found struct {
 	v4, v6 int // addresses for which there is room
 }
 
-// window returns the targets of the view for which there is room.
-func (w *writer) window(n *Node, v view, base int) []found {
+// window returns the targets of the view for which there is room, and whether that
+// is not all. In a long zone, long labels make names that can't be written (RFC
+// 1035, section 2.3.4): a client would refuse the message for one of them.
+func (w *writer) window(n *Node, v view, base int) (out []found, capped bool) {
 	start := v.first
 	// The targets of a single host are few and not in a ring of their own.
 	if v.len == v.set.len() && v.len*srvSize(longestLabel, base) > w.left {
 		start = int(w.query.Start % uint64(v.len))
 	}
-	out := make([]found, 0, min(v.len, max(0, w.left)/srvSize("-", base)))
-	for c := v.set.at(start); len(out) < v.len; c.next() {
+	out = make([]found, 0, min(v.len, max(0, w.left)/srvSize("-", base)))
+	c := v.set.at(start)
+	for range v.len {
 		t := c.item().key
+		c.next()
 		h := n.hostOf(t.host())
+		if len(h.label)+1+base > maxName {
+			continue
+		}
 		size := srvSize(h.label, base)
 		if size > w.left {
-			break
+			return out, true
 		}
 		w.left -= size
 		out = append(out, found{host: h, port: t.port()})
 	}
-	return out
+	return out, false
 }
 
 // srvSize is the size of an SRV record, whose target is not compressed (RFC
@@ -256,6 +263,9 @@ func (w *writer) pointers(held []owner) []dns.RR {
 	var rrs []dns.RR
 	for _, o := range held {
 		name := join(o.host, o.service.name, o.service.namespace, svc, w.query.Zone)
+		if len(name) > maxName {
+			continue
+		}
 		if w.fit(1, pointerSize+fixedSize+wireLen(name)) == 0 {
 			break
 		}

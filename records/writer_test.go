@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -187,6 +188,57 @@ func TestPointers(t *testing.T) {
 	want := []string{"x.b.default.svc.cluster.local.", "y.b.default.svc.cluster.local.", "x.c.default.svc.cluster.local."}
 	if !slices.Equal(got, want) {
 		t.Errorf("the names are %q, want %q", got, want)
+	}
+}
+
+// A name that is too long is nobody's target, and the others are answered.
+func TestLongTargets(t *testing.T) {
+	long := strings.Repeat("a", maxLabel)
+	key := ServiceKey{long, long}
+	trie := New()
+	update := trie.Update()
+	update.Create(key)
+	for i, host := range []string{"a", long, "b"} {
+		update.Add(key, Endpoint{Host: host, Hostname: true, Addr: addr4th(i), Ports: universePorts[1]})
+	}
+	update.Commit()
+	// 197 bytes are long.long.long.svc, with dots and the root.
+	for _, tc := range []struct {
+		zone string
+		want []string
+	}{
+		{strings.Repeat("z", 58-len(".test.")) + ".test.", []string{"a", long, "b"}},
+		{strings.Repeat("z", 59-len(".test.")) + ".test.", []string{"a", "b"}},
+	} {
+		base := long + "." + long + ".svc." + tc.zone
+		m, answer := message(t, trie, base, dns.TypeSRV, 1<<16, 0)
+		if answer.Capped {
+			t.Errorf("the answer of %d bytes of zone is capped", len(tc.zone))
+		}
+		wire, err := m.Pack()
+		if err == nil {
+			err = m.Unpack(wire)
+		}
+		if err != nil {
+			t.Fatalf("the message of %d bytes of zone: %v", len(tc.zone), err)
+		}
+		var got, pointed []string
+		for _, rr := range m.Answer {
+			got = append(got, strings.TrimSuffix(rr.(*dns.SRV).Target, "."+base))
+		}
+		slices.Sort(got)
+		for i := range 3 {
+			node, _ := trie.FindAddr(addr4th(i))
+			for _, rr := range node.Answer(&Query{Name: "x.in-addr.arpa.", Type: dns.TypePTR, Zone: tc.zone, Size: 1232}).Records {
+				pointed = append(pointed, strings.TrimSuffix(rr.(*dns.PTR).Ptr, "."+base))
+			}
+		}
+		if slices.Sort(tc.want); !slices.Equal(got, tc.want) {
+			t.Errorf("the targets with %d bytes of zone are %q, want %q", len(tc.zone), got, tc.want)
+		}
+		if slices.Sort(pointed); !slices.Equal(pointed, tc.want) {
+			t.Errorf("the pointers with %d bytes of zone are %q, want %q", len(tc.zone), pointed, tc.want)
+		}
 	}
 }
 
