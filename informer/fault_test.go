@@ -391,7 +391,12 @@ func TestClockJumps(t *testing.T) {
 
 // TestRestoredServer has an API server that is suddenly older than what it has told.
 func TestRestoredServer(t *testing.T) {
-	for name, away := range map[string]bool{"after it was away": true, "unnoticed": false} {
+	for name, fault := range map[string]apiserver.Fault{
+		"unnoticed":               {},
+		"after it was away":       {Code: http.StatusServiceUnavailable},
+		"watched before it lists": {Code: http.StatusForbidden, Lists: true}, // as before it has read the roles
+	} {
+		away := fault != apiserver.Fault{}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFaulty(t, 10, "10.244.0.1")
@@ -402,11 +407,16 @@ func TestRestoredServer(t *testing.T) {
 			}
 			f.awaitThat(t, "all is received", func() bool { return f.received[Pods] >= 102 })
 			if away {
-				f.api.SetFault(apiserver.Fault{Code: 503})
+				f.api.SetFault(fault)
 			}
+			_, watches := f.api.Requests("pods")
 			f.api.Restore(newNginx(), newWeb(0), newWeb(2))
 			if away {
 				f.awaitThat(t, "the fault is logged", func() bool { return f.lines(fails) == 1 })
+				// A watch that is let in would be silent, and of no use.
+				if _, now := f.api.Requests("pods"); now != watches {
+					t.Errorf("%d watches were asked for before the version was known", now-watches)
+				}
 				f.api.SetFault(apiserver.Fault{})
 			}
 			f.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.3")

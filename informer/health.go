@@ -97,14 +97,26 @@ func (h *health) list(outer context.Context, do func(context.Context) rest.Resul
 // restored fails if the API server, of which a function lists anything, is behind the
 // version that a watch is to resume at, as it is when etcd was restored from a backup.
 // It would send what happens only when it is past that version, and say nothing
-// meanwhile. That it can't be listed is no error: the watch that follows tells of it.
-func (h *health) restored(ctx context.Context, version string, do func(context.Context) rest.Result) error {
-	ctx, cancel := context.WithCancel(ctx)
+// meanwhile. So a server that can't be listed is not watched, though it may let a
+// watch in a moment later: that of a 429 is the error on which a reflector waits, and
+// then tries the watch again, without a list of everything.
+func (h *health) restored(outer context.Context, version string, do func(context.Context) rest.Result) error {
+	ctx, cancel := context.WithCancel(outer)
 	defer cancel()
 	defer h.clock.AfterFunc(probeLimit, cancel).Stop()
 	obj, err := do(ctx).Get()
+	switch {
+	case outer.Err() != nil: // we ended it
+		return outer.Err()
+	case err != nil:
+		if ctx.Err() != nil {
+			err = fmt.Errorf("watch: the version of the API server is not there within %v", probeLimit)
+		}
+		h.fails(err)
+		return apierrors.NewTooManyRequests(err.Error(), 0)
+	}
 	list, ok := obj.(*decodedList)
-	if err != nil || !ok || !before(list.ResourceVersion, version) {
+	if !ok || !before(list.ResourceVersion, version) {
 		return nil
 	}
 	h.log.Info("API server has gone back in time, all is listed anew", "version", list.ResourceVersion, "known", version)

@@ -15,6 +15,8 @@ import (
 type Fault struct {
 	// Code, if not zero, is the status of each reply.
 	Code int
+	// Lists tells that Code is that of lists alone.
+	Lists bool
 	// Abort ends each connection without a reply.
 	Abort bool
 	// Stall sends no list beyond its header, nor the initial events of a watch. A list
@@ -151,7 +153,7 @@ func (s *Server) asked(w http.ResponseWriter, q *request) bool {
 	switch {
 	case f.Abort:
 		panic(http.ErrAbortHandler)
-	case f.Code != 0:
+	case f.Code != 0 && !(f.Lists && q.watch):
 		refuse(w, q.codec, statusError(f.Code))
 	case q.version > version && (!q.watch || q.initial):
 		refuse(w, q.codec, tooLarge(q.version, version))
