@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -124,6 +125,29 @@ func listens(t *testing.T, kind, name string) {
 	}
 }
 
+// drains wants a server that ends to answer until its readiness probe has failed,
+// when kube-proxy forgets the UDP flows to it, and for as long again, so that it has
+// heard of that; and then to have the time to end.
+func drains(t *testing.T, kind, name string) {
+	t.Helper()
+	text := corefile(t, kind, name)
+	_, after, _ := strings.Cut(text, "lameduck ")
+	lameduck, err := time.ParseDuration(strings.SplitN(after, "\n", 2)[0])
+	if err != nil {
+		t.Fatalf("the lameduck of %s: %v:\n%s", name, err, text)
+	}
+	pod := at(t, get(t, kind, name), "spec", "template", "spec")
+	number := func(object any, key string) time.Duration { return time.Duration(at(t, object, key).(float64)) }
+	probe := at(t, pod, "containers", 0, "readinessProbe")
+	unready := number(probe, "periodSeconds") * number(probe, "failureThreshold") * time.Second
+	if lameduck < 2*unready {
+		t.Errorf("%s answers for %v, and is unready after %v", name, lameduck, unready)
+	}
+	if killed := number(pod, "terminationGracePeriodSeconds") * time.Second; lameduck+10*time.Second > killed {
+		t.Errorf("%s answers for %v, and is killed after %v", name, lameduck, killed)
+	}
+}
+
 // nginx makes a headless service for the time of the test, and returns the
 // address of its first pod.
 func nginx(t *testing.T) string {
@@ -159,6 +183,7 @@ func TestKubeadm(t *testing.T) {
 	r := newRunbook(t, "In a cluster of kubeadm")
 	r.run(t, 0)
 
+	drains(t, "deployment", "coredns")
 	spec := get(t, "deployment", "coredns")["spec"]
 	config := at(t, spec, "template", "spec", "volumes", 0, "configMap").(map[string]any)
 	if name := config["name"].(string); !strings.HasPrefix(name, "headless-") {
@@ -272,6 +297,7 @@ func TestBase(t *testing.T) {
 		}
 	}
 	listens(t, "deployment", "headless")
+	drains(t, "deployment", "headless")
 	endpoints(t, "kube-dns", 2, anywhere)
 	ip := nginx(t)
 	s := start(t, corefile(t, "deployment", "headless"), "headless")
@@ -360,6 +386,7 @@ func TestNodelocal(t *testing.T) {
 		return nil
 	})
 	listens(t, "daemonset", "headless-node")
+	drains(t, "daemonset", "headless-node")
 	s := start(t, corefile(t, "daemonset", "headless-node"), "headless-node")
 	s.await(t)
 	t.Run("cache", func(t *testing.T) { nodeLocalCache(t, s) })
@@ -406,6 +433,7 @@ func TestStandalone(t *testing.T) {
 		t.Errorf("the last command printed %q and not %v", address, want)
 	}
 	listens(t, "deployment", "headless-standalone")
+	drains(t, "deployment", "headless-standalone")
 	endpoints(t, "headless-standalone", 2, anywhere)
 	endpoints(t, "kube-dns", 2, anywhere)
 

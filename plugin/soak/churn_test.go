@@ -21,7 +21,6 @@ const (
 	workloads  = 10 // of which every fifth is a Deployment, the others are StatefulSets
 	extraPods  = 10 // of each extra
 	mostExtras = 3
-	extraNames = 10
 )
 
 // churn changes a cluster. Each workload is one service and the StatefulSet or
@@ -232,8 +231,7 @@ func (c *churn) flipService(i int) (err error) {
 func (c *churn) flipExtra() error {
 	if len(c.extras) < mostExtras {
 		c.made++
-		// Some time later one has its name, as a workload that is made anew does.
-		name := fmt.Sprintf("extra-%d", c.made%extraNames)
+		name := fmt.Sprintf("extra-%d", c.made) // never there before: nothing of a name may stay
 		c.extras = append(c.extras, name)
 		return c.createSet(name, extraPods)
 	}
