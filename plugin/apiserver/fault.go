@@ -153,7 +153,7 @@ func (s *Server) asked(w http.ResponseWriter, q *request) bool {
 	switch {
 	case f.Abort:
 		panic(http.ErrAbortHandler)
-	case f.Code != 0 && !(f.Lists && q.watch):
+	case f.Code != 0 && (!f.Lists || !q.watch):
 		refuse(w, q.codec, statusError(f.Code))
 	case q.version > version && (!q.watch || q.initial):
 		refuse(w, q.codec, tooLarge(q.version, version))
