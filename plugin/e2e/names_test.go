@@ -107,8 +107,8 @@ func TestNamespaces(t *testing.T) {
 // TestIndexedJob has workers find each other by name: testdata/job.yaml.
 func TestIndexedJob(t *testing.T) {
 	kubectl(t, "-n", "staging", "apply", "-f", "testdata/job.yaml")
-	// After an outage, it may take a minute until kube-controller-manager sees the Job.
-	kubectl(t, "-n", "staging", "wait", "job/train", "--for=condition=Complete", "--timeout=150s")
+	// After an outage, it may take minutes until kube-controller-manager sees the Job.
+	kubectl(t, "-n", "staging", "wait", "job/train", "--for=condition=Complete", "--timeout=240s")
 	for i, want := range []string{"train-0 finds no other name", "train-1 asked train-2, which is train-2", "train-2 asked train-0, which is train-0"} {
 		out := kubectl(t, "-n", "staging", "logs", "-l", "batch.kubernetes.io/job-completion-index="+strconv.Itoa(i))
 		t.Log(out)

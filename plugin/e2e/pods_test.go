@@ -91,8 +91,10 @@ func addr(pod *corev1.Pod, family int) string {
 	return ""
 }
 
-// eventually polls until f succeeds, and fails with its last error.
+// eventually polls until f succeeds, and fails with its last error. After an outage,
+// what watches may pause for a minute, be refused by an API server that has just
+// begun, and pause again; and one waits for the other.
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
-	cluster.Eventually(t, 2*time.Minute, f)
+	cluster.Eventually(t, 4*time.Minute, f)
 }
