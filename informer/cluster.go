@@ -68,8 +68,13 @@ type cluster struct {
 	failing         func(Kind, bool) // a hook
 
 	clock   clock.WithTickerAndDelayedExecution
-	backoff *wait.Backoff // of a reflector, or nil for its own
+	backoff wait.Backoff // of a reflector
 }
+
+// pauses are those before a reflector tries again, of 5 to 10 seconds at most. Its own
+// are up to a minute, and as late is then what happens after an outage. To ask so
+// often is no burden: as long as no watch can be resumed, it is for one object.
+var pauses = wait.Backoff{Duration: 800 * time.Millisecond, Factor: 2, Jitter: 1, Cap: 5 * time.Second, Steps: 10}
 
 func newCluster(c *Config, s *selected, known func(object) object) (*cluster, error) {
 	config, err := c.Cluster.config()
@@ -80,7 +85,7 @@ func newCluster(c *Config, s *selected, known func(object) object) (*cluster, er
 		config.Wrap(c.Transport)
 	}
 	config.NegotiatedSerializer = newCodec(known)
-	out := &cluster{selected: s, log: c.Log, failing: c.Hooks.Failing, clock: clock.RealClock{}}
+	out := &cluster{selected: s, log: c.Log, failing: c.Hooks.Failing, clock: clock.RealClock{}, backoff: pauses}
 	client, err := rest.HTTPClientFor(config)
 	if err == nil {
 		out.core, err = newClient(config, client, "/api", corev1.SchemeGroupVersion)
@@ -117,7 +122,7 @@ func (c *cluster) run(ctx context.Context, q *queue) {
 func (c *cluster) reflector(ctx context.Context, o origin, q *queue) *cache.Reflector {
 	log := logr.Discard()
 	return cache.NewReflectorWithOptions(c.listWatch(o), &decoded{}, &store{origin: o, queue: q},
-		cache.ReflectorOptions{Name: "headless " + o.kind.String(), Logger: &log, Clock: mortal{c.clock, ctx}, Backoff: c.backoff})
+		cache.ReflectorOptions{Name: "headless " + o.kind.String(), Logger: &log, Clock: mortal{c.clock, ctx}, Backoff: &c.backoff})
 }
 
 // mortal is a clock whose waits end with a context. A reflector that waits to try

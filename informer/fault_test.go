@@ -104,7 +104,7 @@ func newFaultyBy(t *testing.T, times float64, way func(*apiserver.Server) Cluste
 	}
 	source := f.source.(*cluster)
 	source.clock = f.clock
-	source.backoff = &wait.Backoff{Duration: 8 * time.Millisecond, Cap: 300 * time.Millisecond, Steps: 37, Factor: 2, Jitter: 1}
+	source.backoff = wait.Backoff{Duration: 8 * time.Millisecond, Cap: 300 * time.Millisecond, Steps: 37, Factor: 2, Jitter: 1}
 	published := f.hooks.Published
 	f.hooks.Published = func(n int, s records.Stats, d []time.Duration) {
 		got := answer(f.trie, nginxName, dns.TypeA)
@@ -496,7 +496,7 @@ func TestDamaged(t *testing.T) {
 func TestStopAway(t *testing.T) {
 	t.Parallel()
 	f := newFaulty(t, .001)
-	f.source.(*cluster).backoff = nil // that of client-go, by this clock minutes
+	f.source.(*cluster).backoff = pauses // by this clock, of 13 minutes and more
 	f.refuse.Store(true)
 	f.Start()
 	f.awaitThat(t, "the fault is logged", func() bool { return f.lines(fails) == 1 })

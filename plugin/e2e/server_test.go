@@ -5,7 +5,11 @@ package e2e_test
 import (
 	"debug/elf"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -38,6 +42,33 @@ func kill(t *testing.T, pod *corev1.Pod) {
 	if _, err := command("ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", container(pod)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+var failing = regexp.MustCompile(`(?m)^coredns_headless_failing_watches\{.*\} (\d+)$`)
+
+// watching is nil if no watch of the servers fails.
+func watching(servers []corev1.Pod) error {
+	for _, pod := range servers {
+		resp, err := http.Get("http://" + net.JoinHostPort(addr(&pod, 4), "9153") + "/metrics")
+		if err != nil {
+			return err
+		}
+		metrics, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil {
+			return err
+		}
+		watches := failing.FindAllSubmatch(metrics, -1)
+		for _, m := range watches {
+			if string(m[1]) != "0" {
+				return fmt.Errorf("watches of %s fail: %s", pod.Name, m[0])
+			}
+		}
+		if len(watches) == 0 {
+			return fmt.Errorf("%s does not tell of its watches", pod.Name)
+		}
+	}
+	return nil
 }
 
 // TestServerRights looks at the processes of the servers as the kernel sees them.

@@ -29,9 +29,9 @@ const (
 	// restart and a reload, too, with the same pods. Of resident memory, pages that the
 	// runtime has not returned yet are a part; of the heap, which is a few megabytes,
 	// these 15 % are some bytes for each event of an hour. Goroutines and files are those
-	// of queries under way: an informer that outlives a reload has more, each time.
+	// of queries under way, and of pauses; one that outlives each reload is another 30.
 	moreMemory     = 1.15
-	moreGoroutines = 4
+	moreGoroutines = 12
 	moreFiles      = 4
 )
 
