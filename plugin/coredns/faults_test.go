@@ -189,8 +189,7 @@ func startAgain(t *testing.T, script string, args ...string) {
 
 var failing = regexp.MustCompile(`(?m)^coredns_headless_failing_watches\{kind="(\w+)"\} (\d+)$`)
 
-// wantFailing waits until so many watches fail. A token is read again after a minute, and
-// a watch that has failed is tried again after as long.
+// wantFailing waits until so many watches fail. A token is read again after a minute.
 func wantFailing(t *testing.T, want int) {
 	t.Helper()
 	cluster.Eventually(t, 4*time.Minute, func() error {

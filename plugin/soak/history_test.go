@@ -157,8 +157,8 @@ const (
 	// old by milliseconds.
 	bound = 5 * time.Second
 	// recovery is how long after an outage the bound does not hold yet: the server
-	// and this program connect again in their own time. A reflector waits for up to
-	// half a minute between attempts, and half as long again.
+	// and this program connect again in their own time. The server pauses for up to ten
+	// seconds between attempts, of which an API server that has just begun may refuse some.
 	recovery = 45 * time.Second
 	// memory is for how long what is gone is remembered.
 	memory = 5 * time.Minute
