@@ -210,7 +210,7 @@ reproducible:
 	@echo "== reproducible build"
 	plugin/reproducible.sh
 
-# About seven minutes on two cores, when the programs of Kubernetes are there. It
+# About eight minutes on two cores, when the programs of Kubernetes are there. It
 # needs root and a kernel that lets it have namespaces with a node in them.
 e2e: e2e-check build
 	@echo "== end-to-end test"
