@@ -38,7 +38,7 @@ type Headless struct {
 	transfers     bool         // by the transfer plugin, with authoritative
 	notifier      *notifier    // of secondaries, with transfers
 
-	trie    *records.Trie // of source, a step nearer
+	trie    *records.Trie // source.trie, saving a load per query
 	source  *source
 	release func() // gives source back
 	// delegate tells that a kubernetes plugin stands in the same server block
@@ -59,7 +59,7 @@ func (h *Headless) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 		}
 		return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)
 	}
-	if !h.Ready() {
+	if !h.source.synced() {
 		outcomes.unsynced.Inc()
 		if h.delegate {
 			return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)

@@ -26,7 +26,7 @@ func newTestHeadless(t testing.TB, stanza string) *Headless {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := newHeadless(s)
+	h, err := newHeadless(s, new(lifetime))
 	if err != nil {
 		t.Fatal(err)
 	}

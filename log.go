@@ -66,3 +66,6 @@ func printable(s string) string {
 	}
 	return b.String()
 }
+
+// warn logs an error as a warning on one line, also one that joins several.
+func warn(err error) { log.Warning(printable(err.Error())) }

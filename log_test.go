@@ -98,7 +98,7 @@ func TestLogManifests(t *testing.T) {
 			}
 			level := "INFO"
 			line := logged(t, func() {
-				h, err := newHeadless(s)
+				h, err := newHeadless(s, new(lifetime))
 				if err != nil { // as is said when the file was good before
 					level = "ERROR"
 					logger().Error(err, "keeping the last good manifests")

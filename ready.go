@@ -1,5 +1,5 @@
 package headless
 
-// Ready implements the ready.Readiness interface: it is true from the first sync
-// on.
-func (h *Headless) Ready() bool { return h.source.synced() }
+// Ready implements the ready.Readiness interface. It reports true from the first
+// sync on, until the informer ends.
+func (h *Headless) Ready() bool { return h.source.synced() && !h.source.ended.Load() }

@@ -27,36 +27,23 @@ const pluginName = "headless"
 func init() { plugin.Register(pluginName, setup) }
 
 func setup(c *caddy.Controller) error {
+	l := lifetimeOf(c)
 	s, err := parse(c)
 	if err != nil {
 		return plugin.Error(pluginName, err)
 	}
-	h, err := newHeadless(s)
+	h, err := newHeadless(s, l)
 	if err != nil {
 		return plugin.Error(pluginName, err)
 	}
 	c.OnStartup(func() error {
-		config := dnsserver.GetConfig(c)
-		h.delegate = config.Handler("kubernetes") != nil
-		if h.authoritative {
-			if err := h.own(config); err != nil {
-				return plugin.Error(pluginName, err)
-			}
+		if err := h.start(dnsserver.GetConfig(c), l, s.startupTimeout); err != nil {
+			return plugin.Error(pluginName, err)
 		}
-		h.source.start()
-		h.awaitSync(s.startupTimeout)
 		return nil
 	})
 	c.OnShutdown(func() error {
-		h.stop()
-		return nil
-	})
-	c.OnRestart(func() error {
-		reloading()
-		return nil
-	})
-	c.OnRestartFailed(func() error {
-		reloadFailed()
+		l.end()
 		return nil
 	})
 	dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler {
@@ -66,24 +53,10 @@ func setup(c *caddy.Controller) error {
 	return nil
 }
 
-// own makes the plugin the owner of its zones.
-func (h *Headless) own(config *dnsserver.Config) error {
-	var err error
-	if h.locals, err = localAddresses(config.ListenHosts); err != nil {
-		return fmt.Errorf("find the addresses of the server: %w", err)
-	}
-	if t, ok := config.Handler("transfer").(*transfer.Transfer); ok {
-		h.transfers = true
-		h.notifier = startNotifier(t, h.zones)
-		h.source.notify(h.notifier)
-	}
-	return nil
-}
-
-// newHeadless returns the plugin that a stanza describes. Its source has yet to
-// be started, unless another stanza did.
-func newHeadless(s *stanza) (*Headless, error) {
-	source, release, err := acquire(s)
+// newHeadless returns the plugin that a stanza of an instance describes. Its source
+// is not started yet, unless it is shared with a plugin that serves.
+func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
+	source, release, err := acquire(s, l)
 	if err != nil {
 		return nil, err
 	}
@@ -97,27 +70,64 @@ func newHeadless(s *stanza) (*Headless, error) {
 		source:        source,
 		release:       release,
 	}
-	made(h)
+	l.add(h)
 	return h, nil
 }
 
-// stop is the end of what the plugin does and needs.
+// start makes the plugin ready to serve: when it returns nil, the server may open
+// its sockets.
+func (h *Headless) start(config *dnsserver.Config, l *lifetime, timeout time.Duration) error {
+	h.delegate = config.Handler("kubernetes") != nil
+	if h.authoritative {
+		if err := h.own(config); err != nil {
+			return err
+		}
+	}
+	l.start()
+	return h.awaitSync(l, timeout)
+}
+
+// own makes the plugin the owner of its zones.
+func (h *Headless) own(config *dnsserver.Config) error {
+	var err error
+	if h.locals, err = localAddresses(config.ListenHosts); err != nil {
+		return fmt.Errorf("find the addresses of the server: %w", err)
+	}
+	if t, ok := config.Handler("transfer").(*transfer.Transfer); ok {
+		h.transfers = true
+		h.notifier = startNotifier(t.Notify, h.zones)
+		h.source.addNotifier(h.notifier)
+	}
+	return nil
+}
+
+// stop ends notifications and releases the source. It may be called more than once.
 func (h *Headless) stop() {
 	if h.notifier != nil {
-		h.source.notifyNot(h.notifier)
+		h.source.removeNotifier(h.notifier)
 		h.notifier.end()
 	}
 	h.release()
 }
 
-// awaitSync waits until there is something to serve, but no longer than the
-// timeout: a server that never starts would help nobody.
-func (h *Headless) awaitSync(timeout time.Duration) {
+// awaitSync waits until there is something to serve, for at most the timeout from
+// the start of the instance's sources on. After that, a reload fails: the old
+// instance answers what the new one can't. A server that starts goes on, as one that
+// never starts would help nobody.
+func (h *Headless) awaitSync(l *lifetime, timeout time.Duration) error {
 	select {
 	case <-h.source.informer.Synced():
-	case <-time.After(timeout):
-		log.Warningf("starting before the first sync: not every kind of object was listed within %s", timeout)
+		return nil
+	case <-time.After(time.Until(l.began.Add(timeout))):
 	}
+	if h.source.synced() {
+		return nil
+	}
+	if l.replacesReady() {
+		return fmt.Errorf("reload: not every kind of object was listed within startup_timeout, %s; the old Corefile stays in force", timeout)
+	}
+	log.Warningf("starting before the first sync: not every kind of object was listed within %s", timeout)
+	return nil
 }
 
 // stanza is what a Corefile says of the plugin.

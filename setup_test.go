@@ -162,10 +162,10 @@ func TestSetup(t *testing.T) {
 		}
 	}
 	c := caddy.NewTestController("dns", example)
-	defer reloadFailed() // it gives back what setup acquired
 	if err := setup(c); err != nil {
 		t.Fatal(err)
 	}
+	defer c.Get(lifetimeKey{}).(*lifetime).end()
 	plugins := dnsserver.GetConfig(c).Plugin
 	if len(plugins) != 1 || plugins[0](nil).Name() != "headless" {
 		t.Errorf("the chain is %v", plugins)
@@ -175,8 +175,11 @@ func TestSetup(t *testing.T) {
 // TestAwaitSync checks that a start without an API server goes on.
 func TestAwaitSync(t *testing.T) {
 	h := newTestHeadless(t, "headless cluster.local {\nendpoint http://127.0.0.1:1\n}")
-	h.source.start()
-	h.awaitSync(time.Millisecond)
+	l := &lifetime{plugins: []*Headless{h}}
+	l.start()
+	if err := h.awaitSync(l, time.Millisecond); err != nil {
+		t.Error(err)
+	}
 	if h.Ready() {
 		t.Error("ready without an API server")
 	}

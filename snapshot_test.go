@@ -37,7 +37,7 @@ func TestSnapshot(t *testing.T) {
 	failures := testutil.ToFloat64(snapshotErrorsTotal)
 	h := newTestHeadless(t, stanza)
 	h.source.start()
-	h.awaitSync(30 * time.Second)
+	<-h.source.informer.Synced()
 	h.stop()
 	if size := testutil.ToFloat64(snapshotSize); size < 100 || testutil.ToFloat64(snapshotErrorsTotal) != failures {
 		t.Fatalf("the snapshot has %v bytes", size)
@@ -50,7 +50,7 @@ func TestSnapshot(t *testing.T) {
 	h = newTestHeadless(t, stanza)
 	began := time.Now()
 	h.source.start()
-	h.awaitSync(30 * time.Second)
+	<-h.source.informer.Synced()
 	t.Logf("ready after %v", time.Since(began))
 	if !h.Ready() || testutil.ToFloat64(snapshotServing) != 1 {
 		t.Fatalf("ready: %v, serving a snapshot: %v", h.Ready(), testutil.ToFloat64(snapshotServing))

@@ -2,27 +2,31 @@ package headless
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/headless-dns/headless/informer"
 	"github.com/headless-dns/headless/records"
 )
 
-// A source is a trie and the informer that keeps it up to date. Stanzas that want
-// the same one share it: those of several server blocks, and, while a Corefile is
-// reloaded, those of before and after. So a reload that leaves the settings of the
-// source alone lists nothing again, and takes over what is held.
+// A source is a trie and the informer that keeps it up to date. Stanzas whose
+// settings of the source are equal share one: those of several server blocks, and,
+// while a Corefile is reloaded, those of the old and the new instance. So a reload
+// that leaves these settings alone lists nothing again.
 type source struct {
 	trie     *records.Trie
 	informer *informer.Informer
-	start    func() // once, whoever is first
-	forget   func() // takes what is held out of the gauges
+	start    func() // starts the informer, once
+	forget   func() // subtracts this source from the metrics
 
 	settings settings
-	users    int // guarded by sources.mu
+	users    int         // guarded by sources.mu; nobody may join once it is 0
+	ended    atomic.Bool // the informer no longer runs
 
 	mu        sync.Mutex
 	notifiers []*notifier // of the users that have secondaries
@@ -39,52 +43,89 @@ type settings struct {
 func newSettings(s *stanza) settings {
 	out := settings{config: s.config, ordered: s.authoritative}
 	for i, path := range []string{s.config.Cluster.Kubeconfig, s.config.Cluster.CA} {
-		if b, err := os.ReadFile(path); err == nil { // else the informer tells
+		if b, err := os.ReadFile(path); err == nil { // else informer.New reports it
 			out.files[i] = sha256.Sum256(b)
 		}
 	}
 	return out
 }
 
-// sources are those in use.
+// sources are those whose informer may run, in the order in which they were made.
 var sources struct {
 	mu  sync.Mutex
 	all []*source
-	// recent are the plugins that were made since the last reload began. If it
-	// fails, CoreDNS drops the new instance without a word to its plugins.
-	recent []*Headless
 }
 
-// acquire returns the source that a stanza wants, which may have been started
-// already, and a function that gives it back. The last one who does ends it.
-func acquire(s *stanza) (*source, func(), error) {
+// acquire returns the source that a stanza of an instance asks for, which may run
+// already, and a function that gives it back. The last user's call stops it.
+//
+// A snapshot file has one writer. Two stanzas of one Corefile that would write the
+// same file with different settings are an error. Across a reload the new source
+// neither reads nor writes the file until the old one has stopped.
+func acquire(s *stanza, l *lifetime) (*source, func(), error) {
 	sources.mu.Lock()
 	defer sources.mu.Unlock()
 	wanted := newSettings(s)
-	var src *source
-	if i := slices.IndexFunc(sources.all, func(s *source) bool { return reflect.DeepEqual(s.settings, wanted) }); i >= 0 {
-		src = sources.all[i]
-	} else {
-		var err error
-		if src, err = newSource(wanted); err != nil {
+	i := slices.IndexFunc(sources.all, func(s *source) bool { return s.users > 0 && reflect.DeepEqual(s.settings, wanted) })
+	if i < 0 {
+		writer := snapshotWriter(wanted.config.Snapshot)
+		if writer != nil && slices.ContainsFunc(l.plugins, func(h *Headless) bool { return h.source == writer }) {
+			return nil, nil, fmt.Errorf("snapshot: %q: another stanza writes this file with other settings; give each a file of its own", wanted.config.Snapshot)
+		}
+		src, err := newSource(wanted, writer != nil || l.replacesReady())
+		if err != nil {
 			return nil, nil, err
 		}
+		if writer == nil {
+			src.informer.TakeOver()
+		}
+		i = len(sources.all)
 		sources.all = append(sources.all, src)
 	}
+	src := sources.all[i]
 	src.users++
 	return src, sync.OnceFunc(func() { release(src) }), nil
 }
 
-func newSource(wanted settings) (*source, error) {
+// snapshotWriter returns the source that may write a snapshot file, or nil. The
+// caller holds sources.mu.
+func snapshotWriter(path string) *source {
+	if path == "" {
+		return nil
+	}
+	for _, s := range sources.all {
+		if s.settings.config.Snapshot != "" && resolved(s.settings.config.Snapshot) == resolved(path) {
+			return s
+		}
+	}
+	return nil
+}
+
+// resolved returns a path in a form that two spellings of it share: absolute, and
+// with the links of its folder followed. The file itself is replaced, not followed.
+func resolved(path string) string {
+	if absolute, err := filepath.Abs(path); err == nil {
+		path = absolute
+	}
+	if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		path = filepath.Join(folder, filepath.Base(path))
+	}
+	return path
+}
+
+// newSource makes a source. A successor starts while another instance serves.
+func newSource(wanted settings, successor bool) (*source, error) {
 	src := &source{trie: records.New(), settings: wanted}
 	if wanted.ordered {
 		src.trie.KeepOrder()
 	}
 	config := wanted.config
+	config.Successor = successor
 	config.Transport, config.Log = instrument, logger()
 	config.Hooks, src.forget = hooks(src.changed)
 	var err error
 	if src.informer, err = informer.New(src.trie, config); err != nil {
+		src.forget()
 		return nil, err
 	}
 	src.start = sync.OnceFunc(src.informer.Start)
@@ -95,37 +136,18 @@ func release(src *source) {
 	sources.mu.Lock()
 	src.users--
 	last := src.users == 0
-	if last {
-		sources.all = slices.DeleteFunc(sources.all, func(s *source) bool { return s == src })
-	}
 	sources.mu.Unlock()
-	if last {
-		src.informer.Stop()
-		src.forget()
+	if !last {
+		return
 	}
-}
-
-// made is called for each new plugin.
-func made(h *Headless) {
+	src.ended.Store(true)
+	src.informer.Stop() // which writes the last snapshot
+	src.forget()
 	sources.mu.Lock()
 	defer sources.mu.Unlock()
-	sources.recent = append(sources.recent, h)
-}
-
-// reloading is called when a reload begins, and returns what was made since the
-// last one did.
-func reloading() []*Headless {
-	sources.mu.Lock()
-	defer sources.mu.Unlock()
-	recent := sources.recent
-	sources.recent = nil
-	return recent
-}
-
-// reloadFailed ends what the new instance made.
-func reloadFailed() {
-	for _, h := range reloading() {
-		h.stop()
+	sources.all = slices.DeleteFunc(sources.all, func(s *source) bool { return s == src })
+	if next := snapshotWriter(src.settings.config.Snapshot); next != nil {
+		next.informer.TakeOver()
 	}
 }
 
@@ -138,8 +160,9 @@ func (s *source) changed() {
 	}
 }
 
-// notify begins to tell a notifier of publications; what is there is news to it.
-func (s *source) notify(n *notifier) {
+// addNotifier registers n for publications. If there is something to serve, n is
+// notified of it at once.
+func (s *source) addNotifier(n *notifier) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.notifiers = append(s.notifiers, n)
@@ -148,7 +171,15 @@ func (s *source) notify(n *notifier) {
 	}
 }
 
-// synced tells whether there is something to serve.
+// removeNotifier unregisters n.
+func (s *source) removeNotifier(n *notifier) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notifiers = slices.DeleteFunc(s.notifiers, func(other *notifier) bool { return other == n })
+}
+
+// synced reports whether there is something to serve. It stays true when the
+// source has ended: a query that comes late is answered by the last state.
 func (s *source) synced() bool {
 	select {
 	case <-s.informer.Synced():
@@ -156,11 +187,4 @@ func (s *source) synced() bool {
 	default:
 		return false
 	}
-}
-
-// notifyNot ends what notify began.
-func (s *source) notifyNot(n *notifier) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.notifiers = slices.DeleteFunc(s.notifiers, func(other *notifier) bool { return other == n })
 }

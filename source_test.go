@@ -5,8 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 // TestSourceIsShared checks which stanzas share what is watched.
@@ -42,31 +40,4 @@ func TestSourceIsShared(t *testing.T) {
 	if h := newTestHeadless(t, stanza("cluster.local", "namespaces default")); h.trie == first.trie {
 		t.Error("with another server in the kubeconfig, the source is the same")
 	}
-}
-
-// TestSourceIsGivenBack checks that a source lives as long as one who needs it,
-// and that a reload that fails keeps none.
-func TestSourceIsGivenBack(t *testing.T) {
-	before := testutil.ToFloat64(names.WithLabelValues("service"))
-	held := func(when string, want float64) {
-		t.Helper()
-		if got := testutil.ToFloat64(names.WithLabelValues("service")) - before; got != want {
-			t.Errorf("%s, %v services are held, want %v", when, got, want)
-		}
-	}
-	first, second := startTestHeadless(t, example), startTestHeadless(t, example)
-	services := float64(first.trie.Stats().Services)
-	held("with one source", services)
-	reloading()
-	startTestHeadless(t, example)
-	other := startTestHeadless(t, authoritative)
-	held("with two sources", services+float64(other.trie.Stats().Services))
-	reloadFailed()
-	held("after a reload that failed", services)
-	reloadFailed() // by another stanza of the Corefile
-	first.stop()
-	first.stop()
-	held("with one user", services)
-	second.stop()
-	held("without", 0)
 }

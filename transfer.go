@@ -3,7 +3,6 @@ package headless
 import (
 	"context"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/coredns/coredns/plugin/transfer"
@@ -100,52 +99,61 @@ func (h *Headless) everything(node *records.Node, name string, qtype uint16) []d
 	return node.Answer(&records.Query{Name: name, Type: qtype, Zone: h.primary, TTL: h.ttl, Size: 1 << 30}).Records
 }
 
-// notifyInterval is the time between notifications of a zone: the secondaries of
-// a busy cluster would do nothing else than transfer it.
+// notifyInterval is how long a change waits for its notification: it has a serial of its
+// own only when the second in which it happened is over (see [records.Trie.Serial]).
+// It also limits the notifications, as the secondaries of a busy cluster would
+// do nothing else than transfer it.
 const notifyInterval = time.Second
 
-// notifier tells the secondaries of changes (RFC 1996).
+// A notifier notifies the secondaries of each zone of changes (RFC 1996). The zones
+// do not wait for each other: a secondary that does not answer takes seconds.
 type notifier struct {
-	changed chan struct{} // holds a token while there is something to tell
-	stop    context.CancelFunc
-	wait    sync.WaitGroup
+	changed []chan struct{} // for each zone, holds a token while it has news
+	ctx     context.Context
+	cancel  context.CancelFunc
 }
 
-// startNotifier begins to notify about the zones through the transfer plugin.
-func startNotifier(t *transfer.Transfer, zones records.Zones) *notifier {
+// startNotifier begins to notify about zones through a function, which is
+// [transfer.Transfer.Notify].
+func startNotifier(notify func(zone string) error, zones records.Zones) *notifier {
 	ctx, cancel := context.WithCancel(context.Background())
-	n := &notifier{changed: make(chan struct{}, 1), stop: cancel}
-	n.wait.Go(func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-n.changed:
-			}
-			for i := range zones {
-				if err := t.Notify(zones[i].Name); err != nil {
-					log.Warning(err)
-				}
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(notifyInterval):
-			}
-		}
-	})
+	n := &notifier{ctx: ctx, cancel: cancel}
+	for i := range zones {
+		changed := make(chan struct{}, 1)
+		n.changed = append(n.changed, changed)
+		go n.run(notify, zones[i].Name, changed)
+	}
 	return n
+}
+
+func (n *notifier) run(notify func(zone string) error, zone string, changed <-chan struct{}) {
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-changed:
+		}
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-time.After(notifyInterval):
+		}
+		if err := notify(zone); err != nil && n.ctx.Err() == nil {
+			warn(err)
+		}
+	}
 }
 
 // note is called for each change; it does not block.
 func (n *notifier) note() {
-	select {
-	case n.changed <- struct{}{}:
-	default:
+	for _, changed := range n.changed {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
 	}
 }
 
-func (n *notifier) end() {
-	n.stop()
-	n.wait.Wait()
-}
+// end ends the notifications. It does not wait for one that is being sent, which
+// takes seconds if a secondary does not answer.
+func (n *notifier) end() { n.cancel() }

@@ -47,6 +47,10 @@ type Config struct {
 	// it at a start while the API server can't be reached, until it was.
 	Snapshot         string
 	SnapshotInterval time.Duration
+	// Successor tells that an informer that came before still serves. Then the
+	// snapshot is never read, as the other informer knows better, and not written
+	// before TakeOver.
+	Successor bool
 	// PodNames makes the name of a pod its host label if it has no hostname.
 	PodNames bool
 	// Transport, if not nil, wraps the connections to the API server.
@@ -180,6 +184,14 @@ func (i *Informer) Stop() {
 	if i.stop != nil {
 		i.stop()
 		i.wait.Wait()
+	}
+}
+
+// TakeOver lets the informer write the snapshot. A file has one writer, so an informer
+// that is a Successor waits for this call.
+func (i *Informer) TakeOver() {
+	if i.keeper != nil {
+		i.keeper.takeOver()
 	}
 }
 

@@ -22,6 +22,10 @@ type keeper struct {
 	log      logr.Logger
 	wrote    func(size int64, err error) // a hook
 
+	successor bool          // does not read the file
+	taken     chan struct{} // closed once the file may be written
+	takeOver  func()        // closes taken, once
+
 	// The first response, and the first request without or with one that says that
 	// there will be none.
 	reached, failed chan struct{}
@@ -29,7 +33,12 @@ type keeper struct {
 }
 
 func newKeeper(c *Config) *keeper {
+	taken := make(chan struct{})
 	return &keeper{
+		successor: c.Successor,
+		taken:     taken,
+		takeOver:  sync.OnceFunc(func() { close(taken) }),
+
 		path: c.Snapshot,
 		// With others than these the objects are others, too, and of those some
 		// would never be listed again.
@@ -67,14 +76,23 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // patience is how long a snapshot waits for the first response of the API server.
 const patience = 300 * time.Millisecond
 
-// run restores the snapshot if it must. Once everything is known it writes one, at
+// run restores the snapshot if it must. Once every kind was listed it writes one, at
 // each interval if something changed, and at the end.
 func (k *keeper) run(ctx context.Context, i *Informer) {
+	if k.successor {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.taken:
+		}
+	}
 	if err := removeTemporary(k.path); err != nil {
 		k.log.Error(err, "what is left of a snapshot is not removed", "file", k.path)
 	}
-	if s := k.read(); s != nil {
-		k.restore(ctx, i, s)
+	if !k.successor {
+		if s := k.read(); s != nil {
+			k.restore(ctx, i, s)
+		}
 	}
 	select {
 	case <-ctx.Done():
@@ -83,7 +101,7 @@ func (k *keeper) run(ctx context.Context, i *Informer) {
 	select {
 	case <-i.complete:
 	default:
-		return // what is held is no whole
+		return // the objects are incomplete
 	}
 	tick := time.NewTicker(k.interval)
 	defer tick.Stop()

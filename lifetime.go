@@ -1,0 +1,135 @@
+package headless
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/coredns/caddy"
+)
+
+// A lifetime is that of the plugins of one caddy instance, which is one Corefile
+// as it was read. Everything that a plugin needs to serve belongs to it: the shares
+// of the sources, the notifiers, and through the sources the snapshot files.
+//
+// A lifetime ends when its instance is shut down. But caddy does not always say so:
+// it drops an instance that fails to start without a word to its plugins, and it
+// skips the remaining OnShutdown callbacks of an old instance once one of them
+// fails. In both cases it calls OnRestartFailed of the old instance, whichever of
+// the two serves from then on. So that callback decides nothing by itself: it ends
+// the lifetimes whose instances caddy no longer runs. See "A reload" in DESIGN.md.
+type lifetime struct {
+	plugins []*Headless
+	began   time.Time // the first OnStartup
+}
+
+// lifetimes are those that have not ended.
+var lifetimes struct {
+	mu  sync.Mutex
+	all []*lifetime
+}
+
+// Keys of what is stored in a caddy instance.
+type (
+	lifetimeKey struct{} // its *lifetime
+	watchedKey  struct{} // present once OnRestartFailed is registered
+)
+
+// lifetimeOf returns the lifetime of the instance that c sets up. It also ends those
+// of instances that are gone, and sees to it that a failing reload is noticed:
+// the instance that it would replace need not have this plugin.
+func lifetimeOf(c *caddy.Controller) *lifetime {
+	current, ok := c.Get(lifetimeKey{}).(*lifetime)
+	if !ok {
+		current = new(lifetime)
+		c.Set(lifetimeKey{}, current)
+		lifetimes.mu.Lock()
+		lifetimes.all = append(lifetimes.all, current)
+		lifetimes.mu.Unlock()
+	}
+	running := make(map[*lifetime]bool)
+	for _, i := range caddy.Instances() {
+		running[storedLifetime(i)] = true
+		watchRestart(i)
+	}
+	endLifetimes(func(l *lifetime) bool { return l != current && !running[l] })
+	return current
+}
+
+func storedLifetime(i *caddy.Instance) *lifetime {
+	i.StorageMu.RLock()
+	defer i.StorageMu.RUnlock()
+	l, _ := i.Storage[lifetimeKey{}].(*lifetime)
+	return l
+}
+
+// watchRestart ends what a failed restart of the instance leaves behind. An instance
+// without servers is no longer starting then: caddy keeps one whose setup panicked.
+func watchRestart(i *caddy.Instance) {
+	i.StorageMu.Lock()
+	defer i.StorageMu.Unlock()
+	if i.Storage[watchedKey{}] != nil {
+		return
+	}
+	i.Storage[watchedKey{}] = true
+	i.OnRestartFailed = append(i.OnRestartFailed, func() error {
+		serving := make(map[*lifetime]bool)
+		for _, i := range caddy.Instances() {
+			if len(i.Servers()) > 0 {
+				serving[storedLifetime(i)] = true
+			}
+		}
+		endLifetimes(func(l *lifetime) bool { return !serving[l] })
+		return nil
+	})
+}
+
+func endLifetimes(over func(*lifetime) bool) {
+	lifetimes.mu.Lock()
+	all := slices.Clone(lifetimes.all)
+	lifetimes.mu.Unlock()
+	for _, l := range all {
+		if over(l) {
+			l.end()
+		}
+	}
+}
+
+// add makes h a plugin of the instance.
+func (l *lifetime) add(h *Headless) { l.plugins = append(l.plugins, h) }
+
+// start starts the sources of all plugins of the instance, so that they list at the
+// same time. The time until which each waits for its first sync counts from here.
+func (l *lifetime) start() {
+	if !l.began.IsZero() {
+		return
+	}
+	l.began = time.Now()
+	for _, h := range l.plugins {
+		h.source.start()
+	}
+}
+
+// end stops all plugins of the instance.
+func (l *lifetime) end() {
+	lifetimes.mu.Lock()
+	lifetimes.all = slices.DeleteFunc(lifetimes.all, func(other *lifetime) bool { return other == l })
+	lifetimes.mu.Unlock()
+	for _, h := range l.plugins {
+		h.stop()
+	}
+}
+
+// replacesReady reports whether the start of the instance is a reload that would
+// replace something better than a plugin that has nothing to serve: an instance
+// with a plugin that is ready, or one without the plugin, whose answers come from
+// elsewhere.
+func (l *lifetime) replacesReady() bool {
+	return slices.ContainsFunc(caddy.Instances(), func(i *caddy.Instance) bool {
+		old := storedLifetime(i)
+		if old == l || len(i.Servers()) == 0 {
+			return false
+		}
+		return old == nil || slices.ContainsFunc(old.plugins, (*Headless).Ready)
+	})
+}
