@@ -354,6 +354,7 @@ func TestReloadWithoutAPIServer(t *testing.T) {
 	for _, test := range []struct {
 		from, to string
 		away     bool   // also at the start
+		panics   bool   // a reload before this one
 		want     string // error
 	}{
 		{from: "", to: "ttl 30"},
@@ -361,6 +362,7 @@ func TestReloadWithoutAPIServer(t *testing.T) {
 		{from: "", to: "authoritative", want: refused},
 		{from: "none", to: "", want: refused},
 		{from: "", to: "labels app", away: true}, // there is nothing to lose
+		{from: "", to: "labels app", away: true, panics: true},
 		{from: "", to: "none"},
 	} {
 		t.Run(fmt.Sprintf("%q to %q, away at the start %t", test.from, test.to, test.away), func(t *testing.T) {
@@ -372,6 +374,13 @@ func TestReloadWithoutAPIServer(t *testing.T) {
 			r.start(t, test.from)
 			if !test.away {
 				r.api.Close()
+			}
+			if test.panics { // caddy keeps the instance
+				fails = "early panic in setup"
+				if _, err := r.instance.Restart(r.corefile("none")); err != nil {
+					t.Fatal(err)
+				}
+				fails = ""
 			}
 			r.reload(t, r.corefile(test.to), test.want)
 			inForce := test.to
@@ -450,6 +459,24 @@ func TestReloadKeepsSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.checkFed(t)
+}
+
+// TestReloadIgnoresSnapshot adds a snapshot that another server left, while the API
+// server is away. What is served is newer.
+func TestReloadIgnoresSnapshot(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "snapshot")
+	r := newRig(t)
+	r.start(t, "snapshot "+file)
+	await(t, func() bool { _, err := os.Stat(file); return err == nil }, true)
+	r.instance.ShutdownCallbacks()
+	r.instance.Stop()
+	name, address := r.put()
+	r.start(t, "")
+	r.api.Close()
+	r.reload(t, r.corefile("snapshot "+file), "reload: ")
+	if got := r.ask(name + ".nginx.default.svc.cluster.local."); got != address {
+		t.Errorf("%s has %s, want %s", name, got, address)
+	}
 }
 
 // TestSnapshotHasOneWriter checks that two stanzas share a snapshot only if they share

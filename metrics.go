@@ -59,13 +59,6 @@ var (
 		NativeHistogramBucketFactor: plugin.NativeHistogramBucketFactor,
 	})
 
-	lastEvent = promauto.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: plugin.Namespace,
-		Subsystem: pluginName,
-		Name:      "last_event_timestamp_seconds",
-		Help:      "Time of the last event, list or bookmark received, by kind of object.",
-	}, []string{"kind"})
-
 	failingWatches = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
@@ -99,20 +92,6 @@ var (
 		Subsystem: pluginName,
 		Name:      "snapshot_errors_total",
 		Help:      "Counter of snapshots that could not be written.",
-	})
-
-	snapshotSize = promauto.NewGauge(prometheus.GaugeOpts{
-		Namespace: plugin.Namespace,
-		Subsystem: pluginName,
-		Name:      "snapshot_size_bytes",
-		Help:      "Size of the last snapshot that was written.",
-	})
-
-	snapshotTime = promauto.NewGauge(prometheus.GaugeOpts{
-		Namespace: plugin.Namespace,
-		Subsystem: pluginName,
-		Name:      "snapshot_timestamp_seconds",
-		Help:      "Time when the last snapshot was written.",
 	})
 
 	requestsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
@@ -174,9 +153,9 @@ func hooks(changed func()) (informer.Hooks, func()) {
 		}
 		serving = is
 	}
-	failing, broken := newShare(failingWatches), newShare(brokenObjects)
+	failing, broken, seen := newShare(failingWatches), newShare(brokenObjects), living.add()
 	return informer.Hooks{
-			Received: func(k informer.Kind) { lastEvent.WithLabelValues(k.String()).SetToCurrentTime() },
+			Received: seen.received,
 			Published: func(services int, s records.Stats, delays []time.Duration) {
 				publicationsTotal.Add(float64(services))
 				for _, d := range delays {
@@ -200,14 +179,14 @@ func hooks(changed func()) (informer.Hooks, func()) {
 					snapshotErrorsTotal.Inc()
 					return
 				}
-				snapshotSize.Set(float64(size))
-				snapshotTime.SetToCurrentTime()
+				seen.wrote(size)
 			},
 		}, func() {
 			count(records.Stats{})
 			restored(false)
 			failing.forget()
 			broken.forget()
+			living.remove(seen)
 		}
 }
 

@@ -69,7 +69,7 @@ func TestMetrics(t *testing.T) {
 		"answers unsynced": 1, "answers answer": 1, "answers nodata": 1, "answers nxdomain": 1, "answers fallthrough": 1,
 	}
 	check("serving", serving)
-	if got := testutil.ToFloat64(lastEvent.WithLabelValues("pods")); got < 1e9 {
+	if got := gather(t, "last_event_timestamp_seconds")["pods"]; got < 1e9 {
 		t.Errorf("the last event of a pod was at %v", got)
 	}
 

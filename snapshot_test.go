@@ -38,12 +38,13 @@ func TestSnapshot(t *testing.T) {
 	h := newTestHeadless(t, stanza)
 	h.source.start()
 	<-h.source.informer.Synced()
-	h.stop()
-	if size := testutil.ToFloat64(snapshotSize); size < 100 || testutil.ToFloat64(snapshotErrorsTotal) != failures {
-		t.Fatalf("the snapshot has %v bytes", size)
-	}
-	if at := time.Unix(int64(testutil.ToFloat64(snapshotTime)), 0); time.Since(at) > time.Minute {
+	await(t, func() bool { return gather(t, "snapshot_size_bytes")[""] > 100 }, true)
+	if at := time.Unix(int64(gather(t, "snapshot_timestamp_seconds")[""]), 0); time.Since(at) > time.Minute {
 		t.Errorf("it was taken at %v", at)
+	}
+	h.stop()
+	if n := testutil.ToFloat64(snapshotErrorsTotal) - failures; n != 0 {
+		t.Errorf("%v snapshots were not written", n)
 	}
 
 	api.Close()

@@ -255,7 +255,7 @@ func (s *store) Replace(list []any, _ string) error {
 // Bookmark implements cache.ReflectorBookmarkStore: a watch with nothing to tell
 // is alive.
 func (s *store) Bookmark(string) error {
-	s.queue.received(s.kind)
+	s.queue.received(s.kind, s.namespace)
 	return nil
 }
 

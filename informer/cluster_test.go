@@ -51,7 +51,7 @@ func newProbe(c Config) (*probe, error) {
 	}
 	c.Log = funcr.New(func(_, args string) { note(func() { p.logged = append(p.logged, args) }) }, funcr.Options{})
 	c.Hooks = Hooks{
-		Received:  func(k Kind) { note(func() { p.received[k]++ }) },
+		Received:  func(k Kind, _ string) { note(func() { p.received[k]++ }) },
 		Published: func(n int, _ records.Stats, _ []time.Duration) { note(func() { p.published = append(p.published, n) }) },
 		Rejected:  func(err error) { note(func() { p.rejected = append(p.rejected, err) }) },
 		Restored:  func(is bool) { note(func() { p.restored = append(p.restored, is) }) },

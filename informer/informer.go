@@ -64,8 +64,9 @@ type Config struct {
 // Hooks are called by the writer or by a source; they must not block. None of
 // them may be nil.
 type Hooks struct {
-	// Received is called for each event, list and bookmark of a watch.
-	Received func(Kind)
+	// Received is called for each event, list and bookmark of a watch, with the
+	// namespace that the watch covers, or "" if it covers all.
+	Received func(kind Kind, namespace string)
 	// Published is called after each publication with the number of services
 	// that changed and what the trie now holds. Delays are the times from the
 	// receipt of each watch event that took part to now; lists have none. They
@@ -342,14 +343,14 @@ type event struct {
 // queue passes events from the sources to the writer. It has no bound: slim
 // objects are small, and a source that had to wait would hold the full ones.
 type queue struct {
-	received func(Kind)
+	received func(Kind, string)
 	filled   chan struct{} // holds a token while there are events
 
 	mu     sync.Mutex
 	events []event
 }
 
-func newQueue(received func(Kind)) *queue {
+func newQueue(received func(Kind, string)) *queue {
 	return &queue{received: received, filled: make(chan struct{}, 1)}
 }
 
@@ -363,7 +364,7 @@ func (q *queue) push(events ...event) {
 	q.mu.Unlock()
 	for _, e := range events {
 		if e.restored == nil {
-			q.received(e.kind)
+			q.received(e.kind, e.namespace)
 		}
 	}
 	select {

@@ -52,7 +52,7 @@ func answer(trie *records.Trie, name string, rrtype uint16) string {
 // quietHooks are hooks of nobody.
 func quietHooks() Hooks {
 	return Hooks{
-		Received:  func(Kind) {},
+		Received:  func(Kind, string) {},
 		Published: func(int, records.Stats, []time.Duration) {},
 		Rejected:  func(error) {},
 		Restored:  func(bool) {},
@@ -331,7 +331,7 @@ func TestJoinSlice(t *testing.T) {
 // TestQueue checks that a queue goes on with the memory of events drained before,
 // and holds on to none of them.
 func TestQueue(t *testing.T) {
-	q := newQueue(func(Kind) {})
+	q := newQueue(func(Kind, string) {})
 	var batch []event
 	for n := range 3 {
 		q.push(event{object: newPod(newWeb(n))})
