@@ -1,0 +1,290 @@
+package informer
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/headless-dns/headless/records"
+)
+
+// The worst that one tenant can do with objects that an API server accepts, each in one
+// namespace of a cluster with others. BenchmarkTenant measures it; SECURITY.md has
+// the results, and budgets that do not depend on a clock are tests beside the code.
+
+// hostile is what a tenant does: objects that he creates, and changes of them, each of
+// which comes as one batch of events.
+type hostile struct {
+	name    string
+	objects func() []object
+	changes []func() []object
+	names   []string // to ask for, relative to the zone
+	addr    string   // to ask for by its reverse name
+}
+
+func tenantService(name string, change ...func(*corev1.Service)) object {
+	return newService(newNginx(append([]func(*corev1.Service){func(s *corev1.Service) {
+		s.Namespace, s.Name = "tenant", name
+	}}, change...)...))
+}
+
+// tenantPod is the i-th pod, with a hostname below the service nginx.
+func tenantPod(i int, change ...func(*corev1.Pod)) object {
+	return newPod(newWeb(0, append([]func(*corev1.Pod){func(p *corev1.Pod) {
+		p.Namespace, p.Name = "tenant", fmt.Sprint("web-", i)
+		p.Spec.Hostname = p.Name
+		p.Status.PodIPs = []corev1.PodIP{{IP: fmt.Sprintf("10.%d.%d.%d", 200+i>>16, i>>8&255, i&255)}}
+	}}, change...)...))
+}
+
+// many returns n objects.
+func many(n int, f func(i int) object) func() []object {
+	return func() []object {
+		out := make([]object, n)
+		for i := range out {
+			out[i] = f(i)
+		}
+		return out
+	}
+}
+
+func both(a, b func() []object) func() []object {
+	return func() []object { return append(a(), b()...) }
+}
+
+func selects(labels map[string]string) func(*corev1.Service) {
+	return func(s *corev1.Service) { s.Spec.Selector = labels }
+}
+
+func labelled(labels map[string]string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) { p.Labels = labels }
+}
+
+// hostiles are sized by what the objects of a namespace may reasonably reach without
+// a quota, and by the API server's limits for one object.
+func hostiles() []hostile {
+	const services, pods = 16_000, 10_000
+	x, y := map[string]string{"app": "x"}, map[string]string{"app": "y"}
+	one := func(change ...func(*corev1.Pod)) func() []object {
+		return many(1, func(int) object { return tenantPod(0, append([]func(*corev1.Pod){labelled(x)}, change...)...) })
+	}
+	selecting := func(n int, labels func(i int) map[string]string) func() []object {
+		return many(n, func(i int) object { return tenantService(fmt.Sprint("s-", i), selects(labels(i))) })
+	}
+	replica := func(i int) map[string]string { return map[string]string{"a-job": "big", "replica": fmt.Sprint(i)} }
+	half := func(i int) map[string]string {
+		if i < services/2 {
+			return x
+		}
+		return y
+	}
+	other := func(i int) map[string]string { return half(services - 1 - i) }
+	halfPods := func(n int) func() []object {
+		return many(n, func(i int) object {
+			if i < n/2 {
+				return tenantPod(i, labelled(x))
+			}
+			return tenantPod(i, labelled(y))
+		})
+	}
+	manyPorts := func(s *corev1.Service) {
+		s.Spec.Ports = nil
+		for i := range 10_000 {
+			s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: fmt.Sprint("p", i), Port: int32(1 + i), Protocol: corev1.ProtocolTCP})
+		}
+	}
+	shared := func(change ...func(*corev1.Pod)) func() []object {
+		return many(pods, func(i int) object {
+			return tenantPod(i, append([]func(*corev1.Pod){labelled(x), func(p *corev1.Pod) { p.Spec.Hostname = "same" }}, change...)...)
+		})
+	}
+	long := func(i int) string { return fmt.Sprintf("%063d", i) }
+	longPods := func(change ...func(*corev1.Pod)) func() []object {
+		return many(pods, func(i int) object {
+			return tenantPod(i, append([]func(*corev1.Pod){labelled(x), func(p *corev1.Pod) {
+				p.Name, p.Spec.Hostname, p.Spec.Subdomain = long(i), long(i), long(0)
+			}}, change...)...)
+		})
+	}
+	nginx := many(1, func(int) object { return tenantService("nginx", selects(x)) })
+	blueGreen := func(a, b map[string]string) func() []object {
+		return many(2, func(i int) object {
+			return tenantService([]string{"blue", "green"}[i], selects([]map[string]string{a, b}[i]))
+		})
+	}
+	slice := func(ready bool) func() []object {
+		return many(100, func(k int) object {
+			s := newSlice(fmt.Sprint("by-hand-", k))
+			s.Namespace = "tenant"
+			for i := range 100 {
+				s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{"10.200.0.0"},
+					Hostname: ptr.To(fmt.Sprint("h-", k*100+i)), Conditions: discoveryv1.EndpointConditions{Ready: &ready}})
+			}
+			return newEndpointSlice(s)
+		})
+	}
+	return []hostile{
+		{"16000 services select one pod", both(selecting(services, func(int) map[string]string { return x }), one()),
+			[]func() []object{one(notReady), one(), one(labelled(y)), one()}, []string{"s-1", "web-0.s-1"}, "10.200.0.0"},
+		{"one address moves from 8000 services to 8000", both(selecting(services, half), one()),
+			[]func() []object{one(labelled(y)), one(labelled(x)), selecting(services, other), selecting(services, half)},
+			[]string{"s-1", "s-9000"}, "10.200.0.0"},
+		{"8000 services with one label in common", both(selecting(8000, replica), many(8000, func(i int) object { return tenantPod(i, labelled(replica(i))) })),
+			[]func() []object{
+				many(8000, func(i int) object { return tenantPod(i, labelled(replica(i)), notReady) }),
+				many(8000, func(i int) object { return tenantPod(i, labelled(replica(7999-i))) }),
+			}, []string{"s-1"}, "10.200.0.1"},
+		{"two services of 5000 exchange selectors", both(blueGreen(x, y), halfPods(pods)),
+			[]func() []object{blueGreen(y, x), blueGreen(x, y), blueGreen(x, x)}, []string{"blue", "green"}, "10.200.0.1"},
+		{"10000 pods are relabelled", both(blueGreen(x, y), halfPods(pods)),
+			[]func() []object{many(pods, func(i int) object { return tenantPod(i, labelled(y)) }), halfPods(pods)}, []string{"blue", "green"}, "10.200.0.1"},
+		{"a service of 10000 ports and 500 pods", both(many(1, func(int) object { return tenantService("nginx", selects(x), manyPorts) }),
+			many(500, func(i int) object { return tenantPod(i, labelled(x)) })),
+			[]func() []object{one(notReady), one(), many(500, func(i int) object { return tenantPod(i, labelled(x), notReady) })},
+			[]string{"nginx", "web-1.nginx", "_p77._tcp.nginx", "_none._tcp.nginx", "_udp.nginx"}, "10.200.0.1"},
+		{"10000 pods with one hostname", both(nginx, shared()),
+			[]func() []object{one(notReady), one(), shared(notReady), shared()}, []string{"nginx", "same.nginx"}, "10.200.0.1"},
+		{"10000 names of 63 bytes", both(many(1, func(int) object { return tenantService(long(0), selects(x)) }), longPods()),
+			[]func() []object{longPods(notReady), longPods()}, []string{long(0), long(1) + "." + long(0)}, "10.200.0.1"},
+		{"10000 hostnames of one address", both(many(1, func(int) object { return tenantService("nginx", selects(nil)) }), slice(true)),
+			[]func() []object{slice(false), slice(true)}, []string{"nginx", "h-1.nginx"}, "10.200.0.0"},
+	}
+}
+
+// newTenantWorld returns an informer of a cluster in which other tenants have 20,000 pods.
+func newTenantWorld() *Informer {
+	i, _ := newWorld(slices.Repeat([]int{100}, 200)...)
+	return i
+}
+
+func tenantEvents(objects []object) []event {
+	out := make([]event, len(objects))
+	for i, o := range objects {
+		out[i] = event{object: o}
+	}
+	return out
+}
+
+// BenchmarkTenant reports, for each kind of hostile objects: the longest time for which
+// the writer was busy with one batch; the peak of the live heap over that before or
+// after, whichever is larger; and the slowest kind of query, by its median, at any time.
+func BenchmarkTenant(b *testing.B) {
+	defer debug.SetGCPercent(debug.SetGCPercent(20)) // or the live heap is seen too seldom
+	for _, h := range hostiles() {
+		b.Run(h.name, func(b *testing.B) {
+			for range b.N {
+				benchmarkTenant(b, &h)
+			}
+		})
+	}
+}
+
+func benchmarkTenant(b *testing.B, h *hostile) {
+	i := newTenantWorld()
+	batches := [][]event{tenantEvents(h.objects())}
+	for _, change := range h.changes {
+		batches = append(batches, tenantEvents(change()))
+	}
+	before := heap()
+	peak := watchHeap()
+	var stall time.Duration
+	var slowest time.Duration
+	var slowestQuery string
+	for _, batch := range batches {
+		runtime.GC()
+		began := time.Now()
+		i.apply(batch)
+		stall = max(stall, time.Since(began))
+		if d, q := slowestQueryOf(i.join.trie, h); d > slowest {
+			slowest, slowestQuery = d, q
+		}
+	}
+	most := peak()
+	settled := max(before, heap())
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(stall.Seconds()*1e3, "stall-ms")
+	b.ReportMetric(float64(most)/float64(settled), "peak/settled")
+	b.ReportMetric(float64(slowest.Nanoseconds())/1e3, "query-µs")
+	b.Logf("%s: slowest query: %s", h.name, slowestQuery)
+	runtime.KeepAlive(batches)
+}
+
+// watchHeap samples the live heap and returns a function that ends that and returns
+// the largest sample, in bytes.
+func watchHeap() func() uint64 {
+	var stop atomic.Bool
+	var most uint64
+	var done sync.WaitGroup
+	done.Go(func() {
+		sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for !stop.Load() {
+			metrics.Read(sample)
+			most = max(most, sample[0].Value.Uint64())
+			<-tick.C
+		}
+	})
+	return func() uint64 {
+		stop.Store(true)
+		done.Wait()
+		return most
+	}
+}
+
+// slowestQueryOf asks for each name and type and returns the largest of the medians.
+func slowestQueryOf(trie *records.Trie, h *hostile) (time.Duration, string) {
+	const zone = "cluster.local."
+	reverse, err := dns.ReverseAddr(h.addr)
+	if err != nil {
+		panic(err)
+	}
+	names := []string{reverse}
+	for _, n := range h.names {
+		names = append(names, n+".tenant.svc."+zone)
+	}
+	var slowest time.Duration
+	var query string
+	for _, name := range names {
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypePTR, dns.TypeNS} {
+			const rounds = 101
+			times := make([]time.Duration, rounds)
+			for k := range times {
+				began := time.Now()
+				var n records.Name
+				n.Fold(name)
+				var node records.Node
+				var result records.Result
+				if addr, ok := n.Reverse(); ok {
+					node, result = trie.FindAddr(addr)
+				} else {
+					node, result = trie.Find(&n, 2)
+				}
+				if result == records.Found {
+					node.Answer(&records.Query{Name: name, Type: qtype, Zone: zone, TTL: 5, Size: 1232, Start: uint64(k) * 7919})
+				}
+				times[k] = time.Since(began)
+			}
+			if d := median(times); d > slowest {
+				slowest, query = d, fmt.Sprintf("%.40s %s", name, dns.TypeToString[qtype])
+			}
+		}
+	}
+	return slowest, query
+}
+
+func median(times []time.Duration) time.Duration {
+	slices.Sort(times)
+	return times[len(times)/2]
+}
