@@ -34,15 +34,17 @@ type pending struct {
 	existed  bool // before this update
 	exists   bool
 	replaced bool // base is not before
-	state    visit
+	state    state
+	planned  int // deltas of change.hosts that need no other service any more
 }
 
-type visit int
+// state is how far the plan of an update is with a service.
+type state int
 
 const (
-	unvisited visit = iota
-	visiting
-	published
+	unplanned state = iota
+	waiting         // on the path
+	left            // the steps so far take it from every address that it loses
 )
 
 // Update starts an update. The one before is over then, committed or not.
@@ -148,17 +150,8 @@ func (u *Update) count(key ServiceKey, e *Endpoint, refs int32) {
 // An address leaves the names it had before it enters others.
 func (u *Update) Commit() int {
 	defer u.done()
-	changed := u.changed[:0]
-	for _, p := range u.order {
-		if !p.exists && !p.existed {
-			continue
-		}
-		if p.change.net() || p.replaced || p.exists != p.existed {
-			p.next = p.base.with(&p.change)
-			changed = append(changed, p)
-		}
-	}
-	if u.changed = changed; len(changed) == 0 {
+	changed := u.settle()
+	if len(changed) == 0 {
 		return 0
 	}
 	u.trie.mu.Lock()
@@ -179,36 +172,24 @@ func (u *Update) Commit() int {
 	return len(changed)
 }
 
+// settle works out what the update comes to, and returns the services that it
+// changes.
+func (u *Update) settle() []*pending {
+	u.changed = u.changed[:0]
+	for _, p := range u.order {
+		if !p.exists && !p.existed {
+			continue
+		}
+		if p.change.net() || p.replaced || p.exists != p.existed {
+			p.next = p.base.with(&p.change)
+			u.changed = append(u.changed, p)
+		}
+	}
+	return u.changed
+}
+
 // Stats returns what the trie holds after the last commit. It is for the writer.
 func (t *Trie) Stats() Stats { return t.stats }
-
-// moves returns, for each service that an address enters, those it leaves.
-func moves(changed []*pending) map[*pending][]*pending {
-	left := make(map[netip.Addr][]*pending)
-	for _, p := range changed {
-		if p.replaced {
-			for a := range p.before.all.each {
-				left[a] = append(left[a], p)
-			}
-		}
-		for _, d := range p.change.hosts {
-			if d.refs < 0 {
-				left[d.key.addr] = append(left[d.key.addr], p)
-			}
-		}
-	}
-	after := make(map[*pending][]*pending)
-	if len(left) > 0 {
-		for _, p := range changed {
-			for _, d := range p.change.hosts {
-				if d.refs > 0 {
-					after[p] = append(after[p], left[d.key.addr]...)
-				}
-			}
-		}
-	}
-	return after
-}
 
 // step is the publication of a snapshot.
 type step struct {
@@ -217,32 +198,104 @@ type step struct {
 }
 
 // plan returns the order in which the changed services are published: each after
-// those that give an address to it. Where services exchange addresses, one of
-// them gives its own away in a step before.
-func plan(changed []*pending) []step {
-	after := moves(changed)
-	steps := make([]step, 0, len(changed))
-	var publish func(*pending)
-	publish = func(p *pending) {
-		if p.state == published {
-			return
-		}
-		p.state = visiting
-		for _, q := range after[p] {
-			switch {
-			case q.state == unvisited:
-				publish(q)
-			case q.state == visiting && q != p:
-				steps = append(steps, step{q.service, q.leaving()})
+// the services that give an address to it. Where services exchange addresses in a
+// circle, one of them gives its own away in a step before. A service has at most
+// two steps, and the time is linear in the addresses lost and gained.
+func plan(changed []*pending) []step { return newPlan(changed).steps }
+
+func newPlan(changed []*pending) *planner {
+	p := &planner{losers: losers(changed), steps: make([]step, 0, len(changed))}
+	for _, s := range changed {
+		p.publish(s)
+	}
+	return p
+}
+
+// planner walks from each service to those that it has to wait for.
+type planner struct {
+	losers map[netip.Addr][]*pending // those that may still have the address
+	path   []*pending                // each waits for the next
+	steps  []step
+	visits int // of losers; a test holds them linear
+}
+
+// losers returns the services that each address leaves, once each.
+func losers(changed []*pending) map[netip.Addr][]*pending {
+	out := make(map[netip.Addr][]*pending)
+	for _, p := range changed {
+		lose := func(a netip.Addr) {
+			if list := out[a]; len(list) == 0 || list[len(list)-1] != p {
+				out[a] = append(list, p)
 			}
 		}
-		steps = append(steps, step{p.service, p.next})
-		p.state = published
+		if p.replaced {
+			for a := range p.before.all.each {
+				lose(a)
+			}
+		}
+		for _, d := range p.change.hosts {
+			if d.refs < 0 {
+				lose(d.key.addr)
+			}
+		}
 	}
-	for _, p := range changed {
-		publish(p)
+	return out
+}
+
+// publish appends the steps of a service, after those of the services that it
+// waits for. The path is a list rather than the stack of a recursion, because it
+// may be as long as there are services.
+func (p *planner) publish(s *pending) {
+	if s.state != unplanned {
+		return
 	}
-	return steps
+	s.state = waiting
+	p.path = append(p.path, s)
+	for len(p.path) > 0 {
+		s = p.path[len(p.path)-1]
+		switch q := p.blocker(s); {
+		case q == nil:
+			p.steps = append(p.steps, step{s.service, s.next})
+			s.state = left
+			p.path = p.path[:len(p.path)-1]
+		case q.state == waiting: // a circle
+			p.steps = append(p.steps, step{q.service, q.leaving()})
+			q.state = left
+		default:
+			q.state = waiting
+			p.path = append(p.path, q)
+		}
+	}
+}
+
+// blocker returns a service that has to give away an address before s may gain
+// it, or nil. It continues where it stopped for s. A loser leaves its list only
+// when it has left the address: another service on the path, or beyond it, may
+// wait for the same loser.
+func (p *planner) blocker(s *pending) *pending {
+	for ; s.planned < len(s.change.hosts); s.planned++ {
+		d := &s.change.hosts[s.planned]
+		if d.refs < 0 {
+			continue
+		}
+		list := p.losers[d.key.addr]
+		for last := len(list) - 1; last >= 0; last = len(list) - 1 {
+			p.visits++
+			switch q := list[last]; {
+			case q.state == left:
+				list = list[:last]
+				p.losers[d.key.addr] = list
+				continue
+			case q != s:
+				return q
+			}
+			if last == 0 {
+				break // s alone has the address, at another name
+			}
+			list[0], list[last] = list[last], list[0]
+		}
+	}
+	return nil
 }
 
 // leaving is what the service has between two states: what it had without what it

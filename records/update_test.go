@@ -1,13 +1,17 @@
 package records
 
 import (
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
+	"runtime/debug"
 	"testing"
 )
 
-// TestPlan goes through the steps of random updates: no address may be at a name
-// that it leaves and, at the same time, at a name that it enters.
+// TestPlan goes through the steps of random updates. No address may be at a name
+// that it leaves and, at the same time, at a name of another service that it enters.
 func TestPlan(t *testing.T) {
 	moved, exchanged := 0, 0
 	for seed := range uint64(300) {
@@ -16,47 +20,16 @@ func TestPlan(t *testing.T) {
 		for range 20 {
 			update := trie.Update()
 			draw(u, update, o)
-			var changed []*pending
-			now := map[*service]*snapshot{}
-			for _, p := range update.order {
-				if p.change.net(); p.exists || p.existed {
-					p.next = p.base.with(&p.change)
-					changed = append(changed, p)
-					now[p.service] = p.before
-				}
-			}
-			steps := plan(changed)
-			if len(steps) > len(changed) {
+			steps := planOf(update)
+			moved += checkSteps(t, update.changed, steps)
+			if len(steps) > len(update.changed) {
 				exchanged++
 			}
-			for _, s := range steps {
-				now[s.service] = s.next
-				for _, p := range changed {
-					if host, addr, ok := p.absent(now[p.service]); ok {
-						t.Fatalf("seed %d: %s of %v is without %v for a moment", seed, host, p.key, addr)
-					}
-					for a := range p.next.all.each {
-						if p.before.holds(a) || !now[p.service].holds(a) {
-							continue // it does not enter p, or not yet
-						}
-						for _, q := range changed {
-							if q != p && q.before.holds(a) && !q.next.holds(a) {
-								moved++
-								if now[q.service].holds(a) {
-									t.Fatalf("seed %d: %v is at %v and %v", seed, a, q.key, p.key)
-								}
-							}
-						}
-					}
-				}
+			if t.Failed() {
+				t.Fatalf("seed %d", seed)
 			}
-			for _, p := range changed {
-				if now[p.service] != p.next {
-					t.Fatalf("seed %d: the last state of %v is not its next", seed, p.key)
-				}
-			}
-			for _, p := range changed {
-				p.state = unvisited // Commit plans again
+			for _, p := range update.changed {
+				p.state, p.planned = unplanned, 0 // Commit plans again
 			}
 			update.Commit()
 		}
@@ -64,6 +37,95 @@ func TestPlan(t *testing.T) {
 	if moved == 0 || exchanged == 0 {
 		t.Errorf("%d addresses moved, %d services exchanged some: the test tests nothing", moved, exchanged)
 	}
+}
+
+// planOf is what the commit of an update would publish.
+func planOf(update *Update) []step {
+	update.settle()
+	return plan(update.changed)
+}
+
+// name is a host of a service within an update.
+type name struct {
+	service *pending
+	host    string
+}
+
+// names returns the names of each address.
+func (p *pending) names(s *snapshot) map[netip.Addr]map[name]bool {
+	out := map[netip.Addr]map[name]bool{}
+	for h := range s.hosts.all {
+		addrs := h.addrs()
+		for a := range addrs.each {
+			if out[a] == nil {
+				out[a] = map[name]bool{}
+			}
+			out[a][name{p, h.label}] = true
+		}
+	}
+	return out
+}
+
+// checkSteps verifies what every plan promises, and returns how many addresses
+// moved from one service to another.
+func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
+	t.Helper()
+	of := map[*service]*pending{}
+	now := map[*pending]map[netip.Addr]map[name]bool{}
+	leaving, entering := map[netip.Addr][]name{}, map[netip.Addr][]name{}
+	for _, p := range changed {
+		of[p.service] = p
+		before, next := p.names(p.before), p.names(p.next)
+		now[p] = before
+		for a := range before {
+			for n := range before[a] {
+				if !next[a][n] {
+					leaving[a] = append(leaving[a], n)
+				}
+			}
+		}
+		for a := range next {
+			for n := range next[a] {
+				if !before[a][n] {
+					entering[a] = append(entering[a], n)
+				}
+			}
+		}
+	}
+	last, count := map[*pending]*snapshot{}, map[*pending]int{}
+	for _, s := range steps {
+		p := of[s.service]
+		before := now[p]
+		now[p], last[p] = p.names(s.next), s.next
+		if count[p]++; count[p] > 2 {
+			t.Errorf("%v has %d steps", p.key, count[p])
+		}
+		if host, addr, ok := p.absent(s.next); ok {
+			t.Errorf("%s of %v is without %v for a moment", host, p.key, addr)
+		}
+		for a := range now[p] {
+			for _, n := range entering[a] {
+				if n.service != p || !now[p][a][n] || before[a][n] {
+					continue
+				}
+				for _, l := range leaving[a] {
+					if l.service == p {
+						continue
+					}
+					moved++
+					if now[l.service][a][l] {
+						t.Errorf("%v enters %s of %v, and is at %s of %v, which it leaves", a, n.host, p.key, l.host, l.service.key)
+					}
+				}
+			}
+		}
+	}
+	for _, p := range changed {
+		if last[p] != p.next {
+			t.Errorf("the last state of %v is not its next", p.key)
+		}
+	}
+	return moved
 }
 
 // absent returns an address that a host has before and after an update, but not now.
@@ -90,8 +152,6 @@ func (p *pending) absent(now *snapshot) (host string, addr netip.Addr, ok bool) 
 	return "", netip.Addr{}, false
 }
 
-func (s *snapshot) holds(a netip.Addr) bool { return s.all.has(a) }
-
 // A pod that is replaced under its name, and a pod of another service that gets
 // its address, in one update: the first name changes over without a moment of
 // absence.
@@ -116,15 +176,6 @@ func TestPlanKeepsNames(t *testing.T) {
 	if addrs := steps[0].next.host([]byte("web-0")).addrs(); !addrs.has(reused) {
 		t.Errorf("web-0 has no address for a moment")
 	}
-}
-
-// planOf is what the commit of an update would publish.
-func planOf(update *Update) []step {
-	for _, p := range update.order {
-		p.change.net()
-		p.next = p.base.with(&p.change)
-	}
-	return plan(update.order)
 }
 
 // A service that is deleted and made anew in one update, in which it exchanges
@@ -231,5 +282,301 @@ func TestUpdateForgets(t *testing.T) {
 	trie.Update().Delete(nginx)
 	if n := trie.Update().Commit(); n != 0 {
 		t.Errorf("%d services were published", n)
+	}
+}
+
+// shape is a batch in which services take addresses from each other: n is its
+// size, and before and after name a host of a service that has the address then.
+type shape struct {
+	what          string
+	circles       int // services that have two steps, at most
+	before, after func(n int, has func(service, host, addr int))
+	recreated     func(service int) bool
+}
+
+const many = math.MaxInt // as many as there are
+
+var shapes = []shape{
+	{
+		what:    "two services exchange their pods",
+		circles: 1,
+		before:  func(n int, has func(_, _, _ int)) { two(n, 0, has) },
+		after:   func(n int, has func(_, _, _ int)) { two(n, 1, has) },
+	},
+	{
+		what:      "two services exchange their pods, one is created anew",
+		circles:   1,
+		before:    func(n int, has func(_, _, _ int)) { two(n, 0, has) },
+		after:     func(n int, has func(_, _, _ int)) { two(n, 1, has) },
+		recreated: func(s int) bool { return s == 1 },
+	},
+	{
+		what:    "a ring",
+		circles: 1,
+		before:  func(n int, has func(_, _, _ int)) { ring(n, 0, has) },
+		after:   func(n int, has func(_, _, _ int)) { ring(n, 1, has) },
+	},
+	{
+		what:      "a ring of services that are created anew",
+		circles:   1,
+		before:    func(n int, has func(_, _, _ int)) { ring(n, 0, has) },
+		after:     func(n int, has func(_, _, _ int)) { ring(n, 1, has) },
+		recreated: func(int) bool { return true },
+	},
+	{
+		what: "a chain from its end",
+		before: func(n int, has func(_, _, _ int)) {
+			for i := range n {
+				has(i, 0, i)
+			}
+		},
+		after: func(n int, has func(_, _, _ int)) {
+			for i := range n {
+				has(i, 0, i+1)
+			}
+		},
+	},
+	{
+		what: "an address moves from half of the services to the others",
+		before: func(n int, has func(_, _, _ int)) {
+			for i := range n / 2 {
+				has(i, 0, 0)
+			}
+		},
+		after: func(n int, has func(_, _, _ int)) {
+			for i := range n / 2 {
+				has(n-1-i, 0, 0)
+			}
+		},
+	},
+	{
+		what:    "an address changes its host in every service",
+		circles: many,
+		before: func(n int, has func(_, _, _ int)) {
+			for i := range n {
+				has(i, 0, 0)
+			}
+		},
+		after: func(n int, has func(_, _, _ int)) {
+			for i := range n {
+				has(i, 1, 0)
+			}
+		},
+	},
+	{
+		what:    "an address changes its host in every service of a ring",
+		circles: many,
+		before: func(n int, has func(_, _, _ int)) {
+			ring(n, 0, has)
+			for i := range n {
+				has(i, n, n)
+			}
+		},
+		after: func(n int, has func(_, _, _ int)) {
+			for i := range n {
+				has(i, n+1, n)
+			}
+			ring(n, 1, has)
+		},
+		recreated: func(s int) bool { return s%3 == 0 },
+	},
+	{
+		what:    "each of the services gives an address to each other",
+		circles: many,
+		before: func(n int, has func(_, _, _ int)) {
+			exchange(n, func(i, j int) { has(i, j, n*i+j) })
+		},
+		after: func(n int, has func(_, _, _ int)) {
+			exchange(n, func(i, j int) { has(j, i, n*i+j) })
+		},
+	},
+	{
+		what:    "one service exchanges a pod with each other",
+		circles: 2,
+		before: func(n int, has func(_, _, _ int)) {
+			for i := range n - 1 {
+				has(0, i, i)
+				has(1+i, 0, n+i)
+			}
+		},
+		after: func(n int, has func(_, _, _ int)) {
+			for i := range n - 1 {
+				has(0, i, n+i)
+				has(1+i, 0, i)
+			}
+		},
+	},
+	{
+		what:    "every service of a chain takes an address from the last, too",
+		circles: many,
+		before: func(n int, has func(_, _, _ int)) {
+			for i := range n {
+				has(i, 0, i)
+				has(n-1, 1+i, n+i)
+			}
+		},
+		after: func(n int, has func(_, _, _ int)) {
+			for i := range n - 1 {
+				has(i, 0, i+1)
+				has(i, 1, n+i)
+			}
+		},
+	},
+	{
+		what:    "the last service of a chain takes an address from every other",
+		circles: many,
+		before: func(n int, has func(_, _, _ int)) {
+			for i := range n {
+				has(i, 0, i)
+				has(i, 1, n+i)
+			}
+		},
+		after: func(n int, has func(_, _, _ int)) {
+			for i := range n - 1 {
+				has(i, 0, i+1)
+				has(n-1, 1+i, n+i)
+			}
+		},
+	},
+	{
+		what:    "services that wait for an address that the next one gains, too",
+		circles: many,
+		before: func(n int, has func(_, _, _ int)) {
+			for i := range n {
+				has(i, 0, 0)
+				has(i, 1, 1+i)
+			}
+		},
+		after: func(n int, has func(_, _, _ int)) {
+			for i := range n {
+				has(i, 2, 0)
+				has(i, 3, 1+(i+1)%n)
+			}
+		},
+	},
+}
+
+func two(n, turn int, has func(service, host, addr int)) {
+	for i := range n {
+		has(turn, i, i)
+		has(1-turn, i, n+i)
+	}
+}
+
+func ring(n, turn int, has func(service, host, addr int)) {
+	for i := range n {
+		has(i, 0, (i+turn)%n)
+	}
+}
+
+func exchange(n int, gives func(i, j int)) {
+	for i := range n {
+		for j := range n {
+			if i != j {
+				gives(i, j)
+			}
+		}
+	}
+}
+
+// update returns an update of a new trie from before to after, with the number
+// of addresses lost and gained. Its services are named in the order given.
+func (s *shape) update(n int, order []int) (update *Update, moves int) {
+	key := func(service int) ServiceKey { return ServiceKey{"default", fmt.Sprint("s-", service)} }
+	endpoint := func(host, addr int) Endpoint {
+		return Endpoint{Host: fmt.Sprint("web-", host), Addr: addr4th(addr), Ports: universePorts[1]}
+	}
+	trie := New()
+	update = trie.Update()
+	s.before(n, func(service, host, addr int) {
+		update.Create(key(service))
+		update.Add(key(service), endpoint(host, addr))
+	})
+	update.Commit()
+	update = trie.Update()
+	recreated := func(service int) bool { return s.recreated != nil && s.recreated(service) }
+	for _, service := range order {
+		if recreated(service) {
+			update.Delete(key(service))
+		}
+		update.Create(key(service))
+	}
+	s.before(n, func(service, host, addr int) {
+		moves++
+		if !recreated(service) {
+			update.Remove(key(service), endpoint(host, addr))
+		}
+	})
+	s.after(n, func(service, host, addr int) {
+		moves++
+		update.Add(key(service), endpoint(host, addr))
+	})
+	return update, moves
+}
+
+// TestPlanShapes holds how many steps a plan has, and how much it looks at: in
+// proportion to the addresses lost and gained, whoever gets them from whom.
+func TestPlanShapes(t *testing.T) {
+	for _, s := range shapes {
+		for _, n := range []int{2, 3, 10, 60} {
+			rng := rand.New(rand.NewPCG(uint64(n), 4))
+			order := make([]int, n)
+			for i := range order {
+				order[i] = i
+			}
+			for range 5 {
+				update, moves := s.update(n, order)
+				changed := update.settle()
+				p := newPlan(changed)
+				checkSteps(t, changed, p.steps)
+				if twice := len(p.steps) - len(changed); twice > s.circles {
+					t.Errorf("%s, of %d: %d services have two steps, at most %d", s.what, n, twice, s.circles)
+				}
+				if most := 3*moves + 3*len(changed); p.visits > most {
+					t.Errorf("%s, of %d: %d losers visited, at most %d", s.what, n, p.visits, most)
+				}
+				if t.Failed() {
+					t.Fatalf("%s, of %d, in the order %v", s.what, n, order)
+				}
+				rng.Shuffle(n, func(i, j int) { order[i], order[j] = order[j], order[i] })
+			}
+		}
+	}
+}
+
+// TestPlanBudget holds what a plan allocates for each address lost or gained,
+// where many services have one address and where two services have many.
+func TestPlanBudget(t *testing.T) {
+	for _, s := range shapes[:6] {
+		for _, n := range []int{100, 1000, 4000} {
+			order := make([]int, n)
+			for i := range order {
+				order[i] = i
+			}
+			update, moves := s.update(n, order)
+			changed := update.settle()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			plan(changed)
+			runtime.ReadMemStats(&after)
+			if each := (after.TotalAlloc - before.TotalAlloc) / uint64(moves); each > 256 {
+				t.Errorf("%s, of %d: the plan allocates %d bytes for each, at most 256", s.what, n, each)
+			}
+		}
+	}
+}
+
+// A plan goes along the longest chain without a recursion.
+func TestPlanChain(t *testing.T) {
+	defer debug.SetMaxStack(debug.SetMaxStack(1 << 20))
+	const n = 100_000
+	chain := make([]*pending, n)
+	for i := range chain {
+		chain[i] = &pending{service: new(service), before: new(snapshot), base: new(snapshot), next: new(snapshot)}
+		chain[i].change.hosts = []delta[hostAddr]{{hostAddr{addr: addr4th(i)}, -1}, {hostAddr{addr: addr4th(i + 1)}, 1}}
+	}
+	p := newPlan(chain)
+	if len(p.steps) != n || p.steps[0].service != chain[n-1].service || p.visits > 2*n {
+		t.Errorf("%d services are published in %d steps, with %d losers visited", n, len(p.steps), p.visits)
 	}
 }
