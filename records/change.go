@@ -101,10 +101,15 @@ func (a addresses) merge(deltas []delta[hostAddr]) addresses {
 	return addresses{a.v4.merge(net(v4)), a.v6.merge(net(v6))}
 }
 
-// leaving returns the part of the net change that takes away.
+// leaving returns the part of the net change that takes away. A host that loses
+// its addresses and gains others stays without any, because targets point to it.
 func (c *change) leaving() *change {
+	hosts := slices.Clone(c.hosts)
+	for i := range hosts {
+		hosts[i].refs = min(hosts[i].refs, 0)
+	}
 	return &change{
-		hosts: slices.DeleteFunc(slices.Clone(c.hosts), func(d delta[hostAddr]) bool { return d.refs > 0 }),
+		hosts: hosts,
 		ports: slices.DeleteFunc(slices.Clone(c.ports), func(d portDelta) bool { return d.refs > 0 }),
 	}
 }

@@ -7,7 +7,10 @@ import (
 	"net/netip"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"testing"
+
+	"github.com/miekg/dns"
 )
 
 // TestPlan goes through the steps of random updates. No address may be at a name
@@ -95,6 +98,7 @@ func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 	last, count := map[*pending]*snapshot{}, map[*pending]int{}
 	for _, s := range steps {
 		p := of[s.service]
+		targetsResolve(t, s.next)
 		before := now[p]
 		now[p], last[p] = p.names(s.next), s.next
 		if count[p]++; count[p] > 2 {
@@ -150,6 +154,25 @@ func (p *pending) absent(now *snapshot) (host string, addr netip.Addr, ok bool) 
 		}
 	}
 	return "", netip.Addr{}, false
+}
+
+// targetsResolve asks a snapshot for the targets of the service and of each port,
+// as a reader would that finds it between two steps.
+func targetsResolve(t *testing.T, s *snapshot) {
+	t.Helper()
+	const base = "nginx.default.svc.cluster.local."
+	query := Query{Name: base, Type: dns.TypeSRV, Size: math.MaxInt}
+	nodes := []Node{{snapshot: s, service: len(base)}}
+	for i := range s.ports {
+		nodes = append(nodes, Node{snapshot: s, service: len(base), port: &s.ports[i]})
+	}
+	for _, n := range nodes {
+		for _, rr := range n.Answer(&query).Records {
+			if host := strings.TrimSuffix(rr.(*dns.SRV).Target, "."+base); s.host([]byte(host)) == nil {
+				t.Errorf("the target %s has no address", host)
+			}
+		}
+	}
 }
 
 // A pod that is replaced under its name, and a pod of another service that gets
