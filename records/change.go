@@ -72,6 +72,59 @@ func (c *change) net() bool {
 	return len(c.hosts)+len(c.ports)+len(c.withheld) > 0
 }
 
+// limit takes out of a net change what base does not have, so that nothing falls
+// below zero, and reports whether anything is left.
+func (c *change) limit(base *snapshot) bool {
+	var name hostAddr
+	var refs int32 // of name in base, whether as a hostname or not
+	for i := range c.hosts {
+		d := &c.hosts[i]
+		if d.refs > 0 {
+			continue
+		}
+		if name.host != d.key.host || name.addr != d.key.addr {
+			name, refs = d.key, base.refsOf(d.key.host, d.key.addr)
+		}
+		d.refs = max(d.refs, -refs)
+		refs += d.refs
+	}
+	c.hosts = slices.DeleteFunc(c.hosts, func(d delta[hostAddr]) bool { return d.refs == 0 })
+	for i := range c.ports {
+		d := &c.ports[i]
+		h := base.host([]byte(d.host))
+		switch {
+		case h == nil:
+			if d.refs < 0 || !c.comes(d.host) {
+				d.refs = 0
+			}
+		case d.refs < 0:
+			refs := int32(0)
+			if p := base.port([]byte(d.protocol), []byte(d.name)); p != nil {
+				refs = p.set.refsOf(newTarget(h.id, d.number))
+			}
+			d.refs = max(d.refs, -refs)
+		}
+	}
+	c.ports = slices.DeleteFunc(c.ports, func(d portDelta) bool { return d.refs == 0 })
+	for i := range c.withheld {
+		d := &c.withheld[i]
+		d.refs = max(d.refs, -base.withheld.refsOf(d.key))
+	}
+	c.withheld = slices.DeleteFunc(c.withheld, func(d delta[withheld]) bool { return d.refs == 0 })
+	return len(c.hosts)+len(c.ports)+len(c.withheld) > 0
+}
+
+// comes reports whether the net change gives a host an address.
+func (c *change) comes(host string) bool {
+	i, _ := slices.BinarySearchFunc(c.hosts, host, func(d delta[hostAddr], host string) int { return strings.Compare(d.key.host, host) })
+	for ; i < len(c.hosts) && c.hosts[i].key.host == host; i++ {
+		if c.hosts[i].refs > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func netPorts(deltas []portDelta) []portDelta {
 	if len(deltas) > 1 {
 		slices.SortFunc(deltas, portDelta.compare)

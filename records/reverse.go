@@ -210,6 +210,12 @@ func (u *Update) own() {
 			if h == nil { // it leaves
 				h = withLabel(&p.base.hosts, hash, d.key.host)
 			}
+			if d.refs < 0 && p.next.refsOf(d.key.host, d.key.addr) == 0 {
+				// Whether it was a hostname, the caller may have told otherwise.
+				u.hold(p.service, newHolder(h.id, true), d.key.addr, everyRef)
+				u.hold(p.service, newHolder(h.id, false), d.key.addr, everyRef)
+				continue
+			}
 			u.hold(p.service, newHolder(h.id, d.key.hostname), d.key.addr, d.refs)
 		}
 	}

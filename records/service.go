@@ -46,11 +46,13 @@ func (h *host) addrs() addresses {
 }
 
 // has tells whether it is one of the addresses.
-func (a *addresses) has(addr netip.Addr) bool {
+func (a *addresses) has(addr netip.Addr) bool { return a.refsOf(addr) > 0 }
+
+func (a *addresses) refsOf(addr netip.Addr) int32 {
 	if addr.Is4() {
-		return a.v4.refsOf(addr.As4()) > 0
+		return a.v4.refsOf(addr.As4())
 	}
-	return a.v6.refsOf(addr.As16()) > 0
+	return a.v6.refsOf(addr.As16())
 }
 
 // shared is 1 for the addresses of several endpoints, else 0: one endpoint has at
@@ -101,6 +103,16 @@ func withLabel[L string | []byte](hosts *table[host], hash uint32, label L) *hos
 
 // host returns the host with a label, or nil.
 func (s *snapshot) host(label []byte) *host { return withLabel(&s.hosts, hashBytes(label), label) }
+
+// refsOf returns how many endpoints have an address at a host.
+func (s *snapshot) refsOf(label string, addr netip.Addr) int32 {
+	h := withLabel(&s.hosts, hashString(label), label)
+	if h == nil {
+		return 0
+	}
+	addrs := h.addrs()
+	return addrs.refsOf(addr)
+}
 
 // hostOf returns the host with an id, or nil.
 func (s *snapshot) hostOf(id hostID) *host {

@@ -11,6 +11,11 @@ type ServiceKey struct{ Namespace, Name string }
 // Update collects changes of a trie; nothing of it is seen before Commit. Names
 // and labels in it are in lower case. An Update is used by one goroutine, and
 // there is one at a time.
+//
+// Commit ignores what does not fit to the trie: endpoints of a service that does
+// not exist then, and endpoints that are removed more often than they were added.
+// Add and Remove ignore a ready endpoint that has no valid address. An IPv4 address
+// that is mapped into IPv6 counts as the IPv4 address, and no address has a zone.
 type Update struct {
 	trie     *Trie
 	services map[ServiceKey]*pending
@@ -121,10 +126,11 @@ func (t *Trie) lookup(key ServiceKey) *service {
 	return ns.service([]byte(key.Name))
 }
 
-// Create makes the service's names ours.
+// Create makes the service exist. It changes nothing if the service does already.
 func (u *Update) Create(key ServiceKey) { u.pending(key).exists = true }
 
-// Delete takes the service away with all its endpoints.
+// Delete takes the service away with all its endpoints. It has those that are added
+// afterwards only if it is created again.
 func (u *Update) Delete(key ServiceKey) {
 	p := u.pending(key)
 	p.exists, p.replaced = false, true
@@ -134,13 +140,19 @@ func (u *Update) Delete(key ServiceKey) {
 
 // Add gives the service an endpoint. One that is added twice stays until it was
 // removed twice.
-func (u *Update) Add(key ServiceKey, e Endpoint) { u.count(key, &e, 1) }
+func (u *Update) Add(key ServiceKey, e Endpoint) { u.count(key, e, 1) }
 
-// Remove takes an endpoint away that was added with the same fields.
-func (u *Update) Remove(key ServiceKey, e Endpoint) { u.count(key, &e, -1) }
+// Remove takes an endpoint away that was added with the same fields. If no such
+// endpoint was added, what there is of its fields is taken away: the address from
+// the host, and the ports.
+func (u *Update) Remove(key ServiceKey, e Endpoint) { u.count(key, e, -1) }
 
-func (u *Update) count(key ServiceKey, e *Endpoint, refs int32) {
-	u.pending(key).change.count(e, refs)
+func (u *Update) count(key ServiceKey, e Endpoint, refs int32) {
+	e.Addr = e.Addr.Unmap().WithZone("")
+	if e.Withheld == Ready && !e.Addr.IsValid() || e.Withheld >= reasons {
+		return
+	}
+	u.pending(key).change.count(&e, refs)
 	u.size++
 }
 
@@ -180,7 +192,10 @@ func (u *Update) settle() []*pending {
 		if !p.exists && !p.existed {
 			continue
 		}
-		if p.change.net() || p.replaced || p.exists != p.existed {
+		if !p.exists {
+			p.change.reset()
+		}
+		if p.change.net() && p.change.limit(p.base) || p.replaced || p.exists != p.existed {
 			p.next = p.base.with(&p.change)
 			u.changed = append(u.changed, p)
 		}

@@ -194,8 +194,8 @@ func (w *writer) window(n *Node, v view, base int) (out []found, capped bool) {
 		t := c.item().key
 		c.next()
 		h := n.hostOf(t.host())
-		if len(h.label)+1+base > maxName {
-			continue
+		if h == nil || len(h.label)+1+base > maxName {
+			continue // without a host: it was removed without its ports
 		}
 		size := srvSize(h.label, base)
 		if size > w.left {

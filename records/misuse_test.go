@@ -1,0 +1,237 @@
+package records
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// TestMisuse makes updates that do not fit to what was added before: the service
+// nginx with the host web-0, its address and a port.
+func TestMisuse(t *testing.T) {
+	const base = "nginx.default.svc.cluster.local."
+	nginx := ServiceKey{"default", "nginx"}
+	web, other := universePorts[1], universePorts[2]
+	web0 := Endpoint{Host: "web-0", Hostname: true, Addr: addr4th(1), Ports: web}
+	web9 := Endpoint{Host: "web-9", Hostname: true, Addr: addr4th(9), Ports: web}
+	with := func(e Endpoint, change func(*Endpoint)) Endpoint {
+		change(&e)
+		return e
+	}
+	type want struct {
+		addrs, targets []string // of nginx; no addrs if it is missing
+		pointers       []string // of both addresses
+		stats          Stats
+	}
+	unchanged := want{[]string{"10.0.0.1"}, []string{"80 web-0"}, []string{"web-0"},
+		Stats{Services: 1, Hosts: 1, Ports: 1, Addresses: 1, Endpoints: Counts{Ready: 1}}}
+	empty := want{stats: Stats{Services: 1}}
+	none := want{}
+	both := want{[]string{"10.0.0.1", "10.0.0.9"}, []string{"80 web-0", "80 web-9"}, []string{"web-0", "web-9"},
+		Stats{Services: 1, Hosts: 2, Ports: 1, Addresses: 2, Endpoints: Counts{Ready: 2}}}
+	for _, test := range []struct {
+		what   string
+		update func(*Update)
+		want   want
+	}{
+		{"a host is removed that was never added", func(u *Update) { u.Remove(nginx, web9) }, unchanged},
+		{"an address is removed that was never added", func(u *Update) {
+			u.Remove(nginx, with(web0, func(e *Endpoint) { e.Addr, e.Ports = addr4th(9), nil }))
+		}, unchanged},
+		{"an endpoint is removed twice", func(u *Update) { u.Remove(nginx, web0); u.Remove(nginx, web0) }, empty},
+		{"an endpoint is removed with another hostname", func(u *Update) {
+			u.Remove(nginx, with(web0, func(e *Endpoint) { e.Hostname = false }))
+		}, empty},
+		{"an endpoint is removed with both hostnames", func(u *Update) {
+			u.Remove(nginx, web0)
+			u.Remove(nginx, with(web0, func(e *Endpoint) { e.Hostname = false }))
+		}, empty},
+		{"an endpoint is replaced with the port of a host that was never added", func(u *Update) {
+			u.Add(nginx, with(web9, func(e *Endpoint) { e.Ports = other }))
+			u.Remove(nginx, web9)
+		}, unchanged},
+		{"an endpoint is removed before it is added", func(u *Update) { u.Remove(nginx, web9); u.Add(nginx, web9); u.Add(nginx, web9) }, both},
+		{"a withheld endpoint is removed that was never added", func(u *Update) {
+			u.Remove(nginx, with(web0, func(e *Endpoint) { e.Withheld = NotReady }))
+		}, unchanged},
+		{"an endpoint is removed after its service", func(u *Update) { u.Delete(nginx); u.Remove(nginx, web0) }, none},
+		{"an endpoint is added after its service was deleted", func(u *Update) { u.Delete(nginx); u.Add(nginx, web9) }, none},
+		{"an endpoint is removed from a service that is created anew", func(u *Update) {
+			u.Delete(nginx)
+			u.Create(nginx)
+			u.Remove(nginx, web0)
+		}, empty},
+		{"an endpoint is added before its service is created anew", func(u *Update) {
+			u.Delete(nginx)
+			u.Add(nginx, web0)
+			u.Create(nginx)
+		}, unchanged},
+		{"an endpoint of another service is added, and its service is not", func(u *Update) {
+			u.Add(ServiceKey{"none", "none"}, web9)
+			u.Delete(ServiceKey{"none", "none"})
+			u.Add(ServiceKey{"none", "none"}, web9)
+		}, unchanged},
+		{"an endpoint without an address", func(u *Update) { u.Add(nginx, with(web9, func(e *Endpoint) { e.Addr = netip.Addr{} })) }, unchanged},
+		{"an endpoint with an unknown reason", func(u *Update) { u.Add(nginx, with(web9, func(e *Endpoint) { e.Withheld = reasons })) }, unchanged},
+		{"a mapped address", func(u *Update) {
+			u.Add(nginx, with(web9, func(e *Endpoint) { e.Addr = netip.MustParseAddr("::ffff:10.0.0.9") }))
+		}, both},
+		{"a mapped address is removed", func(u *Update) {
+			u.Remove(nginx, with(web0, func(e *Endpoint) { e.Addr = netip.MustParseAddr("::ffff:10.0.0.1") }))
+		}, empty},
+		{"an address with a zone is added and removed without it", func(u *Update) {
+			u.Add(nginx, with(web9, func(e *Endpoint) { e.Addr = netip.MustParseAddr("fe80::1%eth0") }))
+			u.Remove(nginx, with(web9, func(e *Endpoint) { e.Addr = netip.MustParseAddr("fe80::1") }))
+		}, unchanged},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			trie := New()
+			update := trie.Update()
+			update.Create(nginx)
+			update.Add(nginx, web0)
+			update.Commit()
+			update = trie.Update()
+			test.update(update)
+			update.Commit()
+
+			_, addrs, _ := lookup(trie, base, dns.TypeA)
+			if !slices.Equal(addrs, test.want.addrs) {
+				t.Errorf("the service has the addresses %q, want %q", addrs, test.want.addrs)
+			}
+			_, _, answer := lookup(trie, "_web._tcp."+base, dns.TypeSRV)
+			var targets []string
+			for _, rr := range answer.Records {
+				srv := rr.(*dns.SRV)
+				targets = append(targets, fmt.Sprint(srv.Port, " ", strings.TrimSuffix(srv.Target, "."+base)))
+				if want := uint16(100 / len(test.want.targets)); srv.Weight != want {
+					t.Errorf("a target has the weight %d, want %d", srv.Weight, want)
+				}
+			}
+			slices.Sort(targets)
+			if !slices.Equal(targets, test.want.targets) {
+				t.Errorf("the port has the targets %q, want %q", targets, test.want.targets)
+			}
+			var pointers []string
+			for _, a := range []int{1, 9} {
+				reverse, _ := dns.ReverseAddr(addr4th(a).String())
+				_, names, _ := lookup(trie, reverse, dns.TypePTR)
+				for _, n := range names {
+					pointers = append(pointers, strings.TrimSuffix(n, "."+base))
+				}
+			}
+			if !slices.Equal(pointers, test.want.pointers) {
+				t.Errorf("the addresses are of %q, want %q", pointers, test.want.pointers)
+			}
+			if got := trie.Stats(); got != test.want.stats {
+				t.Errorf("the trie counts %+v, want %+v", got, test.want.stats)
+			}
+		})
+	}
+}
+
+// TestMisuseAtRandom adds and removes endpoints of all services, whether they
+// are there or not. Readers find names that agree with each other.
+func TestMisuseAtRandom(t *testing.T) {
+	for seed := range uint64(20) {
+		u := universe{rand.New(rand.NewPCG(seed, 5))}
+		trie := New()
+		trie.KeepOrder()
+		for range 40 {
+			update := trie.Update()
+			for range 1 + u.IntN(30) {
+				key, e := u.key(), u.endpoint()
+				switch u.IntN(12) {
+				case 0:
+					update.Delete(key)
+				case 1:
+					update.Create(key)
+				case 2, 3, 4, 5:
+					update.Add(key, e)
+				default:
+					update.Remove(key, e)
+				}
+			}
+			update.Commit()
+			consistent(t, trie, u.names())
+			if t.Failed() {
+				t.Fatalf("seed %d", seed)
+			}
+		}
+		update := trie.Update()
+		for _, ns := range []string{"default", "prod"} {
+			for _, name := range []string{"nginx", "mariadb", "dns"} {
+				update.Delete(ServiceKey{ns, name})
+			}
+		}
+		update.Commit()
+		if got := trie.Stats(); got != (Stats{}) {
+			t.Errorf("seed %d: the trie counts %+v, and is empty", seed, got)
+		}
+		for a := range trie.Image().Addrs() {
+			t.Errorf("seed %d: %v is left", seed, a)
+		}
+	}
+}
+
+// consistent asks for every name: each that a record points to exists, and gives
+// the address that it was found by.
+func consistent(t *testing.T, trie *Trie, names []string) {
+	t.Helper()
+	for _, name := range names {
+		for _, rrtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+			lookup(trie, name, rrtype)
+		}
+		_, _, answer := lookup(trie, name, dns.TypeSRV)
+		for _, rr := range answer.Records {
+			if result, _, _ := lookup(trie, rr.(*dns.SRV).Target, dns.TypeA); result != Found {
+				t.Errorf("%s has the target %s, which does not exist", name, rr.(*dns.SRV).Target)
+			}
+		}
+		var n Name
+		n.Fold(name)
+		addr, ok := n.Reverse()
+		if !ok {
+			continue
+		}
+		_, names, _ := lookup(trie, name, dns.TypePTR)
+		rrtype := dns.TypeAAAA
+		if addr.Is4() {
+			rrtype = dns.TypeA
+		}
+		for _, owner := range names {
+			if _, addrs, _ := lookup(trie, owner, rrtype); !slices.Contains(addrs, addr.String()) {
+				t.Errorf("%v is of %s, which has %q", addr, owner, addrs)
+			}
+		}
+		if trie.Covers(netip.PrefixFrom(addr, addr.BitLen())) != (len(names) > 0) {
+			t.Errorf("%v is of %d names, and covered or not", addr, len(names))
+		}
+	}
+	image := trie.Image()
+	var want Stats
+	for _, node := range image.Names("cluster.local.") {
+		if node.host != nil {
+			want.Hosts++
+		}
+		if node.port != nil {
+			want.Ports++
+		}
+	}
+	for range image.Addrs() {
+		want.Addresses++
+	}
+	got := trie.Stats()
+	if got.Hosts != want.Hosts || got.Ports != want.Ports || got.Addresses != want.Addresses {
+		t.Errorf("the trie counts %+v, want %+v", got, want)
+	}
+	for r, n := range got.Endpoints {
+		if n < 0 {
+			t.Errorf("%d endpoints are %v", n, Reason(r))
+		}
+	}
+}
