@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/headless-dns/headless/plugin/cluster"
 )
@@ -47,7 +48,7 @@ func hostState() ([]string, error) {
 	for kind, glob := range map[string]string{
 		"interface":         "/sys/class/net/*",
 		"network namespace": "/run/netns/*",
-		"file":              "/{run,var/lib,var/log,opt,etc,usr/libexec}/{containerd,kubelet,kubernetes,cni,pods,containers}{,/*}",
+		"file":              hostFiles,
 	} {
 		found, err := expand(glob)
 		if err != nil {
@@ -81,6 +82,27 @@ func hostState() ([]string, error) {
 	}
 	slices.Sort(state)
 	return state, nil
+}
+
+// hostFiles are the folders, and their files, in which the programs of a node and
+// the image builder keep what they need.
+const hostFiles = "/{run,var/lib,var/log,opt,etc,usr/libexec}/{containerd,kubelet,kubernetes,cni,pods,containers}{,/*}"
+
+// TestWritesStay writes where the programs of a node and the image builder write
+// the first time that they run on a machine. The outer program fails if it finds
+// these files in the host.
+func TestWritesStay(t *testing.T) {
+	for _, dir := range []string{"/run", "/var/lib", "/var/log", "/etc"} {
+		for _, name := range []string{"cni", "containers", "kubelet"} {
+			dir := filepath.Join(dir, name)
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "e2e"), nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
 
 // ignoreGone is nil for what has gone between its listing and a look at it.

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # isolated.sh COMMAND...: runs the command, as root, where a node of a cluster may
 # change what it likes: with processes, mounts, interfaces and packet filters of
-# its own, /run, /var/lib and /var/log being empty. The kernel ends and removes
-# all of them with the command. Only control groups would stay: those of the
+# its own, /run, /var/lib and /var/log being empty, and /etc a copy. The kernel ends
+# and removes all of them with the command. Only control groups would stay: those of the
 # kubelet are removed here.
 set -euo pipefail
 
@@ -39,6 +39,9 @@ fi
 for dir in /run /var/lib /var/log; do
 	mount -t tmpfs tmpfs "$dir"
 done
+# An image builder makes folders in /etc the first time that it runs on a machine.
+cp -a /etc /run/etc
+mount --bind /run/etc /etc
 export CLUSTER_DIR=/run/cluster
 mkdir "$CLUSTER_DIR"
 
