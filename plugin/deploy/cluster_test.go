@@ -84,6 +84,9 @@ func up() (down func() error, err error) {
 		// The accounts and roles are those of the manifests.
 		_, err = command("kubectl", "delete", "-f", scripts+"/rbac.yaml")
 	}
+	if err == nil {
+		_, err = command("kubectl", "label", "namespace", "kube-system", "pod-security.kubernetes.io/warn=restricted")
+	}
 	if err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}

@@ -4,7 +4,9 @@ package deploy_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -14,48 +16,87 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// block is the n-th block of a language in a section of the README.
-func block(t *testing.T, section, language string, n int) string {
+// block is the n-th block of a language in a section of a file.
+func block(t *testing.T, file, section, language string, n int) string {
 	t.Helper()
-	readme, err := os.ReadFile("README.md")
+	readme, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, text, found := strings.Cut(string(readme), "\n## "+section+"\n")
 	if !found {
-		t.Fatalf("no section %q in the README", section)
+		t.Fatalf("no section %q in %s", section, file)
 	}
 	text, _, _ = strings.Cut(text, "\n## ")
 	blocks := strings.Split(text, "\n~~~ "+language+"\n")
 	if len(blocks) <= n+1 {
-		t.Fatalf("section %q of the README has %d blocks of %s", section, len(blocks)-1, language)
+		t.Fatalf("section %q of %s has %d blocks of %s", section, file, len(blocks)-1, language)
 	}
 	out, _, _ := strings.Cut(blocks[n+1], "\n~~~\n")
 	return out + "\n"
 }
 
-// runbook is a folder where the commands of the README can be run.
-type runbook struct{ folder, section string }
+const (
+	readme = "README.md"
+	top    = "../../README.md"
 
-func newRunbook(t *testing.T, section string) *runbook {
+	label = "app.kubernetes.io/name" // on all that a folder makes
+	image = "registry.example.org/headless:1"
+)
+
+// runbook is a folder where the commands of a README can be run.
+type runbook struct{ folder string }
+
+func newRunbook(t *testing.T) *runbook {
 	t.Helper()
-	r := &runbook{t.TempDir(), section}
+	r := &runbook{t.TempDir()}
 	if err := os.CopyFS(filepath.Join(r.folder, "plugin", "deploy"), os.DirFS(".")); err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-// run runs the n-th block of commands and returns what they print.
-func (r *runbook) run(t *testing.T, n int) string {
+// run runs the n-th block of commands of a section, and returns what they print.
+func (r *runbook) run(t *testing.T, file, section string, n int) string {
 	t.Helper()
-	out, err := commandIn(r.folder, "", "sh", "-e", "-c", block(t, r.section, "sh", n))
+	out, err := commandIn(r.folder, "", "sh", "-e", "-c", block(t, file, section, "sh", n))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// change changes the Corefile of a folder.
+func (r *runbook) change(t *testing.T, folder string) {
+	t.Helper()
+	path := filepath.Join(r.folder, "plugin", "deploy", folder, "Corefile")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append(text, "# changed\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// configMaps lists the ConfigMaps that a folder has made.
+func configMaps(t *testing.T, folder string) []string {
+	t.Helper()
+	return strings.Fields(kubectl(t, "-n", "kube-system", "get", "configmap", "-l", label+"="+folder, "-o", "name"))
+}
+
+// removed wants nothing to be left of what a folder has made.
+func removed(t *testing.T, folder string) {
+	t.Helper()
+	// All that has a label, but what belongs to an object that has gone.
+	const kinds = "configmaps,services,serviceaccounts,deployments,daemonsets,poddisruptionbudgets,clusterroles,clusterrolebindings"
+	if left := kubectl(t, "-n", "kube-system", "get", kinds, "-l", label+"="+folder, "-o", "name"); left != "" {
+		t.Errorf("left of %s:\n%s", folder, left)
+	}
 }
 
 // create creates the objects of a file, for the time of the test.
@@ -66,10 +107,36 @@ func create(t *testing.T, file string) {
 }
 
 // strict has the API server check a folder without keeping anything: a field that
-// it does not know is an error.
-func strict(t *testing.T, folder string) {
+// it does not know is an error. A folder of ours alone must not make it warn either,
+// not even of what the restricted standard of pod security forbids. Without an image,
+// it refuses the servers.
+func (r *runbook) strict(t *testing.T, folder string, more ...string) {
 	t.Helper()
-	kubectl(t, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-k", folder)
+	args := append([]string{"apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"}, more...)
+	if out, err := command("kubectl", append(args, "-k", folder)...); err == nil || !strings.Contains(err.Error(), "image: Required value") {
+		t.Errorf("the API server takes servers of %s without an image: %v\n%s", folder, err, out)
+	}
+	overlay := filepath.Join(r.folder, "strict")
+	if err := os.Mkdir(overlay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	text := "resources: [../plugin/deploy/" + folder + "]\nimages: [{newName: headless}]\n"
+	if err := os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kubectl(t, append(args, "-k", overlay)...)
+}
+
+// refused wants a folder without an image to change nothing of a workload.
+func refused(t *testing.T, folder, kind, name string) {
+	t.Helper()
+	before := get(t, kind, name)["spec"]
+	if _, err := command("kubectl", "apply", "--server-side", "--force-conflicts", "-k", folder); err == nil {
+		t.Errorf("%s was applied without an image", folder)
+	}
+	if after := get(t, kind, name)["spec"]; !reflect.DeepEqual(after, before) {
+		t.Errorf("%s without an image has changed %s:\n%v\nit was\n%v", folder, name, after, before)
+	}
 }
 
 // get is an object of kube-system.
@@ -179,9 +246,11 @@ func TestKubeadm(t *testing.T) {
 	}
 	deployment := get(t, "deployment", "coredns")["spec"]
 
-	strict(t, "kubeadm")
-	r := newRunbook(t, "In a cluster of kubeadm")
-	r.run(t, 0)
+	r := newRunbook(t)
+	r.strict(t, "kubeadm")
+	refused(t, "kubeadm", "deployment", "coredns")
+	const section = "In a cluster of kubeadm"
+	r.run(t, readme, section, 0)
 
 	drains(t, "deployment", "coredns")
 	spec := get(t, "deployment", "coredns")["spec"]
@@ -191,7 +260,7 @@ func TestKubeadm(t *testing.T) {
 	}
 	config["name"] = "coredns"
 	container := at(t, spec, "template", "spec", "containers", 0).(map[string]any)
-	if container["image"] != "headless" {
+	if container["image"] != image {
 		t.Errorf("the image is %v", container["image"])
 	}
 	container["image"] = "coredns:v1.14.2"
@@ -226,27 +295,37 @@ func TestKubeadm(t *testing.T) {
 				stanza = false
 			}
 		}
-		text := strings.Replace(strings.Join(rest, "\n"), "lameduck 15s", "lameduck 5s", 1)
+		text := strings.NewReplacer("lameduck 15s", "lameduck 5s", "bufsize 1232", "").Replace(strings.Join(rest, "\n"))
 		if !reflect.DeepEqual(strings.Fields(text), strings.Fields(theirs)) {
-			t.Errorf("without headless, and with its lameduck, it is\n%s\nand that of kubeadm\n%s", text, theirs)
+			t.Errorf("without headless and bufsize, and with its lameduck, it is\n%s\nand that of kubeadm\n%s", text, theirs)
+		}
+		example := strings.Replace(ours, " {\n        snapshot /var/lib/headless/snapshot\n    }", "", 1)
+		if got := block(t, top, "Examples", "corefile", 0); got != example {
+			t.Errorf("the example is\n%s\nand the Corefile, without the snapshot\n%s", got, example)
 		}
 		s := start(t, ours, "coredns")
 		s.await(t)
+		s.limits(t, "web-0.nginx.default.svc.cluster.local")
 		eventually(t, func() error { return s.hasA("web-0.nginx.default.svc.cluster.local", ip) })
 		eventually(t, func() error { return s.hasA("kube-dns.kube-system.svc.cluster.local", "10.96.0.10") })
 	})
 
-	r.run(t, 1)
+	r.run(t, readme, section, 1)
 	if undone := get(t, "deployment", "coredns")["spec"]; !reflect.DeepEqual(undone, deployment) {
 		t.Errorf("going back left:\n%v\nit was\n%v", undone, deployment)
 	}
 
+	r.run(t, readme, section, 2)
+	removed(t, "headless")
+
 	// Kubeadm writes its objects anew when it upgrades.
-	r.run(t, 0)
+	r.run(t, readme, section, 0)
 	kubectl(t, "replace", "-f", "testdata/kubeadm.yaml")
 	if upgraded := get(t, "deployment", "coredns")["spec"]; !reflect.DeepEqual(upgraded, deployment) {
 		t.Errorf("an upgrade by kubeadm left:\n%v\nit was\n%v", upgraded, deployment)
 	}
+	r.run(t, readme, section, 2)
+	removed(t, "headless")
 }
 
 // endpoints waits until the Service has n endpoints, and all those are as f says.
@@ -280,12 +359,29 @@ func endpoints(t *testing.T, service string, n int, f func(endpoint any) error) 
 
 func anywhere(any) error { return nil }
 
+// ready wants the endpoint to be ready.
+func ready(e any) error {
+	if r := e.(map[string]any)["conditions"].(map[string]any)["ready"]; r != true {
+		return fmt.Errorf("the endpoint is not ready: %v", e)
+	}
+	return nil
+}
+
 // TestBase has the base be the DNS of a cluster.
 func TestBase(t *testing.T) {
-	strict(t, "base")
-	r := newRunbook(t, "In a cluster without a DNS server")
-	r.run(t, 0)
-	t.Cleanup(func() { r.run(t, 1) })
+	r := newRunbook(t)
+	r.strict(t, "base", "--warnings-as-errors")
+	const section = "In a cluster without a DNS server"
+	r.run(t, readme, section, 0)
+	t.Cleanup(func() {
+		r.change(t, "corefile")
+		r.run(t, readme, section, 0)
+		if made := configMaps(t, "headless"); len(made) != 2 {
+			t.Errorf("another Corefile has no ConfigMap of its own: %v", made)
+		}
+		r.run(t, readme, section, 1)
+		removed(t, "headless")
+	})
 
 	service := get(t, "service", "kube-dns")
 	if ip := at(t, service, "spec", "clusterIP"); ip != "10.96.0.10" {
@@ -302,6 +398,7 @@ func TestBase(t *testing.T) {
 	ip := nginx(t)
 	s := start(t, corefile(t, "deployment", "headless"), "headless")
 	s.await(t)
+	s.limits(t, "web-0.nginx.default.svc.cluster.local")
 	eventually(t, func() error { return s.hasA("web-0.nginx.default.svc.cluster.local", ip) })
 	eventually(t, func() error { return s.hasA("kube-dns.kube-system.svc.cluster.local", "10.96.0.10") })
 	if log := logOf(s.name); strings.Contains(log, "forbidden") {
@@ -369,14 +466,96 @@ func bind(t *testing.T, account, role, resource, verb string) {
 	kubectl(t, "create", "clusterrolebinding", name, "--clusterrole="+name, "--serviceaccount=kube-system:"+account)
 }
 
+// TestK3s has the base take the place of the server of k3s, and go again. What k3s
+// makes has the names and labels of what kubeadm makes.
+func TestK3s(t *testing.T) {
+	create(t, "testdata/kubeadm.yaml")
+	kubectl(t, "-n", "kube-system", "rollout", "status", "deployment", "coredns")
+	endpoints(t, "kube-dns", 2, ready)
+	service := get(t, "service", "kube-dns")["spec"]
+	watch := watchServed(t, "kube-dns")
+
+	r := newRunbook(t)
+	r.run(t, top, "Try it on your cluster", 3)
+	endpoints(t, "kube-dns", 2, func(e any) error {
+		if name := at(t, e, "targetRef", "name").(string); !strings.HasPrefix(name, "headless-") {
+			return fmt.Errorf("%s is still there", name)
+		}
+		return nil
+	})
+	if got := at(t, get(t, "deployment", "headless"), "spec", "template", "spec", "containers", 0, "image"); got != "headless:1" {
+		t.Errorf("the image is %v", got)
+	}
+
+	kubectl(t, "apply", "-f", "testdata/kubeadm.yaml") // as k3s does when it starts
+	r.run(t, readme, "In a cluster of k3s", 1)
+	removed(t, "headless")
+	if after := get(t, "service", "kube-dns")["spec"]; !reflect.DeepEqual(after, service) {
+		t.Errorf("the Service has changed:\n%v\nit was\n%v", after, service)
+	}
+	watch.await(t, "coredns-")
+}
+
+// served is a watch of the endpoints of a Service.
+type served struct{ log string }
+
+func watchServed(t *testing.T, service string) *served {
+	t.Helper()
+	s := &served{t.Name() + "-" + service}
+	process(t, s.log, nil, bin+"/kubectl", "-n", "kube-system", "get", "endpointslices", "-l", "kubernetes.io/service-name="+service,
+		"--watch", "--output-watch-events", "-o", "json")
+	eventually(t, func() error {
+		if logOf(s.log) == "" {
+			return errors.New("nothing to watch yet")
+		}
+		return nil
+	})
+	return s
+}
+
+// await waits until only pods of this name are left, and wants some server to have
+// been ready at any time until then.
+func (s *served) await(t *testing.T, pods string) {
+	t.Helper()
+	eventually(t, func() error {
+		servers := map[string]bool{} // that are ready
+		for events := json.NewDecoder(strings.NewReader(logOf(s.log))); ; {
+			var event struct {
+				Type   string
+				Object discoveryv1.EndpointSlice
+			}
+			// The last event may not be whole yet.
+			if err := events.Decode(&event); err != nil {
+				break
+			}
+			clear(servers)
+			for _, e := range event.Object.Endpoints {
+				if *e.Conditions.Ready {
+					servers[e.TargetRef.Name] = true
+				}
+			}
+			if event.Type == "DELETED" || len(servers) == 0 {
+				t.Fatalf("there was a moment without a server:\n%s", logOf(s.log))
+			}
+		}
+		for name := range servers {
+			if !strings.HasPrefix(name, pods) {
+				return fmt.Errorf("%s is still there", name)
+			}
+		}
+		return nil
+	})
+}
+
 // TestNodelocal puts a server on each node, behind NodeLocal DNSCache.
 func TestNodelocal(t *testing.T) {
 	create(t, "testdata/kubeadm.yaml")
 	create(t, "testdata/nodelocal.yaml")
 	kubectl(t, "-n", "kube-system", "rollout", "status", "deployment", "coredns")
-	strict(t, "nodelocal")
-	r := newRunbook(t, "On every node")
-	r.run(t, 0)
+	r := newRunbook(t)
+	r.strict(t, "nodelocal", "--warnings-as-errors")
+	const section = "On every node"
+	r.run(t, readme, section, 0)
 	// On two nodes there are the two servers of kubeadm, and ours.
 	endpoints(t, "kube-dns-upstream", 4, func(e any) error {
 		want := map[string]any{"forNodes": []any{map[string]any{"name": at(t, e, "nodeName")}}}
@@ -391,7 +570,10 @@ func TestNodelocal(t *testing.T) {
 	s.await(t)
 	t.Run("cache", func(t *testing.T) { nodeLocalCache(t, s) })
 
-	r.run(t, 1)
+	r.change(t, "corefile")
+	r.run(t, readme, section, 0)
+	r.run(t, readme, section, 1)
+	removed(t, "headless-node")
 	endpoints(t, "kube-dns-upstream", 2, func(e any) error {
 		if hints := at(t, e, "hints"); hints != nil {
 			return fmt.Errorf("the endpoint still has hints: %v", hints)
@@ -405,7 +587,7 @@ func TestNodelocal(t *testing.T) {
 func nodeLocalCache(t *testing.T, s *server) {
 	cache := newServer(t)
 	cache.run(t, "cluster.local:"+cache.port+" {\nbind 127.0.0.1\nerrors\nready 127.0.0.1:"+cache.ready+"\nhealth 127.0.0.1:"+cache.health+
-		"\n"+block(t, "On every node", "corefile", 0)+"forward . 127.0.0.1:"+s.port+" {\nforce_tcp\n}\n}\n")
+		"\n"+block(t, readme, "On every node", "corefile", 0)+"forward . 127.0.0.1:"+s.port+" {\nforce_tcp\n}\n}\n")
 	const host = "web-0.nginx.default.svc.cluster.local"
 	cache.await(t)
 	for range 2 {
@@ -424,11 +606,17 @@ func nodeLocalCache(t *testing.T, s *server) {
 func TestStandalone(t *testing.T) {
 	create(t, "testdata/kubeadm.yaml")
 	kubectl(t, "-n", "kube-system", "rollout", "status", "deployment", "coredns")
-	strict(t, "standalone")
-	r := newRunbook(t, "A zone of its own")
-	printed := strings.Split(r.run(t, 0), "\n")
+	r := newRunbook(t)
+	r.strict(t, "standalone", "--warnings-as-errors")
+	const section = "A zone of its own"
+	printed := strings.Split(r.run(t, readme, section, 0), "\n")
 	address := printed[len(printed)-1]
-	t.Cleanup(func() { r.run(t, 1) })
+	t.Cleanup(func() {
+		r.change(t, "standalone")
+		r.run(t, readme, section, 0)
+		r.run(t, readme, section, 1)
+		removed(t, "headless-standalone")
+	})
 	if want := at(t, get(t, "service", "headless-standalone"), "spec", "clusterIP"); address != want {
 		t.Errorf("the last command printed %q and not %v", address, want)
 	}
@@ -442,16 +630,53 @@ func TestStandalone(t *testing.T) {
 	s := start(t, text, "headless-standalone")
 	s.await(t)
 	eventually(t, func() error { return s.hasA("web-0.nginx.default.svc.headless.internal", ip) })
+	s.limits(t, "web-0.nginx.default.svc.headless.internal")
 	if reply, err := s.ask("headless.internal", dns.TypeSOA); err != nil || len(reply.Answer) != 1 || !reply.Authoritative {
 		t.Errorf("want the SOA of the zone, got %v: %v", err, reply)
 	}
 	t.Run("forwarded", func(t *testing.T) {
 		stub := newServer(t)
-		zone := strings.Replace(block(t, "A zone of its own", "corefile", 0), ":53 {", ":"+stub.port+" {\nbind 127.0.0.1\nready 127.0.0.1:"+stub.ready+
+		zone := strings.Replace(block(t, readme, section, "corefile", 0), ":53 {", ":"+stub.port+" {\nbind 127.0.0.1\nready 127.0.0.1:"+stub.ready+
 			"\nhealth 127.0.0.1:"+stub.health, 1)
 		stub.run(t, strings.Replace(zone, "forward . 10.96.0.20", "forward . 127.0.0.1:"+s.port, 1))
 		stub.await(t)
 		eventually(t, func() error { return stub.hasA("web-0.nginx.default.svc.headless.internal", ip) })
 	})
 	t.Run("rights", func(t *testing.T) { rights(t, text, "headless-standalone") })
+}
+
+// TestRendered has other versions of kustomize render the folders as the kubectl of
+// the cluster does: one that is older than that of kubectl 1.30, and that of 1.32.
+func TestRendered(t *testing.T) {
+	for _, folder := range []string{"base", "corefile", "kubeadm", "nodelocal", "rbac", "standalone"} {
+		want := objectsOf(t, kubectl(t, "kustomize", folder))
+		if len(want) == 0 {
+			t.Errorf("%s makes nothing", folder)
+		}
+		for _, version := range []string{"v5.0.3", "v5.5.0"} {
+			out, err := command("go", "run", "sigs.k8s.io/kustomize/kustomize/v5@"+version, "build", folder)
+			if err != nil {
+				t.Errorf("kustomize %s of %s: %v", version, folder, err)
+				continue
+			}
+			if got := objectsOf(t, out); !reflect.DeepEqual(got, want) {
+				t.Errorf("kustomize %s makes of %s\n%v\nand kubectl\n%v", version, folder, got, want)
+			}
+		}
+	}
+}
+
+// objectsOf are the objects of documents.
+func objectsOf(t *testing.T, text string) []map[string]any {
+	t.Helper()
+	var out []map[string]any
+	for documents := yaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 4096); ; {
+		var object map[string]any
+		if err := documents.Decode(&object); err == io.EOF {
+			return out
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, object)
+	}
 }

@@ -81,7 +81,7 @@ func (s *server) corefile(t *testing.T, text, kubeconfig string) string {
 		seen[words[0]] = true
 		out.WriteString(line)
 	}
-	for _, want := range []string{"zone", "errors", "health", "lameduck", "ready", "headless", "snapshot", "prometheus"} {
+	for _, want := range []string{"zone", "bufsize", "errors", "health", "lameduck", "ready", "headless", "snapshot", "prometheus"} {
 		if !seen[want] {
 			t.Fatalf("no %s in the Corefile:\n%s", want, text)
 		}
@@ -176,6 +176,20 @@ func (s *server) await(t *testing.T) {
 		_, err := s.ask("version.bind", dns.TypeTXT)
 		return err
 	})
+}
+
+// limits wants the server to send no more over UDP than no network fragments,
+// however much the client takes.
+func (s *server) limits(t *testing.T, name string) {
+	t.Helper()
+	query := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA).SetEdns0(4096, false)
+	reply, err := dns.Exchange(query, "127.0.0.1:"+s.port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opt := reply.IsEdns0(); opt == nil || opt.UDPSize() != 1232 {
+		t.Errorf("the server takes 4,096 bytes of %s for 1,232:\n%v", name, reply)
+	}
 }
 
 // ask asks over UDP.
