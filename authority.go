@@ -47,7 +47,7 @@ func (h *Headless) ownRecords(name *records.Name, zone *records.Zone, qname, ape
 	case below == 0:
 		switch qtype {
 		case dns.TypeSOA, dns.TypeANY:
-			soa := h.soa(apex, h.trie.HandOut())
+			soa := h.soa(apex, h.trie.Serial())
 			return []dns.RR{&soa}, true
 		case dns.TypeNS:
 			return h.nameServers(apex, zone), true

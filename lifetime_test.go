@@ -521,7 +521,7 @@ func TestStopWaitsForNobody(t *testing.T) {
 			told <- zone
 		}
 		return nil
-	}, h.zones)
+	}, h.zones, h.trie.SerialDelay)
 	h.source.addNotifier(h.notifier)
 	for range len(h.zones) - 1 {
 		<-told
@@ -539,21 +539,27 @@ func TestStopWaitsForNobody(t *testing.T) {
 // its own, and that a busy zone is notified once a second.
 func TestNotifyAfterTheSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		var at []time.Duration
+		trie := records.New()
+		var serials []uint32
 		n := startNotifier(func(string) error {
-			at = append(at, time.Since(began))
+			serials = append(serials, trie.Serial())
 			return nil
-		}, records.NewZones([]string{"cluster.local."}))
+		}, records.NewZones([]string{"cluster.local."}), trie.SerialDelay)
 		defer synctest.Wait()
 		defer n.end()
-		for range 30 {
+		time.Sleep(300 * time.Millisecond)
+		first := uint32(time.Now().Unix())
+		for i := range 30 { // for three seconds
+			u := trie.Update()
+			u.Create(records.ServiceKey{Namespace: "default", Name: fmt.Sprint("s-", i)})
+			u.Commit()
 			n.note()
 			time.Sleep(100 * time.Millisecond)
 		}
 		time.Sleep(10 * time.Second)
-		if want := []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second}; !slices.Equal(at, want) {
-			t.Errorf("notified after %v, want %v", at, want)
+		want := []uint32{first, first + 1, first + 2, first + 3}
+		if last := serials[len(serials)-1]; !slices.Equal(serials, want) || last != trie.Serial() {
+			t.Errorf("notified at serials %d, want %d; the last is %d", serials, want, trie.Serial())
 		}
 	})
 }

@@ -20,15 +20,19 @@ func (h *Headless) Transfer(apex string, serial uint32) (<-chan []dns.RR, error)
 	if zone == nil || !h.Ready() {
 		return nil, transfer.ErrNotAuthoritative
 	}
+	if now := h.trie.Serial(); serial != 0 && int32(now-serial) <= 0 { // RFC 1982: it is up to date
+		soa := h.soa(zone.Name, now)
+		ch := make(chan []dns.RR, 1)
+		ch <- []dns.RR{&soa}
+		close(ch)
+		return ch, nil
+	}
 	image := h.trie.Image()
 	soa := h.soa(zone.Name, image.Serial)
 	ch := make(chan []dns.RR)
 	go func() {
 		defer close(ch)
 		ch <- []dns.RR{&soa}
-		if serial != 0 && int32(image.Serial-serial) <= 0 { // RFC 1982: it is up to date
-			return
-		}
 		for rrs := range h.contents(image, zone) {
 			ch <- rrs
 		}
@@ -99,12 +103,6 @@ func (h *Headless) everything(node *records.Node, name string, qtype uint16) []d
 	return node.Answer(&records.Query{Name: name, Type: qtype, Zone: h.primary, TTL: h.ttl, Size: 1 << 30}).Records
 }
 
-// notifyInterval is how long a change waits for its notification: it has a serial of its
-// own only when the second in which it happened is over (see [records.Trie.Serial]).
-// It also limits the notifications, as the secondaries of a busy cluster would
-// do nothing else than transfer it.
-const notifyInterval = time.Second
-
 // A notifier notifies the secondaries of each zone of changes (RFC 1996). The zones
 // do not wait for each other: a secondary that does not answer takes seconds.
 type notifier struct {
@@ -114,29 +112,31 @@ type notifier struct {
 }
 
 // startNotifier begins to notify about zones through a function, which is
-// [transfer.Transfer.Notify].
-func startNotifier(notify func(zone string) error, zones records.Zones) *notifier {
+// [transfer.Transfer.Notify]. Delay is [records.Trie.SerialDelay].
+func startNotifier(notify func(zone string) error, zones records.Zones, delay func() time.Duration) *notifier {
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &notifier{ctx: ctx, cancel: cancel}
 	for i := range zones {
 		changed := make(chan struct{}, 1)
 		n.changed = append(n.changed, changed)
-		go n.run(notify, zones[i].Name, changed)
+		go n.run(notify, zones[i].Name, changed, delay)
 	}
 	return n
 }
 
-func (n *notifier) run(notify func(zone string) error, zone string, changed <-chan struct{}) {
+func (n *notifier) run(notify func(zone string) error, zone string, changed <-chan struct{}, delay func() time.Duration) {
 	for {
 		select {
 		case <-n.ctx.Done():
 			return
 		case <-changed:
 		}
+		// Earlier, a secondary would see the serial that it has. This also limits the
+		// notifications to one a second, as each second has one serial.
 		select {
 		case <-n.ctx.Done():
 			return
-		case <-time.After(notifyInterval):
+		case <-time.After(delay()):
 		}
 		if err := notify(zone); err != nil && n.ctx.Err() == nil {
 			warn(err)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coredns/coredns/plugin/test"
 	"github.com/coredns/coredns/plugin/transfer"
@@ -166,13 +167,28 @@ func TestTransferRefusals(t *testing.T) {
 }
 
 // TestTransferUpToDate checks that a secondary with this serial, or a later one,
-// gets the SOA alone.
+// gets the SOA alone. Which is later is told by RFC 1982: the serials go round.
 func TestTransferUpToDate(t *testing.T) {
 	h := startAuthority(t)
-	serial := receive(t, h, "cluster.local.", 0)[0].(*dns.SOA).Serial
-	for have, want := range map[uint32]bool{serial: true, serial + 1: true, serial - 1: false} {
-		if got := len(receive(t, h, "cluster.local.", have)) == 1; got != want {
-			t.Errorf("a secondary at %d of %d is up to date: %v", have, serial, got)
+	<-time.After(h.trie.SerialDelay()) // the last change has its serial then
+	serial := h.trie.Serial()
+	for _, tc := range []struct {
+		have uint32
+		want bool
+	}{
+		{serial, true},
+		{serial + 1, true},
+		{serial - 1, false},
+		{serial + 1<<31 - 1, true},
+		{serial - 1<<31 + 1, false}, // a larger number
+		{0, false},                  // a full transfer
+	} {
+		rrs := receive(t, h, "cluster.local.", tc.have)
+		if got := len(rrs) == 1; got != tc.want {
+			t.Errorf("a secondary at %d of %d is up to date: %v", tc.have, serial, got)
+		}
+		if got := rrs[0].(*dns.SOA).Serial; got != serial {
+			t.Errorf("a secondary at %d gets the serial %d, want %d", tc.have, got, serial)
 		}
 	}
 }

@@ -25,9 +25,10 @@ type place struct {
 // Image returns the trie as it is between two commits. It takes a moment for
 // which the writer waits, and costs as much as there are services and addresses.
 func (t *Trie) Image() *Image {
+	// First, so that a change that the image lacks has a later serial.
+	i := &Image{Serial: t.Serial()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i := &Image{Serial: t.handOut()}
 	for ns := range t.namespaces.Load().all {
 		for s := range ns.services.Load().all {
 			i.services = append(i.services, place{s, s.snapshot.Load()})

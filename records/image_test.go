@@ -116,38 +116,6 @@ func TestImageIsOneState(t *testing.T) {
 	writer.Wait()
 }
 
-// TestSerial checks that the serial moves with each change that somebody could
-// see, and is no later than it must be.
-func TestSerial(t *testing.T) {
-	key := ServiceKey{"default", "nginx"}
-	trie := New()
-	change := func(i int) {
-		update := trie.Update()
-		update.Create(key)
-		update.Add(key, Endpoint{Host: "web-0", Addr: addr4th(i)})
-		update.Commit()
-	}
-	start := trie.Serial()
-	for i := range 100 {
-		change(i)
-	}
-	if got := trie.Serial(); got-start > 60 {
-		t.Errorf("the serial moved by %d with 100 changes that nobody looked between", got-start)
-	}
-	for i := range 100 {
-		seen := trie.HandOut()
-		change(1000 + i)
-		if trie.Serial() == seen {
-			t.Fatalf("the serial stays at %d with change %d", seen, i)
-		}
-	}
-	seen := trie.Image().Serial
-	trie.Update().Commit() // nothing
-	if got := trie.Serial(); got != seen {
-		t.Errorf("the serial moved from %d to %d without a change", seen, got)
-	}
-}
-
 // TestCovers compares with all addresses one by one.
 func TestCovers(t *testing.T) {
 	u := universe{rand.New(rand.NewPCG(9, 9))}

@@ -15,7 +15,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // svc is the label between the zone and the namespaces (Kubernetes DNS
@@ -29,12 +28,11 @@ type Trie struct {
 	v4         index[addr4] // reverse names
 	v6         index[addr6]
 	order      atomic.Pointer[order] // of all addresses; nil unless it was asked for
-	serial     atomic.Uint32
+	serial     serial
 	stats      Stats   // the writer's
 	update     *Update // the writer's, for the next
 
-	mu     sync.Mutex // held to commit, and to take what must not see half a commit
-	handed bool       // the serial was handed out
+	mu sync.Mutex // held to publish a commit, and to take an image
 }
 
 // namespace holds the headless services of a namespace.
@@ -78,41 +76,8 @@ func (s *service) hash() uint32 { return hashString(s.name) }
 func New() *Trie {
 	t := new(Trie)
 	t.namespaces.Store(new(table[*namespace]))
-	t.serial.Store(uint32(time.Now().Unix()))
+	t.serial.init()
 	return t
-}
-
-// Serial returns the serial of the zones (RFC 1035, section 3.3.13): the time of
-// the last change, or one more than the serial before if a secondary may know
-// that one already.
-func (t *Trie) Serial() uint32 { return t.serial.Load() }
-
-// HandOut returns the serial for a secondary to compare with its own. The next
-// change will have another.
-func (t *Trie) HandOut() uint32 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.handOut()
-}
-
-func (t *Trie) handOut() uint32 {
-	t.handed = true
-	return t.serial.Load()
-}
-
-// advance moves the serial on. Were it to move with each change, and not only
-// with those between which somebody looked, it would run ahead of the time in a
-// busy cluster, and fall behind the secondaries when the server starts anew.
-func (t *Trie) advance() {
-	last, now := t.serial.Load(), uint32(time.Now().Unix())
-	if int32(now-last) <= 0 { // RFC 1982
-		if !t.handed {
-			return
-		}
-		now = last + 1
-	}
-	t.serial.Store(now)
-	t.handed = false
 }
 
 // Stats counts what a trie holds.

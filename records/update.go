@@ -180,7 +180,7 @@ func (u *Update) Commit() int {
 	for _, p := range changed {
 		u.trie.stats.count(p)
 	}
-	u.trie.advance()
+	u.trie.serial.advance()
 	return len(changed)
 }
 

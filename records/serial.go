@@ -1,0 +1,59 @@
+package records
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// serial derives the serial of the zones from the time of the last change.
+//
+// It reads the wall clock once and the monotonic clock from then on, so that a
+// step of the wall clock moves no serial.
+type serial struct {
+	start time.Time
+	unix  int64         // start in nanoseconds since 1970
+	last  atomic.Uint32 // the second of the last change
+}
+
+func (s *serial) init() {
+	s.start = time.Now()
+	s.unix = s.start.UnixNano()
+	s.last.Store(s.second() - 1)
+}
+
+// now returns the nanoseconds since 1970.
+func (s *serial) now() int64 { return s.unix + int64(time.Since(s.start)) }
+
+func (s *serial) second() uint32 { return uint32(s.now() / int64(time.Second)) }
+
+// advance notes a change after its publication. In this order, whoever saw the
+// trie without the change had read the serial in no later second than the change
+// gets.
+func (s *serial) advance() { s.last.Store(s.second()) }
+
+// Serial returns the serial of the zones (RFC 1035, section 3.3.13): the second
+// of the last change, or the second before the present one if that is earlier.
+//
+// A serial is always before the present second, so every change has a later one
+// than all that were returned before it. A change of the present second has its
+// serial only when that second is over: only then does every secondary that
+// compares serials see the change. [Trie.SerialDelay] is the time until then.
+//
+// Who reads the serial and then the trie has all changes up to that serial.
+func (t *Trie) Serial() uint32 {
+	last, now := t.serial.last.Load(), t.serial.second()
+	if int32(now-last) <= 0 { // RFC 1982
+		return now - 1
+	}
+	return last
+}
+
+// SerialDelay returns how long it takes until [Trie.Serial] covers the last
+// change; zero if it does.
+func (t *Trie) SerialDelay() time.Duration {
+	last, now := t.serial.last.Load(), t.serial.now()
+	if int32(uint32(now/int64(time.Second))-last) > 0 { // RFC 1982
+		return 0
+	}
+	return time.Second - time.Duration(now%int64(time.Second))
+}

@@ -1,0 +1,193 @@
+package records
+
+import (
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// clocked is a trie whose only address is the number of changes.
+type clocked struct {
+	*Trie
+	changes int
+}
+
+func (c *clocked) change() {
+	key := ServiceKey{"default", "nginx"}
+	update := c.Update()
+	update.Create(key)
+	if c.changes > 0 {
+		update.Remove(key, Endpoint{Host: "web-0", Addr: addr4th(c.changes)})
+	}
+	c.changes++
+	update.Add(key, Endpoint{Host: "web-0", Addr: addr4th(c.changes)})
+	update.Commit()
+}
+
+// secondary is a server that has a zone as of an image.
+type secondary struct {
+	serial  uint32
+	changes int
+}
+
+func (s *secondary) transfer(c *clocked) {
+	image := c.Image()
+	s.serial, s.changes = image.Serial, 0
+	for addr := range image.Addrs() {
+		a := addr.As4()
+		s.changes = int(a[1])<<16 | int(a[2])<<8 | int(a[3])
+	}
+}
+
+// refresh compares the serials (RFC 1982), and transfers if that of the trie is
+// later.
+func (s *secondary) refresh(c *clocked) {
+	if int32(c.Serial()-s.serial) > 0 {
+		s.transfer(c)
+	}
+}
+
+// starts are times at which a trie is made: an ordinary one, and some just before
+// the serial wraps around.
+var starts = map[string]time.Time{
+	"2026": time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC),
+	"2106": time.Unix(1<<32-20, 0),
+}
+
+// atStarts runs a test in a bubble at each of the starts.
+func atStarts(t *testing.T, test func(*testing.T)) {
+	for name, start := range starts {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(time.Until(start))
+				test(t)
+			})
+		})
+	}
+}
+
+// ahead returns the seconds that a serial is ahead of the clock.
+func ahead(serial uint32) int32 { return int32(serial - uint32(time.Now().Unix())) }
+
+// TestSecondaryFollows lets a secondary transfer and compare at random times. It
+// has all changes whenever the serial covers them, and no serial is of the
+// present second or one to come.
+func TestSecondaryFollows(t *testing.T) {
+	atStarts(t, func(t *testing.T) {
+		for seed := range uint64(40) {
+			rng := rand.New(rand.NewPCG(seed, 11))
+			c := clocked{Trie: New()}
+			var s secondary
+			s.transfer(&c)
+			before := c.Serial()
+			for range 300 {
+				switch rng.IntN(6) {
+				case 0, 1:
+					c.change()
+				case 2:
+					s.transfer(&c)
+				case 3:
+					s.refresh(&c)
+				default:
+					time.Sleep(time.Duration(rng.IntN(600)) * time.Millisecond)
+				}
+				serial := c.Serial()
+				if ahead(serial) >= 0 || int32(serial-before) < 0 {
+					t.Fatalf("seed %d: the serial is %d s ahead of the clock, and was %d, is %d", seed, ahead(serial), before, serial)
+				}
+				before = serial
+				if c.SerialDelay() == 0 {
+					s.refresh(&c)
+					if s.changes != c.changes {
+						t.Fatalf("seed %d: the secondary has %d changes of %d", seed, s.changes, c.changes)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestSerialOfChanges checks that the serial follows the time of the changes, however many
+// there are and whoever looks between them, and that a trie made anew is not behind.
+func TestSerialOfChanges(t *testing.T) {
+	atStarts(t, func(t *testing.T) {
+		c := clocked{Trie: New()}
+		if got := ahead(c.Serial()); got != -1 {
+			t.Errorf("the serial of a new trie is %d s ahead of the clock, want -1", got)
+		}
+		const changes, perSecond = 100_000, 5_000
+		for i := range changes {
+			c.change()
+			serial := c.Serial()
+			if ahead(serial) != -1 {
+				t.Fatalf("after %d changes the serial is %d s ahead of the clock, want -1", i, ahead(serial))
+			}
+			time.Sleep(time.Second / perSecond)
+		}
+		seen := c.Serial()
+		if restarted := New().Serial(); int32(restarted-seen) < 0 {
+			t.Errorf("a new trie has %d, behind %d", restarted, seen)
+		}
+
+		c.change()
+		last := uint32(time.Now().Unix())
+		time.Sleep(c.SerialDelay() - time.Nanosecond)
+		if got := c.Serial(); got != last-1 {
+			t.Errorf("within its second, a change has the serial %d, want %d", got, last-1)
+		}
+		time.Sleep(time.Nanosecond)
+		for range 3 {
+			if got := c.Serial(); got != last || c.SerialDelay() != 0 {
+				t.Errorf("after its second, a change has the serial %d and waits for %s, want %d", got, c.SerialDelay(), last)
+			}
+			c.Update().Commit() // nothing
+			time.Sleep(time.Hour)
+		}
+	})
+}
+
+// TestSerialKeepsWallClock sets the wall clock of a trie: it counts only when the
+// trie is made.
+func TestSerialKeepsWallClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, step := range []time.Duration{-time.Hour, time.Hour} {
+			c := clocked{Trie: New()}
+			c.serial.unix -= int64(step) // now the clock of the test is a step ahead
+			time.Sleep(10 * time.Second)
+			c.change()
+			time.Sleep(time.Second)
+			if got, want := ahead(c.Serial()), int32(-step/time.Second)-1; got != want {
+				t.Errorf("after a step of %s, the serial is %d s ahead of the clock, want %d", step, got, want)
+			}
+		}
+	})
+}
+
+// TestReadersTakeNoLock asks for all that a query may ask while a commit is being
+// published.
+func TestReadersTakeNoLock(t *testing.T) {
+	trie := serve(3)
+	trie.KeepOrder()
+	trie.mu.Lock()
+	defer trie.mu.Unlock()
+	for _, name := range []string{"nginx.default.svc.cluster.local.", "1.0.0.10.in-addr.arpa."} {
+		if result, _, _ := lookup(trie, name, dns.TypeSRV); result != Found {
+			t.Errorf("%s is %v", name, result)
+		}
+	}
+	trie.Serial()
+	trie.SerialDelay()
+	trie.HasNamespace([]byte("default"))
+	trie.Withheld(ServiceKey{"default", "nginx"}, "web-0")
+}
+
+func BenchmarkSerial(b *testing.B) {
+	trie := New()
+	b.ReportAllocs()
+	for b.Loop() {
+		trie.Serial()
+	}
+}
