@@ -18,7 +18,7 @@ type serial struct {
 func (s *serial) init() {
 	s.start = time.Now()
 	s.unix = s.start.UnixNano()
-	s.last.Store(s.second() - 1)
+	s.advance()
 }
 
 // now returns the nanoseconds since 1970.

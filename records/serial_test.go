@@ -149,6 +149,22 @@ func TestSerialOfChanges(t *testing.T) {
 	})
 }
 
+// TestSerialGoesRound checks that a change keeps its serial when the clock passes
+// the highest one.
+func TestSerialGoesRound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(time.Unix(1<<32-5, 0)))
+		c := clocked{Trie: New()}
+		c.change()
+		for range 10 {
+			time.Sleep(time.Second)
+			if got := c.Serial(); got != 1<<32-5 || c.SerialDelay() != 0 {
+				t.Fatalf("%d s later the serial is %d, and waits for %s", -ahead(1<<32-5), got, c.SerialDelay())
+			}
+		}
+	})
+}
+
 // TestSerialKeepsWallClock sets the wall clock of a trie: it counts only when the
 // trie is made.
 func TestSerialKeepsWallClock(t *testing.T) {
