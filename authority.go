@@ -34,7 +34,7 @@ func (h *Headless) authority(ctx context.Context, w dns.ResponseWriter, r *dns.M
 	m := newReply(r)
 	m.Answer = rrs
 	if q.Qtype == dns.TypeNS {
-		m.Extra = h.glue(apex, rrs)
+		m.Extra = h.glue(apex)
 	}
 	return write(w, m)
 }
@@ -50,7 +50,7 @@ func (h *Headless) ownRecords(name *records.Name, zone *records.Zone, qname, ape
 			soa := h.soa(apex, h.trie.Serial())
 			return []dns.RR{&soa}, true
 		case dns.TypeNS:
-			return h.nameServers(apex, zone), true
+			return h.nameServer(apex), true
 		}
 		return nil, true
 	case below == 1 && label(0) == "dns":
@@ -80,46 +80,21 @@ func version(name string) dns.RR {
 	}
 }
 
-// nameServers returns the NS records of an apex. Where the server's address is
-// one of a headless service, which then is the service of the servers, each host
-// of that is a name server; else it is ns.dns of the zone, which is this server.
-func (h *Headless) nameServers(apex string, zone *records.Zone) []dns.RR {
-	within := h.primary
-	if !zone.Reverse {
-		within = apex
-	}
-	names := h.trie.Siblings(h.locals, within)
-	if len(names) == 0 {
-		names = []string{join("ns.dns", apex)}
-	}
-	rrs := make([]dns.RR, len(names))
-	for i, name := range names {
-		rrs[i] = &dns.NS{Hdr: dns.RR_Header{Name: apex, Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: h.ttl}, Ns: name}
-	}
-	return rrs
+// nameServer returns the NS record of an apex: ns.dns of the zone, which is this
+// server. The names of headless services are no name servers, even if they have an
+// address of this server: whoever may write a service could add hosts to it, and
+// answer for the zone.
+func (h *Headless) nameServer(apex string) []dns.RR {
+	return []dns.RR{&dns.NS{
+		Hdr: dns.RR_Header{Name: apex, Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: h.ttl},
+		Ns:  join("ns.dns", apex),
+	}}
 }
 
-// glue returns the addresses of name servers.
-func (h *Headless) glue(apex string, servers []dns.RR) []dns.RR {
-	var rrs []dns.RR
-	for _, rr := range servers {
-		server := rr.(*dns.NS).Ns
-		if server == join("ns.dns", apex) {
-			rrs = append(rrs, h.addresses(server, dns.TypeA)...)
-			rrs = append(rrs, h.addresses(server, dns.TypeAAAA)...)
-			continue
-		}
-		if zone := h.zones.Match(server); zone != nil {
-			var name records.Name
-			name.Fold(server)
-			if node, result := h.trie.Find(&name, zone.Labels()); result == records.Found {
-				for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
-					rrs = append(rrs, node.Answer(&records.Query{Name: server, Type: qtype, TTL: h.ttl, Size: dns.MinMsgSize}).Records...)
-				}
-			}
-		}
-	}
-	return rrs
+// glue returns the addresses of the name server.
+func (h *Headless) glue(apex string) []dns.RR {
+	server := join("ns.dns", apex)
+	return append(h.addresses(server, dns.TypeA), h.addresses(server, dns.TypeAAAA)...)
 }
 
 // join puts labels before a zone.
@@ -150,9 +125,13 @@ func (h *Headless) addresses(name string, qtype uint16) []dns.RR {
 	return rrs
 }
 
-// localAddresses returns the addresses that the server listens on, given those
-// it is bound to, if any. Those of the loopback interface count only if there are
-// no others: nobody else can use them.
+// maxLocals is the most addresses of ns.dns. A machine has more where kube-proxy
+// gives it each virtual IP, after its own, and a reply would be as large.
+const maxLocals = 13
+
+// localAddresses returns the addresses that the server listens on, at most
+// maxLocals, given those it is bound to, if any. Those of the loopback interface
+// count only if there are no others: nobody else can use them.
 func localAddresses(bound []string) ([]netip.Addr, error) {
 	var addrs []netip.Addr
 	for _, b := range bound {
@@ -181,7 +160,7 @@ func localAddresses(bound []string) ([]netip.Addr, error) {
 		}
 	}
 	if len(others) == 0 {
-		return loopback, nil
+		others = loopback
 	}
-	return others, nil
+	return others[:min(len(others), maxLocals)], nil
 }

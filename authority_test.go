@@ -1,6 +1,7 @@
 package headless
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -116,25 +117,29 @@ func TestAuthority(t *testing.T) {
 	}
 }
 
-// TestNameServers checks that the hosts of the servers' own headless service are
-// the name servers, as in the in-tree plugin.
-func TestNameServers(t *testing.T) {
+// TestNameServer checks that ns.dns stays the name server where headless services
+// have the server's address: a tenant may write one, with a port for DNS, and give
+// it hosts of its own.
+func TestNameServer(t *testing.T) {
 	h := startTestHeadless(t, authoritative)
-	h.locals = []netip.Addr{netip.MustParseAddr("10.244.1.6")} // web-1's
+	h.locals = []netip.Addr{netip.MustParseAddr("10.244.2.1")} // dual-0's, which has a port dns
 	tc := test.Case{
 		Qname: "cluster.local.", Qtype: dns.TypeNS,
-		Answer: []dns.RR{
-			test.NS("cluster.local. 5 IN NS web-0.nginx.default.svc.cluster.local."),
-			test.NS("cluster.local. 5 IN NS web-1.nginx.default.svc.cluster.local."),
-		},
-		Extra: []dns.RR{
-			test.A("web-0.nginx.default.svc.cluster.local. 5 IN A 10.244.1.5"),
-			test.A("web-1.nginx.default.svc.cluster.local. 5 IN A 10.244.1.6"),
-		},
+		Answer: []dns.RR{test.NS("cluster.local. 5 IN NS ns.dns.cluster.local.")},
+		Extra:  []dns.RR{test.A("ns.dns.cluster.local. 5 IN A 10.244.2.1")},
 	}
 	_, m := ask(t, h, tc.Msg(), &test.ResponseWriter{})
 	if err := test.SortAndCheck(m, tc); err != nil {
 		t.Errorf("%v\n%v", err, m)
+	}
+	ns := 0
+	for _, rr := range receive(t, h, "cluster.local.", 0) {
+		if rr.Header().Rrtype == dns.TypeNS {
+			ns++
+		}
+	}
+	if ns != 1 {
+		t.Errorf("a transfer has %d name servers, want 1", ns)
 	}
 }
 
@@ -172,6 +177,14 @@ func TestLocalAddresses(t *testing.T) {
 		if !slices.Equal(text, test.want) {
 			t.Errorf("bound to %v, the addresses are %v, want %v", test.bound, text, test.want)
 		}
+	}
+	// In the mode ipvs of kube-proxy, each virtual IP is an address of the machine.
+	var many []string
+	for i := range 1000 {
+		many = append(many, fmt.Sprintf("10.96.%d.%d", i/250, i%250))
+	}
+	if got, err := localAddresses(many); err != nil || len(got) != maxLocals || got[0].String() != many[0] {
+		t.Errorf("bound to 1000 addresses, they are %v (%v), want the first %d", got, err, maxLocals)
 	}
 	if got, err := localAddresses(nil); err != nil || len(got) == 0 {
 		t.Errorf("bound to nothing, the addresses are %v (%v), want those of the interfaces", got, err)

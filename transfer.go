@@ -58,7 +58,7 @@ func (h *Headless) owned(apex string) *records.Zone {
 func (h *Headless) contents(image *records.Image, zone *records.Zone) func(func([]dns.RR) bool) {
 	return func(yield func([]dns.RR) bool) {
 		server := join("ns.dns", zone.Name)
-		own := [][]dns.RR{h.nameServers(zone.Name, zone), h.addresses(server, dns.TypeA), h.addresses(server, dns.TypeAAAA)}
+		own := [][]dns.RR{h.nameServer(zone.Name), h.addresses(server, dns.TypeA), h.addresses(server, dns.TypeAAAA)}
 		if !zone.Reverse {
 			own = append(own, []dns.RR{version("dns-version." + zone.Name)})
 		}
