@@ -521,7 +521,7 @@ func TestStopWaitsForNobody(t *testing.T) {
 			told <- zone
 		}
 		return nil
-	}, h.zones, h.trie.SerialDelay)
+	}, h.zones, h.trie)
 	h.source.addNotifier(h.notifier)
 	for range len(h.zones) - 1 {
 		<-told
@@ -544,7 +544,7 @@ func TestNotifyAfterTheSecond(t *testing.T) {
 		n := startNotifier(func(string) error {
 			serials = append(serials, trie.Serial())
 			return nil
-		}, records.NewZones([]string{"cluster.local."}), trie.SerialDelay)
+		}, records.NewZones([]string{"cluster.local."}), trie)
 		defer synctest.Wait()
 		defer n.end()
 		time.Sleep(300 * time.Millisecond)

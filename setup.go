@@ -95,7 +95,7 @@ func (h *Headless) own(config *dnsserver.Config) error {
 	}
 	if t, ok := config.Handler("transfer").(*transfer.Transfer); ok {
 		h.transfers = true
-		h.notifier = startNotifier(t.Notify, h.zones, h.trie.SerialDelay)
+		h.notifier = startNotifier(t.Notify, h.zones, h.trie)
 		h.source.addNotifier(h.notifier)
 	}
 	return nil

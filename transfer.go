@@ -111,33 +111,39 @@ type notifier struct {
 	cancel  context.CancelFunc
 }
 
-// startNotifier begins to notify about zones through a function, which is
-// [transfer.Transfer.Notify]. Delay is [records.Trie.SerialDelay].
-func startNotifier(notify func(zone string) error, zones records.Zones, delay func() time.Duration) *notifier {
+// startNotifier begins to notify about the zones of a trie through a function, which
+// is [transfer.Transfer.Notify].
+func startNotifier(notify func(zone string) error, zones records.Zones, trie *records.Trie) *notifier {
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &notifier{ctx: ctx, cancel: cancel}
 	for i := range zones {
 		changed := make(chan struct{}, 1)
 		n.changed = append(n.changed, changed)
-		go n.run(notify, zones[i].Name, changed, delay)
+		go n.run(notify, zones[i].Name, changed, trie)
 	}
 	return n
 }
 
-func (n *notifier) run(notify func(zone string) error, zone string, changed <-chan struct{}, delay func() time.Duration) {
+func (n *notifier) run(notify func(zone string) error, zone string, changed <-chan struct{}, trie *records.Trie) {
+	var notified uint32 // the serial
 	for {
 		select {
 		case <-n.ctx.Done():
 			return
 		case <-changed:
 		}
-		// Earlier, a secondary would see the serial that it has. This also limits the
-		// notifications to one a second, as each second has one serial.
+		// Earlier, a secondary would see the serial that it has.
 		select {
 		case <-n.ctx.Done():
 			return
-		case <-time.After(delay()):
+		case <-time.After(trie.SerialDelay()):
 		}
+		// Each second has one serial, so this is at most one notification a second.
+		serial := trie.Serial()
+		if serial == notified {
+			continue
+		}
+		notified = serial
 		if err := notify(zone); err != nil && n.ctx.Err() == nil {
 			warn(err)
 		}

@@ -12,8 +12,8 @@ import (
 type Image struct {
 	Serial   uint32
 	services []place
-	v4       []holding[addr4]
-	v6       []holding[addr6]
+	v4       *shards[addr4]
+	v6       *shards[addr6]
 }
 
 // place is a service with the state it had.
@@ -22,19 +22,25 @@ type place struct {
 	snapshot *snapshot
 }
 
-// Image returns the trie as it is between two commits. It takes a moment for
-// which the writer waits, and costs as much as there are services and addresses.
+// Image returns the trie as it is between two commits. A commit waits meanwhile;
+// it costs a pointer for each service, and none for addresses.
 func (t *Trie) Image() *Image {
 	// First, so that a change that the image lacks has a later serial.
 	i := &Image{Serial: t.Serial()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for ns := range t.namespaces.Load().all {
+	namespaces := t.namespaces.Load()
+	n := 0
+	for ns := range namespaces.all {
+		n += ns.services.Load().n
+	}
+	i.services = make([]place, 0, n)
+	for ns := range namespaces.all {
 		for s := range ns.services.Load().all {
 			i.services = append(i.services, place{s, s.snapshot.Load()})
 		}
 	}
-	i.v4, i.v6 = slices.Collect(t.v4.all), slices.Collect(t.v6.all)
+	i.v4, i.v6 = t.v4.load(), t.v6.load()
 	return i
 }
 
@@ -84,8 +90,8 @@ func (i *Image) Addrs() iter.Seq2[netip.Addr, Node] {
 		snapshots[p.service] = p.snapshot
 	}
 	return func(yield func(netip.Addr, Node) bool) {
-		_ = nodes(i.v4, snapshots, func(a addr4) netip.Addr { return netip.AddrFrom4(a) }, yield) &&
-			nodes(i.v6, snapshots, func(a addr6) netip.Addr { return netip.AddrFrom16(a) }, yield)
+		_ = nodes(slices.Collect(i.v4.all), snapshots, func(a addr4) netip.Addr { return netip.AddrFrom4(a) }, yield) &&
+			nodes(slices.Collect(i.v6.all), snapshots, func(a addr6) netip.Addr { return netip.AddrFrom16(a) }, yield)
 	}
 }
 

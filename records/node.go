@@ -9,7 +9,8 @@ type Node struct {
 	host        *host
 	port        *port
 	nonTerminal bool
-	owners      []owner
+	owners      []owner    // of an address
+	crowd       *crowdNode // instead of owners, where there are many
 }
 
 // Query says what records of a node are wanted, and how they are written.
@@ -42,10 +43,9 @@ func (n *Node) Answer(q *Query) Answer {
 	w := writer{query: q, left: q.Size - headerSize - questionSize - wireLen(q.Name)}
 	var out Answer
 	switch {
-	case n.owners != nil:
+	case n.owners != nil || n.crowd != nil:
 		if q.Type == dns.TypePTR {
-			out.Records = w.pointers(n.owners)
-			out.Capped = len(out.Records) < len(n.owners)
+			out.Records, out.Capped = w.pointers(n)
 		}
 	case n.nonTerminal:
 	case q.Type == dns.TypeSRV:

@@ -12,7 +12,6 @@ package records
 
 import (
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -148,11 +147,10 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 // FindAddr looks up the reverse name of an address. It is [Outside] unless an
 // endpoint of ours has the address.
 func (t *Trie) FindAddr(a netip.Addr) (Node, Result) {
-	names := t.owners(a)
-	if len(names) == 0 {
-		return Node{}, Outside
+	if a.Is4() {
+		return t.v4.find(a.As4(), a)
 	}
-	return Node{owners: names}, Found
+	return t.v6.find(a.As16(), a)
 }
 
 // Withheld returns why an endpoint of the service that has the host label does
@@ -176,19 +174,4 @@ func (t *Trie) Withheld(key ServiceKey, host string) Reason {
 // is an empty non-terminal.
 func (t *Trie) HasNamespace(name []byte) bool {
 	return namespaceOf(t.namespaces.Load(), name) != nil
-}
-
-// Siblings returns the names, in a zone, of all hosts of the headless services
-// that have one of the addresses; sorted.
-func (t *Trie) Siblings(addrs []netip.Addr, zone string) []string {
-	var names []string
-	for _, a := range addrs {
-		for _, o := range t.owners(a) {
-			for h := range o.service.snapshot.Load().hosts.all {
-				names = append(names, join(h.label, o.service.name, o.service.namespace, svc, zone))
-			}
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }

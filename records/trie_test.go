@@ -225,7 +225,7 @@ func TestTrieEmpties(t *testing.T) {
 	if n := trie.namespaces.Load().n; n != 0 {
 		t.Errorf("%d namespaces are left", n)
 	}
-	if left := len(slices.Collect(trie.v4.all)) + len(slices.Collect(trie.v6.all)); left != 0 {
+	if left := len(slices.Collect(trie.v4.load().all)) + len(slices.Collect(trie.v6.load().all)); left != 0 {
 		t.Errorf("%d addresses are left", left)
 	}
 }

@@ -166,17 +166,13 @@ func (u *Update) Commit() int {
 	if len(changed) == 0 {
 		return 0
 	}
-	u.trie.mu.Lock()
-	defer u.trie.mu.Unlock()
-	if len(changed) == 1 {
-		changed[0].service.snapshot.Store(changed[0].next)
-	} else {
-		for _, s := range plan(changed) {
-			s.service.snapshot.Store(s.next)
-		}
+	steps := []step{{changed[0].service, changed[0].next}}
+	if len(changed) > 1 {
+		steps = plan(changed)
 	}
-	u.trie.link(changed)
-	u.own()
+	links, index := u.trie.relink(changed), u.editIndex()
+	u.trie.publish(steps, &links, &index)
+	u.trie.stats.Addresses += index.grown
 	for _, p := range changed {
 		u.trie.stats.count(p)
 	}
@@ -201,6 +197,18 @@ func (u *Update) settle() []*pending {
 		}
 	}
 	return u.changed
+}
+
+// publish stores what a commit has made ready; all that takes time was done
+// before, as an image waits for it.
+func (t *Trie) publish(steps []step, links *links, index *indexChange) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range steps {
+		s.service.snapshot.Store(s.next)
+	}
+	links.publish(t)
+	index.publish(t)
 }
 
 // Stats returns what the trie holds after the last commit. It is for the writer.
@@ -323,13 +331,29 @@ func (p *pending) leaving() *snapshot {
 	return p.base.with(p.change.leaving())
 }
 
-// link publishes which services there are. New ones have their snapshot already.
-func (t *Trie) link(changed []*pending) {
+// links are the tables of services and namespaces that a commit publishes.
+type links struct {
+	services   map[*namespace]*editor[*service]
+	namespaces *table[*namespace] // nil if they stay
+}
+
+// publish publishes which services there are. New ones have their snapshot already.
+func (l *links) publish(t *Trie) {
+	for ns, edit := range l.services {
+		ns.services.Store(&edit.table)
+	}
+	if l.namespaces != nil {
+		t.namespaces.Store(l.namespaces)
+	}
+}
+
+// relink makes the tables that change with services that come and go.
+func (t *Trie) relink(changed []*pending) (out links) {
 	if !slices.ContainsFunc(changed, func(p *pending) bool { return p.exists != p.existed }) {
-		return
+		return out
 	}
 	namespaces := t.namespaces.Load().edit()
-	services := make(map[*namespace]*editor[*service])
+	out.services = make(map[*namespace]*editor[*service])
 	moved := false
 	for _, p := range changed {
 		if p.exists == p.existed {
@@ -342,11 +366,11 @@ func (t *Trie) link(changed []*pending) {
 			namespaces.add(ns)
 			moved = true
 		}
-		edit, ok := services[ns]
+		edit, ok := out.services[ns]
 		if !ok {
 			e := ns.services.Load().edit()
 			edit = &e
-			services[ns] = edit
+			out.services[ns] = edit
 		}
 		if p.exists {
 			edit.add(p.service)
@@ -354,16 +378,16 @@ func (t *Trie) link(changed []*pending) {
 			remove(edit, p.service)
 		}
 	}
-	for ns, edit := range services {
-		ns.services.Store(&edit.table)
+	for ns, edit := range out.services {
 		if edit.n == 0 {
 			remove(&namespaces, ns)
 			moved = true
 		}
 	}
 	if moved {
-		t.namespaces.Store(&namespaces.table)
+		out.namespaces = &namespaces.table
 	}
+	return out
 }
 
 // remove takes out a value that is there.

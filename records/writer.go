@@ -257,19 +257,58 @@ func (w *writer) glue(targets []found) (rrs []dns.RR, capped bool) {
 	return rrs, capped
 }
 
-// pointers writes PTR records to the owners. Their size is counted without
-// compression, which is little off for the few owners that an address has.
-func (w *writer) pointers(held []owner) []dns.RR {
-	var rrs []dns.RR
-	for _, o := range held {
-		name := join(o.host, o.service.name, o.service.namespace, svc, w.query.Zone)
-		if len(name) > maxName {
-			continue
-		}
-		if w.fit(1, pointerSize+fixedSize+wireLen(name)) == 0 {
+// pointers writes PTR records to the names of an address for which there is room,
+// and reports whether that is not all. Their size is counted without compression.
+func (w *writer) pointers(n *Node) (rrs []dns.RR, capped bool) {
+	if n.crowd != nil {
+		return w.crowdPointers(n.crowd)
+	}
+	start := w.pointerStart(len(n.owners))
+	for i := range n.owners {
+		if rrs, capped = w.appendPointer(rrs, n.owners[(start+i)%len(n.owners)]); capped {
 			break
 		}
-		rrs = append(rrs, &dns.PTR{Hdr: w.header(w.query.Name, dns.TypePTR), Ptr: name})
 	}
-	return rrs
+	return rrs, capped
+}
+
+// crowdPointers is pointers of an address that has many names.
+func (w *writer) crowdPointers(crowd *crowdNode) (rrs []dns.RR, capped bool) {
+	first, end := crowd.bounds(w.query.Zone)
+	if first == end {
+		return nil, false
+	}
+	c := crowd.names.at(first + w.pointerStart(end-first))
+	for range end - first {
+		if o, ok := c.item().key.owner(crowd.addr); ok {
+			if rrs, capped = w.appendPointer(rrs, o); capped {
+				break
+			}
+		}
+		if c.next(); c.position == end || c.position < first {
+			c = crowd.names.at(first)
+		}
+	}
+	return rrs, capped
+}
+
+// pointerStart is where to begin to read n names: at the first if all fit.
+func (w *writer) pointerStart(n int) int {
+	if n*(pointerSize+fixedSize+maxName+1) <= w.left {
+		return 0
+	}
+	return int(w.query.Start % uint64(n))
+}
+
+// appendPointer appends a PTR record. It reports whether there is no room. A name
+// that is too long to be written is left out (RFC 1035, section 2.3.4).
+func (w *writer) appendPointer(rrs []dns.RR, o owner) (_ []dns.RR, capped bool) {
+	name := join(o.host, o.service.name, o.service.namespace, svc, w.query.Zone)
+	if len(name) > maxName {
+		return rrs, false
+	}
+	if w.fit(1, pointerSize+fixedSize+wireLen(name)) == 0 {
+		return rrs, true
+	}
+	return append(rrs, &dns.PTR{Hdr: w.header(w.query.Name, dns.TypePTR), Ptr: name}), false
 }

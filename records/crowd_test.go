@@ -1,0 +1,298 @@
+package records
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// crowdOf returns a trie with n services that have a host with one address.
+func crowdOf(n int) *Trie {
+	trie := New()
+	update := trie.Update()
+	for i := range n {
+		key := ServiceKey{"default", fmt.Sprint("s-", i)}
+		update.Create(key)
+		update.Add(key, Endpoint{Host: "web-0", Hostname: true, Addr: addr4th(1)})
+	}
+	update.Commit()
+	return trie
+}
+
+// reverseAnswer asks for the reverse name of an address.
+func reverseAnswer(trie *Trie, i int, q Query) (Answer, Result) {
+	node, result := trie.FindAddr(addr4th(i))
+	q.Name, q.Zone = "1.0.0.10.in-addr.arpa.", "cluster.local."
+	return node.Answer(&q), result
+}
+
+// TestCrowd lets the names of a few addresses become many and few again, and
+// compares with the oracle, also with labels that collide.
+func TestCrowd(t *testing.T) {
+	for _, mask := range []uint32{^uint32(0), 1} {
+		t.Run(fmt.Sprintf("mask %x", mask), func(t *testing.T) {
+			narrowHash(t, mask)
+			rng := rand.New(rand.NewPCG(3, uint64(mask)))
+			trie, o := New(), oracle{}
+			trie.KeepOrder()
+			names := []string{"1.0.0.10.in-addr.arpa.", "2.0.0.10.in-addr.arpa.", "3.0.0.10.in-addr.arpa."}
+			most, crossed := 0, 0
+			for round := range 300 {
+				growing := round/25%2 == 0
+				update := trie.Update()
+				for range 1 + rng.IntN(40) {
+					crowdChange(rng, update, o, growing)
+				}
+				update.Commit()
+				for _, name := range names {
+					agreeOn(t, trie, o, name, dns.TypePTR)
+					agreeOn(t, trie, o, name, dns.TypeA)
+				}
+				agreeCrowdImage(t, trie, o, names)
+				if got, want := trie.Stats(), o.stats(); got != want {
+					t.Fatalf("the trie counts %+v, want %+v", got, want)
+				}
+				_, held := o.find(names[0], dns.TypePTR)
+				if crowded := len(held) > crowdSize; crowded != (most > crowdSize) {
+					crossed++
+				}
+				most = len(held)
+			}
+			if crossed < 4 {
+				t.Errorf("the names became many or few %d times: the test tests nothing", crossed)
+			}
+		})
+	}
+}
+
+// crowdChange makes a random change of both: rather one that adds, or one that
+// takes away.
+func crowdChange(rng *rand.Rand, update *Update, o oracle, growing bool) {
+	key := ServiceKey{fmt.Sprint("ns-", rng.IntN(2)), fmt.Sprint("s-", rng.IntN(20))}
+	endpoints, exists := o[key]
+	adds := rng.IntN(8) > 0 == growing
+	switch {
+	case !exists:
+		update.Create(key)
+		o[key] = nil
+	case rng.IntN(12) == 0: // also made anew in the same update
+		update.Delete(key)
+		delete(o, key)
+	case !adds && len(endpoints) > 0:
+		e := endpoints[rng.IntN(len(endpoints))]
+		update.Remove(key, e)
+		o.remove(key, e)
+	case adds:
+		e := Endpoint{Host: strings.Repeat("w", 1+rng.IntN(4)), Hostname: rng.IntN(3) > 0, Addr: addr4th(1 + rng.IntN(3))}
+		update.Add(key, e)
+		o[key] = append(o[key], e)
+	}
+}
+
+func agreeCrowdImage(t *testing.T, trie *Trie, o oracle, names []string) {
+	t.Helper()
+	got := map[string][]string{}
+	for addr, node := range trie.Image().Addrs() {
+		name, _ := dns.ReverseAddr(addr.String())
+		for _, rr := range node.Answer(&Query{Name: name, Type: dns.TypePTR, Zone: "cluster.local.", Size: 1 << 30}).Records {
+			got[name] = append(got[name], rr.(*dns.PTR).Ptr)
+		}
+	}
+	for _, name := range names {
+		_, want := o.find(name, dns.TypePTR)
+		slices.Sort(got[name])
+		if !slices.Equal(got[name], want) {
+			t.Fatalf("the image has %q at %s, want %q", got[name], name, want)
+		}
+	}
+}
+
+// TestCrowdBudget holds what a query costs where an address has many names: as much
+// as the records in the reply, and not as the names.
+func TestCrowdBudget(t *testing.T) {
+	cost := func(trie *Trie, rrtype uint16) float64 {
+		return testing.AllocsPerRun(100, func() { reverseAnswer(trie, 1, Query{Type: rrtype, Size: 512, Start: 1}) })
+	}
+	small, large := crowdOf(100), crowdOf(10_000)
+	for rrtype, most := range map[uint16]float64{dns.TypePTR: 30, dns.TypeA: 1, dns.TypeAAAA: 1} {
+		few, many := cost(small, rrtype), cost(large, rrtype)
+		if many > few || many > most {
+			t.Errorf("%s: %v allocations with 10,000 names, %v with 100, at most %v", dns.TypeToString[rrtype], many, few, most)
+		}
+	}
+}
+
+// TestCrowdUpdateBudget holds what is copied when one of many names of an address
+// goes and comes.
+func TestCrowdUpdateBudget(t *testing.T) {
+	cost := func(n int) uint64 {
+		trie := crowdOf(n)
+		const changes = 500
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for i := range changes {
+			key := ServiceKey{"default", fmt.Sprint("s-", i/2*7%n)}
+			update := trie.Update()
+			if e := (Endpoint{Host: "web-0", Hostname: true, Addr: addr4th(1)}); i%2 == 0 {
+				update.Remove(key, e)
+			} else {
+				update.Add(key, e)
+			}
+			update.Commit()
+		}
+		runtime.ReadMemStats(&after)
+		return (after.TotalAlloc - before.TotalAlloc) / changes
+	}
+	small, large := cost(100), cost(10_000)
+	t.Logf("one of 100 names changes with %d bytes, of 10,000 with %d", small, large)
+	if large > 8<<10 || large > 3*small {
+		t.Errorf("one of 10,000 names changes with %d bytes, of 100 with %d", large, small)
+	}
+}
+
+// TestCrowdWindow checks that a truncated reply starts at any of the names, and
+// that a complete one has all; they are of one service here.
+func TestCrowdWindow(t *testing.T) {
+	const n = 300
+	key := ServiceKey{"default", "nginx"}
+	trie := New()
+	update := trie.Update()
+	update.Create(key)
+	for i := range n {
+		update.Add(key, Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: addr4th(1)})
+		update.Add(key, Endpoint{Host: fmt.Sprint("made-", i), Addr: addr4th(1)})
+	}
+	update.Commit()
+	targets := func(a Answer) map[string]bool {
+		out := map[string]bool{}
+		for _, rr := range a.Records {
+			out[rr.(*dns.PTR).Ptr] = true
+		}
+		return out
+	}
+	seen := map[string]bool{}
+	for start := range uint64(n) {
+		a, _ := reverseAnswer(trie, 1, Query{Type: dns.TypePTR, Size: 512, Start: start*1e9 + start})
+		here := targets(a)
+		if !a.Capped || len(a.Records) < 5 || len(here) != len(a.Records) {
+			t.Fatalf("from %d there are %d records, %d different, capped: %v", start, len(a.Records), len(here), a.Capped)
+		}
+		for target := range here {
+			seen[target] = true
+		}
+	}
+	a, _ := reverseAnswer(trie, 1, Query{Type: dns.TypePTR, Size: 1 << 16, Start: 7})
+	if len(seen) != n || len(a.Records) != n || a.Capped {
+		t.Errorf("%d of %d names were in a reply, and %d in a complete one", len(seen), n, len(a.Records))
+	}
+	for target := range targets(a) {
+		if !seen[target] || !strings.HasPrefix(target, "web-") {
+			t.Errorf("%s is in the complete reply", target)
+		}
+	}
+}
+
+// TestCrowdOfLongNames checks that names too long for the zone cost nothing, and
+// make no reply truncated that has all others.
+func TestCrowdOfLongNames(t *testing.T) {
+	long := strings.Repeat("a", maxLabel)
+	for _, short := range []int{0, 1, 40} {
+		trie := New()
+		update := trie.Update()
+		for i := range 1000 {
+			key := ServiceKey{long, fmt.Sprintf("%s%05d", long[5:], i)}
+			update.Create(key)
+			update.Add(key, Endpoint{Host: long, Hostname: true, Addr: addr4th(1)})
+		}
+		for i := range short {
+			key := ServiceKey{"default", fmt.Sprint("s-", i)}
+			update.Create(key)
+			update.Add(key, Endpoint{Host: "web-0", Hostname: true, Addr: addr4th(1)})
+		}
+		update.Commit()
+		// 197 bytes are long.long.long.svc, with dots and the root.
+		zone := strings.Repeat("z", 59-len(".test.")) + ".test."
+		for _, start := range []uint64{0, 39, 999} {
+			node, result := trie.FindAddr(addr4th(1))
+			q := Query{Name: "1.0.0.10.in-addr.arpa.", Type: dns.TypePTR, Zone: zone, Size: 1 << 15, Start: start}
+			if a := node.Answer(&q); result != Found || len(a.Records) != short || a.Capped {
+				t.Errorf("%d short names: %v, with %d records, capped: %v", short, result, len(a.Records), a.Capped)
+			}
+			q.Zone = zone[1:] // one byte less, and all fit in length
+			if a := node.Answer(&q); len(a.Records) < 100 || !a.Capped {
+				t.Errorf("in a shorter zone, %d records, capped: %v", len(a.Records), a.Capped)
+			}
+		}
+	}
+}
+
+// TestCrowdBehind asks while the services are published and the index is not yet:
+// a name is given only if it has the address.
+func TestCrowdBehind(t *testing.T) {
+	nginx := ServiceKey{"default", "nginx"}
+	trie := New()
+	update := trie.Update()
+	update.Create(nginx)
+	for i := range 2 * crowdSize {
+		update.Add(nginx, Endpoint{Host: fmt.Sprint("web-", i), Hostname: i%2 == 0, Addr: addr4th(1)})
+	}
+	update.Commit()
+	publish := func(gone func(i int) bool) {
+		update := trie.Update()
+		for i := range 2 * crowdSize {
+			if gone(i) {
+				update.Remove(nginx, Endpoint{Host: fmt.Sprint("web-", i), Hostname: i%2 == 0, Addr: addr4th(1)})
+			}
+		}
+		p := update.order[0]
+		p.change.net()
+		p.service.snapshot.Store(p.base.with(&p.change))
+	}
+	for _, tc := range []struct {
+		what string
+		gone func(i int) bool
+		want int
+	}{
+		{"half of the hostnames left", func(i int) bool { return i%4 == 0 }, crowdSize / 2},
+		{"all hostnames left", func(i int) bool { return i%4 == 2 }, crowdSize},
+		{"all left", func(i int) bool { return i%2 == 1 }, 0},
+	} {
+		publish(tc.gone)
+		a, result := reverseAnswer(trie, 1, Query{Type: dns.TypePTR, Size: 1 << 16})
+		if len(a.Records) != tc.want || (result == Found) != (tc.want > 0) {
+			t.Errorf("%s: %v, with %d names, want %d", tc.what, result, len(a.Records), tc.want)
+		}
+	}
+}
+
+func BenchmarkCrowd(b *testing.B) {
+	for _, n := range []int{1, 100, 10_000} {
+		trie := crowdOf(n)
+		for _, rrtype := range []uint16{dns.TypePTR, dns.TypeA} {
+			b.Run(fmt.Sprintf("%s/n=%d", dns.TypeToString[rrtype], n), func(b *testing.B) {
+				b.ReportAllocs()
+				for i := uint64(0); b.Loop(); i++ {
+					reverseAnswer(trie, 1, Query{Type: rrtype, Size: 512, Start: i})
+				}
+			})
+		}
+		b.Run(fmt.Sprint("change/n=", n), func(b *testing.B) {
+			b.ReportAllocs()
+			key, e := ServiceKey{"default", "s-0"}, Endpoint{Host: "web-0", Hostname: true, Addr: addr4th(1)}
+			for i := 0; b.Loop(); i++ {
+				update := trie.Update()
+				if i%2 == 0 {
+					update.Remove(key, e)
+				} else {
+					update.Add(key, e)
+				}
+				update.Commit()
+			}
+		})
+	}
+}
