@@ -61,15 +61,16 @@ func (c claim) owner(a netip.Addr) (owner, bool) {
 	return owner{c.service, host.label, c.name.hostname()}, addrs.has(a)
 }
 
-// crowdNode is the part of a crowd that answers for its address: the hostnames or,
-// where there is none, the labels that were made.
+// crowdNode is the part of a crowd that answers for its address, from the first
+// name on: the hostnames or, where there is none, the labels that were made.
 type crowdNode struct {
 	addr     netip.Addr
 	names    *set[claim]
 	hostname bool
 }
 
-// newCrowdNode returns the part that answers, or nil if no name has the address.
+// newCrowdNode returns the part of names that answers, or nil if none has the
+// address.
 func newCrowdNode(a netip.Addr, names *set[claim]) *crowdNode {
 	for x := range names.all {
 		if _, ok := x.key.owner(a); ok { // nearly always the first
@@ -79,8 +80,9 @@ func newCrowdNode(a netip.Addr, names *set[claim]) *crowdNode {
 	return nil
 }
 
-// bounds returns the positions of the names that can be written below a zone.
-func (c *crowdNode) bounds(zone string) (start, end int) {
+// len returns how many of the names may answer: those that can be written below a
+// zone.
+func (c *crowdNode) len(zone string) int {
 	longest := maxName - len(join("", "", "", svc, zone))
-	return c.names.search(boundary(c.hostname, 0)), c.names.search(boundary(c.hostname, max(0, longest+1)))
+	return c.names.search(boundary(c.hostname, max(0, longest+1)))
 }

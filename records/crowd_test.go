@@ -223,6 +223,9 @@ func TestCrowdOfLongNames(t *testing.T) {
 			if a := node.Answer(&q); result != Found || len(a.Records) != short || a.Capped {
 				t.Errorf("%d short names: %v, with %d records, capped: %v", short, result, len(a.Records), a.Capped)
 			}
+			if n := testing.AllocsPerRun(10, func() { node.Answer(&q) }); n > float64(10+4*short) {
+				t.Errorf("%d short names cost %v allocations", short, n)
+			}
 			q.Zone = zone[1:] // one byte less, and all fit in length
 			if a := node.Answer(&q); len(a.Records) < 100 || !a.Capped {
 				t.Errorf("in a shorter zone, %d records, capped: %v", len(a.Records), a.Capped)

@@ -274,19 +274,19 @@ func (w *writer) pointers(n *Node) (rrs []dns.RR, capped bool) {
 
 // crowdPointers is pointers of an address that has many names.
 func (w *writer) crowdPointers(crowd *crowdNode) (rrs []dns.RR, capped bool) {
-	first, end := crowd.bounds(w.query.Zone)
-	if first == end {
+	n := crowd.len(w.query.Zone)
+	if n == 0 {
 		return nil, false
 	}
-	c := crowd.names.at(first + w.pointerStart(end-first))
-	for range end - first {
+	c := crowd.names.at(w.pointerStart(n))
+	for range n {
 		if o, ok := c.item().key.owner(crowd.addr); ok {
 			if rrs, capped = w.appendPointer(rrs, o); capped {
 				break
 			}
 		}
-		if c.next(); c.position == end || c.position < first {
-			c = crowd.names.at(first)
+		if c.next(); c.position == n {
+			c = crowd.names.at(0)
 		}
 	}
 	return rrs, capped
