@@ -58,19 +58,27 @@ func (h *Headless) ownRecords(name *records.Name, zone *records.Zone, qname, ape
 	case below == 2 && label(0) == "dns" && label(1) == "ns":
 		return h.addresses(qname, qtype), true
 	case zone.Reverse:
-		prefix, ok := name.ReversePrefix()
-		return nil, ok && h.trie.Covers(prefix)
+		return nil, h.covers(name)
 	case below == 1 && label(0) == "dns-version":
 		if qtype == dns.TypeTXT || qtype == dns.TypeANY {
 			return []dns.RR{version(qname)}, true
 		}
 		return nil, true
 	case below == 1 && label(0) == "svc":
-		return nil, true
+		return nil, !h.trie.Empty()
 	case below == 2 && label(0) == "svc":
 		return nil, h.trie.HasNamespace(name.Label(zone.Labels() + 1))
 	}
-	return nil, false
+	return nil, h.covers(name)
+}
+
+// covers reports whether the reverse name of an address is below a name.
+func (h *Headless) covers(name *records.Name) bool {
+	if name.Len() == 1 && string(name.Label(0)) == "arpa" {
+		return h.trie.Covers(netip.PrefixFrom(netip.IPv4Unspecified(), 0)) || h.trie.Covers(netip.PrefixFrom(netip.IPv6Unspecified(), 0))
+	}
+	prefix, ok := name.ReversePrefix()
+	return ok && h.trie.Covers(prefix)
 }
 
 func version(name string) dns.RR {

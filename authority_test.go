@@ -3,7 +3,10 @@ package headless
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/coredns/coredns/plugin/test"
@@ -83,6 +86,13 @@ var authorityCases = []test.Case{
 	{Qname: "0.0.1.0.0.0.0.d.f.ip6.arpa.", Qtype: dns.TypePTR,
 		Ns: []dns.RR{test.SOA("ip6.arpa. 5 IN SOA ns.dns.ip6.arpa. hostmaster.ip6.arpa. 1 7200 1800 86400 5")}},
 	{Qname: "1.0.1.0.0.0.0.d.f.ip6.arpa.", Qtype: dns.TypePTR, Rcode: dns.RcodeNameError,
+		Ns: []dns.RR{test.SOA("ip6.arpa. 5 IN SOA ns.dns.ip6.arpa. hostmaster.ip6.arpa. 1 7200 1800 86400 5")}},
+
+	// Headless services have no names in reverse zones.
+	{Qname: "web-0.nginx.default.svc.244.10.in-addr.arpa.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soaReverse)}},
+	{Qname: "nginx.default.svc.244.10.in-addr.arpa.", Qtype: dns.TypeSRV, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soaReverse)}},
+	{Qname: "default.svc.244.10.in-addr.arpa.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soaReverse)}},
+	{Qname: "_web._tcp.nginx.default.svc.ip6.arpa.", Qtype: dns.TypeSRV, Rcode: dns.RcodeNameError,
 		Ns: []dns.RR{test.SOA("ip6.arpa. 5 IN SOA ns.dns.ip6.arpa. hostmaster.ip6.arpa. 1 7200 1800 86400 5")}},
 
 	// Outside of the zones, and transfers of what is no zone or is not transferred.
@@ -188,5 +198,82 @@ func TestLocalAddresses(t *testing.T) {
 	}
 	if got, err := localAddresses(nil); err != nil || len(got) == 0 {
 		t.Errorf("bound to nothing, the addresses are %v (%v), want those of the interfaces", got, err)
+	}
+}
+
+// TestEmptyNamespace checks that names above others exist while there are others:
+// what is above services without a ready endpoint does not (RFC 8020), as it is not
+// in a transfer.
+func TestEmptyNamespace(t *testing.T) {
+	const starting = "{apiVersion: v1, kind: Service, metadata: {name: starting, namespace: quiet}, spec: {clusterIP: None, selector: {app: a}}}\n"
+	const ready = `---
+{apiVersion: v1, kind: Service, metadata: {name: nginx, namespace: busy}, spec: {clusterIP: None, selector: {app: nginx}}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: web-0, namespace: busy, labels: {app: nginx}}, spec: {containers: []},
+  status: {podIP: 10.0.0.1, conditions: [{type: Ready, status: "True"}]}}
+`
+	for _, tc := range []struct {
+		manifest string
+		exist    map[string]bool
+	}{
+		{starting, map[string]bool{"svc": false, "quiet.svc": false, "starting.quiet.svc": false, "dns": true}},
+		{starting + ready, map[string]bool{"svc": true, "quiet.svc": false, "starting.quiet.svc": false, "busy.svc": true, "none.svc": false}},
+	} {
+		path := filepath.Join(t.TempDir(), "a.yaml")
+		if err := os.WriteFile(path, []byte(tc.manifest), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		h := startTestHeadless(t, "headless cluster.local {\nmanifests "+path+"\nauthoritative\n}")
+		for label, exists := range tc.exist {
+			want := dns.RcodeNameError
+			if exists {
+				want = dns.RcodeSuccess
+			}
+			r := new(dns.Msg).SetQuestion(label+".cluster.local.", dns.TypeA)
+			if rcode, _ := ask(t, h, r, &test.ResponseWriter{}); rcode != want {
+				t.Errorf("%s has rcode %d, want %d", label, rcode, want)
+			}
+		}
+	}
+}
+
+// TestNestedZones checks what queries say at and above the apexes of zones within
+// others.
+func TestNestedZones(t *testing.T) {
+	h := startTestHeadless(t, nested)
+	h.locals = []netip.Addr{netip.MustParseAddr("192.0.2.53")}
+	for _, tc := range []struct {
+		name  string
+		zone  string // that answers
+		rcode int
+		n     int // records
+	}{
+		// Above the apexes of others, and of reverse names.
+		{"local.", ".", dns.RcodeSuccess, 0},
+		{"arpa.", ".", dns.RcodeSuccess, 0},
+		{"b.cluster.local.", "cluster.local.", dns.RcodeSuccess, 0},
+		{"B.Cluster.local.", "cluster.local.", dns.RcodeSuccess, 0},
+		{"xb.cluster.local.", "cluster.local.", dns.RcodeNameError, 0},
+		{"c.b.cluster.local.", "cluster.local.", dns.RcodeNameError, 0},
+		{"10.in-addr.arpa.", "in-addr.arpa.", dns.RcodeSuccess, 0},
+		{"11.in-addr.arpa.", "in-addr.arpa.", dns.RcodeNameError, 0},
+		{"ip6.arpa.", ".", dns.RcodeSuccess, 0},
+		{"d.f.ip6.arpa.", ".", dns.RcodeSuccess, 0},
+		{"e.f.ip6.arpa.", ".", dns.RcodeNameError, 0},
+		{"uri.arpa.", ".", dns.RcodeNameError, 0},
+		{"2.0.192.in-addr.arpa.", "in-addr.arpa.", dns.RcodeSuccess, 0},
+		// A name is in the nearest zone above it alone.
+		{"web-0.nginx.default.svc.", ".", dns.RcodeSuccess, 1},
+		{"web-0.nginx.default.svc.cluster.local.", "cluster.local.", dns.RcodeSuccess, 1},
+		{"web-0.nginx.default.svc.a.b.cluster.local.", "a.b.cluster.local.", dns.RcodeSuccess, 1},
+		{"dual-0.dual.default.svc.cluster.local.", "dual.default.svc.cluster.local.", dns.RcodeNameError, 0},
+	} {
+		rcode, m := ask(t, h, new(dns.Msg).SetQuestion(tc.name, dns.TypeA), &test.ResponseWriter{})
+		if rcode != tc.rcode || len(m.Answer) != tc.n {
+			t.Errorf("%s has rcode %d, %v, want %d and %d records", tc.name, rcode, m.Answer, tc.rcode, tc.n)
+		}
+		if tc.n == 0 && !strings.EqualFold(m.Ns[0].Header().Name, tc.zone) {
+			t.Errorf("%s is in the zone %s, want %s", tc.name, m.Ns[0].Header().Name, tc.zone)
+		}
 	}
 }

@@ -15,6 +15,13 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
+// nested has zones in one another, with names of services and addresses on both
+// sides of each cut, and nothing but a cut below b.cluster.local.
+const nested = `headless . cluster.local dual.default.svc.cluster.local a.b.cluster.local in-addr.arpa 244.10.in-addr.arpa {
+	manifests testdata/handler.yaml
+	authoritative
+}`
+
 // FuzzServeDNS passes any message that a server would: what it is answered must
 // be a message of the size that it may have, to that question, with the records
 // that a transfer has at that name.
@@ -24,8 +31,12 @@ func FuzzServeDNS(f *testing.F) {
 		startTestHeadless(f, "headless cluster.local in-addr.arpa ip6.arpa {\nmanifests testdata/handler.yaml\nauthoritative\n}"),
 		startTestHeadless(f, manyPods(f, 150)),
 		startTestHeadless(f, "headless . {\nmanifests testdata/handler.yaml\n}"),
+		startTestHeadless(f, nested),
+		startTestHeadless(f, "headless . {\nmanifests testdata/handler.yaml\nauthoritative\n}"),
 	}
-	handlers[1].locals = []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")}
+	for _, h := range handlers {
+		h.locals = []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")}
+	}
 	held := make([]holding, len(handlers))
 	for i, h := range handlers {
 		held[i] = holdingOf(h)
@@ -46,7 +57,8 @@ func FuzzServeDNS(f *testing.F) {
 	edns := func(m *dns.Msg) { m.SetEdns0(1232, true) }
 	for _, name := range []string{"web-0.nginx.default.svc.cluster.local.", "nginx.default.svc.cluster.local.", "_web._tcp.nginx.default.svc.cluster.local.",
 		"5.1.244.10.in-addr.arpa.", "cluster.local.", "ns.dns.cluster.local.", "big.default.svc.cluster.local.", "_web._tcp.big.default.svc.cluster.local.",
-		`\000\..nginx.default.svc.cluster.local.`, "."} {
+		`\000\..nginx.default.svc.cluster.local.`, ".", "web-0.nginx.default.svc.in-addr.arpa.", "web-0.nginx.default.svc.", "arpa.", "10.in-addr.arpa.",
+		"dual.default.svc.cluster.local.", "b.cluster.local.", "nginx.default.svc.a.b.cluster.local.", "dns-version.in-addr.arpa."} {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeSRV, dns.TypePTR, dns.TypeANY, dns.TypeAXFR, dns.TypeNS, 65535} {
 			seed(name, qtype)
 		}
@@ -104,47 +116,42 @@ type holding struct {
 
 func holdingOf(h *Headless) holding {
 	held := holding{make(map[dns.Question][]string), make(map[string]bool)}
-	add := func(rrs []dns.RR) bool {
-		for _, rr := range rrs {
-			q := question(rr)
-			held.data[q] = append(held.data[q], data(rr))
-			held.add(q.Name, h.shortest(q))
-		}
-		return true
-	}
 	image := h.trie.Image()
 	for i := range h.zones {
 		zone := &h.zones[i]
+		add := func(rrs []dns.RR) bool {
+			for _, rr := range rrs {
+				q := question(rr)
+				held.data[q] = append(held.data[q], data(rr))
+				held.add(q.Name, h.shortest(zone, q))
+			}
+			return true
+		}
 		if h.authoritative {
 			soa := h.soa(zone.Name, image.Serial)
 			add([]dns.RR{&soa})
 			h.contents(image, zone)(add)
 			continue
 		}
-		for name, node := range image.Names(zone.Name) {
-			for _, qtype := range records.Types {
-				add(h.everything(&node, name, qtype))
-			}
-		}
-		h.reverseContents(image, zone, add)
+		h.services(image, zone, add)
 	}
-	for _, set := range held.data {
+	for q, set := range held.data {
 		slices.Sort(set)
+		held.data[q] = slices.Compact(set) // a delegation is in two zones
 	}
 	return held
 }
 
-// shortest is the number of labels of the shortest name of ours that a record is
-// at or below.
-func (h *Headless) shortest(q dns.Question) int {
-	zone := h.zones.Match(q.Name).Labels()
+// shortest is the number of labels of the shortest name of ours that a record of
+// a zone is at or below.
+func (h *Headless) shortest(zone *records.Zone, q dns.Question) int {
 	switch {
 	case h.authoritative:
-		return zone
+		return zone.Labels()
 	case q.Qtype == dns.TypePTR:
 		return dns.CountLabel(q.Name)
 	}
-	return zone + 3 // a service
+	return zone.Labels() + 3 // a service
 }
 
 // add notes that a name exists, and those above it with as many labels at least.

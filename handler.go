@@ -100,6 +100,9 @@ func (h *Headless) find(name *records.Name, zone *records.Zone) (records.Node, r
 	if addr, ok := name.Reverse(); ok {
 		return h.trie.FindAddr(addr)
 	}
+	if zone.Reverse { // it has no names of services
+		return records.Node{}, records.Outside
+	}
 	return h.trie.Find(name, zone.Labels())
 }
 
@@ -157,6 +160,9 @@ func (h *Headless) noData(w dns.ResponseWriter, r *dns.Msg, zone *records.Zone) 
 // missing answers for a name that is ours and does not exist, or lets it fall
 // through.
 func (h *Headless) missing(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, zone *records.Zone) (int, error) {
+	if h.zones.Below(r.Question[0].Name) {
+		return h.noData(w, r, zone)
+	}
 	if h.Fall.Through(r.Question[0].Name) {
 		outcomes.passed.Inc()
 		return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)

@@ -151,6 +151,8 @@ var cases = []test.Case{
 	{Qname: "1.244.10.in-addr.arpa.", Qtype: dns.TypePTR, Rcode: passed},
 	{Qname: "nginx.default.svc.cluster.local.", Qtype: dns.TypeAXFR, Rcode: passed},
 	{Qname: ".", Qtype: dns.TypeNS, Rcode: passed},
+	{Qname: "web-0.nginx.default.svc.in-addr.arpa.", Qtype: dns.TypeA, Rcode: passed}, // services have no names in reverse zones
+	{Qname: "_web._tcp.nginx.default.svc.ip6.arpa.", Qtype: dns.TypeSRV, Rcode: passed},
 }
 
 func TestHandler(t *testing.T) {
@@ -302,6 +304,48 @@ func TestTruncation(t *testing.T) {
 			_, m := ask(t, h, r, &test.ResponseWriter{TCP: true})
 			if len(m.Answer) != n || m.Truncated || qtype == dns.TypeSRV && len(m.Extra) != n {
 				t.Errorf("%s %s over TCP: %d records, %d in addition, TC %v", qname, dns.TypeToString[qtype], len(m.Answer), len(m.Extra), m.Truncated)
+			}
+		}
+	}
+}
+
+// TestTruncationAtRandom checks that truncated replies start at different places of
+// a set, so that clients spread over it.
+func TestTruncationAtRandom(t *testing.T) {
+	h := startTestHeadless(t, manyPods(t, 500))
+	for _, qtype := range []uint16{dns.TypeA, dns.TypeSRV} {
+		first := map[string]bool{}
+		for range 40 {
+			_, m := ask(t, h, new(dns.Msg).SetQuestion("big.default.svc.cluster.local.", qtype), &test.ResponseWriter{})
+			first[m.Answer[0].String()] = true
+		}
+		if len(first) < 5 { // that it is by chance is less likely than 1 in 10^70
+			t.Errorf("40 replies to %s start at %d records", dns.TypeToString[qtype], len(first))
+		}
+	}
+}
+
+// TestLongTargets checks that a set whose only target is too long to be written is no
+// data, and never a truncated reply: nothing more comes over TCP.
+func TestLongTargets(t *testing.T) {
+	long := strings.Repeat("a", 63)
+	path := filepath.Join(t.TempDir(), "long.yaml")
+	if err := os.WriteFile(path, fmt.Appendf(nil, `
+{apiVersion: v1, kind: Service, metadata: {name: %[1]s, namespace: %[1]s}, spec: {clusterIP: None, ports: [{name: a, port: 80}]}}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: a, namespace: %[1]s, labels: {kubernetes.io/service-name: %[1]s}},
+  addressType: IPv4, ports: [{name: a, port: 80}], endpoints: [{addresses: [192.0.2.1], hostname: %[1]s}]}
+`, long), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	zone := strings.Repeat("b.", 30) + "cluster.local."
+	h := startTestHeadless(t, "headless "+zone+" in-addr.arpa {\nmanifests "+path+"\n}")
+	service := long + "." + long + ".svc." + zone
+	for name, qtype := range map[string]uint16{"1.2.0.192.in-addr.arpa.": dns.TypePTR, service: dns.TypeSRV, "_a._tcp." + service: dns.TypeSRV} {
+		for _, tcp := range []bool{false, true} {
+			rcode, m := ask(t, h, new(dns.Msg).SetQuestion(name, qtype), &test.ResponseWriter{TCP: tcp})
+			if rcode != dns.RcodeSuccess || m.Truncated || len(m.Answer)+len(m.Extra) > 0 || len(m.Ns) != 1 {
+				t.Errorf("%s, over TCP %v: rcode %d, %v", name, tcp, rcode, m)
 			}
 		}
 	}

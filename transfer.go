@@ -54,37 +54,56 @@ func (h *Headless) owned(apex string) *records.Zone {
 	return nil
 }
 
-// contents yields the records of a zone but for the SOA, each set once.
+// contents yields the records of a zone but for the SOA, each set once: what
+// queries have, and the delegation of the zones right below, as nobody else tells a
+// secondary of these (RFC 1034, section 4.2.1).
 func (h *Headless) contents(image *records.Image, zone *records.Zone) func(func([]dns.RR) bool) {
 	return func(yield func([]dns.RR) bool) {
-		server := join("ns.dns", zone.Name)
-		own := [][]dns.RR{h.nameServer(zone.Name), h.addresses(server, dns.TypeA), h.addresses(server, dns.TypeAAAA)}
+		sets := h.serverSets(zone)
 		if !zone.Reverse {
-			own = append(own, []dns.RR{version("dns-version." + zone.Name)})
+			sets = append(sets, []dns.RR{version(join("dns-version", zone.Name))})
 		}
-		for _, rrs := range own {
+		for i := range h.zones {
+			if child := &h.zones[i]; h.zones.Parent(child) == zone {
+				sets = append(sets, h.serverSets(child)...)
+			}
+		}
+		for _, rrs := range sets {
 			if len(rrs) > 0 && !yield(rrs) {
 				return
 			}
 		}
-		if zone.Reverse {
-			h.reverseContents(image, zone, yield)
-			return
-		}
+		h.services(image, zone, yield)
+	}
+}
+
+// serverSets returns the NS record of a zone and the addresses of the server.
+func (h *Headless) serverSets(zone *records.Zone) [][]dns.RR {
+	server := join("ns.dns", zone.Name)
+	return [][]dns.RR{h.nameServer(zone.Name), h.addresses(server, dns.TypeA), h.addresses(server, dns.TypeAAAA)}
+}
+
+// services yields the records of headless services in a zone, without those in
+// zones below it.
+func (h *Headless) services(image *records.Image, zone *records.Zone, yield func([]dns.RR) bool) {
+	if !zone.Reverse {
 		for name, node := range image.Names(zone.Name) {
+			if h.zones.Match(name) != zone {
+				continue
+			}
 			for _, qtype := range records.Types {
 				if rrs := h.everything(&node, name, qtype); len(rrs) > 0 && !yield(rrs) {
 					return
 				}
 			}
 		}
+		if !dns.IsSubDomain(zone.Name, "arpa.") {
+			return
+		}
 	}
-}
-
-func (h *Headless) reverseContents(image *records.Image, zone *records.Zone, yield func([]dns.RR) bool) {
 	for addr, node := range image.Addrs() {
 		name, err := dns.ReverseAddr(addr.String())
-		if err != nil || !dns.IsSubDomain(zone.Name, name) {
+		if err != nil || h.zones.Match(name) != zone {
 			continue
 		}
 		if rrs := h.everything(&node, name, dns.TypePTR); len(rrs) > 0 && !yield(rrs) {

@@ -3,6 +3,8 @@ package headless
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -144,6 +146,53 @@ func (h *Headless) zoneOf(rr dns.RR) *string {
 		}
 	}
 	return nil
+}
+
+// TestTransferOfNestedZones checks that a name is transferred with the nearest zone
+// above it and no other, as it is answered, and that a zone has the delegation of
+// those right below it (RFC 1034, section 4.2.1).
+func TestTransferOfNestedZones(t *testing.T) {
+	h := startTestHeadless(t, nested)
+	h.locals = []netip.Addr{netip.MustParseAddr("192.0.2.53")}
+	for zone, tc := range map[string]struct{ children, has []string }{
+		".": {[]string{"cluster.local.", "in-addr.arpa."},
+			[]string{"web-0.nginx.default.svc.", "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.4.4.2.0.0.1.0.0.0.0.d.f.ip6.arpa."}},
+		"cluster.local.":                  {[]string{"dual.default.svc.cluster.local.", "a.b.cluster.local."}, []string{"web-0.nginx.default.svc.cluster.local."}},
+		"dual.default.svc.cluster.local.": {nil, []string{"web-0.nginx.default.svc.dual.default.svc.cluster.local."}},
+		"a.b.cluster.local.":              {nil, []string{"web-0.nginx.default.svc.a.b.cluster.local."}},
+		"in-addr.arpa.":                   {[]string{"244.10.in-addr.arpa."}, []string{"9.2.0.192.in-addr.arpa."}},
+		"244.10.in-addr.arpa.":            {nil, []string{"5.1.244.10.in-addr.arpa."}},
+	} {
+		found := map[string]bool{}
+		var children []string
+		for _, rr := range receive(t, h, zone, 0)[1:] {
+			name := rr.Header().Name
+			found[name] = true
+			if h.zones.Match(name).Name == zone {
+				continue
+			}
+			switch rr := rr.(type) {
+			case *dns.NS:
+				children = append(children, name)
+			case *dns.A:
+				if !strings.HasPrefix(name, "ns.dns.") || !rr.A.Equal(net.IPv4(192, 0, 2, 53)) {
+					t.Errorf("%s has of another zone %v", zone, rr)
+				}
+			default:
+				t.Errorf("%s has of another zone %v", zone, rr)
+			}
+		}
+		slices.Sort(children)
+		slices.Sort(tc.children)
+		if !slices.Equal(children, tc.children) {
+			t.Errorf("%s delegates %q, want %q", zone, children, tc.children)
+		}
+		for _, name := range tc.has {
+			if !found[name] {
+				t.Errorf("%s is without %s", zone, name)
+			}
+		}
+	}
 }
 
 func TestTransferRefusals(t *testing.T) {

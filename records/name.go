@@ -33,15 +33,10 @@ type Name struct {
 func (n *Name) Fold(qname string) {
 	n.length, n.labels = 0, 0
 	if cut := len(qname) - maxName; cut > 0 {
-		dot := strings.IndexByte(qname[cut:], '.')
-		for dot > 0 && qname[cut+dot-1] == '\\' {
-			next := strings.IndexByte(qname[cut+dot+1:], '.')
-			if next < 0 {
-				break
-			}
-			dot += 1 + next
+		for cut < len(qname)-1 && !separated(qname, cut+1) {
+			cut++
 		}
-		qname = qname[cut+dot:]
+		qname = qname[cut:]
 	}
 	text, start := n.text[:len(qname)], 0
 	for i := 0; i < len(text); i++ {
@@ -100,7 +95,7 @@ func (n *Name) Reverse() (netip.Addr, bool) {
 // ReversePrefix returns the prefix whose addresses have their reverse names at or
 // below n, and whether there is one.
 func (n *Name) ReversePrefix() (netip.Prefix, bool) {
-	if n.labels < 3 || string(n.Label(0)) != "arpa" {
+	if n.labels < 2 || string(n.Label(0)) != "arpa" {
 		return netip.Prefix{}, false
 	}
 	switch string(n.Label(1)) {

@@ -24,6 +24,7 @@ const svc = "svc"
 // of goroutines, except for those of its updates, which are one writer's.
 type Trie struct {
 	namespaces atomic.Pointer[table[*namespace]]
+	populated  atomic.Int64 // services with a ready endpoint
 	v4         index[addr4] // reverse names
 	v6         index[addr6]
 	order      atomic.Pointer[order] // of all addresses; nil unless it was asked for
@@ -36,8 +37,9 @@ type Trie struct {
 
 // namespace holds the headless services of a namespace.
 type namespace struct {
-	name     string
-	services atomic.Pointer[table[*service]]
+	name      string
+	services  atomic.Pointer[table[*service]]
+	populated atomic.Int64 // services with a ready endpoint
 }
 
 func (n *namespace) hash() uint32 { return hashString(n.name) }
@@ -170,8 +172,13 @@ func (t *Trie) Withheld(key ServiceKey, host string) Reason {
 	return Ready
 }
 
-// HasNamespace tells whether a namespace has a headless service. Its name then
-// is an empty non-terminal.
+// HasNamespace reports whether a service of a namespace has a ready endpoint. The
+// name of the namespace then is an empty non-terminal (RFC 4592, section 2.2.2);
+// else nothing is below it, and it does not exist (RFC 8020).
 func (t *Trie) HasNamespace(name []byte) bool {
-	return namespaceOf(t.namespaces.Load(), name) != nil
+	ns := namespaceOf(t.namespaces.Load(), name)
+	return ns != nil && ns.populated.Load() > 0
 }
+
+// Empty reports whether no service has a ready endpoint.
+func (t *Trie) Empty() bool { return t.populated.Load() == 0 }

@@ -110,6 +110,20 @@ func agree(t *testing.T, trie *Trie, o oracle, names []string) {
 	if got, want := trie.Stats(), o.stats(); got != want {
 		t.Fatalf("the trie counts %+v, want %+v", got, want)
 	}
+	populated := map[string]bool{}
+	for key := range o {
+		if len(o.ready(key)) > 0 {
+			populated[key.Namespace] = true
+		}
+	}
+	for _, namespace := range []string{"default", "prod", "none"} {
+		if got := trie.HasNamespace([]byte(namespace)); got != populated[namespace] {
+			t.Fatalf("the namespace %s exists: %v, want %v", namespace, got, populated[namespace])
+		}
+	}
+	if got := trie.Empty(); got != (len(populated) == 0) {
+		t.Fatalf("the trie is empty: %v, with %v", got, populated)
+	}
 }
 
 // agreeOn compares one name and type.

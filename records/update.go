@@ -171,7 +171,10 @@ func (u *Update) Commit() int {
 		steps = plan(changed)
 	}
 	links, index := u.trie.relink(changed), u.editIndex()
+	// A name above others exists before them and until they are gone.
+	u.trie.populate(changed, &links, 1)
 	u.trie.publish(steps, &links, &index)
+	u.trie.populate(changed, &links, -1)
 	u.trie.stats.Addresses += index.grown
 	for _, p := range changed {
 		u.trie.stats.count(p)
@@ -197,6 +200,25 @@ func (u *Update) settle() []*pending {
 		}
 	}
 	return u.changed
+}
+
+// populate counts the services that get their first ready endpoint (1), or those
+// that lose the last (-1).
+func (t *Trie) populate(changed []*pending, links *links, n int64) {
+	namespaces := links.namespaces
+	if namespaces == nil {
+		namespaces = t.namespaces.Load()
+	}
+	for _, p := range changed {
+		had, has := p.existed && !p.before.empty(), p.exists && !p.next.empty()
+		if had == has || has != (n > 0) {
+			continue
+		}
+		t.populated.Add(n)
+		if ns := namespaceOf(namespaces, []byte(p.key.Namespace)); ns != nil { // nil if its last service goes
+			ns.populated.Add(n)
+		}
+	}
 }
 
 // publish stores what a commit has made ready; all that takes time was done

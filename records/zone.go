@@ -1,6 +1,9 @@
 package records
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Zones are the zones of a server, the longest first.
 type Zones []Zone
@@ -15,7 +18,8 @@ type Zone struct {
 // Labels is the number of labels of the zone's name.
 func (z *Zone) Labels() int { return z.labels }
 
-// NewZones returns the zones with the given names, fully qualified.
+// NewZones returns the zones with the given names, fully qualified; one that is
+// given twice is there once.
 func NewZones(names []string) Zones {
 	zones := make(Zones, 0, len(names))
 	for _, name := range names {
@@ -23,6 +27,9 @@ func NewZones(names []string) Zones {
 		n.Fold(name)
 		z := Zone{Name: string(n.text[:n.length]), labels: n.labels}
 		z.Reverse = n.labels >= 2 && (string(n.Suffix(1)) == "in-addr.arpa." || string(n.Suffix(1)) == "ip6.arpa.")
+		if slices.ContainsFunc(zones, func(other Zone) bool { return other.Name == z.Name }) {
+			continue
+		}
 		at := 0
 		for at < len(zones) && zones[at].labels >= z.labels {
 			at++
@@ -42,6 +49,29 @@ func (zs Zones) Match(qname string) *Zone {
 		}
 	}
 	return nil
+}
+
+// Parent returns the zone that z is delegated from: the most specific one above it,
+// or nil.
+func (zs Zones) Parent(z *Zone) *Zone {
+	for i := range zs {
+		if parent := &zs[i]; parent.labels < z.labels && zs[i:i+1].Match(z.Name) != nil {
+			return parent
+		}
+	}
+	return nil
+}
+
+// Below reports whether a zone is below a name, which then is an empty non-terminal
+// if it has no records (RFC 4592, section 2.2.2).
+func (zs Zones) Below(name string) bool {
+	for i := range zs {
+		z := zs[i].Name
+		if at := len(z) - len(name); at > 0 && strings.EqualFold(z[at:], name) && separated(z, at) {
+			return true
+		}
+	}
+	return false
 }
 
 // hasSuffix tells whether qname ends with suffix, which is in lower case.

@@ -42,3 +42,32 @@ func testZones(t *testing.T, zones Zones) {
 		t.Errorf("the root zone does not match every name")
 	}
 }
+
+// TestNestedZones checks which zones are delegated from which, and the names that
+// have zones below them.
+func TestNestedZones(t *testing.T) {
+	zones := NewZones([]string{"cluster.local.", "a.b.cluster.local.", ".", "cluster.LOCAL.", "prod.cluster.local.", "x.prod.cluster.local.", "xcluster.local."})
+	if len(zones) != 6 {
+		t.Errorf("there are %d zones, want 6", len(zones))
+	}
+	for name, want := range map[string]string{
+		".": "", "cluster.local.": ".", "xcluster.local.": ".", "a.b.cluster.local.": "cluster.local.",
+		"prod.cluster.local.": "cluster.local.", "x.prod.cluster.local.": "prod.cluster.local.",
+	} {
+		got := ""
+		if parent := zones.Parent(zones.Match(name)); parent != nil {
+			got = parent.Name
+		}
+		if got != want {
+			t.Errorf("%s is delegated from %q, want %q", name, got, want)
+		}
+	}
+	for name, want := range map[string]bool{
+		"local.": true, "LOCAL.": true, "cluster.local.": true, "B.cluster.local.": true, "prod.cluster.local.": true,
+		"a.b.cluster.local.": false, "uster.local.": false, "c.cluster.local.": false, "org.": false,
+	} {
+		if got := zones.Below(name); got != want {
+			t.Errorf("a zone is below %s: %v, want %v", name, got, want)
+		}
+	}
+}
