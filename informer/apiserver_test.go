@@ -26,12 +26,13 @@ import (
 type apiServer struct {
 	*httptest.Server
 	apiOptions
-	done chan struct{} // closed to end the watches
+	done chan struct{} // closed at the end
 
 	mu       sync.Mutex
 	version  int
 	events   []apiEvent
 	changed  chan struct{} // closed, and replaced, when there are new events
+	dropped  chan struct{} // closed, and replaced, to end the watches
 	requests []string      // path and query
 }
 
@@ -40,6 +41,7 @@ type apiOptions struct {
 	json   bool // it knows no protobuf
 	noList bool // it refuses to list
 	noInit bool // it knows no initial events, as those before 1.32
+	http2  bool // it speaks HTTP/2, with as many streams a connection as kube-apiserver allows
 }
 
 type apiEvent struct {
@@ -54,8 +56,15 @@ type apiObject interface {
 }
 
 func newAPIServer(t *testing.T, o apiOptions) *apiServer {
-	a := &apiServer{apiOptions: o, done: make(chan struct{}), changed: make(chan struct{}), version: 1}
-	a.Server = httptest.NewServer(http.HandlerFunc(a.serve))
+	a := &apiServer{apiOptions: o, done: make(chan struct{}), changed: make(chan struct{}), dropped: make(chan struct{}), version: 1}
+	a.Server = httptest.NewUnstartedServer(http.HandlerFunc(a.serve))
+	if o.http2 {
+		a.EnableHTTP2 = true
+		a.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 100}
+		a.StartTLS()
+	} else {
+		a.Start()
+	}
 	t.Cleanup(func() {
 		close(a.done)
 		a.Close()
@@ -72,6 +81,14 @@ func (a *apiServer) apply(objects ...any) {
 
 // remove makes an object go.
 func (a *apiServer) remove(o apiObject) { a.record(watch.Deleted, o) }
+
+// drop ends all watches.
+func (a *apiServer) drop() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	close(a.dropped)
+	a.dropped = make(chan struct{})
+}
 
 // fail ends the watches of a kind with an error.
 func (a *apiServer) fail(k Kind, err *apierrors.StatusError) {
@@ -240,6 +257,9 @@ func (a *apiServer) watch(w http.ResponseWriter, r *http.Request, o origin, enco
 		since, _ = strconv.Atoi(version)
 	}
 	w.(http.Flusher).Flush()
+	a.mu.Lock()
+	dropped := a.dropped
+	a.mu.Unlock()
 	next := 0
 	for {
 		a.mu.Lock()
@@ -258,6 +278,8 @@ func (a *apiServer) watch(w http.ResponseWriter, r *http.Request, o origin, enco
 		w.(http.Flusher).Flush()
 		select {
 		case <-changed:
+		case <-dropped:
+			return
 		case <-a.done:
 			return
 		case <-r.Context().Done():

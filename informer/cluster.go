@@ -55,6 +55,10 @@ func (c *Cluster) config() (*rest.Config, error) {
 		}
 	}
 	config.UserAgent = c.UserAgent
+	// Client-go allows five requests a second by default. After a restart of the API
+	// server, the watches of a hundred namespaces would take minutes to resume. The
+	// reflectors' back-off and the server's priority and fairness limit the load.
+	config.QPS = -1
 	config.ContentType = runtime.ContentTypeProtobuf
 	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	return config, nil

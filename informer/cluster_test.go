@@ -1,6 +1,8 @@
 package informer
 
 import (
+	"encoding/pem"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -182,6 +184,59 @@ func TestWatchNamespaces(t *testing.T) {
 	}
 	if len(requests) != 6 {
 		t.Errorf("%q were asked for, want 6", requests)
+	}
+}
+
+// TestWatchManyNamespaces ends the watches of a hundred namespaces at once. Neither the
+// start nor the next watches wait for each other.
+func TestWatchManyNamespaces(t *testing.T) {
+	for name, o := range map[string]apiOptions{"protobuf": {}, "lists": {noInit: true}, "http2": {http2: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			api := newAPIServer(t, o)
+			c := Config{Cluster: Cluster{Endpoint: api.URL}}
+			if o.http2 {
+				c.Cluster.CA = filepath.Join(t.TempDir(), "ca")
+				writeFile(t, c.Cluster.CA, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw})))
+			}
+			in := func(ns string) (*corev1.Service, *discoveryv1.EndpointSlice, func(*corev1.Pod)) {
+				slice := newSlice("by-hand")
+				slice.Namespace = ns
+				return newNginx(func(s *corev1.Service) { s.Namespace = ns }), slice, func(p *corev1.Pod) { p.Namespace = ns }
+			}
+			for i := range 100 {
+				c.Namespaces = append(c.Namespaces, fmt.Sprint("team-", i))
+			}
+			applyAll := func(pod int) {
+				for _, ns := range c.Namespaces {
+					service, slice, namespaced := in(ns)
+					api.apply(service, slice, newWeb(pod, namespaced))
+				}
+			}
+			applyAll(0)
+			p, err := newProbe(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.start(t)
+			applyAll(1) // a watch that ends within a second without an event is a fault
+			for _, ns := range c.Namespaces {
+				p.await(t, "nginx."+ns+".svc.cluster.local.", dns.TypeA, twoPods)
+			}
+			p.awaitThat(t, "all watches had events", func() bool {
+				return p.received[Services] >= 200 && p.received[EndpointSlices] >= 200
+			})
+			api.drop()
+			applyAll(2)
+			for _, ns := range c.Namespaces {
+				p.await(t, "nginx."+ns+".svc.cluster.local.", dns.TypeA, threePods)
+			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if len(p.logged) > 0 {
+				t.Errorf("%d lines are logged, the first is %s", len(p.logged), p.logged[0])
+			}
+		})
 	}
 }
 
@@ -422,6 +477,9 @@ current-context: a
 		}
 		if c.Host != test.host || c.BearerToken != test.token || c.UserAgent != "CoreDNS" {
 			t.Errorf("%+v connects to %q with token %q as %q", test.cluster, c.Host, c.BearerToken, c.UserAgent)
+		}
+		if c.QPS >= 0 {
+			t.Errorf("%+v is limited to %v requests a second", test.cluster, c.QPS)
 		}
 		const protobuf = "application/vnd.kubernetes.protobuf"
 		if c.ContentType != protobuf || !strings.HasPrefix(c.AcceptContentTypes, protobuf+",") {
