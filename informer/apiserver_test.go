@@ -41,7 +41,9 @@ type apiOptions struct {
 	json   bool // it knows no protobuf
 	noList bool // it refuses to list
 	noInit bool // it knows no initial events, as those before 1.32
-	http2  bool // it speaks HTTP/2, with as many streams a connection as kube-apiserver allows
+	// noField refuses to select Services by a field, as those before 1.31.
+	noField bool
+	http2   bool // it speaks HTTP/2, with as many streams a connection as kube-apiserver allows
 }
 
 type apiEvent struct {
@@ -224,6 +226,8 @@ func (a *apiServer) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !ok:
 		status(apierrors.NewNotFound(schema.GroupResource{}, r.URL.Path))
+	case a.noField && o.kind == Services && q.Get("fieldSelector") != "":
+		status(apierrors.NewBadRequest(`"spec.clusterIP" is not a known field selector: only "metadata.name", "metadata.namespace"`))
 	case initial && a.noInit:
 		status(apierrors.NewInvalid(schema.GroupKind{Kind: "ListOptions"}, "", nil))
 	case watches:

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -70,6 +72,8 @@ type cluster struct {
 	selected        *selected
 	log             logr.Logger
 	failing         func(Kind, bool) // a hook
+	// allServices is set once the API server has refused to select headless Services.
+	allServices atomic.Bool
 
 	clock   clock.WithTickerAndDelayedExecution
 	backoff wait.Backoff // of a reflector
@@ -162,7 +166,6 @@ func (c *cluster) listWatch(o origin) *cache.ListWatch {
 		return client.Get().MaxRetries(0).Namespace(o.namespace).Resource(o.kind.String()).VersionedParams(options, parameters)
 	}
 	get := func(options *metav1.ListOptions) *rest.Request {
-		c.selected.options(o.kind, options)
 		r := all(options)
 		if options.TimeoutSeconds != nil {
 			r.Timeout(time.Duration(*options.TimeoutSeconds) * time.Second)
@@ -172,7 +175,13 @@ func (c *cluster) listWatch(o origin) *cache.ListWatch {
 	h := newHealth(o, c)
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return h.list(ctx, get(&options).Do)
+			return h.list(ctx, func(ctx context.Context) (list runtime.Object, err error) {
+				err = c.selecting(o.kind, &options, func() error {
+					list, err = get(&options).Do(ctx).Get()
+					return err
+				})
+				return list, err
+			})
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.Watch = true
@@ -183,9 +192,37 @@ func (c *cluster) listWatch(o origin) *cache.ListWatch {
 					return nil, err
 				}
 			}
-			return h.watch(ctx, &options, get(&options).Watch)
+			return h.watch(ctx, &options, func(ctx context.Context) (w watch.Interface, err error) {
+				err = c.selecting(o.kind, &options, func() error {
+					w, err = get(&options).Watch(ctx)
+					return err
+				})
+				return w, err
+			})
 		},
 	}
+}
+
+// selecting calls do with the options narrowed to what is watched of a kind. API
+// servers before Kubernetes 1.31 answer 400 to the field selector of Services. Then it
+// calls do again for all Services, of which the join serves the headless ones, and
+// leaves the selector out from then on.
+func (c *cluster) selecting(kind Kind, options *metav1.ListOptions, do func() error) error {
+	c.selected.options(kind, options)
+	if kind != Services {
+		return do()
+	}
+	if !c.allServices.Load() {
+		if err := do(); !apierrors.IsBadRequest(err) {
+			return err
+		}
+	}
+	options.FieldSelector = ""
+	err := do()
+	if err == nil && c.allServices.CompareAndSwap(false, true) {
+		c.log.Info("API server is older than Kubernetes 1.31 and cannot select headless Services, so all Services are watched")
+	}
+	return err
 }
 
 // parameters writes list options into URLs.

@@ -3,6 +3,7 @@ package informer
 import (
 	"encoding/pem"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/ptr"
 
+	"github.com/headless-dns/headless/plugin/apiserver"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -237,6 +239,53 @@ func TestWatchManyNamespaces(t *testing.T) {
 				t.Errorf("%d lines are logged, the first is %s", len(p.logged), p.logged[0])
 			}
 		})
+	}
+}
+
+// TestWatchOldServer watches servers that cannot select headless Services. They send all
+// of them, and the selector is not tried again.
+func TestWatchOldServer(t *testing.T) {
+	web := func(s *corev1.Service) { s.Name = "web" }
+	const webName = "web.default.svc.cluster.local."
+	for name, o := range map[string]apiOptions{
+		"protobuf": {noField: true},
+		"json":     {noField: true, json: true},
+		"lists":    {noField: true, noInit: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := watchServer(t, Config{Namespaces: []string{"default", "prod"}}, o, newNginx(), newWeb(0),
+				newNginx(web, func(s *corev1.Service) { s.Spec.ClusterIP = "10.96.0.1" }))
+			p.await(t, nginxName, dns.TypeA, "10.244.0.1")
+			p.await(t, webName, dns.TypeA, "outside")
+			p.api.apply(newNginx(web))
+			p.await(t, webName, dns.TypeA, "10.244.0.1")
+			before := p.api.asked("fieldSelector=spec.clusterIP")
+			p.api.fail(Services, apierrors.NewResourceExpired("too old"))
+			p.api.apply(newNginx(web, func(s *corev1.Service) { s.Spec.ClusterIP = "10.96.0.1" }))
+			p.await(t, webName, dns.TypeA, "outside")
+			if after := p.api.asked("fieldSelector=spec.clusterIP"); len(after) != len(before) {
+				t.Errorf("the selector is tried again: %q", after[len(before):])
+			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if len(p.logged) != 1 || !strings.Contains(p.logged[0], "API server is older than Kubernetes 1.31") {
+				t.Errorf("the log has %q", p.logged)
+			}
+		})
+	}
+}
+
+// TestWatchBadRequest has a server refuse each request for Services. That is a fault, and
+// the selector is not to blame.
+func TestWatchBadRequest(t *testing.T) {
+	f := newFaulty(t, 10)
+	f.api.SetFault(apiserver.Fault{Code: http.StatusBadRequest})
+	f.Start()
+	f.awaitThat(t, "the fault is logged", func() bool { return f.failing[Services] == 1 })
+	f.api.SetFault(apiserver.Fault{})
+	f.await(t, nginxName, dns.TypeA, twoPods)
+	if f.source.(*cluster).allServices.Load() {
+		t.Error("all Services are watched")
 	}
 }
 

@@ -73,11 +73,11 @@ func (h *health) works() {
 }
 
 // list lists by a function.
-func (h *health) list(outer context.Context, do func(context.Context) rest.Result) (runtime.Object, error) {
+func (h *health) list(outer context.Context, do func(context.Context) (runtime.Object, error)) (runtime.Object, error) {
 	ctx, cancel := context.WithCancel(outer)
 	defer cancel()
 	defer h.clock.AfterFunc(silence, cancel).Stop()
-	list, err := do(ctx).Get()
+	list, err := do(ctx)
 	switch {
 	case outer.Err() != nil: // we ended it
 	case err == nil:
