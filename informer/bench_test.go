@@ -66,6 +66,38 @@ func BenchmarkEvent(b *testing.B) {
 	}
 }
 
+// BenchmarkReplicas is a job of 8,000 replicas with a service for each: its start, a pod
+// and a service that change, and all of them.
+func BenchmarkReplicas(b *testing.B) {
+	const n = 8000
+	b.Run("start", func(b *testing.B) {
+		for b.Loop() {
+			newReplicas(n)
+		}
+	})
+	i, serviceOf, podOf := newReplicas(n)
+	var pods, services [2][]event
+	for replica := range n {
+		services[0] = append(services[0], event{object: serviceOf(replica, publish)})
+		services[1] = append(services[1], event{object: serviceOf(replica)})
+		pods[0] = append(pods[0], event{object: podOf(replica, notReady)})
+		pods[1] = append(pods[1], event{object: podOf(replica)})
+	}
+	for _, run := range []struct {
+		name    string
+		batches [2][]event
+		size    int
+	}{
+		{"pod", pods, 1}, {"service", services, 1}, {"pods", pods, n}, {"services", services, n},
+	} {
+		b.Run(run.name, func(b *testing.B) {
+			for k := 0; b.Loop(); k++ {
+				i.apply(run.batches[k%2][:run.size])
+			}
+		})
+	}
+}
+
 // BenchmarkHeap is the heap that a pod takes, with all that is made of it: the
 // slim object, the join, the trie and the reverse index.
 func BenchmarkHeap(b *testing.B) {

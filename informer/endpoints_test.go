@@ -66,7 +66,6 @@ func TestPodEndpoints(t *testing.T) {
 		s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol, corev1.IPv4Protocol}
 	}
 	only6 := func(s *corev1.Service) { s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol} }
-	publish := func(s *corev1.Service) { s.Spec.PublishNotReadyAddresses = true }
 	target := func(to intstr.IntOrString) func(*corev1.Service) {
 		return func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = to }
 	}
@@ -216,28 +215,6 @@ func TestDashed(t *testing.T) {
 		}
 		if back, err := netip.ParseAddr(strings.ReplaceAll(got, "-", ":")); strings.Contains(address, ":") && (err != nil || back != netip.MustParseAddr(address)) {
 			t.Errorf("%q is the address %v (%v), want %s", got, back, err, address)
-		}
-	}
-}
-
-func TestSelectorMatches(t *testing.T) {
-	pod := newPod(newWeb(0, func(p *corev1.Pod) {
-		p.Labels = map[string]string{"app": "nginx", "tier": "web", "zone": "a"}
-	}))
-	for _, test := range []struct {
-		selector map[string]string
-		want     bool
-	}{
-		{nil, false}, // its endpoints are made by hand
-		{map[string]string{"app": "nginx"}, true},
-		{map[string]string{"zone": "a", "app": "nginx"}, true},
-		{map[string]string{"app": "nginx", "tier": "db"}, false},
-		{map[string]string{"app": "nginx", "env": "prod"}, false},
-		{map[string]string{"zz": "a"}, false},
-		{map[string]string{"aa": "a"}, false},
-	} {
-		if got := newSelector(test.selector).matches(pod); got != test.want {
-			t.Errorf("selector %v matches: %v, want %v", test.selector, got, test.want)
 		}
 	}
 }

@@ -220,26 +220,34 @@ func (i *Informer) apply(batch []event) {
 	seen := i.seen[:0]
 	anything, incomplete := false, len(i.missing) > 0
 	i.join.mu.Lock()
-	for _, e := range batch {
-		changed := false
-		switch {
-		case e.restored != nil:
-			i.restore(update, e.restored)
-		case e.list:
-			changed = i.replace(update, e)
-			delete(i.missing, e.origin)
-		case e.object != nil:
-			changed = i.set(update, e.kind, e.object)
-		default:
-			i.damage.clear(e.kind, e.key)
-			changed = i.join.remove(update, e.kind, e.key)
-		}
-		anything = anything || changed
-		if changed && !e.list {
-			seen = append(seen, e.received)
+	// Services come last, so that the pods are walked once for all of them. The kinds are
+	// watched apart from each other, so there is no order between them to keep.
+	for _, last := range []bool{false, true} {
+		for _, e := range batch {
+			if e.last() != last {
+				continue
+			}
+			changed := false
+			switch {
+			case e.restored != nil:
+				i.restore(update, e.restored)
+			case e.list:
+				changed = i.replace(update, e)
+				delete(i.missing, e.origin)
+			case e.object != nil:
+				changed = i.set(update, e.kind, e.object)
+			default:
+				i.damage.clear(e.kind, e.key)
+				changed = i.join.remove(update, e.kind, e.key)
+			}
+			anything = anything || changed
+			if changed && !e.list {
+				seen = append(seen, e.received)
+			}
 		}
 	}
 	i.join.mu.Unlock()
+	i.join.flush(update)
 	n := update.Commit()
 	starts := !i.join.started && (len(i.missing) == 0 || i.restored)
 	if starts {
@@ -276,10 +284,10 @@ func (i *Informer) restore(u *records.Update, objects *[kinds][]object) {
 	if len(i.missing) == 0 {
 		return
 	}
-	for o := range i.missing {
-		for _, object := range objects[o.kind] {
-			if ns := object.id().namespace; o.namespace == "" || o.namespace == ns {
-				i.join.set(u, object)
+	for kind := range kinds {
+		for _, o := range objects[kind] {
+			if i.missing[origin{kind: kind}] || i.missing[origin{kind, o.id().namespace}] {
+				i.join.set(u, o)
 			}
 		}
 	}
@@ -338,6 +346,13 @@ type event struct {
 	object   object           // that came or changed
 	key      key              // of what is gone, if object is nil
 	restored *[kinds][]object // instead, the objects of a snapshot
+}
+
+// last reports whether apply handles the event after those of other kinds. A snapshot is
+// one of these as it holds services.
+func (e *event) last() bool {
+	_, service := e.object.(*service)
+	return service || e.restored != nil || e.kind == Services && (e.list || e.object == nil)
 }
 
 // queue passes events from the sources to the writer. It has no bound: slim

@@ -1,6 +1,7 @@
 package informer
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -19,6 +20,11 @@ type join struct {
 	// allowed are the namespaces to serve; nil is all.
 	allowed map[string]bool
 	started bool
+	// changed are the served services that changed since the last flush, as they were
+	// then; nil for one that was not there.
+	changed map[key]*member
+	labels  []label // scratch of match
+	lookups int     // of labels, of which tests have budgets
 
 	mu         sync.RWMutex // held by the writer to change what follows
 	namespaces map[string]*members
@@ -29,9 +35,8 @@ type members struct {
 	pods     map[string]*pod
 	services map[string]*member
 	slices   map[string]*endpointSlice
-	// selecting finds the services of a pod: each service with a selector stands
-	// under the first label of it.
-	selecting map[label]map[string]*member
+	// selecting finds the headless services that select a pod.
+	selecting selectors
 	// sliced finds the slices of a service.
 	sliced map[string]map[string]*endpointSlice
 }
@@ -57,7 +62,7 @@ func newMember(s *service) *member {
 }
 
 func newJoin(trie *records.Trie, podNames, selectNamespaces bool) *join {
-	j := &join{trie: trie, podNames: podNames, namespaces: make(map[string]*members)}
+	j := &join{trie: trie, podNames: podNames, namespaces: make(map[string]*members), changed: make(map[key]*member)}
 	if selectNamespaces {
 		j.allowed = make(map[string]bool)
 	}
@@ -68,11 +73,10 @@ func (j *join) members(namespace string) *members {
 	m, ok := j.namespaces[namespace]
 	if !ok {
 		m = &members{
-			pods:      make(map[string]*pod),
-			services:  make(map[string]*member),
-			slices:    make(map[string]*endpointSlice),
-			selecting: make(map[label]map[string]*member),
-			sliced:    make(map[string]map[string]*endpointSlice),
+			pods:     make(map[string]*pod),
+			services: make(map[string]*member),
+			slices:   make(map[string]*endpointSlice),
+			sliced:   make(map[string]map[string]*endpointSlice),
 		}
 		j.namespaces[namespace] = m
 	}
@@ -152,7 +156,7 @@ func (j *join) start() int {
 func (j *join) podsOf(m *members) map[*member][]*pod {
 	of := make(map[*member][]*pod)
 	for _, p := range m.pods {
-		m.selectingPod(p, func(s *member) { of[s] = append(of[s], p) })
+		j.match(&m.selecting, p, func(s *member) { of[s] = append(of[s], p) })
 	}
 	return of
 }
@@ -180,32 +184,21 @@ func (c counter) count(k records.ServiceKey, e records.Endpoint) {
 	}
 }
 
-// selectingPod calls f for each headless service that selects the pod.
-func (m *members) selectingPod(p *pod, f func(*member)) {
-	for l := range p.labels {
-		for _, s := range m.selecting[l] {
-			if s.selector.matches(p) {
-				f(s)
-			}
-		}
+// match calls f for each service of n that selects the pod.
+func (j *join) match(n *selectors, p *pod, f func(*member)) {
+	if n.empty() {
+		return
 	}
+	j.labels = j.labels[:0]
+	for l := range p.labels {
+		j.labels = append(j.labels, l)
+	}
+	j.lookups += n.match(j.labels, f)
 }
 
 // countPod counts the endpoints that a pod is of a service that selects it.
 func (j *join) countPod(c counter, s *member, p *pod) {
 	podEndpoints(s, p, j.podNames, func(e records.Endpoint) { c.count(s.key, e) })
-}
-
-// countService counts the endpoints of all pods and slices of a service.
-func (j *join) countService(c counter, s *member, m *members) {
-	if len(s.selector) > 0 {
-		for _, p := range m.pods {
-			if s.selector.matches(p) {
-				j.countPod(c, s, p)
-			}
-		}
-	}
-	j.countSlices(c, s, m)
 }
 
 func (j *join) countSlices(c counter, s *member, m *members) {
@@ -225,7 +218,7 @@ func (j *join) set(u *records.Update, o object) bool {
 	case *pod:
 		return j.setPod(u, o.id(), o)
 	case *service:
-		return j.setService(u, o.key, o)
+		return j.setService(o.key, o)
 	case *endpointSlice:
 		return j.setSlice(u, o.key, o)
 	case *namespace:
@@ -240,7 +233,7 @@ func (j *join) remove(u *records.Update, kind Kind, k key) bool {
 	case Pods:
 		return j.setPod(u, k, nil)
 	case Services:
-		return j.setService(u, k, nil)
+		return j.setService(k, nil)
 	case EndpointSlices:
 		return j.setSlice(u, k, nil)
 	case Namespaces:
@@ -261,17 +254,17 @@ func (j *join) setPod(u *records.Update, k key, p *pod) bool {
 	}
 	in, out := counter{u, false}, counter{u, true}
 	if old != nil && p != nil && old.template == p.template && old.text == p.text { // so all labels are the same
-		m.selectingPod(p, func(s *member) {
+		j.match(&m.selecting, p, func(s *member) {
 			j.countPod(out, s, old)
 			j.countPod(in, s, p)
 		})
 		return true
 	}
 	if old != nil {
-		m.selectingPod(old, func(s *member) { j.countPod(out, s, old) })
+		j.match(&m.selecting, old, func(s *member) { j.countPod(out, s, old) })
 	}
 	if p != nil {
-		m.selectingPod(p, func(s *member) { j.countPod(in, s, p) })
+		j.match(&m.selecting, p, func(s *member) { j.countPod(in, s, p) })
 	}
 	return true
 }
@@ -299,7 +292,9 @@ func (j *join) setSlice(u *records.Update, k key, slice *endpointSlice) bool {
 	return true
 }
 
-func (j *join) setService(u *records.Update, k key, changed *service) bool {
+// setService stores a service. Its endpoints are counted by flush, which walks the pods
+// once for all services that changed.
+func (j *join) setService(k key, changed *service) bool {
 	m := j.members(k.namespace)
 	defer j.prune(k.namespace, m)
 	old := m.services[k.name]
@@ -314,26 +309,61 @@ func (j *join) setService(u *records.Update, k key, changed *service) bool {
 		m.services[s.name] = s
 	}
 	was, is := old != nil && old.headless, s != nil && s.headless
-	if was && len(old.selector) > 0 {
-		drop(m.selecting, old.selector[0], k.name)
+	if was {
+		m.selecting.remove(old)
 	}
-	if is && len(s.selector) > 0 {
-		put(m.selecting, s.selector[0], s.name, s)
+	if is {
+		m.selecting.add(s)
 	}
-	if !j.served(k.namespace) {
-		return true
+	if !was && !is {
+		return !j.served(k.namespace)
 	}
-	switch {
-	case was && is:
-		j.countService(counter{u, true}, old, m)
-		j.countService(counter{u, false}, s, m)
-	case was:
-		u.Delete(old.key)
-	case is:
-		u.Create(s.key)
-		j.countService(counter{u, false}, s, m)
+	if _, ok := j.changed[k]; !ok && j.served(k.namespace) {
+		j.changed[k] = old
 	}
-	return was || is
+	return true
+}
+
+// flush counts the endpoints of the services that changed. Pods, slices and namespaces
+// must not change between a service and the flush, as they count for the services that
+// are stored.
+func (j *join) flush(u *records.Update) {
+	affected := make(map[string]*selectors) // the services as they were and are, by namespace
+	outdated := make(map[*member]bool)
+	for k, old := range j.changed {
+		m := j.members(k.namespace)
+		s := m.services[k.name]
+		was, is := old != nil && old.headless, s != nil && s.headless
+		n := affected[k.namespace]
+		if n == nil {
+			n = new(selectors)
+			affected[k.namespace] = n
+		}
+		switch {
+		case was && is:
+			outdated[old] = true
+			n.add(old)
+			j.countSlices(counter{u, true}, old, m)
+		case was:
+			u.Delete(old.key)
+		case is:
+			u.Create(s.key)
+		}
+		if is {
+			n.add(s)
+			j.countSlices(counter{u, false}, s, m)
+		}
+		j.prune(k.namespace, m)
+	}
+	clear(j.changed)
+	for namespace, n := range affected {
+		if n.empty() {
+			continue
+		}
+		for _, p := range j.namespaces[namespace].pods {
+			j.match(n, p, func(s *member) { j.countPod(counter{u, outdated[s]}, s, p) })
+		}
+	}
 }
 
 func (j *join) setNamespace(u *records.Update, name string, allowed bool) bool {
@@ -426,10 +456,7 @@ func (j *join) count(o origin) int {
 		return len(j.allowed)
 	}
 	n := 0
-	for ns, m := range j.namespaces {
-		if o.namespace != "" && ns != o.namespace {
-			continue
-		}
+	for _, m := range j.within(o.namespace) {
 		switch o.kind {
 		case Pods:
 			n += len(m.pods)
@@ -440,6 +467,18 @@ func (j *join) count(o origin) int {
 		}
 	}
 	return n
+}
+
+// within yields the namespace of a name, or all where that is empty.
+func (j *join) within(namespace string) iter.Seq2[string, *members] {
+	if namespace == "" {
+		return maps.All(j.namespaces)
+	}
+	return func(yield func(string, *members) bool) {
+		if m := j.namespaces[namespace]; m != nil {
+			yield(namespace, m)
+		}
+	}
 }
 
 // names returns the keys of the stored objects of a kind; of one namespace, or
@@ -453,10 +492,7 @@ func (j *join) names(kind Kind, namespace string) []key {
 		return out
 	}
 	var out []key
-	for ns, m := range j.namespaces {
-		if namespace != "" && ns != namespace {
-			continue
-		}
+	for ns, m := range j.within(namespace) {
 		switch kind {
 		case Pods:
 			out = appendKeys(out, ns, m.pods)

@@ -27,26 +27,6 @@ func newSelector(m map[string]string) selector {
 
 func byKey(a, b label) int { return cmp.Compare(a.key, b.key) }
 
-// matches tells whether every label of the selector is one of the pod's. An
-// empty selector matches nothing: the service's endpoints are made by hand.
-func (s selector) matches(p *pod) bool {
-	if len(s) == 0 {
-		return false
-	}
-	for l := range p.labels {
-		if l.key < s[0].key {
-			continue
-		}
-		if l != s[0] {
-			return false
-		}
-		if s = s[1:]; len(s) == 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // The labels of a pod are one string: for each the length of its key, the key,
 // and either one of the codes below, for a value that the pod's own names tell,
 // or literal plus the length of the value, and the value. So the pods of a

@@ -55,7 +55,7 @@ func TestPodLabels(t *testing.T) {
 			t.Fatalf("%q with hostname %q is labelled %q, want %q", name, hostname, got, labels)
 		}
 		for k, v := range labels {
-			if !(selector{{k, v}}).matches(p) || (selector{{k, v + "x"}}).matches(p) {
+			if !selects(selector{{k, v}}, p) || selects(selector{{k, v + "x"}}, p) {
 				t.Fatalf("%q with %q is not selected by %q=%q, or by another value", name, labels, k, v)
 			}
 		}

@@ -121,8 +121,10 @@ func (s *selected) has(kind Kind, o metav1.Object) bool {
 	if kind == Namespaces {
 		return s.namespaceLabels != nil && s.namespaceLabels.Matches(labels.Set(o.GetLabels()))
 	}
-	if len(s.namespaces) > 0 && !slices.Contains(s.namespaces, o.GetNamespace()) {
-		return false
+	if len(s.namespaces) > 0 {
+		if _, ok := slices.BinarySearch(s.namespaces, o.GetNamespace()); !ok {
+			return false
+		}
 	}
 	switch kind {
 	case Services:
