@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -26,8 +31,8 @@ const (
 
 // health is whether an origin can be listed and watched. It stands between a
 // reflector, which tries again and again and in places silently, and the API server:
-// it ends what would never end, and tells of a fault once, and once more when it is
-// over. It is used by one goroutine at a time: a reflector lists or has one watch, and
+// it ends what would never end, and tells of each cause of a fault once, and once more
+// when it is over. It is used by one goroutine at a time: a reflector lists or has one watch, and
 // has stopped that before it goes on.
 type health struct {
 	origin
@@ -37,7 +42,9 @@ type health struct {
 
 	failing bool
 	since   time.Time
-	told    map[metav1.StatusReason]bool // reasons that were logged since then
+	cause   string               // the last that was logged since then
+	told    map[string]time.Time // when each was
+	lines   *rate.Limiter        // how many may be
 	// silent tells that nothing came where there should have been bookmarks. That a
 	// watch stands is then no sign that it works.
 	silent bool
@@ -50,16 +57,42 @@ func newHealth(o origin, c *cluster) *health {
 	return &health{origin: o, clock: c.clock, log: c.log.WithValues("kind", o.kind, "namespace", o.namespace), hook: c.failing}
 }
 
-// fails notes a fault. A fault that has begun is logged once for each reason.
+const (
+	// causes is how many causes of one outage are logged without a pause.
+	causes = 4
+	// causePause is how long a cause is not logged again, and how long it takes until
+	// another is logged after those.
+	causePause = 10 * time.Minute
+)
+
+// fails notes a fault. It logs the cause unless it was the last to be logged. One fault
+// may show in turn as a watch that ends and a list that is refused, so causes that
+// alternate are not logged each time.
 func (h *health) fails(err error) {
+	now := h.clock.Now()
 	if !h.failing {
-		h.failing, h.since, h.told = true, h.clock.Now(), make(map[metav1.StatusReason]bool)
+		h.failing, h.since, h.cause, h.told = true, now, "", make(map[string]time.Time)
+		h.lines = rate.NewLimiter(rate.Every(causePause), causes)
 		h.hook(h.kind, true)
 	}
-	if reason := apierrors.ReasonForError(err); !h.told[reason] {
-		h.told[reason] = true
-		h.log.Error(err, "watch fails; what is known goes on to be served")
+	cause := causeOf(err)
+	if last, ok := h.told[cause]; cause == h.cause || ok && now.Sub(last) < causePause || !h.lines.AllowN(now, 1) {
+		return
 	}
+	h.cause, h.told[cause] = cause, now
+	h.log.Error(err, "watch fails; what is known goes on to be served")
+}
+
+// causeOf returns the text of an error without what differs from one try to the next:
+// the URL, and each word with a digit, as addresses, ports, times and most IDs are.
+func causeOf(err error) string {
+	text := err.Error()
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		text = u.Err.Error()
+	}
+	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	words = slices.DeleteFunc(words, func(w string) bool { return strings.ContainsFunc(w, unicode.IsDigit) })
+	return strings.Join(words, " ")
 }
 
 // works notes that a watch is well.
