@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -177,7 +176,7 @@ func checkProtocol(path *field.Path, protocol corev1.Protocol) field.ErrorList {
 }
 
 func checkAddress(path *field.Path, address string) field.ErrorList {
-	if _, err := netip.ParseAddr(address); err != nil {
+	if _, ok := parseAddr(address); !ok {
 		return field.ErrorList{field.Invalid(path, address, "must be an IP address")}
 	}
 	return nil

@@ -2,12 +2,14 @@ package informer
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	utilnet "k8s.io/utils/net"
 )
 
 // The objects that are kept hold what DNS needs of Kubernetes' own and nothing
@@ -70,6 +72,19 @@ func lower(s string) string {
 		return l
 	}
 	return strings.Clone(s)
+}
+
+// parseAddr parses an address as Kubernetes does, which takes leading zeros in IPv4 and
+// reads them as decimal. A zone is dropped.
+func parseAddr(s string) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		var ok bool
+		if a, ok = netip.AddrFromSlice(utilnet.ParseIPSloppy(s)); !ok {
+			return a, false
+		}
+	}
+	return a.Unmap().WithZone(""), true
 }
 
 // slim returns what is kept of an object of Kubernetes.

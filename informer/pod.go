@@ -176,11 +176,9 @@ func (f *podFields) pod() *pod {
 
 // setAddr gives the pod an address, if it has none of its family yet.
 func (p *pod) setAddr(ip string) {
-	a, err := netip.ParseAddr(ip)
-	if err != nil {
-		return
-	}
-	switch a = a.Unmap(); {
+	a, ok := parseAddr(ip)
+	switch {
+	case !ok:
 	case a.Is4() && !p.is(podV4):
 		p.v4 = a.As4()
 		p.state |= podV4

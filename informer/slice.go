@@ -97,8 +97,8 @@ func (s *endpointSlice) addPort(p discoveryv1.EndpointPort) {
 // addAddress adds an endpoint of which the rest is not yet known. Names, of the
 // deprecated address type FQDN, are no addresses.
 func (s *endpointSlice) addAddress(address string) {
-	if a, err := netip.ParseAddr(address); err == nil {
-		s.endpoints = append(s.endpoints, endpoint{addr: a.Unmap().WithZone("")})
+	if a, ok := parseAddr(address); ok {
+		s.endpoints = append(s.endpoints, endpoint{addr: a})
 	}
 }
 
