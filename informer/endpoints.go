@@ -92,12 +92,14 @@ func resolve(ports []servicePort, t *podTemplate) []records.Port {
 	return out
 }
 
-// sliceEndpoints yields what some endpoints of a slice are of its service.
-func sliceEndpoints(s *endpointSlice, endpoints []endpoint, podNames bool, yield func(records.Endpoint)) {
+// sliceEndpoints yields what some endpoints of a slice are of a service. If the service
+// has publishNotReadyAddresses, they are ready whatever the slice says: the controllers
+// write it so, but a slice made by hand may not.
+func sliceEndpoints(s *member, slice *endpointSlice, endpoints []endpoint, podNames bool, yield func(records.Endpoint)) {
 	for _, e := range endpoints {
 		reason := records.Ready
 		switch {
-		case e.ready:
+		case e.ready || s.publishNotReady:
 		case e.terminating:
 			reason = records.Terminating
 		default:
@@ -107,7 +109,7 @@ func sliceEndpoints(s *endpointSlice, endpoints []endpoint, podNames bool, yield
 		if host == "" && podNames && isLabel(e.pod) {
 			host = e.pod
 		}
-		yield(at(records.Endpoint{Host: host, Hostname: e.hostname != "", Ports: s.ports, Withheld: reason}, e.addr))
+		yield(at(records.Endpoint{Host: host, Hostname: e.hostname != "", Ports: slice.ports, Withheld: reason}, e.addr))
 	}
 }
 

@@ -178,23 +178,31 @@ func newSlice(name string, endpoints ...discoveryv1.Endpoint) *discoveryv1.Endpo
 func TestSliceEndpoints(t *testing.T) {
 	pod := &corev1.ObjectReference{Kind: "Pod", Name: "web-x7k2p"}
 	slice := newSlice("by-hand",
-		discoveryv1.Endpoint{Addresses: []string{"10.0.0.1", "10.0.0.2"}, Hostname: ptr.To("DB-0")},
+		discoveryv1.Endpoint{Addresses: []string{"010.0.0.01", "10.0.0.2"}, Hostname: ptr.To("DB-0")},
 		discoveryv1.Endpoint{Addresses: []string{"10.0.0.3"}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true)}, TargetRef: pod},
 		discoveryv1.Endpoint{Addresses: []string{"10.0.0.4"}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(false)}},
 		discoveryv1.Endpoint{Addresses: []string{"10.0.0.5"}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(false), Terminating: ptr.To(true)}},
-		discoveryv1.Endpoint{Addresses: []string{"db.example.org"}},
+		discoveryv1.Endpoint{Addresses: []string{"db.example.org", "010.0.0.0.6"}},
 	)
 	slice.Ports = append(slice.Ports, discoveryv1.EndpointPort{Name: ptr.To("any")}) // without a number
+	const published = "db-0* 10.0.0.1 tcp/web:8080, db-0* 10.0.0.2 tcp/web:8080, 10-0-0-3 10.0.0.3 tcp/web:8080, " +
+		"10-0-0-4 10.0.0.4 tcp/web:8080, 10-0-0-5 10.0.0.5 tcp/web:8080"
+	endpoints := func(podNames bool, change ...func(*corev1.Service)) string {
+		return describe(func(yield func(records.Endpoint)) {
+			s := newEndpointSlice(slice)
+			sliceEndpoints(newMember(newService(newNginx(change...))), s, s.endpoints, podNames, yield)
+		})
+	}
+	if got := endpoints(false, publish); got != published {
+		t.Errorf("of a service with publishNotReadyAddresses, the endpoints are %q, want %q", got, published)
+	}
 	for podNames, want := range map[bool]string{
 		false: "db-0* 10.0.0.1 tcp/web:8080, db-0* 10.0.0.2 tcp/web:8080, 10-0-0-3 10.0.0.3 tcp/web:8080, " +
 			"10-0-0-4 10.0.0.4 tcp/web:8080 (not ready), 10-0-0-5 10.0.0.5 tcp/web:8080 (terminating)",
 		true: "db-0* 10.0.0.1 tcp/web:8080, db-0* 10.0.0.2 tcp/web:8080, web-x7k2p 10.0.0.3 tcp/web:8080, " +
 			"10-0-0-4 10.0.0.4 tcp/web:8080 (not ready), 10-0-0-5 10.0.0.5 tcp/web:8080 (terminating)",
 	} {
-		if got := describe(func(yield func(records.Endpoint)) {
-			s := newEndpointSlice(slice)
-			sliceEndpoints(s, s.endpoints, podNames, yield)
-		}); got != want {
+		if got := endpoints(podNames); got != want {
 			t.Errorf("with pod names %v, the endpoints are %q, want %q", podNames, got, want)
 		}
 	}

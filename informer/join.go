@@ -208,7 +208,7 @@ func (j *join) countSlices(c counter, s *member, m *members) {
 }
 
 func (j *join) countSlice(c counter, s *member, slice *endpointSlice, endpoints []endpoint) {
-	sliceEndpoints(slice, endpoints, j.podNames, func(e records.Endpoint) { c.count(s.key, e) })
+	sliceEndpoints(s, slice, endpoints, j.podNames, func(e records.Endpoint) { c.count(s.key, e) })
 }
 
 // set stores an object in place of the one with its key. It reports whether DNS

@@ -150,7 +150,7 @@ func (m *model) ofSlices(service *corev1.Service) []modelEndpoint {
 			ports = append(ports, fmt.Sprintf("%s %s %d", strings.ToLower(string(*p.Protocol)), *p.Name, *p.Port))
 		}
 		for _, e := range slice.Endpoints {
-			if e.Conditions.Ready != nil && !*e.Conditions.Ready {
+			if e.Conditions.Ready != nil && !*e.Conditions.Ready && !service.Spec.PublishNotReadyAddresses {
 				continue
 			}
 			addr := netip.MustParseAddr(e.Addresses[0])
