@@ -1,6 +1,7 @@
 package informer
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 
@@ -61,13 +62,13 @@ func podEndpoints(s *member, p *pod, podNames bool, yield func(records.Endpoint)
 
 // portsOf returns the service's ports as the pods of a template have them. A port
 // whose name no container has is left out.
-func (s *member) portsOf(t *podTemplate) []records.Port {
-	if !s.targets {
+func (s *member) portsOf(t *podTemplate) *records.PortList {
+	if len(s.targets) == 0 {
 		return s.fixed
 	}
 	ports, ok := s.resolved[t.ports]
 	if !ok {
-		ports = resolve(s.ports, t)
+		ports = s.resolve(t.ports)
 		// As many are kept as there are templates at a time, more or less.
 		if len(s.resolved) >= 8 {
 			clear(s.resolved)
@@ -77,13 +78,35 @@ func (s *member) portsOf(t *podTemplate) []records.Port {
 	return ports
 }
 
-func resolve(ports []servicePort, t *podTemplate) []records.Port {
+// resolve returns the ports of the pods with some container ports. Each pod of a
+// service with many ports may have its own list, so a long one costs as much as the
+// container ports until the trie asks for it.
+func (s *member) resolve(containerPorts string) *records.PortList {
+	ports := s.ports
+	if !records.IsLong(len(ports)) {
+		return records.NewPortList(resolve(ports, containerPorts))
+	}
+	id := s.digest[:]
+	for target, number := range targetPorts(containerPorts) {
+		if s.targets[target] {
+			id = fmt.Appendf(id, "%s/%s/%d\n", target.name, target.protocol, number)
+		}
+	}
+	return records.NewLazyPortList(id, func() []records.Port { return resolve(ports, containerPorts) })
+}
+
+func resolve(ports []servicePort, containerPorts string) []records.Port {
+	numbers := make(map[targetPort]uint16)
+	for target, number := range targetPorts(containerPorts) {
+		if _, ok := numbers[target]; !ok { // the first of a name counts
+			numbers[target] = number
+		}
+	}
 	out := make([]records.Port, 0, len(ports))
 	for _, sp := range ports {
 		number := sp.number
 		if sp.target != "" {
-			var ok bool
-			if number, ok = t.port(sp.target, sp.protocol); !ok {
+			if number = numbers[sp.targetPort()]; number == 0 {
 				continue
 			}
 		}

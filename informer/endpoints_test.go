@@ -154,7 +154,7 @@ func describe(each func(func(records.Endpoint))) string {
 		if e.Addr.IsValid() {
 			s += " " + e.Addr.String()
 		}
-		for _, p := range e.Ports {
+		for _, p := range e.Ports.Ports() {
 			s += fmt.Sprintf(" %s/%s:%d", p.Protocol, p.Name, p.Number)
 		}
 		if e.Withheld != records.Ready {

@@ -1,9 +1,10 @@
 package informer
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"iter"
 	"maps"
-	"slices"
 	"sync"
 
 	"github.com/headless-dns/headless/records"
@@ -46,17 +47,33 @@ type members struct {
 type member struct {
 	*service
 	key      records.ServiceKey
-	targets  bool                      // the number of some port depends on the pod
-	fixed    []records.Port            // the ports if that is not so
-	resolved map[string][]records.Port // if it is: by podTemplate.ports
+	targets  map[targetPort]bool          // container ports that give numbers to ports
+	fixed    *records.PortList            // the ports if there are no targets
+	resolved map[string]*records.PortList // if there are: by podTemplate.ports
+	digest   [sha256.Size]byte            // of the ports, if there are targets and the list is long
 }
 
 func newMember(s *service) *member {
 	m := &member{service: s, key: records.ServiceKey{Namespace: s.namespace, Name: s.name}}
-	if m.targets = slices.ContainsFunc(s.ports, func(p servicePort) bool { return p.target != "" }); m.targets {
-		m.resolved = make(map[string][]records.Port)
-	} else {
-		m.fixed = resolve(s.ports, nil)
+	for _, p := range s.ports {
+		if p.target != "" {
+			if m.targets == nil {
+				m.targets = make(map[targetPort]bool)
+			}
+			m.targets[p.targetPort()] = true
+		}
+	}
+	if len(m.targets) == 0 {
+		m.fixed = records.NewPortList(resolve(s.ports, ""))
+		return m
+	}
+	m.resolved = make(map[string]*records.PortList)
+	if records.IsLong(len(s.ports)) {
+		var content []byte
+		for _, p := range s.ports {
+			content = fmt.Appendf(content, "%q %q %q %d\n", p.name, p.protocol, p.target, p.number)
+		}
+		m.digest = sha256.Sum256(content)
 	}
 	return m
 }

@@ -1,6 +1,7 @@
 package informer
 
 import (
+	"iter"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -66,15 +67,25 @@ func (p *pod) equal(q *pod) bool {
 		p.state == q.state && p.v4 == q.v4 && (p.v6 == q.v6 || p.v6 != nil && q.v6 != nil && *p.v6 == *q.v6)
 }
 
-// port returns the number of a pod's named port.
-func (t *podTemplate) port(name, protocol string) (uint16, bool) {
-	for line := range strings.Lines(t.ports) {
-		if rest, ok := strings.CutPrefix(line, name+"/"+protocol+"/"); ok {
-			n, err := strconv.ParseUint(rest[:len(rest)-1], 10, 16)
-			return uint16(n), err == nil && n > 0
+// targetPorts yields the named ports of podTemplate.ports with their numbers; 0
+// stands for a number that no port has.
+func targetPorts(ports string) iter.Seq2[targetPort, uint16] {
+	return func(yield func(targetPort, uint16) bool) {
+		for line := range strings.Lines(ports) {
+			end := max(0, strings.LastIndexByte(line, '/'))
+			slash := strings.LastIndexByte(line[:end], '/')
+			if slash < 0 {
+				continue
+			}
+			n, err := strconv.ParseUint(strings.TrimSuffix(line[end+1:], "\n"), 10, 16)
+			if err != nil {
+				n = 0
+			}
+			if !yield(targetPort{line[:slash], line[slash+1 : end]}, uint16(n)) {
+				return
+			}
 		}
 	}
-	return 0, false
 }
 
 // podFields are the fields of a Pod that are read, however it was encoded. Their

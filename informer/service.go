@@ -33,6 +33,11 @@ type servicePort struct {
 	number         uint16
 }
 
+// targetPort is the name of a container's port, with its protocol.
+type targetPort struct{ name, protocol string }
+
+func (p servicePort) targetPort() targetPort { return targetPort{p.target, p.protocol} }
+
 // newService returns what is kept of a service.
 func newService(s *corev1.Service) *service {
 	out := &service{

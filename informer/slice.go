@@ -16,12 +16,12 @@ type endpointSlice struct {
 	key
 	service   string
 	endpoints []endpoint
-	ports     []records.Port
+	ports     *records.PortList
 }
 
 func (s *endpointSlice) equal(t *endpointSlice) bool {
 	return s == t || s.key == t.key && s.service == t.service &&
-		slices.Equal(s.ports, t.ports) && slices.Equal(s.endpoints, t.endpoints)
+		s.ports.Equal(t.ports) && slices.Equal(s.endpoints, t.endpoints)
 }
 
 // endpoint is an address of an EndpointSlice.
@@ -38,7 +38,7 @@ type endpoint struct {
 // out is the same. The controller writes a slice as a whole for each change of one
 // endpoint, and keeps their order.
 func (s *endpointSlice) without(other *endpointSlice) []endpoint {
-	if other == nil || s.service != other.service || !slices.Equal(s.ports, other.ports) {
+	if other == nil || s.service != other.service || !s.ports.Equal(other.ports) {
 		return s.endpoints
 	}
 	a, b := s.endpoints, other.endpoints
@@ -57,9 +57,11 @@ func newEndpointSlice(s *discoveryv1.EndpointSlice) *endpointSlice {
 		key:     key{intern(s.Namespace), strings.Clone(s.Name)},
 		service: intern(s.Labels[discoveryv1.LabelServiceName]),
 	}
+	var ports []records.Port
 	for _, p := range s.Ports {
-		out.addPort(p)
+		ports = appendPort(ports, p)
 	}
+	out.ports = records.NewPortList(ports)
 	for _, e := range s.Endpoints {
 		ep := endpoint{
 			ready:       e.Conditions.Ready == nil || *e.Conditions.Ready,
@@ -80,9 +82,9 @@ func newEndpointSlice(s *discoveryv1.EndpointSlice) *endpointSlice {
 	return out
 }
 
-func (s *endpointSlice) addPort(p discoveryv1.EndpointPort) {
+func appendPort(ports []records.Port, p discoveryv1.EndpointPort) []records.Port {
 	if p.Port == nil { // any port: there is no record for it
-		return
+		return ports
 	}
 	out := records.Port{Number: uint16(*p.Port), Protocol: protocol("")}
 	if p.Name != nil {
@@ -91,7 +93,7 @@ func (s *endpointSlice) addPort(p discoveryv1.EndpointPort) {
 	if p.Protocol != nil {
 		out.Protocol = protocol(string(*p.Protocol))
 	}
-	s.ports = append(s.ports, out)
+	return append(ports, out)
 }
 
 // addAddress adds an endpoint of which the rest is not yet known. Names, of the
@@ -123,6 +125,7 @@ func (s *endpointSlice) describe(first int, e endpoint) {
 func decodeEndpointSlice(b []byte) (*endpointSlice, metadata, error) {
 	var meta metadata
 	s := new(endpointSlice)
+	var ports []records.Port
 	m := newMessage("EndpointSlice", b)
 	for m.next() {
 		switch m.number {
@@ -131,13 +134,14 @@ func decodeEndpointSlice(b []byte) (*endpointSlice, metadata, error) {
 		case 2:
 			s.decodeEndpoint(&m)
 		case 3:
-			s.decodePort(&m)
+			ports = appendPort(ports, decodePort(&m))
 		}
 	}
 	if m.err != nil {
 		return nil, metadata{}, m.err
 	}
 	s.key = key{intern(meta.namespace), strings.Clone(meta.name)}
+	s.ports = records.NewPortList(ports)
 	s.service = intern(meta.label(discoveryv1.LabelServiceName))
 	return s, meta, nil
 }
@@ -185,7 +189,7 @@ func (e *endpoint) decodeTargetRef(outer *message) {
 	outer.ended(&m)
 }
 
-func (s *endpointSlice) decodePort(outer *message) {
+func decodePort(outer *message) discoveryv1.EndpointPort {
 	var p discoveryv1.EndpointPort
 	m := newMessage("endpoint port", outer.embedded())
 	for m.next() {
@@ -202,5 +206,5 @@ func (s *endpointSlice) decodePort(outer *message) {
 		}
 	}
 	outer.ended(&m)
-	s.addPort(p)
+	return p
 }

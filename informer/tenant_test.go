@@ -63,7 +63,7 @@ func both(a, b func() []object) func() []object {
 	return func() []object { return append(a(), b()...) }
 }
 
-func selects(labels map[string]string) func(*corev1.Service) {
+func selectsPods(labels map[string]string) func(*corev1.Service) {
 	return func(s *corev1.Service) { s.Spec.Selector = labels }
 }
 
@@ -80,7 +80,7 @@ func hostiles() []hostile {
 		return many(1, func(int) object { return tenantPod(0, append([]func(*corev1.Pod){labelled(x)}, change...)...) })
 	}
 	selecting := func(n int, labels func(i int) map[string]string) func() []object {
-		return many(n, func(i int) object { return tenantService(fmt.Sprint("s-", i), selects(labels(i))) })
+		return many(n, func(i int) object { return tenantService(fmt.Sprint("s-", i), selectsPods(labels(i))) })
 	}
 	replica := func(i int) map[string]string { return map[string]string{"a-job": "big", "replica": fmt.Sprint(i)} }
 	half := func(i int) map[string]string {
@@ -117,10 +117,10 @@ func hostiles() []hostile {
 			}}, change...)...)
 		})
 	}
-	nginx := many(1, func(int) object { return tenantService("nginx", selects(x)) })
+	nginx := many(1, func(int) object { return tenantService("nginx", selectsPods(x)) })
 	blueGreen := func(a, b map[string]string) func() []object {
 		return many(2, func(i int) object {
-			return tenantService([]string{"blue", "green"}[i], selects([]map[string]string{a, b}[i]))
+			return tenantService([]string{"blue", "green"}[i], selectsPods([]map[string]string{a, b}[i]))
 		})
 	}
 	slice := func(ready bool) func() []object {
@@ -149,15 +149,15 @@ func hostiles() []hostile {
 			[]func() []object{blueGreen(y, x), blueGreen(x, y), blueGreen(x, x)}, []string{"blue", "green"}, "10.200.0.1"},
 		{"10000 pods are relabelled", both(blueGreen(x, y), halfPods(pods)),
 			[]func() []object{many(pods, func(i int) object { return tenantPod(i, labelled(y)) }), halfPods(pods)}, []string{"blue", "green"}, "10.200.0.1"},
-		{"a service of 10000 ports and 500 pods", both(many(1, func(int) object { return tenantService("nginx", selects(x), manyPorts) }),
+		{"a service of 10000 ports and 500 pods", both(many(1, func(int) object { return tenantService("nginx", selectsPods(x), manyPorts) }),
 			many(500, func(i int) object { return tenantPod(i, labelled(x)) })),
 			[]func() []object{one(notReady), one(), many(500, func(i int) object { return tenantPod(i, labelled(x), notReady) })},
 			[]string{"nginx", "web-1.nginx", "_p77._tcp.nginx", "_none._tcp.nginx", "_udp.nginx"}, "10.200.0.1"},
 		{"10000 pods with one hostname", both(nginx, shared()),
 			[]func() []object{one(notReady), one(), shared(notReady), shared()}, []string{"nginx", "same.nginx"}, "10.200.0.1"},
-		{"10000 names of 63 bytes", both(many(1, func(int) object { return tenantService(long(0), selects(x)) }), longPods()),
+		{"10000 names of 63 bytes", both(many(1, func(int) object { return tenantService(long(0), selectsPods(x)) }), longPods()),
 			[]func() []object{longPods(notReady), longPods()}, []string{long(0), long(1) + "." + long(0)}, "10.200.0.1"},
-		{"10000 hostnames of one address", both(many(1, func(int) object { return tenantService("nginx", selects(nil)) }), slice(true)),
+		{"10000 hostnames of one address", both(many(1, func(int) object { return tenantService("nginx", selectsPods(nil)) }), slice(true)),
 			[]func() []object{slice(false), slice(true)}, []string{"nginx", "h-1.nginx"}, "10.200.0.0"},
 	}
 }

@@ -12,6 +12,7 @@ import (
 type change struct {
 	hosts    []delta[hostAddr]
 	ports    []portDelta
+	lists    []delta[hostList] // long lists; the ports of all others are in ports
 	withheld []delta[withheld]
 }
 
@@ -49,6 +50,16 @@ func (d portDelta) compare(e portDelta) int {
 	return cmp.Or(d.portName.compare(e.portName), strings.Compare(d.host, e.host), cmp.Compare(d.number, e.number))
 }
 
+// hostList is a long list of a host.
+type hostList struct {
+	list *PortList
+	host string
+}
+
+func (h hostList) compare(g hostList) int {
+	return cmp.Or(h.list.compare(g.list), strings.Compare(h.host, g.host))
+}
+
 // count notes that the endpoint comes (1) or goes (-1).
 func (c *change) count(e *Endpoint, refs int32) {
 	if e.Withheld != Ready {
@@ -56,20 +67,27 @@ func (c *change) count(e *Endpoint, refs int32) {
 		return
 	}
 	c.hosts = append(c.hosts, delta[hostAddr]{hostAddr{e.Host, e.Addr, e.Hostname}, refs})
-	for _, p := range e.Ports {
+	if e.Ports == nil {
+		return
+	}
+	if e.Ports.long() {
+		c.lists = append(c.lists, delta[hostList]{hostList{e.Ports, e.Host}, refs})
+		return
+	}
+	for _, p := range e.Ports.ports {
 		c.ports = append(c.ports, portDelta{newPortName(p), e.Host, p.Number, refs})
 	}
 }
 
 // reset forgets what was counted.
 func (c *change) reset() {
-	c.hosts, c.ports, c.withheld = empty(c.hosts), empty(c.ports), empty(c.withheld)
+	c.hosts, c.ports, c.lists, c.withheld = empty(c.hosts), empty(c.ports), empty(c.lists), empty(c.withheld)
 }
 
 // net reduces the change to its net effect, and tells whether there is one.
 func (c *change) net() bool {
-	c.hosts, c.ports, c.withheld = net(c.hosts), netPorts(c.ports), net(c.withheld)
-	return len(c.hosts)+len(c.ports)+len(c.withheld) > 0
+	c.hosts, c.ports, c.lists, c.withheld = net(c.hosts), netPorts(c.ports), net(c.lists), net(c.withheld)
+	return len(c.hosts)+len(c.ports)+len(c.lists)+len(c.withheld) > 0
 }
 
 // limit takes out of a net change what base does not have, so that nothing falls
@@ -106,12 +124,29 @@ func (c *change) limit(base *snapshot) bool {
 		}
 	}
 	c.ports = slices.DeleteFunc(c.ports, func(d portDelta) bool { return d.refs == 0 })
+	for i := range c.lists {
+		d := &c.lists[i]
+		h := base.host([]byte(d.key.host))
+		switch {
+		case h == nil:
+			if d.refs < 0 || !c.comes(d.key.host) {
+				d.refs = 0
+			}
+		case d.refs < 0:
+			refs := int32(0)
+			if base.long != nil {
+				refs = base.long.hosts.refsOf(listHost{d.key.list, h.id})
+			}
+			d.refs = max(d.refs, -refs)
+		}
+	}
+	c.lists = slices.DeleteFunc(c.lists, func(d delta[hostList]) bool { return d.refs == 0 })
 	for i := range c.withheld {
 		d := &c.withheld[i]
 		d.refs = max(d.refs, -base.withheld.refsOf(d.key))
 	}
 	c.withheld = slices.DeleteFunc(c.withheld, func(d delta[withheld]) bool { return d.refs == 0 })
-	return len(c.hosts)+len(c.ports)+len(c.withheld) > 0
+	return len(c.hosts)+len(c.ports)+len(c.lists)+len(c.withheld) > 0
 }
 
 // comes reports whether the net change gives a host an address.
@@ -164,6 +199,7 @@ func (c *change) leaving() *change {
 	return &change{
 		hosts: hosts,
 		ports: slices.DeleteFunc(slices.Clone(c.ports), func(d portDelta) bool { return d.refs > 0 }),
+		lists: slices.DeleteFunc(slices.Clone(c.lists), func(d delta[hostList]) bool { return d.refs > 0 }),
 	}
 }
 
@@ -191,6 +227,16 @@ func (c *change) staying(before *snapshot) *change {
 		if refs := p.set.refsOf(newTarget(id, d.number)); refs > 0 {
 			d.refs = min(d.refs, refs)
 			out.ports = append(out.ports, d)
+		}
+	}
+	for _, d := range c.lists {
+		id, ok := stays[d.key.host]
+		if !ok || before.long == nil {
+			continue
+		}
+		if refs := before.long.hosts.refsOf(listHost{d.key.list, id}); refs > 0 {
+			d.refs = min(d.refs, refs)
+			out.lists = append(out.lists, d)
 		}
 	}
 	return &out

@@ -12,9 +12,8 @@ type Endpoint struct {
 	Hostname bool
 	// Addr is the address; of a withheld endpoint, it may be none.
 	Addr netip.Addr
-	// Ports are those that the endpoint itself listens on. They are shared and
-	// never written.
-	Ports []Port
+	// Ports are those that the endpoint itself listens on.
+	Ports *PortList
 	// Withheld is why the endpoint does not answer.
 	Withheld Reason
 }

@@ -13,7 +13,7 @@ import (
 func Example() {
 	trie := records.New()
 	nginx := records.ServiceKey{Namespace: "default", Name: "nginx"}
-	web := []records.Port{{Name: "web", Protocol: "tcp", Number: 80}}
+	web := records.NewPortList([]records.Port{{Name: "web", Protocol: "tcp", Number: 80}})
 
 	update := trie.Update()
 	update.Create(nginx)

@@ -73,9 +73,9 @@ func (p place) names(zone string, yield func(string, Node) bool) bool {
 			return false
 		}
 	}
-	for k := range p.snapshot.ports {
+	for x := range p.snapshot.ports.all {
 		node := node
-		node.port = &p.snapshot.ports[k]
+		node.port = x.key
 		if node.port.name != "" && !yield(join("_"+node.port.name, "_"+node.port.protocol, base), node) {
 			return false
 		}

@@ -18,7 +18,7 @@ import (
 // records and no other, each once, with the records that it has.
 func TestImage(t *testing.T) {
 	for seed := range uint64(10) {
-		u := universe{rand.New(rand.NewPCG(seed, 5))}
+		u := universe{rand.New(rand.NewPCG(seed, 5)), seed%2 == 1}
 		trie, o := New(), oracle{}
 		for range 30 {
 			randomUpdate(u, trie, o)
@@ -119,7 +119,7 @@ func TestImageIsOneState(t *testing.T) {
 
 // TestCovers compares with all addresses one by one.
 func TestCovers(t *testing.T) {
-	u := universe{rand.New(rand.NewPCG(9, 9))}
+	u := universe{Rand: rand.New(rand.NewPCG(9, 9))}
 	trie, o := New(), oracle{}
 	if trie.Covers(netip.MustParsePrefix("0.0.0.0/0")) {
 		t.Error("without an order, everything is covered")

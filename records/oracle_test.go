@@ -14,12 +14,36 @@ import (
 type oracle map[ServiceKey][]Endpoint
 
 func (o oracle) remove(key ServiceKey, e Endpoint) {
-	i := slices.IndexFunc(o[key], func(x Endpoint) bool { return fmt.Sprint(x) == fmt.Sprint(e) })
+	i := slices.IndexFunc(o[key], func(x Endpoint) bool {
+		same := x.Ports.Equal(e.Ports)
+		x.Ports = e.Ports
+		return same && x == e
+	})
 	o[key] = slices.Delete(o[key], i, i+1)
 }
 
 func (o oracle) ready(key ServiceKey) []Endpoint {
 	return slices.DeleteFunc(slices.Clone(o[key]), func(e Endpoint) bool { return e.Withheld != Ready })
+}
+
+// portsOf returns the ports that the endpoints of a service have records of. Of the
+// long lists in use, the first few have.
+func (o oracle) portsOf(key ServiceKey) func(Endpoint) []Port {
+	var served []string
+	for _, e := range o.ready(key) {
+		if e.Ports != nil && e.Ports.key != "" {
+			served = append(served, e.Ports.key)
+		}
+	}
+	slices.Sort(served)
+	served = slices.Compact(served)
+	served = served[:min(len(served), 8)]
+	return func(e Endpoint) []Port {
+		if e.Ports != nil && e.Ports.key != "" && !slices.Contains(served, e.Ports.key) {
+			return nil
+		}
+		return e.Ports.Ports()
+	}
 }
 
 // find answers for a name in the zone cluster.local: how it stands to the trie,
@@ -42,6 +66,7 @@ func (o oracle) find(name string, rrtype uint16) (Result, []string) {
 	var answer []string
 	var targets []string
 	exists := false
+	ports := o.portsOf(key)
 	for _, e := range o.ready(key) {
 		address := func() {
 			exists = true
@@ -58,15 +83,15 @@ func (o oracle) find(name string, rrtype uint16) (Result, []string) {
 		switch {
 		case len(labels) == 2, len(labels) == 3 && labels[2] == e.Host:
 			address()
-			for _, p := range e.Ports {
+			for _, p := range ports(e) {
 				target(p)
 			}
 		case len(labels) == 3:
-			for _, p := range e.Ports {
-				exists = exists || p.Name != "" && labels[2] == "_"+p.Protocol
+			for _, p := range ports(e) {
+				exists = exists || p.Name != "" && len(p.Name) < 63 && labels[2] == "_"+p.Protocol
 			}
 		case len(labels) == 4:
-			for _, p := range e.Ports {
+			for _, p := range ports(e) {
 				if p.Name != "" && labels[2] == "_"+p.Protocol && labels[3] == "_"+p.Name {
 					target(p)
 				}
@@ -125,8 +150,9 @@ func (o oracle) findAddr(reverse string, rrtype uint16) (Result, []string) {
 func (o oracle) stats() Stats {
 	s := Stats{Services: len(o)}
 	addrs := map[netip.Addr]bool{}
-	for _, endpoints := range o {
-		hosts, ports := map[string]bool{}, map[string]bool{}
+	for key, endpoints := range o {
+		ports := o.portsOf(key)
+		hosts, names := map[string]bool{}, map[string]bool{}
 		shared, first := map[string]bool{}, map[string]netip.Addr{} // by host; and family
 		for _, e := range endpoints {
 			s.Endpoints[e.Withheld]++
@@ -137,16 +163,16 @@ func (o oracle) stats() Stats {
 					shared[e.Host] = true
 				}
 				first[family] = e.Addr
-				for _, p := range e.Ports {
-					if p.Name != "" {
-						ports[p.Protocol+" "+p.Name] = true
+				for _, p := range ports(e) {
+					if p.Name != "" && len(p.Name) < 63 {
+						names[p.Protocol+" "+p.Name] = true
 					}
 				}
 			}
 		}
 		s.Hosts += len(hosts)
 		s.Shared += len(shared)
-		s.Ports += len(ports)
+		s.Ports += len(names)
 	}
 	s.Addresses = len(addrs)
 	return s

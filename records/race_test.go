@@ -22,7 +22,7 @@ func TestSnapshots(t *testing.T) {
 		return Endpoint{
 			Host: fmt.Sprint("web-", i), Hostname: true,
 			Addr:  netip.AddrFrom4([4]byte{10, byte(state), byte(i >> 8), byte(i)}),
-			Ports: []Port{{"web", "tcp", uint16(1000 + state)}},
+			Ports: NewPortList([]Port{{"web", "tcp", uint16(1000 + state)}}),
 		}
 	}
 	size := func(state int) int { return 1 + state%200 }

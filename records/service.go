@@ -13,11 +13,13 @@ import (
 type snapshot struct {
 	hosts    table[host]   // by label below the service
 	all      addresses     // of every host, as the service's own name has them
-	ports    []port        // sorted by protocol and name; those without a name, too
+	ports    set[*port]    // by protocol and name; those without a name, too
 	any      targets       // of every port together
+	long     *longLists    // nil if no endpoint has a long list
 	withheld set[withheld] // what does not answer, and why
 	counts   Counts        // endpoints by reason
-	shared   int           // hosts with several addresses of one family
+	shared   int32         // hosts with several addresses of one family
+	named    int32         // ports with a name
 }
 
 // host is a label below a service with its addresses; several pods may share it.
@@ -57,7 +59,7 @@ func (a *addresses) refsOf(addr netip.Addr) int32 {
 
 // shared is 1 for the addresses of several endpoints, else 0: one endpoint has at
 // most one address of each family.
-func (a *addresses) shared() int {
+func (a *addresses) shared() int32 {
 	if a.v4.len() > 1 || a.v6.len() > 1 {
 		return 1
 	}
@@ -125,12 +127,6 @@ func (s *snapshot) hostOf(id hostID) *host {
 	return nil
 }
 
-// port is where SRV records come from.
-type port struct {
-	portName
-	targets
-}
-
 // portName is a port's name with its protocol. The name may be empty.
 type portName struct{ protocol, name string }
 
@@ -176,38 +172,13 @@ func (w withheld) compare(v withheld) int {
 // either (Kubernetes DNS specification, section 2.4.1).
 func (s *snapshot) empty() bool { return s.hosts.n == 0 }
 
-// port returns the port with a name, or nil.
-func (s *snapshot) port(protocol, name []byte) *port {
-	for i := range s.ports {
-		if p := &s.ports[i]; p.protocol == string(protocol) && p.name == string(name) {
-			return p
-		}
-	}
-	return nil
-}
-
-// protocol tells whether a port with a name has the protocol.
-func (s *snapshot) protocol(protocol []byte) bool {
-	return slices.ContainsFunc(s.ports, func(p port) bool { return p.name != "" && p.protocol == string(protocol) })
-}
-
-// named is the number of ports with a name.
-func (s *snapshot) named() int {
-	n := 0
-	for i := range s.ports {
-		if s.ports[i].name != "" {
-			n++
-		}
-	}
-	return n
-}
-
 // with returns the snapshot with the net change applied.
 func (s *snapshot) with(c *change) *snapshot {
 	next := *s
 	next.mergeHosts(c.hosts)
 	next.all = s.all.merge(c.hosts)
 	next.mergePorts(s, c.ports)
+	next.mergeLists(s, c.lists)
 	next.withheld = s.withheld.merge(c.withheld)
 	for _, d := range c.hosts {
 		next.counts[Ready] += int(d.refs)
@@ -239,7 +210,7 @@ func (s *snapshot) mergeHosts(deltas []delta[hostAddr]) {
 // mergeHost applies deltas of one host. A delta of zero keeps the host, even if no
 // address is left. It returns 1 if several endpoints share the host from now on,
 // -1 if they do no longer, else 0.
-func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) int {
+func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) int32 {
 	hash := hashString(label)
 	bucket := edit.bucket(hash)
 	at := slices.IndexFunc(bucket, func(h host) bool { return h.label == label })
@@ -274,48 +245,5 @@ func unusedID(bucket []host, hash uint32) hostID {
 		if !slices.ContainsFunc(bucket, func(h host) bool { return h.id == id }) {
 			return id
 		}
-	}
-}
-
-// mergePorts applies deltas, sorted by port. A port without a target is not kept.
-func (s *snapshot) mergePorts(before *snapshot, deltas []portDelta) {
-	if len(deltas) == 0 {
-		return
-	}
-	id := func(label string) hostID {
-		hash := hashString(label)
-		h := withLabel(&s.hosts, hash, label)
-		if h == nil { // it leaves
-			h = withLabel(&before.hosts, hash, label)
-		}
-		return h.id
-	}
-	s.ports = slices.Clone(s.ports)
-	every := make([]delta[target], len(deltas))
-	for i, d := range deltas {
-		every[i] = delta[target]{newTarget(id(d.host), d.number), d.refs}
-	}
-	for start := 0; start < len(deltas); {
-		name, end := deltas[start].portName, start+1
-		for end < len(deltas) && deltas[end].portName == name {
-			end++
-		}
-		at, ok := slices.BinarySearchFunc(s.ports, name, func(p port, n portName) int { return p.compare(n) })
-		if !ok {
-			s.ports = slices.Insert(s.ports, at, port{portName: name})
-		}
-		if end-start == len(deltas) {
-			every = net(every)
-			s.ports[at].targets = s.ports[at].merge(every)
-		} else {
-			s.ports[at].targets = s.ports[at].merge(net(slices.Clone(every[start:end])))
-		}
-		start = end
-	}
-	s.ports = slices.DeleteFunc(s.ports, func(p port) bool { return p.set.len() == 0 })
-	if len(s.ports) == 1 {
-		s.any = s.ports[0].targets
-	} else {
-		s.any = s.any.merge(net(every))
 	}
 }

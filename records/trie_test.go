@@ -37,14 +37,38 @@ func lookup(t *Trie, name string, rrtype uint16) (Result, []string, Answer) {
 
 // universe is what random endpoints are drawn from: small, so that hosts and
 // addresses are shared, and come back.
-type universe struct{ *rand.Rand }
+type universe struct {
+	*rand.Rand
+	long bool // some endpoints have long lists of ports
+}
 
-var universePorts = [][]Port{
+var universePorts = []*PortList{
 	nil,
-	{{"web", "tcp", 80}},
-	{{"web", "tcp", 8080}},
-	{{"", "tcp", 3306}},
-	{{"dns", "udp", 53}, {"dns-tcp", "tcp", 53}, {"metrics", "tcp", 9153}},
+	NewPortList([]Port{{"web", "tcp", 80}}),
+	NewPortList([]Port{{"web", "tcp", 8080}}),
+	NewPortList([]Port{{"", "tcp", 3306}}),
+	NewPortList([]Port{{"dns", "udp", 53}, {"dns-tcp", "tcp", 53}, {"metrics", "tcp", 9153}}),
+}
+
+// universeLists is how many long lists there are, more than a service has records of.
+const universeLists = servedLists + 4
+
+// longList returns one of them. They have names and numbers in common, with each
+// other and with short lists; equal lists are made anew, in any order.
+func (u universe) longList() *PortList {
+	k := u.IntN(universeLists)
+	ports := []Port{{"", "tcp", uint16(3306 + k%2)}, {"", "udp", 53}, {"web", "tcp", uint16(80 + k%3)}, {fmt.Sprint("only-", k), "sctp", 80}}
+	for i := range spreadPorts {
+		ports = append(ports, Port{fmt.Sprint("p", i+k/4), "udp", uint16(70 + i*(1+k%2))})
+	}
+	if k%3 == 0 { // a name with two numbers, and one number twice
+		ports = append(ports, Port{"web", "tcp", 8080}, Port{strings.Repeat("a", 63), "udp", 9}, Port{strings.Repeat("b", 63), "udp", 9})
+	}
+	if k%4 == 0 {
+		return NewLazyPortList([]byte{byte(k)}, func() []Port { return ports })
+	}
+	u.Shuffle(len(ports), func(i, j int) { ports[i], ports[j] = ports[j], ports[i] })
+	return NewPortList(ports)
 }
 
 func (u universe) key() ServiceKey {
@@ -62,6 +86,9 @@ func (u universe) addr() netip.Addr {
 
 func (u universe) endpoint() Endpoint {
 	e := Endpoint{Host: fmt.Sprint("web-", u.IntN(8)), Hostname: u.IntN(3) > 0, Addr: u.addr(), Ports: pick(u, universePorts...)}
+	if u.long && u.IntN(2) == 0 {
+		e.Ports = u.longList()
+	}
 	if u.IntN(4) == 0 {
 		e.Withheld = Reason(1 + u.IntN(int(reasons)-1))
 	}
@@ -82,8 +109,15 @@ func (u universe) names() []string {
 			for _, below := range []string{
 				"_tcp", "_udp", "_sctp", "_", "tcp", "_web._tcp", "_dns._udp", "_dns._tcp", "_dns-tcp._tcp", "_metrics._tcp",
 				"web._tcp", "_web.tcp", "_._tcp", "_web._", "_web.web-0", "x.web-0", "x._web._tcp", `web\.0`,
+				"_p0._tcp", "_p99._udp", "_zz._sctp", "_" + strings.Repeat("a", 62) + "._udp",
 			} {
 				names = append(names, below+"."+base)
+			}
+			for i := range spreadPorts + universeLists/4 {
+				names = append(names, fmt.Sprintf("_p%d._udp.%s", i, base))
+			}
+			for k := range universeLists {
+				names = append(names, fmt.Sprintf("_only-%d._sctp.%s", k, base))
 			}
 		}
 	}
@@ -174,7 +208,7 @@ func TestTrie(t *testing.T) {
 		t.Run(fmt.Sprintf("mask %x", mask), func(t *testing.T) {
 			narrowHash(t, mask)
 			for seed := range uint64(8) {
-				u := universe{rand.New(rand.NewPCG(seed, uint64(mask)))}
+				u := universe{rand.New(rand.NewPCG(seed, uint64(mask))), seed%2 == 1}
 				trie, o := New(), oracle{}
 				names := u.names()
 				for range 40 {
@@ -222,7 +256,7 @@ func draw(u universe, update *Update, o oracle) {
 
 // A trie that lost everything holds nothing.
 func TestTrieEmpties(t *testing.T) {
-	u := universe{rand.New(rand.NewPCG(7, 7))}
+	u := universe{rand.New(rand.NewPCG(7, 7)), true}
 	trie, o := New(), oracle{}
 	for range 50 {
 		randomUpdate(u, trie, o)
@@ -302,9 +336,9 @@ func TestLongPortName(t *testing.T) {
 	trie := New()
 	update := trie.Update()
 	update.Create(key)
-	update.Add(key, Endpoint{Host: "web-0", Addr: addr, Ports: []Port{
+	update.Add(key, Endpoint{Host: "web-0", Addr: addr, Ports: NewPortList([]Port{
 		{strings.Repeat("a", 62), "tcp", 80}, {strings.Repeat("b", 63), "udp", 81}, {strings.Repeat("c", 63), "udp", 82},
-	}})
+	})})
 	update.Commit()
 	var names []string
 	for name := range trie.Image().Names("cluster.local.") {
@@ -328,7 +362,7 @@ func TestLongPortName(t *testing.T) {
 
 // FuzzFind looks for names that the walk does not survive, or takes for another.
 func FuzzFind(f *testing.F) {
-	u := universe{rand.New(rand.NewPCG(1, 2))}
+	u := universe{rand.New(rand.NewPCG(1, 2)), true}
 	trie, o := New(), oracle{}
 	for range 20 {
 		randomUpdate(u, trie, o)

@@ -18,7 +18,7 @@ import (
 func TestPlan(t *testing.T) {
 	moved, exchanged := 0, 0
 	for seed := range uint64(300) {
-		u := universe{rand.New(rand.NewPCG(seed, 3))}
+		u := universe{rand.New(rand.NewPCG(seed, 3)), seed%2 == 1}
 		trie, o := New(), oracle{}
 		for range 20 {
 			update := trie.Update()
@@ -163,8 +163,8 @@ func targetsResolve(t *testing.T, s *snapshot) {
 	const base = "nginx.default.svc.cluster.local."
 	query := Query{Name: base, Type: dns.TypeSRV, Size: math.MaxInt}
 	nodes := []Node{{snapshot: s, service: len(base)}}
-	for i := range s.ports {
-		nodes = append(nodes, Node{snapshot: s, service: len(base), port: &s.ports[i]})
+	for p := range s.ports.all {
+		nodes = append(nodes, Node{snapshot: s, service: len(base), port: p.key})
 	}
 	for _, n := range nodes {
 		for _, rr := range n.Answer(&query).Records {
@@ -205,7 +205,7 @@ func TestPlanKeepsNames(t *testing.T) {
 // addresses with another one, keeps what it has before and after.
 func TestPlanKeepsRecreated(t *testing.T) {
 	nginx, mariadb := ServiceKey{"default", "nginx"}, ServiceKey{"default", "mariadb"}
-	web, other := []Port{{Name: "web", Protocol: "tcp", Number: 80}}, []Port{{Name: "web", Protocol: "tcp", Number: 81}}
+	web, other := NewPortList([]Port{{"web", "tcp", 80}}), NewPortList([]Port{{"web", "tcp", 81}})
 	trie := New()
 	update := trie.Update()
 	update.Create(nginx)

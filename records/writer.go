@@ -1,6 +1,7 @@
 package records
 
 import (
+	"math"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -110,17 +111,15 @@ func (w *writer) appendAAAA(rrs []dns.RR, block []blockAAAA, s *set[addr6], n in
 
 // services writes the SRV records of a node and the addresses of their targets.
 func (w *writer) services(n *Node, out *Answer) {
-	v := n.view()
-	if v.len == 0 {
-		return
-	}
 	base := w.query.Name[len(w.query.Name)-n.service:]
-	targets, capped := w.window(n, v, len(base))
+	var one [1]part
+	parts, endpoints := n.parts(one[:0])
+	targets, capped := w.window(n, parts, len(base))
 	out.Capped = capped
 	if len(targets) == 0 {
 		return
 	}
-	weight := uint16(max(1, 100/v.endpoints))
+	weight := uint16(max(1, 100/endpoints))
 	names := joinNames(targets, base)
 	offset := headerSize + questionSize + wireLen(w.query.Name)
 	out.Records = make([]dns.RR, len(targets))
@@ -131,8 +130,7 @@ func (w *writer) services(n *Node, out *Answer) {
 		block[i] = dns.SRV{Hdr: w.header(w.query.Name, dns.TypeSRV), Weight: weight, Port: t.port, Target: t.name}
 		out.Records[i] = &block[i]
 		offset += srvSize(t.label, len(base))
-		// The targets of a host stand together, but for a window that begins between them.
-		if i == 0 || t.host != targets[i-1].host && t.host != targets[0].host {
+		if t.first {
 			t.owner = pointerSize
 			if offset-wireLen(t.name) >= maxOffset {
 				t.owner += 1 + len(t.label) // no pointer reaches it
@@ -142,69 +140,202 @@ func (w *writer) services(n *Node, out *Answer) {
 	out.Glue, out.CappedGlue = w.glue(targets)
 }
 
-// view is the part of the targets that a node's SRV records come from.
-type view struct {
-	set       *set[target]
-	first     int // position in the set
-	len       int
-	endpoints int
+// part is a part of the targets of a node: of set, or each host of a long list with
+// each of the numbers.
+type part struct {
+	set      *set[target]
+	hosts    *set[listHost] // instead of set
+	numbers  []uint16
+	first, n int // positions in set or hosts
 }
 
-func (n *Node) view() view {
+// len is the number of targets. Two parts may have a target in common.
+func (p *part) len() int {
+	if p.set != nil {
+		return p.n
+	}
+	return p.n * len(p.numbers)
+}
+
+// manyEndpoints is a number of endpoints from which on they all have one weight.
+const manyEndpoints = 51
+
+// parts appends the parts that a node's SRV records come from. It returns the number
+// of endpoints, or manyEndpoints or more.
+func (n *Node) parts(parts []part) (_ []part, endpoints int) {
+	spread := part{set: &n.any.set}
 	switch {
 	case n.port != nil:
-		return view{&n.port.set, 0, n.port.set.len(), n.port.endpoints}
+		endpoints = n.port.endpoints
+		spread.set = &n.port.set
+		spread.n = spread.set.len()
 	case n.host == nil:
-		return view{&n.any.set, 0, n.any.set.len(), n.any.endpoints}
-	}
-	// Those of one host stand together.
-	v := view{set: &n.any.set, first: n.any.set.search(newTarget(n.host.id, 0))}
-	for v.first+v.len < v.set.len() {
-		c := v.set.at(v.first + v.len)
-		if c.item().key.host() != n.host.id {
-			break
+		endpoints = n.any.endpoints
+		spread.n = spread.set.len()
+	default: // Those of one host stand together.
+		spread.first = spread.set.search(newTarget(n.host.id, 0))
+		spread.n = searchAfter(spread.set, newTarget(n.host.id, math.MaxUint16)) - spread.first
+		for i := 0; i < spread.n && endpoints < manyEndpoints; i++ {
+			c := spread.set.at(spread.first + i)
+			endpoints += int(c.item().refs)
 		}
-		v.len++
-		v.endpoints += int(c.item().refs)
 	}
-	return v
+	if spread.n > 0 {
+		parts = append(parts, spread)
+	}
+	if n.long == nil {
+		return parts, endpoints
+	}
+	for i := range n.long.served {
+		l := &n.long.served[i]
+		p := part{hosts: &n.long.hosts, numbers: l.distinct, first: l.first, n: l.n}
+		switch {
+		case n.port != nil:
+			p.numbers = l.named(n.port.portName)
+			endpoints += l.endpoints * len(p.numbers)
+		case n.host == nil:
+			endpoints += l.endpoints * len(l.numbers)
+		default:
+			key := listHost{l.list, n.host.id}
+			p.first, p.n = p.hosts.search(key), 1
+			refs := p.hosts.refsOf(key)
+			if refs == 0 {
+				continue
+			}
+			endpoints += int(refs) * len(l.numbers)
+		}
+		if p.len() > 0 {
+			parts = append(parts, p)
+		}
+	}
+	return parts, endpoints
 }
 
 // found is a target whose host was looked up.
 type found struct {
 	*host
 	port   uint16
+	first  bool // no target before it has the host
 	name   string
 	owner  int // bytes of the name before an address; 0 if another target has the host's addresses
 	v4, v6 int // addresses for which there is room
 }
 
-// window returns the targets of the view for which there is room, and whether that
-// is not all. In a long zone, long labels make names that can't be written (RFC
-// 1035, section 2.3.4): a client would refuse the message for one of them.
-func (w *writer) window(n *Node, v view, base int) (out []found, capped bool) {
-	start := v.first
-	// The targets of a single host are few and not in a ring of their own.
-	if v.len == v.set.len() && v.len*srvSize(longestLabel, base) > w.left {
-		start = int(w.query.Start % uint64(v.len))
+// window returns the targets of the parts for which there is room, and whether that
+// is not all.
+func (w *writer) window(n *Node, parts []part, base int) (out []found, capped bool) {
+	all := 0
+	for i := range parts {
+		all += parts[i].len()
 	}
-	out = make([]found, 0, min(v.len, max(0, w.left)/srvSize("-", base)))
-	c := v.set.at(start)
-	for range v.len {
-		t := c.item().key
+	if all == 0 {
+		return nil, false
+	}
+	start := 0
+	if all*srvSize(longestLabel, base) > w.left {
+		start = int(w.query.Start % uint64(all))
+	}
+	f := finder{base: base, left: w.left, out: make([]found, 0, min(all, max(0, w.left)/srvSize("-", base)))}
+	if len(parts) > 1 {
+		f.seen, f.hosts = make(map[target]bool), make(map[*host]bool)
+	}
+	i := 0
+	for start >= parts[i].len() {
+		start -= parts[i].len()
+		i++
+	}
+	for k := range parts {
+		p, from := &parts[(i+k)%len(parts)], 0
+		if k == 0 {
+			from = start
+		}
+		if capped = !f.find(n, p, from, p.len()); capped {
+			break
+		}
+	}
+	if !capped {
+		capped = !f.find(n, &parts[i], 0, start)
+	}
+	w.left = f.left
+	return f.out, capped
+}
+
+// finder looks up targets while there is room.
+type finder struct {
+	base  int // bytes of the service's name
+	left  int // bytes
+	out   []found
+	seen  map[target]bool // what out has, if parts may overlap
+	hosts map[*host]bool
+}
+
+// find adds the targets of a part from a position to another, and reports whether
+// there is room for all.
+func (f *finder) find(n *Node, p *part, from, to int) bool {
+	if from == to {
+		return true
+	}
+	if p.set != nil {
+		c := p.set.at(p.first + from)
+		for range to - from {
+			t := c.item().key
+			c.next()
+			// There is no host if the caller removed it without its ports.
+			if h := n.hostOf(t.host()); h != nil && !f.add(h, t.port()) {
+				return false
+			}
+		}
+		return true
+	}
+	c := p.hosts.at(p.first + from/len(p.numbers))
+	for from < to {
+		h := n.hostOf(c.item().key.host)
 		c.next()
-		h := n.hostOf(t.host())
-		if h == nil || len(h.label)+1+base > maxName {
-			continue // without a host: it was removed without its ports
+		i := from % len(p.numbers)
+		end := min(len(p.numbers), i+to-from)
+		from += end - i
+		for ; h != nil && i < end && f.writable(h); i++ {
+			if i > 0 && p.numbers[i] == p.numbers[i-1] {
+				continue
+			}
+			if !f.add(h, p.numbers[i]) {
+				return false
+			}
 		}
-		size := srvSize(h.label, base)
-		if size > w.left {
-			return out, true
-		}
-		w.left -= size
-		out = append(out, found{host: h, port: t.port()})
 	}
-	return out, false
+	return true
+}
+
+// writable reports whether a host's name is not too long. In a long zone, long
+// labels make names that can't be written (RFC 1035, section 2.3.4): a client would
+// refuse the message for one of them.
+func (f *finder) writable(h *host) bool { return len(h.label)+1+f.base <= maxName }
+
+// add adds a target, and reports whether there is room for it.
+func (f *finder) add(h *host, port uint16) bool {
+	if !f.writable(h) {
+		return true
+	}
+	key := newTarget(h.id, port)
+	if f.seen[key] {
+		return true
+	}
+	size := srvSize(h.label, f.base)
+	if size > f.left {
+		return false
+	}
+	f.left -= size
+	t := found{host: h, port: port}
+	if f.seen != nil {
+		t.first = !f.hosts[h]
+		f.seen[key], f.hosts[h] = true, true
+	} else {
+		// The targets of a host stand together, but for a window that begins between them.
+		n := len(f.out)
+		t.first = n == 0 || h != f.out[n-1].host && h != f.out[0].host
+	}
+	f.out = append(f.out, t)
+	return true
 }
 
 // srvSize is the size of an SRV record, whose target is not compressed (RFC
