@@ -82,9 +82,9 @@ func (s *member) portsOf(t *podTemplate) *records.PortList {
 // service with many ports may have its own list, so a long one costs as much as the
 // container ports until the trie asks for it.
 func (s *member) resolve(containerPorts string) *records.PortList {
-	ports := s.ports
-	if !records.IsLong(len(ports)) {
-		return records.NewPortList(resolve(ports, containerPorts))
+	ports := s.sorted
+	if ports == nil {
+		return records.NewPortList(resolve(s.ports, containerPorts))
 	}
 	id := s.digest[:]
 	for target, number := range targetPorts(containerPorts) {

@@ -1,10 +1,13 @@
 package informer
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/headless-dns/headless/records"
@@ -50,7 +53,8 @@ type member struct {
 	targets  map[targetPort]bool          // container ports that give numbers to ports
 	fixed    *records.PortList            // the ports if there are no targets
 	resolved map[string]*records.PortList // if there are: by podTemplate.ports
-	digest   [sha256.Size]byte            // of the ports, if there are targets and the list is long
+	sorted   []servicePort                // the ports, if there are targets and many ports,
+	digest   [sha256.Size]byte            // and what they are known by
 }
 
 func newMember(s *service) *member {
@@ -69,8 +73,11 @@ func newMember(s *service) *member {
 	}
 	m.resolved = make(map[string]*records.PortList)
 	if records.IsLong(len(s.ports)) {
+		m.sorted = slices.SortedStableFunc(slices.Values(s.ports), func(p, q servicePort) int {
+			return cmp.Or(strings.Compare(p.protocol, q.protocol), strings.Compare(p.name, q.name))
+		})
 		var content []byte
-		for _, p := range s.ports {
+		for _, p := range m.sorted {
 			content = fmt.Appendf(content, "%q %q %q %d\n", p.name, p.protocol, p.target, p.number)
 		}
 		m.digest = sha256.Sum256(content)

@@ -56,14 +56,17 @@ func TestUpdateBudget(t *testing.T) {
 
 // updateCost is what it costs, on average, that a pod of n loses or regains its
 // readiness: bytes and allocations.
-func updateCost(n int) (bytes, allocs uint64) {
-	trie := serveFamilies(n, addr4th)
+func updateCost(n int) (bytes, allocs uint64) { return changeCost(n, universePorts[1]) }
+
+// changeCost is updateCost, of pods with some ports.
+func changeCost(n int, ports *PortList) (bytes, allocs uint64) {
+	trie := serveWith(n, ports)
 	key := ServiceKey{"default", "nginx"}
 	const changes = 1000
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for i := range changes {
-		pod := Endpoint{Host: fmt.Sprint("web-", i/2*7%n), Hostname: true, Addr: addr4th(i / 2 * 7 % n), Ports: universePorts[1]}
+		pod := Endpoint{Host: fmt.Sprint("web-", i/2*7%n), Hostname: true, Addr: addr4th(i / 2 * 7 % n), Ports: ports}
 		unready := pod
 		unready.Withheld = NotReady
 		if i%2 == 1 {
@@ -76,4 +79,77 @@ func updateCost(n int) (bytes, allocs uint64) {
 	}
 	runtime.ReadMemStats(&after)
 	return (after.TotalAlloc - before.TotalAlloc) / changes, (after.Mallocs - before.Mallocs) / changes
+}
+
+// TestPortBudget holds what one pod's change costs and what a pod takes, whatever
+// the number of its ports.
+func TestPortBudget(t *testing.T) {
+	few, many := manyPorts(spreadPorts+1), manyPorts(10_000)
+	fewBytes, fewAllocs := changeCost(500, few)
+	manyBytes, manyAllocs := changeCost(500, many)
+	oneBytes, oneAllocs := changeCost(500, universePorts[1])
+	t.Logf("one pod with 1, %d and 10,000 ports changes with %d, %d and %d bytes in %d, %d and %d allocations",
+		spreadPorts+1, oneBytes, fewBytes, manyBytes, oneAllocs, fewAllocs, manyAllocs)
+	if manyAllocs > fewAllocs+1 || manyAllocs > oneAllocs+10 || manyBytes > fewBytes+fewBytes/10 {
+		t.Errorf("a change costs %d allocations with 1 port, %d with %d and %d with 10,000", oneAllocs, fewAllocs, spreadPorts+1, manyAllocs)
+	}
+	for _, ports := range []*PortList{few, many} {
+		small, large := heapOf(1000, ports), heapOf(3000, ports)
+		if perHost := (large - small) / 2000; perHost > 300 {
+			t.Errorf("a pod with %d ports takes %d bytes", len(ports.ports), perHost)
+		}
+	}
+}
+
+// manyPorts returns a list of n ports.
+func manyPorts(n int) *PortList {
+	ports := make([]Port, n)
+	for i := range ports {
+		ports[i] = Port{fmt.Sprint("p", i), "tcp", uint16(1 + i)}
+	}
+	return NewPortList(ports)
+}
+
+// serveWith returns a trie with one service of n pods with some ports.
+func serveWith(n int, ports *PortList) *Trie {
+	trie := New()
+	update := trie.Update()
+	update.Create(ServiceKey{"default", "nginx"})
+	for i := range n {
+		update.Add(ServiceKey{"default", "nginx"}, Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: addr4th(i), Ports: ports})
+	}
+	update.Commit()
+	return trie
+}
+
+// heapOf is the heap that a service of n pods takes.
+func heapOf(n int, ports *PortList) uint64 {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	trie := serveWith(n, ports)
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	runtime.KeepAlive(trie)
+	return after.HeapAlloc - before.HeapAlloc
+}
+
+// TestPortLookupBudget holds how many ports are compared with a name.
+func TestPortLookupBudget(t *testing.T) {
+	s := serveWith(1, manyPorts(10_000)).lookup(ServiceKey{"default", "nginx"}).snapshot.Load()
+	if s.ports.len() != 10_000 {
+		t.Fatalf("%d ports", s.ports.len())
+	}
+	for _, name := range []string{"", "p", "p5000", "zz"} {
+		n := 0
+		s.searchPorts(func(p *port) bool {
+			n++
+			return p.name < name
+		})
+		if n > 20 {
+			t.Errorf("%d ports are compared with %q", n, name)
+		}
+	}
 }

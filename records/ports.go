@@ -42,11 +42,10 @@ func NewPortList(ports []Port) *PortList {
 	case len(ports) <= spreadPorts:
 		return &PortList{ports: ports}
 	}
-	sorted := slices.SortedFunc(slices.Values(ports), func(a, b Port) int {
-		return cmp.Or(strings.Compare(a.Protocol, b.Protocol), strings.Compare(a.Name, b.Name), cmp.Compare(a.Number, b.Number))
-	})
+	ports = slices.Clone(ports)
+	sortPorts(ports)
 	content := []byte("ports")
-	for _, p := range sorted {
+	for _, p := range ports {
 		for _, s := range []string{p.Protocol, p.Name} {
 			content = append(binary.AppendUvarint(content, uint64(len(s))), s...)
 		}
@@ -59,6 +58,15 @@ func NewPortList(ports []Port) *PortList {
 // SRV records of it. Of lists with equal ids, resolve must return equal ports.
 func NewLazyPortList(id []byte, resolve func() []Port) *PortList {
 	return &PortList{resolve: resolve, key: digest(append([]byte("lazy"), id...))}
+}
+
+func sortPorts(ports []Port) {
+	slices.SortFunc(ports, func(a, b Port) int {
+		if c := (portName{a.Protocol, a.Name}).compare(portName{b.Protocol, b.Name}); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.Number, b.Number)
+	})
 }
 
 func digest(content []byte) string {
@@ -132,22 +140,18 @@ type portTable struct {
 }
 
 func newPortTable(ports []Port) *portTable {
-	type entry struct {
-		portName
-		number uint16
+	ports = slices.Clone(ports)
+	for i := range ports {
+		ports[i].Name = newPortName(ports[i]).name
 	}
-	entries := make([]entry, 0, len(ports))
-	for _, p := range ports {
-		entries = append(entries, entry{newPortName(p), p.Number})
+	sortPorts(ports)
+	t := &portTable{names: make([]portName, len(ports)), numbers: make([]uint16, len(ports))}
+	for i, p := range ports {
+		t.names[i], t.numbers[i] = portName{p.Protocol, p.Name}, p.Number
 	}
-	slices.SortFunc(entries, func(a, b entry) int {
-		return cmp.Or(a.portName.compare(b.portName), cmp.Compare(a.number, b.number))
-	})
-	t := &portTable{names: make([]portName, 0, len(entries)), numbers: make([]uint16, 0, len(entries))}
-	for _, e := range entries {
-		t.names, t.numbers = append(t.names, e.portName), append(t.numbers, e.number)
-	}
-	t.distinct = slices.Compact(slices.Sorted(slices.Values(t.numbers)))
+	t.distinct = slices.Clone(t.numbers)
+	slices.Sort(t.distinct)
+	t.distinct = slices.Compact(t.distinct)
 	return t
 }
 

@@ -141,7 +141,10 @@ func newPortName(p Port) portName {
 }
 
 func (p portName) compare(q portName) int {
-	return cmp.Or(strings.Compare(p.protocol, q.protocol), strings.Compare(p.name, q.name))
+	if c := strings.Compare(p.protocol, q.protocol); c != 0 {
+		return c
+	}
+	return strings.Compare(p.name, q.name)
 }
 
 // targets are what SRV records point to.

@@ -60,8 +60,18 @@ func message(t *testing.T, trie *Trie, name string, rrtype uint16, size int, sta
 // The library that packs the message is the judge.
 func TestSize(t *testing.T) {
 	sizes := []int{100, 512, 1232, 20000, 65535}
+	tries := map[string]*Trie{}
 	for _, n := range []int{1, 2, 7, 29, 252, 1500} {
-		trie := serve(n)
+		tries[fmt.Sprint(n)] = serve(n)
+	}
+	for _, n := range []int{1, 7, 60, 600} {
+		tries[fmt.Sprint(n, " with long lists")] = serveLists(n)
+	}
+	for n, trie := range tries {
+		start := uint64(12345)
+		if strings.Contains(n, "lists") {
+			start = 0 // beyond 16 KiB, the length depends on the order
+		}
 		for _, name := range []string{
 			"nginx.default.svc.cluster.local.", "NginX.default.SVC.cluster.local.",
 			"web-0.nginx.default.svc.cluster.local.", "_web._tcp.nginx.default.svc.cluster.local.",
@@ -69,14 +79,14 @@ func TestSize(t *testing.T) {
 			for _, rrtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV} {
 				complete, whole := message(t, trie, name, rrtype, 1<<30, 0)
 				if whole.Capped || whole.CappedGlue {
-					t.Fatalf("%s %s of %d is capped without a limit", name, dns.TypeToString[rrtype], n)
+					t.Fatalf("%s %s of %s is capped without a limit", name, dns.TypeToString[rrtype], n)
 				}
 				if len(complete.Answer) == 0 {
 					continue // a port has no addresses
 				}
 				for _, size := range append(sizes, complete.Len()-1, complete.Len()) {
-					what := fmt.Sprintf("%s %s of %d in %d", name, dns.TypeToString[rrtype], n, size)
-					m, a := message(t, trie, name, rrtype, size, 12345)
+					what := fmt.Sprintf("%s %s of %s in %d", name, dns.TypeToString[rrtype], n, size)
+					m, a := message(t, trie, name, rrtype, size, start)
 					if len(m.Answer) > 0 && m.Len() > size {
 						t.Errorf("%s is a message of %d", what, m.Len())
 					}
