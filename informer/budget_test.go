@@ -1,10 +1,42 @@
 package informer
 
 import (
+	"fmt"
 	"runtime"
 	"slices"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/headless-dns/headless/records"
 )
+
+// TestPortsBudget holds the memory of a pod whose ports no other pod has, whatever
+// the number of the service's ports.
+func TestPortsBudget(t *testing.T) {
+	const templates, budget = 1000, 1000 // bytes
+	for _, ports := range []int32{17, 10_000} {
+		s := newMember(newService(newNginx(func(s *corev1.Service) {
+			for n := range ports {
+				s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: fmt.Sprint("p", n), TargetPort: intstr.FromString(fmt.Sprint("t", n))})
+			}
+		})))
+		var lists []*records.PortList
+		before := heap()
+		for n := range templates {
+			lists = append(lists, s.portsOf(&podTemplate{ports: fmt.Sprintf("t1/tcp/%d\n", 1+n)}))
+		}
+		perTemplate := (heap() - before) / templates
+		if perTemplate > budget {
+			t.Errorf("the ports of a template take %d bytes with %d ports, at most %d", perTemplate, ports, budget)
+		}
+		if got := fmt.Sprint(lists[7].Ports()); got != "[{p1 tcp 8} {web tcp 80}]" {
+			t.Errorf("the ports are %s", got)
+		}
+		runtime.KeepAlive(s)
+	}
+}
 
 // TestHeapBudget holds the memory of a pod with all that is made of it: the slim
 // object, the join, the trie and the reverse index.

@@ -123,7 +123,7 @@ func build(kind Kind, name int, seed uint64) kruntime.Object {
 			Selector:   map[string]string{"app": pick(services)},
 			Ports:      []corev1.ServicePort{{Name: "web", Port: 80, Protocol: corev1.ProtocolTCP}},
 		}}
-		switch rng.IntN(11) {
+		switch rng.IntN(13) {
 		case 0:
 			s.Spec.Selector = nil
 		case 9:
@@ -144,6 +144,11 @@ func build(kind Kind, name int, seed uint64) kruntime.Object {
 			s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: "peer", Port: 7000, Protocol: corev1.ProtocolUDP})
 		case 8:
 			s.Spec.Ports = nil
+		case 10, 11: // as many as pods share
+			for i := range int32(17) {
+				s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: fmt.Sprint("p", i), Port: 7000 + i, Protocol: corev1.ProtocolTCP})
+			}
+			s.Spec.Ports[5].TargetPort = intstr.FromString([]string{"http", "none"}[rng.IntN(2)])
 		}
 		return s
 	case Pods:
@@ -177,6 +182,11 @@ func build(kind Kind, name int, seed uint64) kruntime.Object {
 		s := &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4}
 		s.Labels = map[string]string{discoveryv1.LabelServiceName: pick(services)}
 		s.Ports = []discoveryv1.EndpointPort{{Name: ptr.To("web"), Port: ptr.To(80 + rng.Int32N(2)), Protocol: ptr.To(corev1.ProtocolTCP)}}
+		if rarely() {
+			for i := range int32(17) {
+				s.Ports = append(s.Ports, discoveryv1.EndpointPort{Name: ptr.To(fmt.Sprint("p", i)), Port: ptr.To(7000 + i), Protocol: ptr.To(corev1.ProtocolTCP)})
+			}
+		}
 		for range rng.IntN(4) {
 			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{
 				Addresses:  []string{address4(rng.IntN(addresses4))},

@@ -291,6 +291,53 @@ func TestJoinTargets(t *testing.T) {
 	}
 }
 
+// TestJoinManyPorts has a service of many ports, whose pods give other numbers to
+// one of them. More such pods than a service has lists of ports keep their addresses,
+// and the order in which they come does not matter.
+func TestJoinManyPorts(t *testing.T) {
+	const ports, pods = 20, 12
+	service := newService(newNginx(func(s *corev1.Service) {
+		for n := range int32(ports - 2) {
+			s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: fmt.Sprint("p", n), Port: 1000 + n, Protocol: corev1.ProtocolUDP})
+		}
+		s.Spec.Ports[0].TargetPort = intstr.FromString("http")
+		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: "none", TargetPort: intstr.FromString("none"), Protocol: corev1.ProtocolTCP})
+	}))
+	pod := func(n int) *pod {
+		return newPod(newWeb(n, func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort = int32(8000 + n) }))
+	}
+	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	i.apply([]event{{object: service}, {object: pod(0)}, {object: pod(1)}})
+	if got, want := answer(i.join.trie, "_web._tcp."+nginxName, dns.TypeSRV), "0 50 8000 web-0."+nginxName+", 0 50 8001 web-1."+nginxName; got != want {
+		t.Errorf("the port is %q, want %q", got, want)
+	}
+	if got, want := answer(i.join.trie, "_p7._udp."+nginxName, dns.TypeSRV), "0 50 1007 web-0."+nginxName+", 0 50 1007 web-1."+nginxName; got != want {
+		t.Errorf("the other port is %q, want %q", got, want)
+	}
+	if got := answer(i.join.trie, "_none._tcp."+nginxName, dns.TypeSRV); got != "missing" {
+		t.Errorf("a port that no container has is %q", got)
+	}
+
+	var all, back []event
+	for n := range pods {
+		all, back = append(all, event{object: pod(n)}), append([]event{{object: pod(n)}}, back...)
+	}
+	i.apply(all)
+	other := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	for _, e := range append(back, event{object: service}) {
+		other.apply([]event{e})
+	}
+	for _, name := range []string{nginxName, "_web._tcp." + nginxName, "_p7._udp." + nginxName} {
+		if got := strings.Count(answer(i.join.trie, name, dns.TypeA), "10.244.0."); name == nginxName && got != pods {
+			t.Errorf("the service has %d addresses, want %d", got, pods)
+		}
+		got, want := answer(other.join.trie, name, dns.TypeSRV), answer(i.join.trie, name, dns.TypeSRV)
+		if got != want || !strings.Contains(got, "web-") {
+			t.Errorf("%s is %q or %q, by the order of the pods", name, got, want)
+		}
+	}
+}
+
 // TestJoinSlice changes a slice in one endpoint, its ports and its service.
 func TestJoinSlice(t *testing.T) {
 	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}

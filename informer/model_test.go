@@ -237,6 +237,9 @@ func (s state) pointers(q *question) string {
 	return canonical(hostnames)
 }
 
+// long reports whether the endpoint has more ports than the trie stores one by one.
+func (e modelEndpoint) long() bool { return strings.Count(e.ports, ",") >= 16 }
+
 func canonical(data []string) string {
 	slices.Sort(data)
 	return strings.Join(slices.Compact(data), ", ")
@@ -265,7 +268,12 @@ func (s state) common(t state, k key, madeAnew bool) state {
 				ports = append(ports, p)
 			}
 		}
-		e.ports = strings.Join(ports, ",")
+		switch both := strings.Join(ports, ","); {
+		case e.ports == rest[i].ports || !e.long() && !rest[i].long():
+			e.ports = both
+		case madeAnew: // of a long list, all ports change or none
+			e.ports = ""
+		}
 		both, rest = append(both, e), slices.Delete(rest, i, i+1)
 	}
 	return state{k: both}

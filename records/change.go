@@ -196,11 +196,33 @@ func (c *change) leaving() *change {
 	for i := range hosts {
 		hosts[i].refs = min(hosts[i].refs, 0)
 	}
-	return &change{
+	out := &change{
 		hosts: hosts,
 		ports: slices.DeleteFunc(slices.Clone(c.ports), func(d portDelta) bool { return d.refs > 0 }),
-		lists: slices.DeleteFunc(slices.Clone(c.lists), func(d delta[hostList]) bool { return d.refs > 0 }),
 	}
+	if len(c.lists) > 0 {
+		c.leavingLists(out)
+	}
+	return out
+}
+
+// leavingLists adds the long lists that leave to out. A host that changes from or
+// to a long list may have ports in common before and after, but no delta shows
+// them: it keeps all that it had.
+func (c *change) leavingLists(out *change) {
+	gainsList, gains := make(map[string]bool), make(map[string]bool)
+	for _, d := range c.lists {
+		if d.refs > 0 {
+			gainsList[d.key.host], gains[d.key.host] = true, true
+		}
+	}
+	for _, d := range c.ports {
+		if d.refs > 0 {
+			gains[d.host] = true
+		}
+	}
+	out.ports = slices.DeleteFunc(out.ports, func(d portDelta) bool { return gainsList[d.host] })
+	out.lists = slices.DeleteFunc(slices.Clone(c.lists), func(d delta[hostList]) bool { return d.refs > 0 || gains[d.key.host] })
 }
 
 // staying returns the part of the net change, made to an empty service, that was

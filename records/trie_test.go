@@ -113,6 +113,9 @@ func (u universe) names() []string {
 			} {
 				names = append(names, below+"."+base)
 			}
+			if !u.long {
+				continue
+			}
 			for i := range spreadPorts + universeLists/4 {
 				names = append(names, fmt.Sprintf("_p%d._udp.%s", i, base))
 			}

@@ -306,18 +306,17 @@ func (f *finder) find(n *Node, p *part, from, to int) bool {
 	return true
 }
 
-// writable reports whether a host's name is not too long. In a long zone, long
+// writable reports whether a host is there and its name is not too long. In a long zone, long
 // labels make names that can't be written (RFC 1035, section 2.3.4): a client would
 // refuse the message for one of them.
-func (f *finder) writable(h *host) bool { return len(h.label)+1+f.base <= maxName }
+func (f *finder) writable(h *host) bool { return h != nil && len(h.label)+1+f.base <= maxName }
 
 // add adds a target, and reports whether there is room for it.
 func (f *finder) add(h *host, port uint16) bool {
 	if !f.writable(h) {
 		return true
 	}
-	key := newTarget(h.id, port)
-	if f.seen[key] {
+	if f.seen != nil && f.seen[newTarget(h.id, port)] {
 		return true
 	}
 	size := srvSize(h.label, f.base)
@@ -328,7 +327,7 @@ func (f *finder) add(h *host, port uint16) bool {
 	t := found{host: h, port: port}
 	if f.seen != nil {
 		t.first = !f.hosts[h]
-		f.seen[key], f.hosts[h] = true, true
+		f.seen[newTarget(h.id, port)], f.hosts[h] = true, true
 	} else {
 		// The targets of a host stand together, but for a window that begins between them.
 		n := len(f.out)
