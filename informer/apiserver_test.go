@@ -1,6 +1,8 @@
 package informer
 
 import (
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -62,6 +64,7 @@ func newAPIServer(t *testing.T, o apiOptions) *apiServer {
 	a.Server = httptest.NewUnstartedServer(http.HandlerFunc(a.serve))
 	if o.http2 {
 		a.EnableHTTP2 = true
+		a.Config.ErrorLog = log.New(io.Discard, "", 0) // of connections that end too soon
 		a.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 100}
 		a.StartTLS()
 	} else {

@@ -70,6 +70,7 @@ func (c *Cluster) config() (*rest.Config, error) {
 type cluster struct {
 	core, discovery rest.Interface // clients of the API groups
 	selected        *selected
+	left            *leftovers // nil if no pods are watched
 	log             logr.Logger
 	failing         func(Kind, bool) // a hook
 	// allServices is set once the API server has refused to select headless Services.
@@ -84,7 +85,7 @@ type cluster struct {
 // often is no burden: as long as no watch can be resumed, it is for one object.
 var pauses = wait.Backoff{Duration: 800 * time.Millisecond, Factor: 2, Jitter: 1, Cap: 5 * time.Second, Steps: 10}
 
-func newCluster(c *Config, s *selected, known func(object) object) (*cluster, error) {
+func newCluster(c *Config, s *selected, j *join) (*cluster, error) {
 	config, err := c.Cluster.config()
 	if err != nil {
 		return nil, err
@@ -92,8 +93,11 @@ func newCluster(c *Config, s *selected, known func(object) object) (*cluster, er
 	if c.Transport != nil {
 		config.Wrap(c.Transport)
 	}
-	config.NegotiatedSerializer = newCodec(known)
+	config.NegotiatedSerializer = newCodec(j.known)
 	out := &cluster{selected: s, log: c.Log, failing: c.Hooks.Failing, clock: clock.RealClock{}, backoff: pauses}
+	if s.pods {
+		out.left = newLeftovers(out, j)
+	}
 	client, err := rest.HTTPClientFor(config)
 	if err == nil {
 		out.core, err = newClient(config, client, "/api", corev1.SchemeGroupVersion)
@@ -113,24 +117,29 @@ func newClient(config *rest.Config, client *http.Client, path string, version sc
 	return rest.RESTClientForConfigAndClient(config, client)
 }
 
-func (c *cluster) origins() []origin { return c.selected.origins() }
+func (c *cluster) origins() []origin {
+	return append(c.selected.origins(), c.selected.leftOrigins()...)
+}
 
 func (c *cluster) run(ctx context.Context, q *queue) {
 	// What client-go logs is left out: it tells of a fault at each try, or never.
 	ctx = klog.NewContext(ctx, logr.Discard())
 	var group sync.WaitGroup
-	for _, o := range c.origins() {
-		r := c.reflector(ctx, o, q)
+	for _, o := range c.selected.origins() {
+		r := c.reflector(ctx, newHealth(o, c), &store{origin: o, queue: q})
 		group.Go(func() { r.RunWithContext(ctx) })
+	}
+	if c.left != nil {
+		group.Go(func() { c.left.run(ctx, q) })
 	}
 	group.Wait()
 }
 
-// reflector lists and watches what an origin covers, again and again.
-func (c *cluster) reflector(ctx context.Context, o origin, q *queue) *cache.Reflector {
+// reflector lists and watches what the origin of a store covers, again and again.
+func (c *cluster) reflector(ctx context.Context, h *health, s *store) *cache.Reflector {
 	log := logr.Discard()
-	return cache.NewReflectorWithOptions(c.listWatch(o), &decoded{}, &store{origin: o, queue: q},
-		cache.ReflectorOptions{Name: "headless " + o.kind.String(), Logger: &log, Clock: mortal{c.clock, ctx}, Backoff: &c.backoff})
+	return cache.NewReflectorWithOptions(c.listWatch(h, s), &decoded{}, s,
+		cache.ReflectorOptions{Name: "headless " + s.kind.String(), Logger: &log, Clock: mortal{c.clock, ctx}, Backoff: &c.backoff})
 }
 
 // mortal is a clock whose waits end with a context. A reflector that waits to try
@@ -156,9 +165,9 @@ func (m mortal) After(d time.Duration) <-chan time.Time {
 	return out
 }
 
-func (c *cluster) listWatch(o origin) *cache.ListWatch {
-	client := c.core
-	if o.kind == EndpointSlices {
+func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
+	o, client := s.origin, c.core
+	if o.kind == EndpointSlices || o.kind == leftSlices {
 		client = c.discovery
 	}
 	// The client itself tries nothing again: a reflector does, and less often.
@@ -172,11 +181,10 @@ func (c *cluster) listWatch(o origin) *cache.ListWatch {
 		}
 		return r
 	}
-	h := newHealth(o, c)
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			return h.list(ctx, func(ctx context.Context) (list runtime.Object, err error) {
-				err = c.selecting(o.kind, &options, func() error {
+				err = c.selecting(s, &options, func() error {
 					list, err = get(&options).Do(ctx).Get()
 					return err
 				})
@@ -193,7 +201,7 @@ func (c *cluster) listWatch(o origin) *cache.ListWatch {
 				}
 			}
 			return h.watch(ctx, &options, func(ctx context.Context) (w watch.Interface, err error) {
-				err = c.selecting(o.kind, &options, func() error {
+				err = c.selecting(s, &options, func() error {
 					w, err = get(&options).Watch(ctx)
 					return err
 				})
@@ -203,13 +211,17 @@ func (c *cluster) listWatch(o origin) *cache.ListWatch {
 	}
 }
 
-// selecting calls do with the options narrowed to what is watched of a kind. API
+// selecting calls do with the options narrowed to what a store takes. API
 // servers before Kubernetes 1.31 answer 400 to the field selector of Services. Then it
 // calls do again for all Services, of which the join serves the headless ones, and
 // leaves the selector out from then on.
-func (c *cluster) selecting(kind Kind, options *metav1.ListOptions, do func() error) error {
-	c.selected.options(kind, options)
-	if kind != Services {
+func (c *cluster) selecting(s *store, options *metav1.ListOptions, do func() error) error {
+	if s.kind == leftSlices {
+		options.LabelSelector = c.selected.left(s.services).String()
+		return do()
+	}
+	c.selected.options(s.kind, options)
+	if s.kind != Services {
 		return do()
 	}
 	if !c.allServices.Load() {
@@ -231,7 +243,9 @@ var parameters = runtime.NewParameterCodec(scheme)
 // store is what a reflector writes to: it queues the slim objects.
 type store struct {
 	origin
-	queue *queue
+	queue    *queue
+	services map[key]struct{} // whose slices it takes, of the kind leftSlices
+	listed   atomic.Bool
 }
 
 var _ interface {
@@ -265,8 +279,23 @@ func (s *store) Update(obj any) error {
 	if err != nil {
 		return err
 	}
-	s.queue.push(event{origin: s.origin, object: o})
+	if s.takes(o) {
+		s.queue.push(event{origin: s.origin, object: o})
+	} else { // it may have been that of another service
+		s.queue.push(event{origin: s.origin, key: o.id()})
+	}
 	return nil
+}
+
+// takes reports whether the store keeps an object. The API server selects slices by the
+// names of services alone, in all namespaces.
+func (s *store) takes(o object) bool {
+	slice, ok := o.(*endpointSlice)
+	if s.kind != leftSlices || !ok {
+		return true
+	}
+	_, ok = s.services[key{slice.namespace, slice.service}]
+	return ok && slice.controlled
 }
 
 // Delete implements cache.ReflectorStore. The object may be one whose deletion
@@ -282,14 +311,18 @@ func (s *store) Delete(obj any) error {
 
 // Replace implements cache.ReflectorStore.
 func (s *store) Replace(list []any, _ string) error {
-	objects := make([]object, len(list))
-	for i, obj := range list {
-		var err error
-		if objects[i], err = unwrap(obj); err != nil {
+	objects := make([]object, 0, len(list))
+	for _, obj := range list {
+		o, err := unwrap(obj)
+		if err != nil {
 			return err
 		}
+		if s.takes(o) {
+			objects = append(objects, o)
+		}
 	}
-	s.queue.push(event{origin: s.origin, list: true, objects: objects})
+	s.listed.Store(true)
+	s.queue.push(event{origin: s.origin, list: true, objects: objects, left: s.services})
 	return nil
 }
 

@@ -410,6 +410,7 @@ func TestStore(t *testing.T) {
 	apply()
 	check("not all is listed", "outside")
 	must(stores[EndpointSlices].Replace(nil, "1"))
+	must(stores[leftSlices].Replace(nil, "1"))
 	apply()
 	check("all is listed", "10.244.0.1, 10.244.0.2")
 	select {

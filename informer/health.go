@@ -105,6 +105,13 @@ func (h *health) works() {
 	h.log.Info("watch works again", "after", h.clock.Since(h.since).Round(time.Second))
 }
 
+// forget ends a fault that nobody looks after any more.
+func (h *health) forget() {
+	if h.failing {
+		h.hook(h.kind, false)
+	}
+}
+
 // list lists by a function.
 func (h *health) list(outer context.Context, do func(context.Context) (runtime.Object, error)) (runtime.Object, error) {
 	ctx, cancel := context.WithCancel(outer)

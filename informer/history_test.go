@@ -181,6 +181,9 @@ func build(kind Kind, name int, seed uint64) kruntime.Object {
 	case EndpointSlices:
 		s := &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4}
 		s.Labels = map[string]string{discoveryv1.LabelServiceName: pick(services)}
+		if rng.IntN(3) == 0 {
+			s.Labels[discoveryv1.LabelManagedBy] = "endpointslice-controller.k8s.io"
+		}
 		s.Ports = []discoveryv1.EndpointPort{{Name: ptr.To("web"), Port: ptr.To(80 + rng.Int32N(2)), Protocol: ptr.To(corev1.ProtocolTCP)}}
 		if rarely() {
 			for i := range int32(17) {

@@ -94,7 +94,8 @@ type Informer struct {
 	queue  *queue
 	join   *join
 	damage damage
-	keeper *keeper // nil without a snapshot
+	left   *leftovers // nil without
+	keeper *keeper    // nil without a snapshot
 	hooks  Hooks
 
 	// The writer's.
@@ -136,7 +137,8 @@ func New(trie *records.Trie, c Config) (*Informer, error) {
 		keeper = newKeeper(&c)
 		c.Transport = transport.Wrappers(c.Transport, keeper.observe)
 	}
-	s, err := newSource(&c, join.known)
+	join.allSlices = c.Slices
+	s, err := newSource(&c, join)
 	if err != nil {
 		return nil, err
 	}
@@ -152,13 +154,17 @@ func New(trie *records.Trie, c Config) (*Informer, error) {
 
 		complete: make(chan struct{}),
 	}
+	if c, ok := s.(*cluster); ok {
+		i.left = c.left
+		join.holds = c.left != nil
+	}
 	for _, o := range s.origins() {
 		i.missing[o] = true
 	}
 	return i, nil
 }
 
-func newSource(c *Config, known func(object) object) (source, error) {
+func newSource(c *Config, j *join) (source, error) {
 	sel, err := newSelection(c)
 	if err != nil {
 		return nil, err
@@ -166,7 +172,7 @@ func newSource(c *Config, known func(object) object) (source, error) {
 	if len(c.Manifests) > 0 {
 		return newManifests(c, sel)
 	}
-	return newCluster(c, sel, known)
+	return newCluster(c, sel, j)
 }
 
 // Start begins to watch.
@@ -231,6 +237,7 @@ func (i *Informer) apply(batch []event) {
 			switch {
 			case e.restored != nil:
 				i.restore(update, e.restored)
+			case e.left != nil && !e.list:
 			case e.list:
 				changed = i.replace(update, e)
 				delete(i.missing, e.origin)
@@ -246,8 +253,14 @@ func (i *Informer) apply(batch []event) {
 			}
 		}
 	}
+	for _, e := range batch {
+		anything = i.join.release(e.left) || anything
+	}
 	i.join.mu.Unlock()
 	i.join.flush(update)
+	if i.left != nil {
+		i.left.check(i.missing)
+	}
 	n := update.Commit()
 	starts := !i.join.started && (len(i.missing) == 0 || i.restored)
 	if starts {
@@ -287,7 +300,11 @@ func (i *Informer) restore(u *records.Update, objects *[kinds][]object) {
 	for kind := range kinds {
 		for _, o := range objects[kind] {
 			if i.missing[origin{kind: kind}] || i.missing[origin{kind, o.id().namespace}] {
-				i.join.set(u, o)
+				if slice, ok := o.(*endpointSlice); ok && slice.controlled && !i.join.allSlices {
+					i.join.setSlice(u, leftSlices, slice.id(), slice)
+				} else {
+					i.join.set(u, o)
+				}
 			}
 		}
 	}
@@ -302,6 +319,9 @@ func (i *Informer) set(u *records.Update, k Kind, o object) bool {
 		return false
 	}
 	i.damage.clear(k, o.id())
+	if slice, ok := o.(*endpointSlice); ok && k == leftSlices {
+		return i.join.setSlice(u, k, slice.id(), slice)
+	}
 	return i.join.set(u, o)
 }
 
@@ -346,6 +366,9 @@ type event struct {
 	object   object           // that came or changed
 	key      key              // of what is gone, if object is nil
 	restored *[kinds][]object // instead, the objects of a snapshot
+	// left are services all of whose slices are known, of the kind leftSlices. It comes
+	// with a list, or instead.
+	left map[key]struct{}
 }
 
 // last reports whether apply handles the event after those of other kinds. A snapshot is
@@ -378,7 +401,7 @@ func (q *queue) push(events ...event) {
 	}
 	q.mu.Unlock()
 	for _, e := range events {
-		if e.restored == nil {
+		if e.restored == nil && (e.left == nil || e.list) {
 			q.received(e.kind, e.namespace)
 		}
 	}

@@ -19,19 +19,26 @@ import (
 // Until it is started it only stores what comes: joining a whole cluster is done
 // once, with every service known, whichever kind was listed first.
 type join struct {
-	trie     *records.Trie
-	podNames bool
+	trie      *records.Trie
+	podNames  bool
+	allSlices bool // no pods are watched, the slices of the EndpointSlice controller are
 	// allowed are the namespaces to serve; nil is all.
 	allowed map[string]bool
 	started bool
 	// changed are the served services that changed since the last flush, as they were
 	// then; nil for one that was not there.
-	changed map[key]*member
+	changed         map[key]*member
+	handmadeChanged bool // handmade did
+	// losing are the services that have lost their selector, by key. Those that are
+	// stored have it still, until the slices are known that the controller has left.
+	losing  map[key]*service
+	holds   bool    // there will be a release
 	labels  []label // scratch of match
 	lookups int     // of labels, of which tests have budgets
 
 	mu         sync.RWMutex // held by the writer to change what follows
 	namespaces map[string]*members
+	handmade   map[key]struct{} // the headless services without a selector
 }
 
 // members are the objects of one namespace.
@@ -39,10 +46,18 @@ type members struct {
 	pods     map[string]*pod
 	services map[string]*member
 	slices   map[string]*endpointSlice
+	left     map[string]*endpointSlice // of the kind leftSlices
 	// selecting finds the headless services that select a pod.
 	selecting selectors
-	// sliced finds the slices of a service.
-	sliced map[string]map[string]*endpointSlice
+	// sliced finds the slices of a service, of both kinds.
+	sliced map[string]map[sliceName]*endpointSlice
+}
+
+// sliceName names a slice of a namespace. While it moves from one kind to the other, it
+// may be there twice.
+type sliceName struct {
+	kind Kind
+	name string
 }
 
 // member is a service with what is computed of it. The ports of endpoints are
@@ -86,7 +101,7 @@ func newMember(s *service) *member {
 }
 
 func newJoin(trie *records.Trie, podNames, selectNamespaces bool) *join {
-	j := &join{trie: trie, podNames: podNames, namespaces: make(map[string]*members), changed: make(map[key]*member)}
+	j := &join{trie: trie, podNames: podNames, namespaces: make(map[string]*members), changed: make(map[key]*member), handmade: make(map[key]struct{}), losing: make(map[key]*service)}
 	if selectNamespaces {
 		j.allowed = make(map[string]bool)
 	}
@@ -100,16 +115,25 @@ func (j *join) members(namespace string) *members {
 			pods:     make(map[string]*pod),
 			services: make(map[string]*member),
 			slices:   make(map[string]*endpointSlice),
-			sliced:   make(map[string]map[string]*endpointSlice),
+			left:     make(map[string]*endpointSlice),
+			sliced:   make(map[string]map[sliceName]*endpointSlice),
 		}
 		j.namespaces[namespace] = m
 	}
 	return m
 }
 
+// slicesOf returns the slices of a kind.
+func (m *members) slicesOf(kind Kind) map[string]*endpointSlice {
+	if kind == leftSlices {
+		return m.left
+	}
+	return m.slices
+}
+
 // prune forgets a namespace that holds nothing any more.
 func (j *join) prune(namespace string, m *members) {
-	if len(m.pods)+len(m.services)+len(m.slices) == 0 {
+	if len(m.pods)+len(m.services)+len(m.slices)+len(m.left) == 0 {
 		delete(j.namespaces, namespace)
 	}
 }
@@ -135,8 +159,10 @@ func (j *join) known(o object) object {
 			return held.service
 		}
 	case *endpointSlice:
-		if held := m.slices[k.name]; held != nil && held.equal(o) {
-			return held
+		for _, held := range []*endpointSlice{m.slices[k.name], m.left[k.name]} {
+			if held != nil && held.equal(o) {
+				return held
+			}
 		}
 	}
 	return o
@@ -231,7 +257,13 @@ func (j *join) countSlices(c counter, s *member, m *members) {
 	}
 }
 
+// countSlice counts the endpoints of a slice of a service. Where pods are watched, they
+// stand for the slices of the EndpointSlice controller, unless the service has lost its
+// selector: then the controller leaves its slices as they are, and they still count.
 func (j *join) countSlice(c counter, s *member, slice *endpointSlice, endpoints []endpoint) {
+	if slice.controlled && !j.allSlices && len(s.selector) > 0 {
+		return
+	}
 	sliceEndpoints(s, slice, endpoints, j.podNames, func(e records.Endpoint) { c.count(s.key, e) })
 }
 
@@ -244,7 +276,7 @@ func (j *join) set(u *records.Update, o object) bool {
 	case *service:
 		return j.setService(o.key, o)
 	case *endpointSlice:
-		return j.setSlice(u, o.key, o)
+		return j.setSlice(u, EndpointSlices, o.key, o)
 	case *namespace:
 		return j.setNamespace(u, o.name, true)
 	}
@@ -258,8 +290,8 @@ func (j *join) remove(u *records.Update, kind Kind, k key) bool {
 		return j.setPod(u, k, nil)
 	case Services:
 		return j.setService(k, nil)
-	case EndpointSlices:
-		return j.setSlice(u, k, nil)
+	case EndpointSlices, leftSlices:
+		return j.setSlice(u, kind, k, nil)
 	case Namespaces:
 		return j.setNamespace(u, k.name, false)
 	}
@@ -293,11 +325,12 @@ func (j *join) setPod(u *records.Update, k key, p *pod) bool {
 	return true
 }
 
-func (j *join) setSlice(u *records.Update, k key, slice *endpointSlice) bool {
+func (j *join) setSlice(u *records.Update, kind Kind, k key, slice *endpointSlice) bool {
 	m := j.members(k.namespace)
 	defer j.prune(k.namespace, m)
-	old := m.slices[k.name]
-	if !replace(m.slices, k.name, old, slice) {
+	held := m.slicesOf(kind)
+	old := held[k.name]
+	if !replace(held, k.name, old, slice) {
 		return false
 	}
 	count := func(c counter, slice, other *endpointSlice) {
@@ -306,19 +339,61 @@ func (j *join) setSlice(u *records.Update, k key, slice *endpointSlice) bool {
 		}
 	}
 	if old != nil {
-		drop(m.sliced, old.service, k.name)
+		delete(m.sliced[old.service], sliceName{kind, k.name})
+		if len(m.sliced[old.service]) == 0 {
+			delete(m.sliced, old.service)
+		}
 		count(counter{u, true}, old, slice)
 	}
 	if slice != nil {
-		put(m.sliced, slice.service, k.name, slice)
+		if m.sliced[slice.service] == nil {
+			m.sliced[slice.service] = make(map[sliceName]*endpointSlice)
+		}
+		m.sliced[slice.service][sliceName{kind, slice.name}] = slice
 		count(counter{u, false}, slice, old)
 	}
 	return true
 }
 
-// setService stores a service. Its endpoints are counted by flush, which walks the pods
-// once for all services that changed.
+// setService stores a service. One that loses its selector waits for release.
 func (j *join) setService(k key, changed *service) bool {
+	if j.holds && j.started && changed != nil && changed.headless && len(changed.selector) == 0 {
+		if m := j.namespaces[k.namespace]; m != nil {
+			if old := m.services[k.name]; old != nil && old.headless && len(old.selector) > 0 {
+				j.losing[k] = changed
+				j.handmade[k] = struct{}{}
+				j.handmadeChanged = true
+				return false
+			}
+		}
+	}
+	if _, ok := j.losing[k]; ok {
+		delete(j.losing, k)
+		delete(j.handmade, k)
+		j.handmadeChanged = true
+	}
+	return j.putService(k, changed)
+}
+
+// release stores those of some services that have lost their selector: all slices of
+// them are known.
+func (j *join) release(services map[key]struct{}) bool {
+	if len(services) == 0 {
+		return false
+	}
+	changed := false
+	for k, s := range j.losing {
+		if _, ok := services[k]; ok {
+			delete(j.losing, k)
+			changed = j.putService(k, s) || changed
+		}
+	}
+	return changed
+}
+
+// putService stores a service. Its endpoints are counted by flush, which walks the pods
+// once for all services that changed.
+func (j *join) putService(k key, changed *service) bool {
 	m := j.members(k.namespace)
 	defer j.prune(k.namespace, m)
 	old := m.services[k.name]
@@ -338,6 +413,14 @@ func (j *join) setService(k key, changed *service) bool {
 	}
 	if is {
 		m.selecting.add(s)
+	}
+	if _, listed := j.handmade[k]; listed != (is && len(s.selector) == 0) {
+		j.handmadeChanged = true
+		if listed {
+			delete(j.handmade, k)
+		} else {
+			j.handmade[s.id()] = struct{}{}
+		}
 	}
 	if !was && !is {
 		return !j.served(k.namespace)
@@ -438,20 +521,6 @@ func replace[T any, P differing[T]](m map[string]P, name string, old, value P) b
 	return true
 }
 
-func put[K comparable, V any](m map[K]map[string]V, k K, name string, v V) {
-	if m[k] == nil {
-		m[k] = make(map[string]V)
-	}
-	m[k][name] = v
-}
-
-func drop[K comparable, V any](m map[K]map[string]V, k K, name string) {
-	delete(m[k], name)
-	if len(m[k]) == 0 {
-		delete(m, k)
-	}
-}
-
 // objects returns all that are held. It may be called by anyone.
 func (j *join) objects() []object {
 	j.mu.RLock()
@@ -465,6 +534,9 @@ func (j *join) objects() []object {
 			out = append(out, p)
 		}
 		for _, s := range m.slices {
+			out = append(out, s)
+		}
+		for _, s := range m.left {
 			out = append(out, s)
 		}
 	}
@@ -486,8 +558,8 @@ func (j *join) count(o origin) int {
 			n += len(m.pods)
 		case Services:
 			n += len(m.services)
-		case EndpointSlices:
-			n += len(m.slices)
+		case EndpointSlices, leftSlices:
+			n += len(m.slicesOf(o.kind))
 		}
 	}
 	return n
@@ -522,8 +594,8 @@ func (j *join) names(kind Kind, namespace string) []key {
 			out = appendKeys(out, ns, m.pods)
 		case Services:
 			out = appendKeys(out, ns, m.services)
-		case EndpointSlices:
-			out = appendKeys(out, ns, m.slices)
+		case EndpointSlices, leftSlices:
+			out = appendKeys(out, ns, m.slicesOf(kind))
 		}
 	}
 	return out

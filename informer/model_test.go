@@ -145,6 +145,11 @@ func (m *model) ofSlices(service *corev1.Service) []modelEndpoint {
 		if k.namespace != service.Namespace || slice.Labels[discoveryv1.LabelServiceName] != service.Name {
 			continue
 		}
+		// The controller writes what the pods tell, later. It leaves the slices of a service
+		// that has lost its selector.
+		if slice.Labels[discoveryv1.LabelManagedBy] == "endpointslice-controller.k8s.io" && len(service.Spec.Selector) > 0 {
+			continue
+		}
 		var ports []string
 		for _, p := range slice.Ports {
 			ports = append(ports, fmt.Sprintf("%s %s %d", strings.ToLower(string(*p.Protocol)), *p.Name, *p.Port))

@@ -28,12 +28,16 @@ const (
 	Pods
 	EndpointSlices
 	Namespaces
+	// leftSlices are the EndpointSlices of the controller, where pods are watched and
+	// those slices are not EndpointSlices. They are a kind of their own because they are
+	// listed apart.
+	leftSlices
 	kinds
 )
 
 // String is the kind as the name of its resource.
 func (k Kind) String() string {
-	return [kinds]string{"services", "pods", "endpointslices", "namespaces"}[k]
+	return [kinds]string{"services", "pods", "endpointslices", "namespaces", "endpointslices"}[k]
 }
 
 // key names an object; namespace is empty for a namespace itself.

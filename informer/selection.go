@@ -2,6 +2,7 @@ package informer
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -15,7 +16,8 @@ import (
 )
 
 // sliceController is who manages the slices that are made from pods. Where pods
-// are watched, those are not read: the pods tell the same, and sooner.
+// are watched, those do not count: the pods tell the same, and sooner. See leftovers for
+// the exception.
 const sliceController = "endpointslice-controller.k8s.io"
 
 // selected is which objects are watched.
@@ -25,6 +27,10 @@ type selected struct {
 	services        labels.Selector
 	slices          labels.Selector
 	pods            bool // whether there are any
+	// With pods, unmanaged are the slices that are watched, those that managed does not
+	// select; see leftovers for the others.
+	unmanaged labels.Selector
+	managed   labels.Requirement
 }
 
 func newSelection(c *Config) (*selected, error) {
@@ -50,11 +56,16 @@ func newSelection(c *Config) (*selected, error) {
 	if !s.pods {
 		return s, nil
 	}
+	managed, err := labels.NewRequirement(discoveryv1.LabelManagedBy, selection.Equals, []string{sliceController})
+	if err != nil {
+		return nil, fmt.Errorf("select EndpointSlices: %w", err)
+	}
 	unmanaged, err := labels.NewRequirement(discoveryv1.LabelManagedBy, selection.NotEquals, []string{sliceController})
 	if err != nil {
 		return nil, fmt.Errorf("select EndpointSlices: %w", err)
 	}
-	s.slices = s.slices.Add(*unmanaged)
+	s.managed = *managed
+	s.unmanaged = s.slices.Add(*unmanaged)
 	return s, nil
 }
 
@@ -98,6 +109,37 @@ func (s *selected) origins() []origin {
 	return out
 }
 
+// leftOrigins are the lists that together hold the slices of leftovers.
+func (s *selected) leftOrigins() []origin {
+	var out []origin
+	for _, o := range s.origins() {
+		if o.kind == EndpointSlices && s.pods {
+			out = append(out, origin{leftSlices, o.namespace})
+		}
+	}
+	return out
+}
+
+// leftNames is how many services leftovers names to the API server: the URL must not get
+// too long. With more, it asks for the slices of all services.
+const leftNames = 100
+
+// left selects the slices that the EndpointSlice controller manages of some services.
+func (s *selected) left(services map[key]struct{}) labels.Selector {
+	names := make(map[string]bool)
+	for k := range services {
+		names[k.name] = true
+	}
+	out := s.services.Add(s.managed)
+	if len(names) <= leftNames {
+		// The name of a service is a valid value of a label.
+		if named, err := labels.NewRequirement(discoveryv1.LabelServiceName, selection.In, slices.Collect(maps.Keys(names))); err == nil {
+			out = out.Add(*named)
+		}
+	}
+	return out
+}
+
 // options narrows a list or watch of a kind.
 func (s *selected) options(kind Kind, o *metav1.ListOptions) {
 	switch kind {
@@ -111,6 +153,9 @@ func (s *selected) options(kind Kind, o *metav1.ListOptions) {
 		).String()
 	case EndpointSlices:
 		o.LabelSelector = s.slices.String()
+		if s.pods {
+			o.LabelSelector = s.unmanaged.String()
+		}
 	case Namespaces:
 		o.LabelSelector = s.namespaceLabels.String()
 	}

@@ -14,13 +14,14 @@ import (
 // endpointSlice is what is kept of an EndpointSlice.
 type endpointSlice struct {
 	key
-	service   string
-	endpoints []endpoint
-	ports     *records.PortList
+	service    string
+	controlled bool // the EndpointSlice controller manages it
+	endpoints  []endpoint
+	ports      *records.PortList
 }
 
 func (s *endpointSlice) equal(t *endpointSlice) bool {
-	return s == t || s.key == t.key && s.service == t.service &&
+	return s == t || s.key == t.key && s.service == t.service && s.controlled == t.controlled &&
 		s.ports.Equal(t.ports) && slices.Equal(s.endpoints, t.endpoints)
 }
 
@@ -38,7 +39,7 @@ type endpoint struct {
 // out is the same. The controller writes a slice as a whole for each change of one
 // endpoint, and keeps their order.
 func (s *endpointSlice) without(other *endpointSlice) []endpoint {
-	if other == nil || s.service != other.service || !s.ports.Equal(other.ports) {
+	if other == nil || s.service != other.service || s.controlled != other.controlled || !s.ports.Equal(other.ports) {
 		return s.endpoints
 	}
 	a, b := s.endpoints, other.endpoints
@@ -56,6 +57,8 @@ func newEndpointSlice(s *discoveryv1.EndpointSlice) *endpointSlice {
 	out := &endpointSlice{
 		key:     key{intern(s.Namespace), strings.Clone(s.Name)},
 		service: intern(s.Labels[discoveryv1.LabelServiceName]),
+
+		controlled: s.Labels[discoveryv1.LabelManagedBy] == sliceController,
 	}
 	var ports []records.Port
 	for _, p := range s.Ports {
@@ -143,6 +146,7 @@ func decodeEndpointSlice(b []byte) (*endpointSlice, metadata, error) {
 	s.key = key{intern(meta.namespace), strings.Clone(meta.name)}
 	s.ports = records.NewPortList(ports)
 	s.service = intern(meta.label(discoveryv1.LabelServiceName))
+	s.controlled = meta.label(discoveryv1.LabelManagedBy) == sliceController
 	return s, meta, nil
 }
 

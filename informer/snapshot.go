@@ -313,6 +313,9 @@ func (s *service) full() *corev1.Service {
 func (s *endpointSlice) full() *discoveryv1.EndpointSlice {
 	out := &discoveryv1.EndpointSlice{ObjectMeta: s.meta()}
 	out.Labels = map[string]string{discoveryv1.LabelServiceName: s.service}
+	if s.controlled {
+		out.Labels[discoveryv1.LabelManagedBy] = sliceController
+	}
 	for _, p := range s.ports.Ports() {
 		out.Ports = append(out.Ports, discoveryv1.EndpointPort{
 			Name: ptr.To(p.Name), Protocol: ptr.To(corev1.Protocol(p.Protocol)), Port: ptr.To(int32(p.Number)),

@@ -1,0 +1,152 @@
+package informer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/headless-dns/headless/plugin/apiserver"
+)
+
+// controlledSlice is a slice of nginx that the EndpointSlice controller manages.
+func controlledSlice(addresses ...string) *discoveryv1.EndpointSlice {
+	s := newSlice("nginx-abcde")
+	s.Labels[discoveryv1.LabelManagedBy] = sliceController
+	for _, a := range addresses {
+		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{a}})
+	}
+	return s
+}
+
+func unselecting(s *corev1.Service) { s.Spec.Selector = nil }
+
+func (f *faulty) watchesOfSlices() int {
+	_, watches := f.api.Requests("endpointslices")
+	return watches
+}
+
+// TestSelectorLost has a service lose its selector. The EndpointSlice controller leaves
+// its slices, and they are served from then on, whatever the pods do. No answer between
+// is without them.
+func TestSelectorLost(t *testing.T) {
+	t.Parallel()
+	f := newFaulty(t, 10, "10.244.0.2")
+	f.api.Put(controlledSlice("10.244.0.1", "10.244.0.2"))
+	f.start(t)
+	if n := f.watchesOfSlices(); n != 1 {
+		t.Errorf("%d watches of slices while each service has a selector", n)
+	}
+	lose := func() {
+		f.api.Put(newNginx(unselecting))
+		f.await(t, "web-0."+nginxName, dns.TypeA, "missing") // the slice has no hostnames
+		f.await(t, nginxName, dns.TypeA, twoPods)
+	}
+	lose()
+	// There is another such service, so that the watch goes on, with both names.
+	const byHand = "by-hand.default.svc.cluster.local."
+	f.api.Put(newNginx(func(s *corev1.Service) { s.Name = "by-hand" }, unselecting))
+	f.await(t, byHand, dns.TypeA, "missing")
+	f.awaitThat(t, "both are watched", func() bool { return f.watchesOfSlices() == 3 })
+
+	f.api.Put(newWeb(2))
+	f.api.Apply([]apiserver.Change{{Object: newWeb(0), Gone: true}})
+	f.api.Put(controlledSlice("10.244.0.1", "10.244.0.2", "10.244.0.9"))
+	f.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.9")
+
+	// With the selector, the pods count again.
+	f.api.Put(newWeb(0))
+	f.api.Put(newNginx())
+	f.await(t, nginxName, dns.TypeA, threePods)
+	f.api.Apply([]apiserver.Change{{Object: newWeb(2), Gone: true}})
+	f.await(t, nginxName, dns.TypeA, twoPods)
+
+	// It loses it again. Its slices are watched already.
+	f.api.Put(controlledSlice("10.244.0.1", "10.244.0.2"))
+	lose()
+	if n := f.watchesOfSlices(); n != 3 {
+		t.Errorf("%d watches of slices, want 3", n)
+	}
+	f.api.Apply([]apiserver.Change{{Object: newNginx(func(s *corev1.Service) { s.Name = "by-hand" }), Gone: true}})
+	f.await(t, byHand, dns.TypeA, "outside")
+}
+
+// TestSelectorLostStart starts with a service without a selector that has slices of the
+// controller. It is not synced before they are there.
+func TestSelectorLostStart(t *testing.T) {
+	for name, c := range map[string]Config{"all": {}, "namespaces": {Namespaces: []string{"default", "prod"}}} {
+		for server, o := range servers {
+			t.Run(name+", "+server, func(t *testing.T) {
+				p := watchServer(t, c, o, newNginx(unselecting), newWeb(0), controlledSlice("10.244.0.9"))
+				if got := answer(p.trie, nginxName, dns.TypeA); got != "10.244.0.9" {
+					t.Errorf("the service has %q", got)
+				}
+				p.api.remove(controlledSlice())
+				p.await(t, nginxName, dns.TypeA, "missing")
+			})
+		}
+	}
+}
+
+// TestLeftSelection checks which slices the API server is asked for.
+func TestLeftSelection(t *testing.T) {
+	s, err := newSelection(&Config{Labels: "env=prod"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	services := map[key]struct{}{{"a", "db"}: {}, {"b", "db"}: {}, {"b", "nginx"}: {}}
+	const managed = "endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io,env=prod"
+	if got, want := s.left(services).String(), managed+",kubernetes.io/service-name in (db,nginx)"; got != want {
+		t.Errorf("slices are asked for with %q, want %q", got, want)
+	}
+	for i := range leftNames {
+		services[key{"a", fmt.Sprint("s", i)}] = struct{}{}
+	}
+	if got := s.left(services).String(); got != managed {
+		t.Errorf("with %d services, slices are asked for with %q, want %q", len(services), got, managed)
+	}
+	if got, want := s.leftOrigins(), []origin{{leftSlices, ""}}; !slices.Equal(got, want) {
+		t.Errorf("%v are asked for, want %v", got, want)
+	}
+	if s, err = newSelection(&Config{Slices: true}); err != nil || len(s.leftOrigins()) > 0 {
+		t.Errorf("with slices alone, %v are asked for (%v)", s.leftOrigins(), err)
+	}
+}
+
+// TestLeftStore has the API server send slices that were not asked for: of services of
+// the same name, and of those of another controller.
+func TestLeftStore(t *testing.T) {
+	q := newQueue(func(Kind, string) {})
+	s := &store{origin: origin{kind: leftSlices}, queue: q, services: map[key]struct{}{{"default", "nginx"}: {}}}
+	elsewhere := controlledSlice("10.244.0.1")
+	elsewhere.Namespace = "prod"
+	moved := controlledSlice("10.244.0.1")
+	moved.Labels[discoveryv1.LabelServiceName] = "other"
+	foreign := newSlice("nginx-foreign")
+	if err := s.Replace(decodedAll(controlledSlice("10.244.0.1"), elsewhere, moved, foreign), "1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range decodedAll(controlledSlice("10.244.0.2"), moved) {
+		if err := s.Update(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, e := range q.drain(nil) {
+		switch {
+		case e.list:
+			got = append(got, fmt.Sprint("list of ", len(e.objects)))
+		case e.object != nil:
+			got = append(got, "object")
+		default:
+			got = append(got, "gone "+e.key.name)
+		}
+	}
+	if want := "list of 1, object, gone nginx-abcde"; strings.Join(got, ", ") != want {
+		t.Errorf("the events are %q, want %q", got, want)
+	}
+}
