@@ -59,6 +59,23 @@ func TestMisuse(t *testing.T) {
 		{"a withheld endpoint is removed that was never added", func(u *Update) {
 			u.Remove(nginx, with(web0, func(e *Endpoint) { e.Withheld = NotReady }))
 		}, unchanged},
+		{"a withheld endpoint is added and removed twice", func(u *Update) {
+			e := with(web9, func(e *Endpoint) { e.Withheld = NotReady })
+			u.Add(nginx, e)
+			u.Commit()
+			u = u.trie.Update()
+			u.Remove(nginx, e)
+			u.Remove(nginx, e)
+			u.Commit()
+		}, unchanged},
+		{"an endpoint is removed, and another address of its host", func(u *Update) {
+			u.Remove(nginx, web0)
+			u.Remove(nginx, with(web0, func(e *Endpoint) { e.Addr = addr4th(0) }))
+		}, empty},
+		{"an endpoint is removed, and its address from another host", func(u *Update) {
+			u.Remove(nginx, web0)
+			u.Remove(nginx, with(web0, func(e *Endpoint) { e.Host = "a" }))
+		}, empty},
 		{"an endpoint is removed after its service", func(u *Update) { u.Delete(nginx); u.Remove(nginx, web0) }, none},
 		{"an endpoint is added after its service was deleted", func(u *Update) { u.Delete(nginx); u.Add(nginx, web9) }, none},
 		{"an endpoint is removed from a service that is created anew", func(u *Update) {
@@ -225,13 +242,23 @@ func consistent(t *testing.T, trie *Trie, names []string) {
 	for range image.Addrs() {
 		want.Addresses++
 	}
-	got := trie.Stats()
-	if got.Hosts != want.Hosts || got.Ports != want.Ports || got.Addresses != want.Addresses {
-		t.Errorf("the trie counts %+v, want %+v", got, want)
-	}
-	for r, n := range got.Endpoints {
-		if n < 0 {
-			t.Errorf("%d endpoints are %v", n, Reason(r))
+	for ns := range trie.namespaces.Load().all {
+		for s := range ns.services.Load().all {
+			want.Services++
+			snapshot := s.snapshot.Load()
+			for h := range snapshot.hosts.all {
+				addrs := h.addrs()
+				want.Shared += addrs.shared()
+				for a := range addrs.each {
+					want.Endpoints[Ready] += int(addrs.refsOf(a))
+				}
+			}
+			for w := range snapshot.withheld.all {
+				want.Endpoints[w.key.reason] += int(w.refs)
+			}
 		}
+	}
+	if got := trie.Stats(); got != want {
+		t.Errorf("the trie counts %+v, want %+v", got, want)
 	}
 }
