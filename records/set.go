@@ -193,23 +193,13 @@ func (s *set[K]) edit(out []*set[K], deltas []delta[K]) []*set[K] {
 		}
 	}
 	kids := make([]*set[K], 0, len(s.kids)+len(out)-done)
-	isNew := false // the last of kids
-	push := func(k *set[K], fresh bool) {
-		if n := len(kids); n > 0 && (fresh || isNew) {
-			if both := fuse(kids[n-1], k); both != nil {
-				kids[n-1], isNew = both, true
-				return
-			}
-		}
-		kids, isNew = append(kids, k), fresh
-	}
 	for at, k := range s.kids {
 		if at != i {
-			push(k.set, false)
+			kids = push(kids, k.set)
 			continue
 		}
 		for _, changed := range out[done:] {
-			push(changed, true)
+			kids = push(kids, changed)
 		}
 		if deltas = deltas[n:]; len(deltas) > 0 {
 			i, n = s.next(deltas)
@@ -257,11 +247,29 @@ func fuse[K ordered[K]](a, b *set[K]) *set[K] {
 	if !fusible(a, b) {
 		return nil
 	}
-	both := &set[K]{items: slices.Concat(a.items, b.items), kids: slices.Concat(a.kids, b.kids)}
-	for i := range b.kids {
-		both.kids[len(a.kids)+i].end += a.len()
+	if len(a.kids) == 0 {
+		return &set[K]{items: slices.Concat(a.items, b.items)}
 	}
-	return both
+	kids := make([]*set[K], 0, len(a.kids)+len(b.kids))
+	for _, k := range a.kids {
+		kids = append(kids, k.set)
+	}
+	for _, k := range b.kids {
+		kids = push(kids, k.set) // the first is a new neighbour of the last of a
+	}
+	return raise(nil, kids)[0]
+}
+
+// push appends a node to others of its level. It fuses it with the last of them
+// if they are fusible.
+func push[K ordered[K]](nodes []*set[K], k *set[K]) []*set[K] {
+	if n := len(nodes); n > 0 {
+		if both := fuse(nodes[n-1], k); both != nil {
+			nodes[n-1] = both
+			return nodes
+		}
+	}
+	return append(nodes, k)
 }
 
 // raise appends to out as few nodes as have the kids, of even size: they are one

@@ -106,6 +106,53 @@ func TestSet(t *testing.T) {
 	}
 }
 
+// TestSetRanges takes all keys of some nodes out of a set, at any depth, and makes
+// the others thin: what stays is fused wherever new neighbours are small enough.
+func TestSetRanges(t *testing.T) {
+	const size = 20_000
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 6))
+		var s set[number]
+		var has [size]bool
+		for range 15 {
+			var deltas []delta[number]
+			for key := range has {
+				if !has[key] && rng.IntN(3) == 0 {
+					has[key] = true
+					deltas = append(deltas, delta[number]{number(key), 1})
+				}
+			}
+			s = s.merge(deltas)
+			s.check(t)
+			for range 40 {
+				deltas = deltas[:0]
+				for range 1 + rng.IntN(3) {
+					node, depth, keep := &s, rng.IntN(4), 9 // of ten keys
+					for ; depth > 0 && len(node.kids) > 0; depth-- {
+						node = node.kids[rng.IntN(len(node.kids))].set
+					}
+					if depth == 0 {
+						keep = rng.IntN(4)
+					}
+					for x := range node.all {
+						if rng.IntN(10) >= keep {
+							has[x.key] = false
+							deltas = append(deltas, delta[number]{x.key, -1})
+						}
+					}
+				}
+				s = s.merge(net(deltas))
+				s.check(t)
+			}
+			for key, want := range has {
+				if got := s.refsOf(number(key)) > 0; got != want {
+					t.Fatalf("seed %d: the set has %d: %v", seed, key, got)
+				}
+			}
+		}
+	}
+}
+
 // One endpoint's change copies the leaf that holds it and what is above, not the
 // set.
 func TestSetShares(t *testing.T) {
