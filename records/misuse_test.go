@@ -248,7 +248,7 @@ func consistent(t *testing.T, trie *Trie, names []string) {
 			snapshot := s.snapshot.Load()
 			for h := range snapshot.hosts.all {
 				addrs := h.addrs()
-				want.Shared += addrs.shared()
+				want.Shared += int(addrs.shared())
 				for a := range addrs.each {
 					want.Endpoints[Ready] += int(addrs.refsOf(a))
 				}
