@@ -119,7 +119,7 @@ func (h *Headless) everything(node *records.Node, name string, qtype uint16) []d
 	if _, ok := dns.IsDomainName(name); !ok {
 		return nil
 	}
-	return node.Answer(&records.Query{Name: name, Type: qtype, Zone: h.primary, TTL: h.ttl, Size: 1 << 30}).Records
+	return node.Answer(&records.Query{Name: name, Type: qtype, Zone: h.primary, TTL: h.ttl, Size: 1 << 30, NoGlue: true}).Records
 }
 
 // A notifier notifies the secondaries of each zone of changes (RFC 1996). The zones

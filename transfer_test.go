@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -113,6 +114,37 @@ func TestTransferOfLongNames(t *testing.T) {
 		if found[name] != want {
 			t.Errorf("%s is transferred: %v, want %v", name, found[name], want)
 		}
+	}
+}
+
+// TestTransferBudget checks that a host with many addresses, which is the target of
+// many ports, costs a transfer as much as its records: not all addresses again for
+// each port.
+func TestTransferBudget(t *testing.T) {
+	const ports, addresses = 100, 1000
+	var manifest strings.Builder
+	manifest.WriteString("{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {clusterIP: None, ports: [")
+	var list []string
+	for i := range ports {
+		list = append(list, fmt.Sprintf("{name: p%d, port: %d}", i, 1+i))
+	}
+	fmt.Fprintf(&manifest, "%[1]s]}}\n---\n{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, "+
+		"metadata: {name: a, labels: {kubernetes.io/service-name: a}}, ports: [%[1]s], endpoints: [", strings.Join(list, ", "))
+	for i := range addresses {
+		fmt.Fprintf(&manifest, "{hostname: shared, addresses: [10.0.%d.%d]}, ", i/250, i%250)
+	}
+	manifest.WriteString("]}\n")
+	path := filepath.Join(t.TempDir(), "a.yaml")
+	if err := os.WriteFile(path, []byte(manifest.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := startTestHeadless(t, "headless cluster.local {\nmanifests "+path+"\nauthoritative\n}")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	n := len(receive(t, h, "cluster.local.", 0))
+	runtime.ReadMemStats(&after)
+	if bytes := after.TotalAlloc - before.TotalAlloc; n < 2*addresses+3*ports || bytes > 1<<20 {
+		t.Errorf("a transfer of %d records takes %d bytes", n, bytes)
 	}
 }
 

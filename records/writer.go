@@ -137,7 +137,9 @@ func (w *writer) services(n *Node, out *Answer) {
 			}
 		}
 	}
-	out.Glue, out.CappedGlue = w.glue(targets)
+	if !w.query.NoGlue {
+		out.Glue, out.CappedGlue = w.glue(targets)
+	}
 }
 
 // part is a part of the targets of a node: of set, or each host of a long list with
