@@ -25,7 +25,7 @@ const corpusSize = 211
 
 // corpusWant is how the cases come out; a change is to be noticed. It stands in
 // the README, too.
-const corpusWant = "211 cases: 172 ran, of which 152 agree with the kubernetes plugin and 20 deviate by a rule; " +
+const corpusWant = "211 cases: 172 ran, of which 150 agree with the kubernetes plugin and 22 deviate by a rule; " +
 	"39 are not ours: ClusterIP 16, ExternalName 2, IPv6 of the machine 1, ignore empty_service 9, noendpoints 2, " +
 	"pod 2, refused by an API server 3, transfer 4"
 

@@ -93,10 +93,19 @@ func (c *diffCluster) addSlice(name string) {
 	c.made = append(c.made, c.newSlice(name))
 }
 
-// control lets the EndpointSlice controller do its work.
+// control lets the EndpointSlice controller do its work. It leaves the slices of a service
+// that has lost its selector.
 func (c *diffCluster) control() {
+	before := c.controlled
 	c.controlled = nil
 	for _, svc := range c.services {
+		if len(svc.Spec.Selector) == 0 {
+			for _, s := range before {
+				if s.Labels[discoveryv1.LabelServiceName] == svc.Name {
+					c.controlled = append(c.controlled, s)
+				}
+			}
+		}
 		c.controlled = append(c.controlled, diffControlled(c.rand, svc, c.pods)...)
 	}
 }
@@ -115,8 +124,22 @@ func (c *diffCluster) objects() []apiserver.Object {
 	return out
 }
 
+// slices are all slices. The endpoints of a service with publishNotReadyAddresses are
+// ready also where the controller did not see to it: if not, headless serves them and
+// kubernetes does not, which the corpus has.
 func (c *diffCluster) slices() []*discoveryv1.EndpointSlice {
-	return append(slices.Clone(c.made), c.controlled...)
+	out := append(slices.Clone(c.made), c.controlled...)
+	for i, s := range out {
+		if slices.ContainsFunc(c.services, func(svc *corev1.Service) bool {
+			return svc.Spec.PublishNotReadyAddresses && svc.Name == s.Labels[discoveryv1.LabelServiceName]
+		}) {
+			out[i] = s.DeepCopy()
+			for k := range out[i].Endpoints {
+				out[i].Endpoints[k].Conditions.Ready = nil
+			}
+		}
+	}
+	return out
 }
 
 // change makes another cluster of c and returns the events that lead there, in

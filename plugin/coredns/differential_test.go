@@ -178,35 +178,43 @@ func diffSentinel(round int) []apiserver.Change {
 	for _, s := range diffControlled(diffNewCluster(0).rand, svc, []*corev1.Pod{pod}) {
 		out = append(out, apiserver.Change{Object: s})
 	}
-	return out
+	// A service without a selector, with a slice that the controller has left.
+	left := svc.DeepCopy()
+	left.Name, left.Spec.Selector = diffLeft(round), nil
+	slice := made.DeepCopy()
+	slice.Name, slice.Labels = left.Name, map[string]string{discoveryv1.LabelServiceName: left.Name, discoveryv1.LabelManagedBy: diffController}
+	return append(out, apiserver.Change{Object: left}, apiserver.Change{Object: slice})
 }
+
+func diffLeft(round int) string { return fmt.Sprint("left-", round) }
 
 // diffSettle waits until both plugins have seen the last objects of a round.
 func diffSettle(t *testing.T, round int, servers ...*diffServer) {
 	t.Helper()
-	name := fmt.Sprintf("round-%d.settled.svc.cluster.local.", round)
 	deadline := time.Now().Add(time.Minute)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for _, s := range servers {
-		for {
-			m, err := s.direct(name, dns.TypeA)
-			if err != nil {
-				t.Fatal(err)
-			}
-			seen := make(map[netip.Addr]bool)
-			for _, rr := range m.Answer {
-				if a, ok := netip.AddrFromSlice(rr.(*dns.A).A.To4()); ok {
-					seen[a] = true
+		for service, addresses := range map[string]int{fmt.Sprint("round-", round): 2, diffLeft(round): 1} {
+			for {
+				m, err := s.direct(service+".settled.svc.cluster.local.", dns.TypeA)
+				if err != nil {
+					t.Fatal(err)
 				}
+				seen := make(map[netip.Addr]bool)
+				for _, rr := range m.Answer {
+					if a, ok := netip.AddrFromSlice(rr.(*dns.A).A.To4()); ok {
+						seen[a] = true
+					}
+				}
+				if len(seen) == addresses {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("%s has not seen the end of round %d:\n%v", s.plugin, round, m)
+				}
+				<-tick.C
 			}
-			if len(seen) == 2 {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%s has not seen the end of round %d:\n%v", s.plugin, round, m)
-			}
-			<-tick.C
 		}
 	}
 }
