@@ -67,7 +67,7 @@ func start(bin string, nodes int) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{Dir: dir, Env: append(os.Environ(), "CLUSTER_DIR="+dir, "CLUSTER_BIN="+bin)}
+	c := &Cluster{Dir: dir, Env: append(os.Environ(), "CLUSTER_DIR="+dir, "CLUSTER_BIN="+bin, "KUBECACHEDIR="+dir+"/kubectl")}
 	c.keeper = exec.Command("sh", "-c", "cat; "+Scripts+"/down.sh; rm -rf \"$CLUSTER_DIR\"")
 	for _, name := range []string{"ETCD", "ETCD_PEER", "APISERVER", "CONTROLLER_MANAGER", "SCHEDULER", "KWOK"} {
 		port, err := FreePort()

@@ -45,10 +45,15 @@ func hostState() ([]string, error) {
 		return nil, err
 	}
 	add("rule", rules)
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return nil, err
+	}
 	for kind, glob := range map[string]string{
 		"interface":         "/sys/class/net/*",
 		"network namespace": "/run/netns/*",
 		"file":              hostFiles,
+		"cache of kubectl":  home + "/.kube/cache/discovery/*",
 	} {
 		found, err := expand(glob)
 		if err != nil {

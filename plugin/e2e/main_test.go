@@ -102,6 +102,9 @@ func inside(m *testing.M) (int, error) {
 	if err := os.Setenv("KUBECONFIG", dir+"/admin.kubeconfig"); err != nil {
 		return 0, err
 	}
+	if err := os.Setenv("KUBECACHEDIR", dir+"/kubectl"); err != nil {
+		return 0, err
+	}
 	for _, c := range []struct{ done, command string }{
 		{"images made", scripts + "/images.sh " + os.Getenv("HEADLESS_COREDNS")},
 		{"control plane up", scripts + "/control-plane.sh"},

@@ -28,6 +28,7 @@ start kube-controller-manager kube-controller-manager \
 	--service-cluster-ip-range="$SERVICE_CIDR" --allocate-node-cidrs --cluster-cidr="$POD_CIDR" \
 	--node-cidr-mask-size-ipv4=20 --node-cidr-mask-size-ipv6=64 \
 	--node-monitor-grace-period=24h \
+	--flex-volume-plugin-dir="$CLUSTER_DIR/controller-manager/volume" \
 	--kube-api-qps=1000 --kube-api-burst=2000 --concurrent-statefulset-syncs=20
 
 cat >"$CLUSTER_DIR/scheduler.yaml" <<END
