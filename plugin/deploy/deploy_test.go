@@ -44,8 +44,7 @@ const (
 	readme = "README.md"
 	top    = "../../README.md"
 
-	label = "app.kubernetes.io/name" // on all that a folder makes
-	image = "registry.example.org/headless:1"
+	image = "registry.example.org/headless:1" // of the README
 )
 
 // runbook is a folder where the commands of a README can be run.
@@ -83,19 +82,23 @@ func (r *runbook) change(t *testing.T, folder string) {
 	}
 }
 
-// configMaps lists the ConfigMaps that a folder has made.
-func configMaps(t *testing.T, folder string) []string {
+// configMaps wants kube-system to have n ConfigMaps of the folders, one for each Corefile.
+func configMaps(t *testing.T, n int) {
 	t.Helper()
-	return strings.Fields(kubectl(t, "-n", "kube-system", "get", "configmap", "-l", label+"="+folder, "-o", "name"))
+	names := strings.Fields(kubectl(t, "-n", "kube-system", "get", "configmap", "-o", "name"))
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, "configmap/headless") })
+	if len(names) != n {
+		t.Errorf("want %d ConfigMaps, got %v", n, names)
+	}
 }
 
-// removed wants nothing to be left of what a folder has made.
-func removed(t *testing.T, folder string) {
+// removed wants nothing to be left of what the folders make.
+func removed(t *testing.T) {
 	t.Helper()
-	// All that has a label, but what belongs to an object that has gone.
-	const kinds = "configmaps,services,serviceaccounts,deployments,daemonsets,poddisruptionbudgets,clusterroles,clusterrolebindings"
-	if left := kubectl(t, "-n", "kube-system", "get", kinds, "-l", label+"="+folder, "-o", "name"); left != "" {
-		t.Errorf("left of %s:\n%s", folder, left)
+	configMaps(t, 0)
+	const kinds = "services,serviceaccounts,deployments,daemonsets,poddisruptionbudgets,clusterroles,clusterrolebindings"
+	if left := kubectl(t, "-n", "kube-system", "get", kinds, "-o", "name"); strings.Contains(left, "/headless") {
+		t.Errorf("objects are left:\n%s", left)
 	}
 }
 
@@ -315,17 +318,19 @@ func TestKubeadm(t *testing.T) {
 		t.Errorf("going back left:\n%v\nit was\n%v", undone, deployment)
 	}
 
+	configMaps(t, 1)
 	r.run(t, readme, section, 2)
-	removed(t, "headless")
+	removed(t)
 
 	// Kubeadm writes its objects anew when it upgrades.
 	r.run(t, readme, section, 0)
+	configMaps(t, 1)
 	kubectl(t, "replace", "-f", "testdata/kubeadm.yaml")
 	if upgraded := get(t, "deployment", "coredns")["spec"]; !reflect.DeepEqual(upgraded, deployment) {
 		t.Errorf("an upgrade by kubeadm left:\n%v\nit was\n%v", upgraded, deployment)
 	}
 	r.run(t, readme, section, 2)
-	removed(t, "headless")
+	removed(t)
 }
 
 // endpoints waits until the Service has n endpoints, and all those are as f says.
@@ -376,11 +381,9 @@ func TestBase(t *testing.T) {
 	t.Cleanup(func() {
 		r.change(t, "corefile")
 		r.run(t, readme, section, 0)
-		if made := configMaps(t, "headless"); len(made) != 2 {
-			t.Errorf("another Corefile has no ConfigMap of its own: %v", made)
-		}
+		configMaps(t, 2)
 		r.run(t, readme, section, 1)
-		removed(t, "headless")
+		removed(t)
 	})
 
 	service := get(t, "service", "kube-dns")
@@ -489,7 +492,7 @@ func TestK3s(t *testing.T) {
 
 	kubectl(t, "apply", "-f", "testdata/kubeadm.yaml") // as k3s does when it starts
 	r.run(t, readme, "In a cluster of k3s", 1)
-	removed(t, "headless")
+	removed(t)
 	if after := get(t, "service", "kube-dns")["spec"]; !reflect.DeepEqual(after, service) {
 		t.Errorf("the Service has changed:\n%v\nit was\n%v", after, service)
 	}
@@ -572,8 +575,9 @@ func TestNodelocal(t *testing.T) {
 
 	r.change(t, "corefile")
 	r.run(t, readme, section, 0)
+	configMaps(t, 2)
 	r.run(t, readme, section, 1)
-	removed(t, "headless-node")
+	removed(t)
 	endpoints(t, "kube-dns-upstream", 2, func(e any) error {
 		if hints := at(t, e, "hints"); hints != nil {
 			return fmt.Errorf("the endpoint still has hints: %v", hints)
@@ -614,8 +618,9 @@ func TestStandalone(t *testing.T) {
 	t.Cleanup(func() {
 		r.change(t, "standalone")
 		r.run(t, readme, section, 0)
+		configMaps(t, 2)
 		r.run(t, readme, section, 1)
-		removed(t, "headless-standalone")
+		removed(t)
 	})
 	if want := at(t, get(t, "service", "headless-standalone"), "spec", "clusterIP"); address != want {
 		t.Errorf("the last command printed %q and not %v", address, want)
