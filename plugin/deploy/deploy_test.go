@@ -480,6 +480,7 @@ func TestK3s(t *testing.T) {
 
 	r := newRunbook(t)
 	r.run(t, top, "Try it on your cluster", 3)
+	r.run(t, top, "Try it on your cluster", 3) // as an upgrade does
 	endpoints(t, "kube-dns", 2, func(e any) error {
 		if name := at(t, e, "targetRef", "name").(string); !strings.HasPrefix(name, "headless-") {
 			return fmt.Errorf("%s is still there", name)
@@ -667,6 +668,28 @@ func TestRendered(t *testing.T) {
 			if got := objectsOf(t, out); !reflect.DeepEqual(got, want) {
 				t.Errorf("kustomize %s makes of %s\n%v\nand kubectl\n%v", version, folder, got, want)
 			}
+		}
+	}
+}
+
+// TestImage has the commands for a first try put their image into what kustomize makes.
+func TestImage(t *testing.T) {
+	r := newRunbook(t)
+	for n, want := range []string{image, "headless:1"} { // kubeadm and kind
+		var rendered string
+		for line := range strings.Lines(block(t, top, "Try it on your cluster", "sh", n)) {
+			if command, _, found := strings.Cut(line, "| kubectl apply"); found {
+				out, err := commandIn(r.folder, "", "sh", "-e", "-c", command)
+				if err != nil {
+					t.Fatal(err)
+				}
+				rendered += out
+			}
+		}
+		objects := objectsOf(t, rendered)
+		got := at(t, objects[len(objects)-1], "spec", "template", "spec", "containers", 0, "image")
+		if got != want {
+			t.Errorf("the image is %v and not %s", got, want)
 		}
 	}
 }
