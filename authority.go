@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
 
 	"github.com/headless-dns/headless/records"
@@ -30,13 +31,13 @@ func (h *Headless) authority(ctx context.Context, w dns.ResponseWriter, r *dns.M
 	if len(rrs) == 0 {
 		return h.noData(w, r, zone)
 	}
-	outcomes.answer.Inc()
 	m := newReply(r)
 	m.Answer = rrs
 	if q.Qtype == dns.TypeNS {
 		m.Extra = h.glue(apex)
 	}
-	return write(w, m)
+	m.Truncate(room(&request.Request{W: w, Req: r}))
+	return answered(w, m)
 }
 
 // ownRecords returns the records that the zone's owner has at a name, and whether

@@ -51,18 +51,21 @@ func (h *Headless) Name() string { return pluginName }
 
 // ServeDNS implements the plugin.Handler interface.
 func (h *Headless) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	if len(r.Question) != 1 {
+		return dns.RcodeFormatError, nil // RFC 9619
+	}
 	q := &r.Question[0]
 	zone := h.zones.Match(q.Name)
 	if zone == nil || !serves(r, q) {
-		if zone != nil && h.refuses(zone, q) {
+		if zone != nil && h.refuses(zone, r) {
 			return dns.RcodeRefused, nil
 		}
-		return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)
+		return h.pass(ctx, w, r)
 	}
 	if !h.source.synced() {
 		outcomes.unsynced.Inc()
 		if h.delegate {
-			return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)
+			return h.pass(ctx, w, r)
 		}
 		return dns.RcodeServerFailure, nil
 	}
@@ -79,21 +82,38 @@ func (h *Headless) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 			return h.authority(ctx, w, r, &name, zone)
 		}
 	}
+	return h.pass(ctx, w, r)
+}
+
+// pass gives a query to the next plugin. Without one, the reply is REFUSED, as of
+// any server that does not have the zone.
+func (h *Headless) pass(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	if h.Next == nil {
+		return dns.RcodeRefused, nil
+	}
 	return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)
 }
 
-// serves tells whether a question is of a kind that the plugin answers. Zone
+// serves reports whether a message is of a kind that the plugin answers. Zone
 // transfers and notifications are for the plugin that has the zone.
 func serves(r *dns.Msg, q *dns.Question) bool {
 	return r.Opcode == dns.OpcodeQuery && q.Qclass == dns.ClassINET &&
 		q.Qtype != dns.TypeAXFR && q.Qtype != dns.TypeIXFR
 }
 
-// refuses tells whether a question is for the transfer of a zone that does not
-// exist or that nobody transfers, where nobody else has the zone.
-func (h *Headless) refuses(zone *records.Zone, q *dns.Question) bool {
-	return h.authoritative && (q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR) &&
-		(!h.transfers || len(q.Name) != len(zone.Name))
+// refuses reports whether a message that the plugin does not serve is for the owner
+// of the zone, which the plugin is. It is the primary, so that no notification
+// concerns it (RFC 1996), and it takes no updates.
+func (h *Headless) refuses(zone *records.Zone, r *dns.Msg) bool {
+	q := &r.Question[0]
+	switch {
+	case !h.authoritative:
+		return false
+	case r.Opcode != dns.OpcodeQuery || q.Qclass != dns.ClassINET:
+		return !h.Fall.Through(q.Name)
+	default: // a transfer: the transfer plugin is behind, and knows the apexes only
+		return !h.transfers || len(q.Name) != len(zone.Name)
+	}
 }
 
 func (h *Headless) find(name *records.Name, zone *records.Zone) (records.Node, records.Result) {
@@ -114,11 +134,8 @@ func (h *Headless) reply(w dns.ResponseWriter, r *dns.Msg, node *records.Node, z
 		Type:  r.Question[0].Qtype,
 		Zone:  h.primary,
 		TTL:   h.ttl,
-		Size:  state.Size(),
+		Size:  room(&state),
 		Start: rand.Uint64(),
-	}
-	if opt := r.IsEdns0(); opt != nil {
-		query.Size -= dns.Len(opt) // it is sent back
 	}
 	answer := h.answer(node, &query)
 	if len(answer.Records) == 0 && !answer.Capped {
@@ -129,6 +146,11 @@ func (h *Headless) reply(w dns.ResponseWriter, r *dns.Msg, node *records.Node, z
 	// Addresses of targets may be left out (RFC 2181, section 9), but a client
 	// that can have them over TCP should know.
 	m.Truncated = answer.Capped || answer.CappedGlue && state.Proto() == "udp"
+	return answered(w, m)
+}
+
+// answered counts and writes a reply with records, or with the flag that there are.
+func answered(w dns.ResponseWriter, m *dns.Msg) (int, error) {
 	if m.Truncated {
 		outcomes.truncated.Inc()
 	} else {
@@ -144,7 +166,7 @@ func (h *Headless) answer(node *records.Node, q *records.Query) records.Answer {
 		return node.Answer(q)
 	}
 	for _, q.Type = range records.Types {
-		if a := node.Answer(q); len(a.Records) > 0 {
+		if a := node.Answer(q); len(a.Records) > 0 || a.Capped {
 			return a
 		}
 	}
@@ -163,9 +185,9 @@ func (h *Headless) missing(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	if h.zones.Below(r.Question[0].Name) {
 		return h.noData(w, r, zone)
 	}
-	if h.Fall.Through(r.Question[0].Name) {
+	if h.Next != nil && h.Fall.Through(r.Question[0].Name) {
 		outcomes.passed.Inc()
-		return plugin.NextOrFailure(pluginName, h.Next, ctx, w, r)
+		return h.pass(ctx, w, r)
 	}
 	return h.deny(w, r, zone)
 }

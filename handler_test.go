@@ -14,6 +14,7 @@ import (
 	"github.com/coredns/coredns/plugin/test"
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 // passed is the rcode of the next plugin: what is not ours comes back with it.
@@ -193,16 +194,69 @@ func TestSerial(t *testing.T) {
 	}
 }
 
-func TestHandlerPasses(t *testing.T) {
-	h := startTestHeadless(t, example)
-	for what, change := range map[string]func(*dns.Msg){
-		"a notification":    func(r *dns.Msg) { r.Opcode = dns.OpcodeNotify },
-		"a query for Chaos": func(r *dns.Msg) { r.Question[0].Qclass = dns.ClassCHAOS },
+// TestOddMessages checks messages that are no query for a record: those of a zone
+// that the plugin owns are refused, and others are for the next plugin.
+func TestOddMessages(t *testing.T) {
+	const host, apex = "web-0.nginx.default.svc.cluster.local.", "cluster.local."
+	opcode := func(opcode int) func(*dns.Msg) { return func(r *dns.Msg) { r.Opcode = opcode } }
+	class := func(class uint16) func(*dns.Msg) { return func(r *dns.Msg) { r.Question[0].Qclass = class } }
+	shared, owner := startTestHeadless(t, example), startAuthority(t)
+	owner.transfers = true // so that a transfer of an apex is for the transfer plugin
+	falling := startTestHeadless(t, authoritative[:len(authoritative)-1]+"fallthrough sub.cluster.local\n}")
+	for _, tc := range []struct {
+		what, name string
+		change     func(*dns.Msg)
+		shared     int // where others have the zone
+		owner      int // where nobody has
+	}{
+		{"notification", apex, opcode(dns.OpcodeNotify), passed, dns.RcodeRefused},
+		{"notification", host, opcode(dns.OpcodeNotify), passed, dns.RcodeRefused},
+		{"notification", "example.org.", opcode(dns.OpcodeNotify), passed, passed},
+		{"update", apex, opcode(dns.OpcodeUpdate), passed, dns.RcodeRefused},
+		{"status", apex, opcode(dns.OpcodeStatus), passed, dns.RcodeRefused},
+		{"class CH", host, class(dns.ClassCHAOS), passed, dns.RcodeRefused},
+		{"class CH", apex, class(dns.ClassCHAOS), passed, dns.RcodeRefused},
+		{"class ANY", host, class(dns.ClassANY), passed, dns.RcodeRefused},
+		{"class CH", "version.bind.", class(dns.ClassCHAOS), passed, passed},
+		{"no question", host, func(r *dns.Msg) { r.Question = nil }, dns.RcodeFormatError, dns.RcodeFormatError},
+		{"two questions", host, func(r *dns.Msg) { r.Question = append(r.Question, r.Question[0]) }, dns.RcodeFormatError, dns.RcodeFormatError},
 	} {
-		r := new(dns.Msg).SetQuestion("web-0.nginx.default.svc.cluster.local.", dns.TypeA)
-		change(r)
-		if rcode, m := ask(t, h, r, &test.ResponseWriter{}); rcode != passed || m != nil {
-			t.Errorf("%s was not passed on: %v", what, m)
+		for h, want := range map[*Headless]int{shared: tc.shared, owner: tc.owner, falling: tc.owner} {
+			r := new(dns.Msg).SetQuestion(tc.name, dns.TypeSOA)
+			tc.change(r)
+			if rcode, m := ask(t, h, r, &test.ResponseWriter{}); rcode != want || m != nil {
+				t.Errorf("%s of %s: rcode %d and %v, want %d from the server", tc.what, tc.name, rcode, m, want)
+			}
+		}
+	}
+	r := new(dns.Msg).SetUpdate("sub.cluster.local.")
+	if rcode, _ := ask(t, falling, r, &test.ResponseWriter{}); rcode != passed {
+		t.Errorf("an update of a zone that falls through has rcode %d", rcode)
+	}
+}
+
+// TestAlone checks the replies where no plugin is behind.
+func TestAlone(t *testing.T) {
+	for stanza, want := range map[string]map[string]int{
+		example: {
+			"example.org.": dns.RcodeRefused, "cluster.local.": dns.RcodeRefused, "vip.default.svc.cluster.local.": dns.RcodeRefused,
+			"web-0.nginx.default.svc.cluster.local.": dns.RcodeSuccess, "web-9.nginx.default.svc.cluster.local.": dns.RcodeNameError,
+		},
+		example[:len(example)-1] + "fallthrough\n}": {
+			"vip.default.svc.cluster.local.": dns.RcodeRefused, "web-9.nginx.default.svc.cluster.local.": dns.RcodeNameError,
+		},
+		authoritative: {"example.org.": dns.RcodeRefused, "vip.default.svc.cluster.local.": dns.RcodeNameError},
+	} {
+		h := startTestHeadless(t, stanza)
+		h.Next = nil
+		before := testutil.ToFloat64(outcomes.passed)
+		for name, want := range want {
+			if rcode, _ := ask(t, h, new(dns.Msg).SetQuestion(name, dns.TypeA), &test.ResponseWriter{}); rcode != want {
+				t.Errorf("%s has rcode %d, want %d, with\n%s", name, rcode, want, stanza)
+			}
+		}
+		if n := testutil.ToFloat64(outcomes.passed) - before; n != 0 {
+			t.Errorf("%v queries fell through to nobody", n)
 		}
 	}
 }
@@ -271,60 +325,6 @@ func manyPods(t testing.TB, n int) string {
 	return "headless cluster.local {\nmanifests " + path + "\n}"
 }
 
-// TestTruncation checks that the reply is as large as fits, with TC set by the
-// plugin, also where options of the query take room, and complete over TCP.
-func TestTruncation(t *testing.T) {
-	const n = 500
-	h := startTestHeadless(t, manyPods(t, n))
-	for _, qname := range []string{"big.default.svc.cluster.local.", "_web._tcp.big.default.svc.cluster.local."} {
-		for _, qtype := range []uint16{dns.TypeA, dns.TypeSRV} {
-			if qtype == dns.TypeA && strings.HasPrefix(qname, "_") {
-				continue
-			}
-			for _, size := range []uint16{0, 512, 1232, 4096} {
-				r := new(dns.Msg).SetQuestion(qname, qtype)
-				if size > 0 {
-					r.SetEdns0(size, false)
-					r.IsEdns0().Option = append(r.IsEdns0().Option, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0123456789abcdef"})
-				}
-				// Not behind the server's writer, which would cut what is too large.
-				rec := dnstest.NewRecorder(&test.ResponseWriter{})
-				if _, err := h.ServeDNS(context.Background(), rec, r); err != nil {
-					t.Fatal(err)
-				}
-				m, limit := rec.Msg, max(512, int(size))
-				if opt := r.IsEdns0(); opt != nil {
-					m.Extra = append(m.Extra, opt) // as the server will
-				}
-				if m.Compress = true; m.Len() > limit || m.Len() < limit-100 || !m.Truncated || len(m.Answer) >= n {
-					t.Errorf("%s %s in %d: %d records in %d bytes, TC %v", qname, dns.TypeToString[qtype], size, len(m.Answer), m.Len(), m.Truncated)
-				}
-			}
-			r := new(dns.Msg).SetQuestion(qname, qtype)
-			_, m := ask(t, h, r, &test.ResponseWriter{TCP: true})
-			if len(m.Answer) != n || m.Truncated || qtype == dns.TypeSRV && len(m.Extra) != n {
-				t.Errorf("%s %s over TCP: %d records, %d in addition, TC %v", qname, dns.TypeToString[qtype], len(m.Answer), len(m.Extra), m.Truncated)
-			}
-		}
-	}
-}
-
-// TestTruncationAtRandom checks that truncated replies start at different places of
-// a set, so that clients spread over it.
-func TestTruncationAtRandom(t *testing.T) {
-	h := startTestHeadless(t, manyPods(t, 500))
-	for _, qtype := range []uint16{dns.TypeA, dns.TypeSRV} {
-		first := map[string]bool{}
-		for range 40 {
-			_, m := ask(t, h, new(dns.Msg).SetQuestion("big.default.svc.cluster.local.", qtype), &test.ResponseWriter{})
-			first[m.Answer[0].String()] = true
-		}
-		if len(first) < 5 { // that it is by chance is less likely than 1 in 10^70
-			t.Errorf("40 replies to %s start at %d records", dns.TypeToString[qtype], len(first))
-		}
-	}
-}
-
 // TestLongTargets checks that a set whose only target is too long to be written is no
 // data, and never a truncated reply: nothing more comes over TCP.
 func TestLongTargets(t *testing.T) {
@@ -348,22 +348,6 @@ func TestLongTargets(t *testing.T) {
 				t.Errorf("%s, over TCP %v: rcode %d, %v", name, tcp, rcode, m)
 			}
 		}
-	}
-}
-
-// TestGlueAlone checks that a reply that lacks only addresses of targets is
-// truncated where TCP can give them, and not where nothing can (RFC 2181,
-// section 9).
-func TestGlueAlone(t *testing.T) {
-	h := startTestHeadless(t, manyPods(t, 900))
-	// 900 SRV records fill 58 KiB, their addresses would take 14 KiB more.
-	r := new(dns.Msg).SetQuestion("big.default.svc.cluster.local.", dns.TypeSRV)
-	if _, m := ask(t, h, r, &test.ResponseWriter{TCP: true}); m.Truncated || len(m.Answer) != 900 || len(m.Extra) >= 900 {
-		t.Errorf("over TCP: %d records, %d in addition, TC %v", len(m.Answer), len(m.Extra), m.Truncated)
-	}
-	h = startTestHeadless(t, manyPods(t, 7))
-	if _, m := ask(t, h, r, &test.ResponseWriter{}); !m.Truncated || len(m.Answer) != 7 || len(m.Extra) >= 7 {
-		t.Errorf("over UDP: %d records, %d in addition, TC %v", len(m.Answer), len(m.Extra), m.Truncated)
 	}
 }
 
@@ -396,6 +380,11 @@ func TestBudget(t *testing.T) {
 		got := testing.AllocsPerRun(100, func() { _, _ = h.ServeDNS(ctx, w, r) }) - address
 		if got > tc.want {
 			t.Errorf("%s %s: %v allocations, at most %v", tc.qname, dns.TypeToString[tc.qtype], got, tc.want)
+		}
+		r.SetEdns0(65535, true).IsEdns0().Option = options["padding"]
+		got = testing.AllocsPerRun(100, func() { _, _ = h.ServeDNS(ctx, w, r) }) - 2*address // the transport is asked for twice
+		if got > tc.want {
+			t.Errorf("%s %s with EDNS: %v allocations, at most %v", tc.qname, dns.TypeToString[tc.qtype], got, tc.want)
 		}
 	}
 
