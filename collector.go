@@ -24,7 +24,7 @@ type sightings struct {
 
 // origin is what one watch covers.
 type origin struct {
-	kind      informer.Kind
+	kind      string
 	namespace string
 }
 
@@ -33,7 +33,7 @@ func (s *sightings) received(k informer.Kind, namespace string) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.events[origin{k, namespace}] = now
+	s.events[origin{k.String(), namespace}] = now
 }
 
 // wrote notes a snapshot of a size in bytes.
@@ -86,7 +86,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(out chan<- prometheus.Metric) {
-	events := make(map[informer.Kind]time.Time)
+	events := make(map[string]time.Time) // by kind
 	var size int64
 	var written time.Time
 	c.mu.Lock()
@@ -107,7 +107,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	c.mu.Unlock()
 	for k, t := range events {
-		out <- prometheus.MustNewConstMetric(lastEventDesc, prometheus.GaugeValue, seconds(t), k.String())
+		out <- prometheus.MustNewConstMetric(lastEventDesc, prometheus.GaugeValue, seconds(t), k)
 	}
 	if !written.IsZero() {
 		out <- prometheus.MustNewConstMetric(snapshotSizeDesc, prometheus.GaugeValue, float64(size))

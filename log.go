@@ -29,7 +29,7 @@ func (s logSink) Info(_ int, msg string, values ...any) { log.Info(s.line(msg, v
 
 func (s logSink) Error(err error, msg string, values ...any) {
 	if err != nil {
-		msg += ": " + err.Error()
+		msg += ": " + oneLine(err)
 	}
 	log.Error(s.line(msg, values))
 }
@@ -51,6 +51,23 @@ func (s logSink) line(msg string, values []any) string {
 		}
 	}
 	return printable(b.String())
+}
+
+// warnf logs a warning as one line, whatever is in the arguments. Errors go through
+// oneLine.
+func warnf(format string, args ...any) {
+	for i, arg := range args {
+		if err, ok := arg.(error); ok {
+			args[i] = oneLine(err)
+		}
+	}
+	log.Warning(printable(fmt.Sprintf(format, args...)))
+}
+
+// oneLine returns the text of an error as a part of a line. Joined errors, which
+// have a line each, are separated by semicolons.
+func oneLine(err error) string {
+	return printable(strings.ReplaceAll(err.Error(), "\n", "; "))
 }
 
 // printable escapes what is not: the text of an error is not quoted, and may have

@@ -73,6 +73,25 @@ func TestLogInjection(t *testing.T) {
 	}
 }
 
+// TestWarnings checks the same of warnings, and that joined errors are one line.
+func TestWarnings(t *testing.T) {
+	for _, text := range hostile {
+		line := logged(t, func() { warnf("%s: %v", text, fmt.Errorf("notify %s: %w", text, errors.New(text))) })
+		checkLine(t, line, "WARNING")
+	}
+	line := logged(t, func() {
+		warnf("notify: %v", errors.Join(errors.New("a"), fmt.Errorf("b: %w", errors.Join(errors.New("c"), errors.New("d")))))
+	})
+	checkLine(t, line, "WARNING")
+	if want := "notify: a; b: c; d\n"; !strings.HasSuffix(line, want) {
+		t.Errorf("the line is %q, want one that ends in %q", line, want)
+	}
+	line = logged(t, func() { logger().Error(errors.Join(errors.New("a"), errors.New("b")), "read") })
+	if want := "read: a; b\n"; !strings.HasSuffix(line, want) {
+		t.Errorf("the line is %q, want one that ends in %q", line, want)
+	}
+}
+
 // TestLogManifests checks the same of what is wrong with an object, wherever in it
 // the text stands.
 func TestLogManifests(t *testing.T) {

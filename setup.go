@@ -1,7 +1,6 @@
 package headless
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -34,10 +33,10 @@ func setup(c *caddy.Controller) error {
 	}
 	h, err := newHeadless(s, l)
 	if err != nil {
-		return plugin.Error(pluginName, err)
+		return plugin.Error(pluginName, s.sourceError(err))
 	}
 	c.OnStartup(func() error {
-		if err := h.start(dnsserver.GetConfig(c), l, s.startupTimeout); err != nil {
+		if err := h.start(s, dnsserver.GetConfig(c), l); err != nil {
 			return plugin.Error(pluginName, err)
 		}
 		return nil
@@ -76,15 +75,16 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 
 // start makes the plugin ready to serve: when it returns nil, the server may open
 // its sockets.
-func (h *Headless) start(config *dnsserver.Config, l *lifetime, timeout time.Duration) error {
+func (h *Headless) start(s *stanza, config *dnsserver.Config, l *lifetime) error {
 	h.delegate = config.Handler("kubernetes") != nil
+	h.checkChain(s, config)
 	if h.authoritative {
 		if err := h.own(config); err != nil {
 			return err
 		}
 	}
 	l.start()
-	return h.awaitSync(l, timeout)
+	return h.awaitSync(l, s.startupTimeout)
 }
 
 // own makes the plugin the owner of its zones.
@@ -138,6 +138,8 @@ type stanza struct {
 	fall           fall.F
 	authoritative  bool
 	config         informer.Config // of the source
+
+	places map[string]string // FILE:LINE of each directive, and of the plugin's name
 }
 
 // primary is the zone that PTR records point into: the first that is not a
@@ -165,40 +167,37 @@ func parseStanza(c *caddy.Controller) (*stanza, error) {
 	s := &stanza{
 		ttl:            5,
 		startupTimeout: 5 * time.Second,
+		places:         map[string]string{pluginName: place(c)},
 	}
 	s.config.SnapshotInterval = time.Minute
 	s.config.Cluster.UserAgent = fmt.Sprintf("%s/%s %s (%s/%s)",
 		coremain.CoreName, coremain.CoreVersion, pluginName, runtime.GOOS, runtime.GOARCH)
 	if err := s.parseZones(c); err != nil {
+		return nil, s.errorAt(pluginName, err)
+	}
+	for c.NextBlock() {
+		directive, before := c.Val(), s.places[c.Val()]
+		s.places[directive] = place(c)
+		if before != "" {
+			return nil, s.errorAt(directive, fmt.Errorf("given twice, first at %s", before))
+		}
+		if err := s.set(c, directive, c.RemainingArgs()); err != nil {
+			return nil, s.errorAt(directive, err)
+		}
+	}
+	if err := s.checkCombination(); err != nil {
 		return nil, err
 	}
-	seen := make(map[string]bool)
-	for c.NextBlock() {
-		directive, args := c.Val(), c.RemainingArgs()
-		if seen[directive] {
-			return nil, errorAt(c, directive, errors.New("given twice"))
-		}
-		seen[directive] = true
-		if err := s.set(c, directive, args); err != nil {
-			return nil, errorAt(c, directive, err)
-		}
-	}
-	if seen["manifests"] {
-		for _, other := range []string{"endpoint", "tls", "kubeconfig", "snapshot"} {
-			if seen[other] {
-				return nil, errorAt(c, "manifests", fmt.Errorf("no API server is asked, but there is also %q", other))
-			}
-		}
-	}
-	if seen["namespaces"] && seen["namespace_labels"] {
-		return nil, errorAt(c, "namespaces", errors.New("can't be combined with \"namespace_labels\""))
-	}
+	s.checkReach(c)
 	return s, nil
 }
 
-// errorAt says where in the Corefile an error is, and in which directive.
-func errorAt(c *caddy.Controller, directive string, err error) error {
-	return fmt.Errorf("%s:%d: %s: %w", c.File(), c.Line(), directive, err)
+// place returns the place of the current token.
+func place(c *caddy.Controller) string { return fmt.Sprintf("%s:%d", c.File(), c.Line()) }
+
+// errorAt adds to an error in which directive it is, and where that stands.
+func (s *stanza) errorAt(directive string, err error) error {
+	return fmt.Errorf("%s: %s: %w", s.places[directive], directive, err)
 }
 
 // parseZones takes the zones from the directive's arguments, or else those of
@@ -206,11 +205,11 @@ func errorAt(c *caddy.Controller, directive string, err error) error {
 func (s *stanza) parseZones(c *caddy.Controller) error {
 	args := c.RemainingArgs()
 	if err := checkZones(args); err != nil {
-		return errorAt(c, pluginName, err)
+		return err
 	}
 	s.zones = plugin.OriginsFromArgsOrServerBlock(args, c.ServerBlockKeys)
 	if s.primary() == "" {
-		return errorAt(c, pluginName, fmt.Errorf("zones %q: at least one must not be a reverse zone", s.zones))
+		return fmt.Errorf("zones %q: at least one must not be a reverse zone", s.zones)
 	}
 	return nil
 }
@@ -227,14 +226,15 @@ func checkZones(args []string) error {
 // set takes one line of the stanza.
 func (s *stanza) set(c *caddy.Controller, directive string, args []string) error {
 	if want, ok := arity[directive]; !ok {
-		return errors.New("unknown directive")
+		return unknownDirective(directive)
 	} else if len(args) < want.least || len(args) > want.most {
-		return fmt.Errorf("%q: wants %s", args, want)
+		return fmt.Errorf("needs %s, given %s", want, quoted(args))
 	}
 	config := &s.config
 	switch directive {
 	case "endpoint":
 		config.Cluster.Endpoint = args[0]
+		return checkEndpoint(args[0])
 	case "tls":
 		config.Cluster.Cert, config.Cluster.Key, config.Cluster.CA = args[0], args[1], args[2]
 	case "kubeconfig":
@@ -314,7 +314,7 @@ func (s *stanza) setStartupTimeout(arg string) error {
 		return fmt.Errorf("%q: not a duration, such as 5s", arg)
 	}
 	if timeout < 0 {
-		return fmt.Errorf("%q: less than nothing", arg)
+		return fmt.Errorf("%q: must not be negative", arg)
 	}
 	s.startupTimeout = timeout
 	return nil
@@ -322,6 +322,9 @@ func (s *stanza) setStartupTimeout(arg string) error {
 
 func (s *stanza) setSnapshot(c *caddy.Controller, args []string) error {
 	s.config.Snapshot = fromRoot(c, args[0])
+	if err := informer.CheckSnapshot(s.config.Snapshot); err != nil {
+		return err
+	}
 	if len(args) == 1 {
 		return nil
 	}
@@ -349,7 +352,7 @@ const unlimited = 1 << 16
 var arity = map[string]arguments{
 	"endpoint":           {1, 1, "one URL"},
 	"tls":                {3, 3, "three files: CERT KEY CACERT"},
-	"kubeconfig":         {1, 2, "a file, and perhaps a context"},
+	"kubeconfig":         {1, 2, "a file and at most a context"},
 	"manifests":          {1, unlimited, "at least one file or folder"},
 	"namespaces":         {1, unlimited, "at least one namespace"},
 	"namespace_labels":   {1, unlimited, "a label selector"},
@@ -357,8 +360,8 @@ var arity = map[string]arguments{
 	"endpoints":          {1, 1, "pods or slices"},
 	"endpoint_pod_names": {0, 0, "no argument"},
 	"authoritative":      {0, 0, "no argument"},
-	"snapshot":           {1, 2, "a file, and perhaps a duration"},
+	"snapshot":           {1, 2, "a file and at most a duration"},
 	"ttl":                {1, 1, "one number of seconds"},
 	"startup_timeout":    {1, 1, "one duration"},
-	"fallthrough":        {0, unlimited, "zones, or nothing for all"},
+	"fallthrough":        {0, unlimited, "zones, or none for all"},
 }

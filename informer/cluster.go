@@ -2,6 +2,7 @@ package informer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -34,6 +35,10 @@ type Cluster struct {
 	UserAgent           string
 }
 
+// ErrNotInPod is the error of New where no API server is given and the environment
+// does not name one, as it does in a pod.
+var ErrNotInPod = errors.New("no API server is given, and this is not a pod")
+
 func (c *Cluster) config() (*rest.Config, error) {
 	var config *rest.Config
 	var err error
@@ -43,6 +48,9 @@ func (c *Cluster) config() (*rest.Config, error) {
 			&clientcmd.ClientConfigLoadingRules{ExplicitPath: c.Kubeconfig},
 			&clientcmd.ConfigOverrides{CurrentContext: c.Context},
 		).ClientConfig()
+		if clientcmd.IsEmptyConfig(err) {
+			err = errors.New("it names no cluster")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("load kubeconfig %q: %w", c.Kubeconfig, err)
 		}
@@ -52,7 +60,9 @@ func (c *Cluster) config() (*rest.Config, error) {
 			TLSClientConfig: rest.TLSClientConfig{CertFile: c.Cert, KeyFile: c.Key, CAFile: c.CA},
 		}
 	default:
-		if config, err = rest.InClusterConfig(); err != nil {
+		if config, err = rest.InClusterConfig(); errors.Is(err, rest.ErrNotInCluster) {
+			return nil, ErrNotInPod
+		} else if err != nil {
 			return nil, fmt.Errorf("load in-cluster configuration: %w", err)
 		}
 	}

@@ -477,7 +477,8 @@ func TestNewErrors(t *testing.T) {
 		config Config
 		want   string
 	}{
-		{Config{}, "load in-cluster configuration"},
+		{Config{}, "no API server is given, and this is not a pod"},
+		{Config{Cluster: Cluster{Kubeconfig: "/dev/null"}}, `load kubeconfig "/dev/null": it names no cluster`},
 		{Config{Cluster: Cluster{Kubeconfig: "/no/such/file"}}, `load kubeconfig "/no/such/file"`},
 		{Config{Cluster: Cluster{Endpoint: "https://127.0.0.1", CA: "/no/such/file"}}, "/no/such/file"},
 		{Config{Labels: "a in"}, `parse label selector "a in"`},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -149,6 +150,48 @@ func appendFull(b []byte, kind Kind, full interface{ Marshal() ([]byte, error) }
 	b[0] = byte(kind)
 	message, err := full.Marshal()
 	return append(b, message...), err
+}
+
+// CheckSnapshot returns an error if a snapshot can't be kept in a file: its folder
+// does not exist, or something else is there, which the snapshot would replace. An
+// empty file may be replaced.
+func CheckSnapshot(path string) error {
+	because := func(name string, err error) error {
+		var cause *fs.PathError
+		if errors.As(err, &cause) {
+			err = cause.Err
+		}
+		return fmt.Errorf("%q: %w", name, err)
+	}
+	folder := filepath.Dir(path)
+	if info, err := os.Stat(folder); err != nil {
+		return because(folder, err)
+	} else if !info.IsDir() {
+		return because(folder, errors.New("not a folder"))
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return because(path, err)
+	case !info.Mode().IsRegular():
+		return because(path, errors.New("not a regular file"))
+	case info.Size() == 0:
+		return nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return because(path, err)
+	}
+	defer file.Close()
+	begin := make([]byte, len(snapshotMagic))
+	if n, err := io.ReadFull(file, begin); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return because(path, err)
+	} else if string(begin[:n]) != snapshotMagic {
+		return because(path, errors.New("not a snapshot, and would be replaced by one"))
+	}
+	return nil
 }
 
 // readSnapshot reads a file and checks that it is whole.

@@ -243,3 +243,40 @@ func BenchmarkSnapshot(b *testing.B) {
 		}
 	})
 }
+
+// TestCheckSnapshot checks which files a snapshot may replace.
+func TestCheckSnapshot(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	file := write("file", snapshotMagic+"1\n")
+	if err := os.Symlink(file, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		file:                                "",
+		filepath.Join(dir, "link"):          "",
+		filepath.Join(dir, "none"):          "",
+		write("empty", ""):                  "",
+		write("damaged", snapshotMagic):     "",
+		write("other", snapshotMagic+"2\n"): "",
+		"relative":                          "",
+		write("short", snapshotMagic[:5]):   "not a snapshot",
+		write("Corefile", ".:53 {\n\twhoami and no snapshot\n}\n"): "not a snapshot",
+		os.DevNull:                       "not a regular file",
+		dir:                              "not a regular file",
+		filepath.Join(dir, "a", "b"):     "no such file or directory",
+		filepath.Join(file, "b"):         "not a folder",
+		filepath.Join(dir, "none") + "/": "no such file or directory",
+	} {
+		err := CheckSnapshot(path)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: the error is %v, want %q", path, err, want)
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package headless
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
+	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/informer"
+)
+
+// quoted returns arguments as a message names them.
+func quoted(args []string) string {
+	if len(args) == 0 {
+		return "none"
+	}
+	out := make([]string, len(args))
+	for i, arg := range args {
+		out[i] = fmt.Sprintf("%q", arg)
+	}
+	return strings.Join(out, " ")
+}
+
+// unknownDirective returns an error that offers the most similar directive, if one
+// is similar.
+func unknownDirective(directive string) error {
+	nearest, least := "", 1+min(2, len(directive)/3)
+	for known := range arity {
+		if d := distance(directive, known); d < least || d == least && known < nearest {
+			nearest, least = known, d
+		}
+	}
+	if nearest == "" {
+		return errors.New("unknown directive")
+	}
+	return fmt.Errorf("unknown directive, did you mean %q?", nearest)
+}
+
+// distance returns how many bytes must be inserted, deleted or replaced to make b
+// of a (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1) // the distances of the beginning of a to those of b
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// checkEndpoint returns an error if an endpoint is neither the URL of an HTTP server
+// nor, as client-go also takes it, a host with or without a port.
+func checkEndpoint(endpoint string) error {
+	text := endpoint
+	if !strings.Contains(text, "://") {
+		text = "https://" + text
+	}
+	u, err := url.Parse(text)
+	var cause *url.Error
+	switch {
+	case errors.As(err, &cause):
+		return fmt.Errorf("%q: not a URL: %w", endpoint, cause.Err)
+	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return fmt.Errorf("%q: not the URL of an API server, such as https://10.0.0.1:6443", endpoint)
+	}
+	return nil
+}
+
+// checkCombination returns an error if two directives exclude each other, or if one
+// needs another.
+func (s *stanza) checkCombination() error {
+	has := func(directive string) bool { return s.places[directive] != "" }
+	for _, pair := range [][2]string{
+		{"manifests", "endpoint"}, {"manifests", "tls"}, {"manifests", "kubeconfig"}, {"manifests", "snapshot"},
+		{"namespaces", "namespace_labels"},
+	} {
+		if has(pair[0]) && has(pair[1]) {
+			return s.errorAt(pair[0], fmt.Errorf("can't be combined with %q at %s", pair[1], s.places[pair[1]]))
+		}
+	}
+	if has("tls") && !has("endpoint") {
+		return s.errorAt("tls", errors.New("needs \"endpoint\""))
+	}
+	if has("kubeconfig") && has("endpoint") {
+		s.warn("endpoint", "ignored, as \"kubeconfig\" at %s says which API server is watched", s.places["kubeconfig"])
+	}
+	return nil
+}
+
+// warn logs what is wrong with a directive but may be meant.
+func (s *stanza) warn(directive, format string, args ...any) {
+	warnf("%s: %s: %s", s.places[directive], directive, fmt.Sprintf(format, args...))
+}
+
+// checkReach warns of zones that no query is in.
+func (s *stanza) checkReach(c *caddy.Controller) {
+	if block := plugin.OriginsFromArgsOrServerBlock(nil, c.ServerBlockKeys); len(block) > 0 {
+		for _, zone := range s.zones {
+			if !overlaps(zone, block) {
+				s.warn(pluginName, "zone %q is outside of the server block, where no query for it arrives", zone)
+			}
+		}
+	}
+	for _, zone := range s.fall.Zones {
+		if !overlaps(zone, s.zones) {
+			s.warn("fallthrough", "zone %q is outside of the plugin's zones, so that no name in it falls through", zone)
+		}
+	}
+}
+
+// overlaps reports whether a zone is in one of others, or one of them in it.
+func overlaps(zone string, others []string) bool {
+	return slices.ContainsFunc(others, func(other string) bool {
+		return dns.IsSubDomain(zone, other) || dns.IsSubDomain(other, zone)
+	})
+}
+
+// sourceError adds to an error of the source which directive chose that.
+func (s *stanza) sourceError(err error) error {
+	if errors.Is(err, informer.ErrNotInPod) {
+		err = fmt.Errorf("%w: set \"endpoint\", \"kubeconfig\" or \"manifests\"", err)
+	}
+	for _, directive := range []string{"manifests", "kubeconfig", "tls", "endpoint"} {
+		if s.places[directive] != "" {
+			return s.errorAt(directive, err)
+		}
+	}
+	return s.errorAt(pluginName, err)
+}
+
+// checkChain warns of a chain of plugins in which this one can't do what it is for.
+func (h *Headless) checkChain(s *stanza, config *dnsserver.Config) {
+	if h.Next == nil && !h.authoritative {
+		s.warn(pluginName, "no plugin is behind, so that names of no headless service are REFUSED; add one, such as \"forward\", or set \"authoritative\"")
+	}
+	if h.Next == nil && len(h.Fall.Zones) > 0 {
+		s.warn("fallthrough", "no plugin is behind, so that no name falls through")
+	}
+	before := func(directive string) bool {
+		at := slices.Index(dnsserver.Directives, directive)
+		return config.Handler(directive) != nil && 0 <= at && at < slices.Index(dnsserver.Directives, pluginName)
+	}
+	if before("cache") {
+		s.warn(pluginName, "\"cache\" is before it in this build, so that a name which was queried too early stays NXDOMAIN for the TTL")
+	}
+	if before("kubernetes") {
+		s.warn(pluginName, "\"kubernetes\" is before it in this build, and answers first")
+	}
+}
