@@ -126,7 +126,7 @@ func (w *diffWriter) RemoteAddr() net.Addr          { return diffAddr }
 func (w *diffWriter) WriteMsg(reply *dns.Msg) error { w.reply = reply; return nil }
 
 // direct asks the plugin itself. Where it passes the question on, there is
-// nobody, and the reply is SERVFAIL as a server's would be.
+// nobody, and the reply is what a server makes of the rcode.
 func (s *diffServer) direct(name string, qtype uint16) (*dns.Msg, error) {
 	m := new(dns.Msg)
 	m.SetQuestion(name, qtype)

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"fmt"
+	"log"
 	"net"
 	"os"
 	"path/filepath"
@@ -161,6 +163,38 @@ func TestWithPlugins(t *testing.T) {
 		}
 	})
 
+	t.Run("rewrite and acl override", func(t *testing.T) {
+		s := serve(t, block(dir, "rewrite stop {\nname exact web-1."+nginx+" web-0."+nginx+" answer auto\n}",
+			"acl cluster.local {\nblock net 10.0.0.0/8\nallow net 127.0.0.0/8\n}"))
+		if m := s.want(t, "web-1."+nginx+" A", "NOERROR 10.244.0.1"); m.Answer[0].Header().Name != "web-1."+nginx {
+			t.Errorf("the owner is %s", m.Answer[0].Header().Name)
+		}
+	})
+
+	t.Run("hosts and template do not override", func(t *testing.T) {
+		corefile := fmt.Sprintf(".:0 {\nbind 127.0.0.1\nheadless cluster.local {\nmanifests %s\n}\n", dir)
+		for _, behind := range []string{
+			"hosts {\n192.0.2.1 web-0." + nginx + " web-9." + nginx + " other.example.\n}\n",
+			"template IN A {\nanswer \"{{ .Name }} 60 IN A 192.0.2.1\"\n}\n",
+		} {
+			s := serve(t, corefile+behind+"}")
+			s.want(t, "web-0."+nginx+" A", "NOERROR 10.244.0.1")
+			s.want(t, "web-9."+nginx+" A", "NXDOMAIN")
+			s.want(t, "other.example. A", "NOERROR 192.0.2.1")
+		}
+	})
+
+	t.Run("kubernetes, before the first sync", func(t *testing.T) {
+		// Kubernetes is not ready either. Its SERVFAIL has an SOA; the server's has none.
+		const nobody = "endpoint http://127.0.0.1:1\nstartup_timeout 1ms\n"
+		for with, want := range map[string]int{"": 0, "kubernetes cluster.local {\n" + nobody + "}\n": 1} {
+			s := serve(t, ".:0 {\nbind 127.0.0.1\nheadless cluster.local {\n"+nobody+"}\n"+with+"}")
+			if m := s.want(t, "web-0."+nginx+" A", "SERVFAIL"); len(m.Ns) != want {
+				t.Errorf("with %q, the authority section is %v", with, m.Ns)
+			}
+		}
+	})
+
 	t.Run("view", func(t *testing.T) {
 		empty := t.TempDir()
 		_, port := freeAddress(t)
@@ -185,6 +219,49 @@ func TestWithPlugins(t *testing.T) {
 			"NOERROR 0 50 80 web-0.nginx.default.svc.example.org. 0 50 80 web-1.nginx.default.svc.example.org.")
 		s.want(t, "nginx.default.svc.example.net. A", "NOERROR 10.9.9.9")
 	})
+}
+
+// TestOrder checks that the start warns where another plugin is in front which hides
+// names of ours, and only there.
+func TestOrder(t *testing.T) {
+	dir := nginxFolder(t)
+	const kubernetes = "kubernetes cluster.local {\nendpoint http://127.0.0.1:1\nstartup_timeout 1ms\n}"
+	for _, test := range []struct {
+		before string // the directive that headless is before
+		others []string
+		want   []string
+	}{
+		{"cache", []string{"cache", kubernetes}, nil},
+		{"template", []string{"cache", kubernetes}, []string{`"cache" is before it in this build`}},
+		{"template", []string{kubernetes}, nil},
+		{"forward", []string{"cache", kubernetes, "forward . 127.0.0.1:1"}, []string{`"cache" is before it in this build`, `"kubernetes" is before it in this build`}},
+	} {
+		t.Run(test.before, func(t *testing.T) {
+			placeBefore(t, test.before)
+			var b bytes.Buffer
+			log.SetOutput(&b)
+			defer log.SetOutput(os.Stderr)
+			corefile := block(dir, test.others...)
+			if test.before == "forward" { // template is in front
+				corefile = strings.Replace(corefile, "template ANY ANY {\nrcode NXDOMAIN\n}\n", "", 1)
+			}
+			serve(t, corefile)
+			var got []string
+			for line := range strings.Lines(b.String()) {
+				if strings.Contains(line, "[WARNING] plugin/headless: ") {
+					got = append(got, line)
+				}
+			}
+			if len(got) != len(test.want) {
+				t.Fatalf("the warnings are %q, want %q", got, test.want)
+			}
+			for i, line := range got {
+				if !strings.Contains(line, "Corefile:3: headless: "+test.want[i]) {
+					t.Errorf("warning %d is %q, want %q", i, line, test.want[i])
+				}
+			}
+		})
+	}
 }
 
 // TestSigned signs replies with the dnssec plugin, which needs headless behind

@@ -81,6 +81,22 @@ func TestWireSizes(t *testing.T) {
 	}
 }
 
+// TestWireLargest offers more room than a datagram or the plugin has.
+func TestWireLargest(t *testing.T) {
+	server := startSized(t)
+	for _, question := range []string{"of-4093.default.svc.cluster.local. A", "_web._tcp.of-4093.default.svc.cluster.local. SRV"} {
+		for _, size := range []uint16{4097, 65507, 65508, 65535} {
+			m, err := server.ask(question, "udp", size)
+			if err != nil {
+				t.Fatalf("%s over UDP of %d: %v", question, size, err)
+			}
+			if m.Compress = true; m.Rcode != dns.RcodeSuccess || !m.Truncated || m.Len() > 4096 || m.Len() < 4000 {
+				t.Errorf("%s over UDP of %d: %s, %d records in %d bytes, TC %v", question, size, dns.RcodeToString[m.Rcode], len(m.Answer), m.Len(), m.Truncated)
+			}
+		}
+	}
+}
+
 // TestWireNames asks for names as they come over the wire, in every spelling and
 // at the limits of length.
 func TestWireNames(t *testing.T) {
@@ -108,7 +124,7 @@ func TestWireNames(t *testing.T) {
 		{`\000\001\255.` + base + " A", "NXDOMAIN 0"},
 		{strings.Repeat(`\255`, 63) + "." + base + " A", "NXDOMAIN 0"},
 		{`web\.0.` + base + " A", "NXDOMAIN 0"},
-		{`web-0\.of-6.default.svc.cluster.local. A`, "SERVFAIL 0"}, // no service of ours, and nobody behind
+		{`web-0\.of-6.default.svc.cluster.local. A`, "REFUSED 0"}, // no service of ours, and nobody behind
 		{`\195\188.` + base + " A", "NXDOMAIN 0"},
 	} {
 		for _, network := range []string{"udp", "tcp"} {
@@ -120,7 +136,7 @@ func TestWireNames(t *testing.T) {
 			if got := fmt.Sprintf("%s %d", dns.RcodeToString[m.Rcode], len(m.Answer)); got != test.want {
 				t.Errorf("%s over %s is %s, want %s", test.question, network, got, test.want)
 			}
-			if m.Rcode != dns.RcodeServerFailure && (!m.Authoritative || (len(m.Answer) == 0) != (len(m.Ns) == 1)) {
+			if m.Rcode != dns.RcodeRefused && (!m.Authoritative || (len(m.Answer) == 0) != (len(m.Ns) == 1)) {
 				t.Errorf("%s over %s: AA %v, %d in the authority section", test.question, network, m.Authoritative, len(m.Ns))
 			}
 			for _, rr := range m.Answer {
@@ -144,7 +160,7 @@ func TestWireTypes(t *testing.T) {
 		"reverse name":                  {"2.0.0.10.in-addr.arpa.", "NOERROR"},
 		"missing host":                  {"web-9." + base, "NXDOMAIN"},
 		"missing port":                  {"_ssh._tcp." + base, "NXDOMAIN"},
-		"name of a service that is not": {"none.default.svc.cluster.local.", "SERVFAIL"}, // nobody is behind
+		"name of a service that is not": {"none.default.svc.cluster.local.", "REFUSED"}, // nobody is behind
 	} {
 		for _, qtype := range []uint16{
 			dns.TypeMX, dns.TypeTXT, dns.TypeHTTPS, dns.TypeSVCB, dns.TypeSOA, dns.TypeNS, dns.TypeDS, dns.TypeCNAME,
@@ -154,7 +170,7 @@ func TestWireTypes(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s, type %d: %v", kind, qtype, err)
 			}
-			soa := test.want != "SERVFAIL"
+			soa := test.want != "REFUSED"
 			if got := dns.RcodeToString[m.Rcode]; got != test.want || len(m.Answer) != 0 || (len(m.Ns) == 1) != soa || m.Authoritative != soa {
 				t.Errorf("%s, type %d: %v, want %s and %v for an SOA", kind, qtype, m, test.want, soa)
 			}
@@ -184,6 +200,16 @@ func TestWireOddMessages(t *testing.T) {
 	two.Question = append(two.Question, two.Question[0])
 	if r := ask(two); r.Rcode != dns.RcodeFormatError {
 		t.Errorf("two questions have rcode %s", dns.RcodeToString[r.Rcode])
+	}
+	for opcode, want := range map[int]int{
+		dns.OpcodeNotify: dns.RcodeRefused, // nobody is behind
+		dns.OpcodeUpdate: dns.RcodeNotImplemented, dns.OpcodeStatus: dns.RcodeNotImplemented, dns.OpcodeStateful: dns.RcodeNotImplemented,
+	} {
+		m := new(dns.Msg).SetQuestion("cluster.local.", dns.TypeSOA)
+		m.Opcode = opcode
+		if r := ask(m); r.Rcode != want || r.Opcode != opcode {
+			t.Errorf("%s has %v, want %s", dns.OpcodeToString[opcode], r, dns.RcodeToString[want])
+		}
 	}
 	version := new(dns.Msg).SetQuestion(name, dns.TypeA)
 	version.SetEdns0(1232, true)
