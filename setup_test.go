@@ -1,6 +1,7 @@
 package headless
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -10,7 +11,9 @@ import (
 	"time"
 
 	"github.com/coredns/caddy"
+	"github.com/coredns/caddy/caddyfile"
 	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/fall"
 )
 
@@ -45,7 +48,7 @@ func TestParse(t *testing.T) {
 		{"headless cluster.local {\nendpoints slices\n}", func(s *stanza) { s.config.Slices = true }},
 		{"headless cluster.local {\nendpoint_pod_names\n}", func(s *stanza) { s.config.PodNames = true }},
 		{"headless cluster.local {\nauthoritative\n}", func(s *stanza) { s.authoritative = true }},
-		{"headless cluster.local {\nsnapshot /var/lib/coredns/headless\n}", func(s *stanza) { s.config.Snapshot = "/var/lib/coredns/headless" }},
+		{"headless cluster.local {\nsnapshot /no-such-file\n}", func(s *stanza) { s.config.Snapshot = "/no-such-file" }},
 		{"headless cluster.local {\nsnapshot file 90s\n}", func(s *stanza) {
 			s.config.Snapshot, s.config.SnapshotInterval = "file", 90*time.Second
 		}},
@@ -64,7 +67,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: %v", test.input, err)
 			continue
 		}
-		want := &stanza{zones: []string{"cluster.local."}, ttl: 5, startupTimeout: 5 * time.Second}
+		want := &stanza{zones: []string{"cluster.local."}, ttl: 5, startupTimeout: 5 * time.Second, places: got.places}
 		want.config.Cluster.UserAgent = got.config.Cluster.UserAgent
 		want.config.SnapshotInterval = time.Minute
 		test.want(want)
@@ -75,51 +78,118 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseErrors(t *testing.T) {
-	for _, test := range []struct{ input, want string }{
-		{"headless in-addr.arpa 10.0.0.0/8", `headless: zones ["in-addr.arpa." "10.in-addr.arpa."]: at least one must not be a reverse zone`},
-		{"headless cluster..local", `headless: zone "cluster..local"`},
+	for _, test := range []struct {
+		input string
+		want  string // with the place, which is the directive's
+	}{
+		{"headless in-addr.arpa 10.0.0.0/8", `Testfile:1: headless: zones ["in-addr.arpa." "10.in-addr.arpa."]: at least one must not be a reverse zone`},
+		{"headless cluster..local", `Testfile:1: headless: zone "cluster..local"`},
 		{"headless cluster.local\nheadless example.org", "can only be used once per Server Block"},
-		{"headless {\nendpoint\n}", `endpoint: []: wants one URL`},
-		{"headless {\nendpoint a b\n}", `endpoint: ["a" "b"]: wants one URL`},
-		{"headless {\ntls a b\n}", `tls: ["a" "b"]: wants three files`},
-		{"headless {\nkubeconfig\n}", "kubeconfig: []: wants a file"},
-		{"headless {\nkubeconfig a b c\n}", `kubeconfig: ["a" "b" "c"]: wants a file`},
-		{"headless {\nmanifests\n}", "manifests: []: wants at least one file or folder"},
-		{"headless {\nnamespaces\n}", "namespaces: []: wants at least one namespace"},
+		{"headless {\nendpoint\n}", `Testfile:2: endpoint: needs one URL, given none`},
+		{"headless {\nendpoint a b\n}", `endpoint: needs one URL, given "a" "b"`},
+		{"headless {\nendpoint ftp://10.0.0.1\n}", `endpoint: "ftp://10.0.0.1": not the URL of an API server, such as https://10.0.0.1:6443`},
+		{"headless {\nendpoint https:///api\n}", `endpoint: "https:///api": not the URL of an API server`},
+		{"headless {\nendpoint https://:6443\n}", `endpoint: "https://:6443": not the URL of an API server`},
+		{"headless {\nendpoint unix:///run/api\n}", `endpoint: "unix:///run/api": not the URL of an API server`},
+		{"headless {\nendpoint https://10.0.0.1:x\n}", `endpoint: "https://10.0.0.1:x": not a URL: invalid port ":x" after host`},
+		{"headless {\ntls a b\n}", `tls: needs three files: CERT KEY CACERT, given "a" "b"`},
+		{"headless {\nttl 5\ntls a b c\n\n}", `Testfile:3: tls: needs "endpoint"`},
+		{"headless {\ntls a b c\nkubeconfig d\n}", `Testfile:2: tls: needs "endpoint"`},
+		{"headless {\nkubeconfig\n}", "kubeconfig: needs a file and at most a context, given none"},
+		{"headless {\nkubeconfig a b c\n}", `kubeconfig: needs a file and at most a context, given "a" "b" "c"`},
+		{"headless {\nmanifests\n}", "manifests: needs at least one file or folder, given none"},
+		{"headless {\nnamespaces\n}", "namespaces: needs at least one namespace, given none"},
 		{"headless {\nnamespaces a Bad_Name\n}", `namespaces: "Bad_Name"`},
-		{"headless {\nnamespace_labels\n}", "namespace_labels: []: wants a label selector"},
+		{"headless {\nnamespace_labels\n}", "namespace_labels: needs a label selector, given none"},
 		{"headless {\nnamespace_labels a in b\n}", `namespace_labels: parse label selector "a in b"`},
-		{"headless {\nlabels\n}", "labels: []: wants a label selector"},
+		{"headless {\nlabels\n}", "labels: needs a label selector, given none"},
 		{"headless {\nlabels a=b=c\n}", `labels: parse label selector "a=b=c"`},
-		{"headless {\nnamespaces a\nnamespace_labels b\n}", `namespaces: can't be combined with "namespace_labels"`},
-		{"headless {\nendpoints\n}", "endpoints: []: wants pods or slices"},
-		{"headless {\nendpoints pods slices\n}", `endpoints: ["pods" "slices"]: wants pods or slices`},
+		{"headless {\nnamespace_labels b\nnamespaces a\nttl 5\n}", `Testfile:3: namespaces: can't be combined with "namespace_labels" at Testfile:2`},
+		{"headless {\nendpoints\n}", "endpoints: needs pods or slices, given none"},
+		{"headless {\nendpoints pods slices\n}", `endpoints: needs pods or slices, given "pods" "slices"`},
 		{"headless {\nendpoints Slices\n}", `endpoints: "Slices": neither "pods" nor "slices"`},
-		{"headless {\nendpoint_pod_names yes\n}", `endpoint_pod_names: ["yes"]: wants no argument`},
-		{"headless {\nauthoritative yes\n}", `authoritative: ["yes"]: wants no argument`},
-		{"headless {\nsnapshot\n}", "snapshot: []: wants a file, and perhaps a duration"},
-		{"headless {\nsnapshot a 1m b\n}", `snapshot: ["a" "1m" "b"]: wants a file, and perhaps a duration`},
+		{"headless {\nendpoint_pod_names yes\n}", `endpoint_pod_names: needs no argument, given "yes"`},
+		{"headless {\nauthoritative yes\n}", `authoritative: needs no argument, given "yes"`},
+		{"headless {\nsnapshot\n}", "snapshot: needs a file and at most a duration, given none"},
+		{"headless {\nsnapshot a 1m b\n}", `snapshot: needs a file and at most a duration, given "a" "1m" "b"`},
 		{"headless {\nsnapshot a soon\n}", `snapshot: "soon": not a duration`},
 		{"headless {\nsnapshot a 999ms\n}", `snapshot: "999ms": less than a second`},
-		{"headless {\nmanifests a\nsnapshot b\n}", `manifests: no API server is asked, but there is also "snapshot"`},
-		{"headless {\nttl\n}", "ttl: []: wants one number of seconds"},
+		{"headless {\nsnapshot testdata\n}", `Testfile:2: snapshot: "testdata": not a regular file`},
+		{"headless {\nsnapshot testdata/handler.yaml\n}", `snapshot: "testdata/handler.yaml": not a snapshot, and would be replaced by one`},
+		{"headless {\nsnapshot /no/such/folder/file\n}", `snapshot: "/no/such/folder": no such file or directory`},
+		{"headless {\nttl\n}", "ttl: needs one number of seconds, given none"},
 		{"headless {\nttl 5s\n}", `ttl: "5s": not a number of seconds from 0 to 3600`},
 		{"headless {\nttl -1\n}", `ttl: "-1": not a number of seconds from 0 to 3600`},
 		{"headless {\nttl 3601\n}", `ttl: "3601": not a number of seconds from 0 to 3600`},
-		{"headless {\nttl 5 6\n}", `ttl: ["5" "6"]: wants one number of seconds`},
-		{"headless {\nttl 5\nttl 6\n}", "ttl: given twice"},
-		{"headless {\nstartup_timeout\n}", "startup_timeout: []: wants one duration"},
+		{"headless {\nttl 5 6\n}", `ttl: needs one number of seconds, given "5" "6"`},
+		{"headless {\nttl 5\n\nttl 6\n}", "Testfile:4: ttl: given twice, first at Testfile:2"},
+		{"headless {\nstartup_timeout\n}", "startup_timeout: needs one duration, given none"},
 		{"headless {\nstartup_timeout soon\n}", `startup_timeout: "soon": not a duration`},
-		{"headless {\nstartup_timeout -5s\n}", `startup_timeout: "-5s": less than nothing`},
+		{"headless {\nstartup_timeout -5s\n}", `startup_timeout: "-5s": must not be negative`},
 		{"headless {\nfallthrough a..b\n}", `fallthrough: zone "a..b"`},
-		{"headless {\npods verified\n}", `pods: unknown directive`},
-		{"headless {\nmanifests a\nkubeconfig b\n}", `manifests: no API server is asked, but there is also "kubeconfig"`},
-		{"headless {\nmanifests a\nendpoint b\n}", `manifests: no API server is asked, but there is also "endpoint"`},
+		{"headless {\nendpoint b\nmanifests a\n}", `Testfile:3: manifests: can't be combined with "endpoint" at Testfile:2`},
+		{"headless {\nmanifests a\nkubeconfig b\n}", `manifests: can't be combined with "kubeconfig"`},
+		{"headless {\nmanifests a\ntls b c d\n}", `manifests: can't be combined with "tls"`},
+		{"headless {\nmanifests a\nsnapshot b\n\n\n}", `Testfile:2: manifests: can't be combined with "snapshot" at Testfile:3`},
 	} {
 		c := caddy.NewTestController("dns", test.input)
 		c.ServerBlockKeys = []string{"dns://example.org.:53"}
 		if _, err := parse(c); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%q: the error is %v, want one with %q", test.input, err, test.want)
+		}
+	}
+}
+
+// TestUnknownDirective checks that a directive that is misspelt is found, and that
+// nothing is offered for one that is none of ours.
+func TestUnknownDirective(t *testing.T) {
+	for directive, want := range map[string]string{
+		"namespace": "namespaces", "namspaces": "namespaces", "fallthough": "fallthrough", "endpoint_pod_name": "endpoint_pod_names",
+		"label": "labels", "TTL": "", "tttl": "ttl", "manifest": "manifests", "kubconfig": "kubeconfig", "authorative": "authoritative",
+		"startup-timeout": "startup_timeout", "pods": "", "noendpoints": "endpoints", "upstream": "", "x": "", "": "",
+	} {
+		text := "unknown directive"
+		if want != "" {
+			text += fmt.Sprintf(", did you mean %q?", want)
+		}
+		if err := unknownDirective(directive); err.Error() != text {
+			t.Errorf("%q: the error is %q, want %q", directive, err, text)
+		}
+	}
+	_, err := parse(caddy.NewTestController("dns", "headless cluster.local {\nttl 5\nfallthru\n}"))
+	if want := `Testfile:3: fallthru: unknown directive`; err == nil || err.Error() != want {
+		t.Errorf("the error is %v, want %q", err, want)
+	}
+}
+
+// TestParseWarnings checks what is taken, but with a warning.
+func TestParseWarnings(t *testing.T) {
+	for _, test := range []struct{ input, want string }{
+		{"headless", ""},
+		{"headless example.org sub.example.org", ""},
+		{"headless cluster.local", `Testfile:1: headless: zone "cluster.local." is outside of the server block`},
+		{"headless example.org cluster.local", `zone "cluster.local." is outside of the server block`},
+		{"headless org", ""}, // it has the block's zone
+		{"headless {\nfallthrough\n}", ""},
+		{"headless {\nfallthrough sub.example.org org\n}", ""},
+		{"headless {\nttl 5\nfallthrough example.net example.org\n}", `Testfile:3: fallthrough: zone "example.net." is outside of the plugin's zones`},
+		{"headless {\nkubeconfig a\nendpoint b:6443\n}", `Testfile:3: endpoint: ignored, as "kubeconfig" at Testfile:2`},
+		{"headless {\nendpoint b:6443\n}", ""},
+		{"headless {\nendpoint [fd00::1]:6443\n}", ""},
+		{"headless {\nendpoint localhost\n}", ""},
+	} {
+		c := caddy.NewTestController("dns", test.input)
+		c.ServerBlockKeys = []string{"dns://example.org.:53"}
+		text := logged(t, func() {
+			if _, err := parse(c); err != nil {
+				t.Errorf("%q: %v", test.input, err)
+			}
+		})
+		if test.want == "" && text != "" || !strings.Contains(text, test.want) {
+			t.Errorf("%q: the log is %q, want %q", test.input, text, test.want)
+		}
+		if test.want != "" {
+			checkLine(t, text, "WARNING")
 		}
 	}
 }
@@ -137,8 +207,9 @@ func TestParseRoot(t *testing.T) {
 		t.Errorf("the manifests are %q, want %q", s.config.Manifests, want)
 	}
 	c = caddy.NewTestController("dns", "headless cluster.local {\nsnapshot file\n}")
-	dnsserver.GetConfig(c).Root = "/srv"
-	if s, err = parse(c); err != nil || s.config.Snapshot != "/srv/file" {
+	dir := t.TempDir()
+	dnsserver.GetConfig(c).Root = dir
+	if s, err = parse(c); err != nil || s.config.Snapshot != filepath.Join(dir, "file") {
 		t.Errorf("the snapshot is %+v, %v", s, err)
 	}
 }
@@ -151,11 +222,13 @@ func TestSetup(t *testing.T) {
 		t.Fatal(err)
 	}
 	for input, want := range map[string]string{
-		"headless cluster.local {\nmanifests " + bad + "\n}":                            "plugin/headless: read manifest \"" + bad + "\": document 1: pods",
-		"headless cluster.local {\nkubeconfig /no/such/file\n}":                         `plugin/headless: load kubeconfig "/no/such/file"`,
-		"headless cluster.local {\nttl soon\n}":                                         "plugin/headless: Testfile:2: ttl: \"soon\"",
-		"headless cluster.local {\nendpoint https://10.0.0.1\ntls /no /no /no\n}":       "/no",
-		"headless cluster.local {\nkubeconfig testdata/handler.yaml no-such-context\n}": "plugin/headless: load kubeconfig",
+		"headless cluster.local {\nttl 5\nmanifests " + bad + "\n}":                            "plugin/headless: Testfile:3: manifests: read manifest \"" + bad + "\": document 1: pods",
+		"headless cluster.local {\nkubeconfig /no/such/file\n}":                                `plugin/headless: Testfile:2: kubeconfig: load kubeconfig "/no/such/file"`,
+		"headless cluster.local {\nkubeconfig /dev/null\n}":                                    `Testfile:2: kubeconfig: load kubeconfig "/dev/null": it names no cluster`,
+		"headless cluster.local {\nttl soon\n}":                                                "plugin/headless: Testfile:2: ttl: \"soon\"",
+		"headless cluster.local {\nendpoint https://10.0.0.1\ntls /no /no /no\n}":              "Testfile:3: tls: make client for API server",
+		"headless cluster.local {\nttl 5\nkubeconfig testdata/handler.yaml no-such-context\n}": "plugin/headless: Testfile:3: kubeconfig: load kubeconfig",
+		"# no pod\nheadless cluster.local":                                                     `plugin/headless: Testfile:2: headless: no API server is given, and this is not a pod: set "endpoint", "kubeconfig" or "manifests"`,
 	} {
 		if err := setup(caddy.NewTestController("dns", input)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: the error is %v, want one with %q", input, err, want)
@@ -169,6 +242,86 @@ func TestSetup(t *testing.T) {
 	plugins := dnsserver.GetConfig(c).Plugin
 	if len(plugins) != 1 || plugins[0](nil).Name() != "headless" {
 		t.Errorf("the chain is %v", plugins)
+	}
+}
+
+// TestCheckChain checks the warnings of a plugin that nobody is behind.
+func TestCheckChain(t *testing.T) {
+	for _, tc := range []struct {
+		directives string
+		next       plugin.Handler
+		want       []string
+	}{
+		{"ttl 5", nil, []string{"Testfile:1: headless: no plugin is behind"}},
+		{"ttl 5\nfallthrough", nil, []string{"Testfile:1: headless: no plugin is behind", "Testfile:4: fallthrough: no plugin is behind"}},
+		{"authoritative", nil, nil},
+		{"authoritative\nfallthrough", nil, []string{"Testfile:4: fallthrough: no plugin is behind"}},
+		{"ttl 5\nfallthrough", nobody, nil},
+	} {
+		c := caddy.NewTestController("dns", "headless cluster.local {\nmanifests testdata/handler.yaml\n"+tc.directives+"\n}")
+		s, err := parse(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := &Headless{Next: tc.next, Fall: s.fall, authoritative: s.authoritative}
+		lines := strings.SplitAfter(logged(t, func() { h.checkChain(s, dnsserver.GetConfig(c)) }), "\n")
+		lines = lines[:len(lines)-1]
+		if len(lines) != len(tc.want) {
+			t.Errorf("%q: the log is %q, want %q", tc.directives, lines, tc.want)
+			continue
+		}
+		for i, line := range lines {
+			if checkLine(t, line, "WARNING"); !strings.Contains(line, tc.want[i]) {
+				t.Errorf("%q: line %d of the log is %q, want %q", tc.directives, i, line, tc.want[i])
+			}
+		}
+	}
+}
+
+// TestReadme checks that the plugin takes every stanza of the README, without a
+// warning, and that each has somebody behind or owns its zones.
+func TestReadme(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(readme), "\n~~~ corefile\n")[1:]
+	if len(blocks) < 4 {
+		t.Fatalf("%d Corefiles", len(blocks))
+	}
+	for _, block := range blocks {
+		corefile, _, _ := strings.Cut(block, "\n~~~\n")
+		parsed, err := caddyfile.Parse("Corefile", strings.NewReader(corefile), nil)
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, corefile)
+		}
+		stanzas := 0
+		for _, b := range parsed {
+			tokens, ok := b.Tokens[pluginName]
+			if !ok {
+				continue
+			}
+			stanzas++
+			c := caddy.NewTestController("dns", "")
+			c.Dispenser, c.ServerBlockKeys = caddyfile.NewDispenserTokens("Corefile", tokens), b.Keys
+			var s *stanza
+			text := logged(t, func() { s, err = parse(c) })
+			if err != nil || text != "" {
+				t.Errorf("%v, and the log is %q, of\n%s", err, text, corefile)
+				continue
+			}
+			behind := false
+			for _, directive := range []string{"kubernetes", "forward"} {
+				_, ok := b.Tokens[directive]
+				behind = behind || ok
+			}
+			if !behind && !s.authoritative {
+				t.Errorf("names of no headless service are REFUSED, with\n%s", corefile)
+			}
+		}
+		if stanzas == 0 {
+			t.Errorf("no stanza in\n%s", corefile)
+		}
 	}
 }
 
