@@ -27,11 +27,13 @@ func (logSink) Enabled(level int) bool { return level == 0 }
 
 func (s logSink) Info(_ int, msg string, values ...any) { log.Info(s.line(msg, values)) }
 
+// Error without an error is a warning.
 func (s logSink) Error(err error, msg string, values ...any) {
-	if err != nil {
-		msg += ": " + oneLine(err)
+	if err == nil {
+		log.Warning(s.line(msg, values))
+		return
 	}
-	log.Error(s.line(msg, values))
+	log.Error(s.line(msg+": "+oneLine(err), values))
 }
 
 func (s logSink) WithValues(values ...any) logr.LogSink {
@@ -83,6 +85,3 @@ func printable(s string) string {
 	}
 	return b.String()
 }
-
-// warn logs an error as a warning on one line, also one that joins several.
-func warn(err error) { log.Warning(printable(err.Error())) }

@@ -164,7 +164,7 @@ func (n *notifier) run(notify func(zone string) error, zone string, changed <-ch
 		}
 		notified = serial
 		if err := notify(zone); err != nil && n.ctx.Err() == nil {
-			warn(err)
+			warnf("%v", err)
 		}
 	}
 }
