@@ -80,6 +80,13 @@ var (
 		Help:      "Counter of changed manifests that could not be read.",
 	})
 
+	badManifests = promauto.NewGauge(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "bad_manifests",
+		Help:      "Number of manifests that can't be read at present, wholly or in part.",
+	})
+
 	snapshotServing = promauto.NewGauge(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
@@ -153,6 +160,11 @@ func hooks(changed func()) (informer.Hooks, func()) {
 		}
 		serving = is
 	}
+	bad := 0
+	countBad := func(n int) {
+		badManifests.Add(float64(n - bad))
+		bad = n
+	}
 	failing, broken, seen := newShare(failingWatches), newShare(brokenObjects), living.add()
 	return informer.Hooks{
 			Received: seen.received,
@@ -164,7 +176,9 @@ func hooks(changed func()) (informer.Hooks, func()) {
 				count(s)
 				changed()
 			},
-			Rejected: func(error) { manifestErrorsTotal.Inc() },
+			Rejected:     func(error) { manifestErrorsTotal.Inc() },
+			BadManifests: countBad,
+
 			Restored: restored,
 			Failing: func(k informer.Kind, is bool) {
 				if is {
@@ -184,6 +198,7 @@ func hooks(changed func()) (informer.Hooks, func()) {
 		}, func() {
 			count(records.Stats{})
 			restored(false)
+			countBad(0)
 			failing.forget()
 			broken.forget()
 			living.remove(seen)

@@ -170,6 +170,29 @@ func TestInstrument(t *testing.T) {
 	}
 }
 
+// TestBadManifests has two sources add to one gauge, and one of them end.
+func TestBadManifests(t *testing.T) {
+	start := testutil.ToFloat64(badManifests)
+	check := func(when string, want float64) {
+		t.Helper()
+		if got := testutil.ToFloat64(badManifests) - start; got != want {
+			t.Errorf("%s: %v bad manifests, want %v", when, got, want)
+		}
+	}
+	a, forgetA := hooks(func() {})
+	b, forgetB := hooks(func() {})
+	a.BadManifests(2)
+	b.BadManifests(1)
+	check("both", 3)
+	a.BadManifests(1)
+	check("one of a is good again", 2)
+	forgetA()
+	check("a has ended", 1)
+	b.BadManifests(0)
+	forgetB()
+	check("both have ended", 0)
+}
+
 // TestShares has two server blocks add to one gauge, and one of them end.
 func TestShares(t *testing.T) {
 	for name, gauge := range map[string]*prometheus.GaugeVec{"failing": failingWatches, "broken": brokenObjects} {

@@ -37,6 +37,7 @@ type probe struct {
 	published []int
 	received  map[Kind]int
 	rejected  []error
+	bad       []int // manifests
 	restored  []bool
 	wrote     []error
 	failing   map[Kind]int
@@ -58,7 +59,10 @@ func newProbe(c Config) (*probe, error) {
 		Received:  func(k Kind, _ string) { note(func() { p.received[k]++ }) },
 		Published: func(n int, _ records.Stats, _ []time.Duration) { note(func() { p.published = append(p.published, n) }) },
 		Rejected:  func(err error) { note(func() { p.rejected = append(p.rejected, err) }) },
-		Restored:  func(is bool) { note(func() { p.restored = append(p.restored, is) }) },
+
+		BadManifests: func(n int) { note(func() { p.bad = append(p.bad, n) }) },
+
+		Restored: func(is bool) { note(func() { p.restored = append(p.restored, is) }) },
 		Failing: func(k Kind, is bool) {
 			note(func() { p.failing[k] += map[bool]int{true: 1, false: -1}[is] })
 		},

@@ -74,6 +74,9 @@ type Hooks struct {
 	Published func(services int, stats records.Stats, delays []time.Duration)
 	// Rejected is called when a manifest that changed can't be read.
 	Rejected func(error)
+	// BadManifests is called with how many manifests can't be read at present, wholly
+	// or in part, when that changes.
+	BadManifests func(int)
 	// Restored is called with true when the endpoints begin to be those of the
 	// snapshot, and with false when they are those of the source again.
 	Restored func(bool)

@@ -55,10 +55,13 @@ func quietHooks() Hooks {
 		Received:  func(Kind, string) {},
 		Published: func(int, records.Stats, []time.Duration) {},
 		Rejected:  func(error) {},
-		Restored:  func(bool) {},
-		Failing:   func(Kind, bool) {},
-		Broken:    func(Kind, int) {},
-		Wrote:     func(int64, error) {},
+
+		BadManifests: func(int) {},
+
+		Restored: func(bool) {},
+		Failing:  func(Kind, bool) {},
+		Broken:   func(Kind, int) {},
+		Wrote:    func(int64, error) {},
 	}
 }
 

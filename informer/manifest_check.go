@@ -1,143 +1,14 @@
 package informer
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"os"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"k8s.io/apimachinery/pkg/util/yaml"
-	strictjson "sigs.k8s.io/json"
 )
-
-// manifestObjects is what a file holds.
-type manifestObjects struct {
-	objects []manifestObject
-	skipped map[string]int // other kinds, with how many there are
-}
-
-type manifestObject struct {
-	object
-	kind     Kind
-	document int // of the file, counted from 1
-}
-
-// readManifest reads a file of YAML or JSON documents. Its errors name the file,
-// the document and the field.
-func readManifest(path string, s *selected) (manifestObjects, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return manifestObjects{}, fmt.Errorf("read manifest %q: %w", path, unwrapPath(err))
-	}
-	out, err := parseManifest(data, s)
-	if err != nil {
-		return manifestObjects{}, fmt.Errorf("read manifest %q: %w", path, err)
-	}
-	return out, nil
-}
-
-func parseManifest(data []byte, s *selected) (manifestObjects, error) {
-	out := manifestObjects{skipped: make(map[string]int)}
-	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
-	for document := 1; ; document++ {
-		var raw runtime.RawExtension
-		err := decoder.Decode(&raw)
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err == nil {
-			err = out.add(raw.Raw, metav1.TypeMeta{}, document, s)
-		}
-		if err != nil {
-			return manifestObjects{}, fmt.Errorf("document %d: %w", document, err)
-		}
-	}
-}
-
-// add takes in an object, or every object of a list. The items of a typed list,
-// as the API server sends it, have no type of their own: it is outer's.
-func (m *manifestObjects) add(raw []byte, outer metav1.TypeMeta, document int, s *selected) error {
-	if raw = bytes.TrimSpace(raw); len(raw) == 0 || string(raw) == "null" {
-		return nil
-	}
-	var head struct {
-		metav1.TypeMeta
-		Items []json.RawMessage `json:"items"`
-	}
-	if err := json.Unmarshal(raw, &head); err != nil {
-		return err
-	}
-	if head.Kind == "" {
-		head.TypeMeta = outer
-	}
-	if head.Kind == "" {
-		return errors.New(`field "kind" is missing`)
-	}
-	if item, ok := strings.CutSuffix(head.Kind, "List"); ok && head.Items != nil {
-		for i, raw := range head.Items {
-			if err := m.add(raw, metav1.TypeMeta{APIVersion: head.APIVersion, Kind: item}, document, s); err != nil {
-				return fmt.Errorf("items[%d]: %w", i, err)
-			}
-		}
-		return nil
-	}
-	switch head.APIVersion + " " + head.Kind {
-	case "v1 Service":
-		return addObject(m, raw, Services, document, s, newService, checkService)
-	case "v1 Pod":
-		return addObject(m, raw, Pods, document, s, newPod, checkPod)
-	case "v1 Namespace":
-		return addObject(m, raw, Namespaces, document, s, newNamespace, checkNamespace)
-	case "discovery.k8s.io/v1 EndpointSlice":
-		return addObject(m, raw, EndpointSlices, document, s, newEndpointSlice, checkEndpointSlice)
-	}
-	m.skipped[head.Kind]++
-	return nil
-}
-
-// addObject decodes and checks an object, and keeps it if it is selected.
-func addObject[T any, P interface {
-	*T
-	metav1.Object
-}, O object](m *manifestObjects, raw []byte, kind Kind, document int, s *selected, slim func(P) O, check func(P) field.ErrorList) error {
-	full := P(new(T))
-	strict, err := strictjson.UnmarshalStrict(raw, full)
-	if kind != Namespaces && full.GetNamespace() == "" {
-		full.SetNamespace(metav1.NamespaceDefault)
-	}
-	if err == nil {
-		err = utilerrors.NewAggregate(strict)
-	}
-	if err == nil {
-		err = check(full).ToAggregate()
-	}
-	if err != nil {
-		return fmt.Errorf("%s %q: %w", kind, key{full.GetNamespace(), full.GetName()}, err)
-	}
-	if s.has(kind, full) {
-		m.objects = append(m.objects, manifestObject{slim(full), kind, document})
-	}
-	return nil
-}
-
-// String is the key as kubectl writes it.
-func (k key) String() string {
-	if k.namespace == "" {
-		return k.name
-	}
-	return k.namespace + "/" + k.name
-}
 
 // The checks are those of the API server for the fields that DNS is made from:
 // what would not get into a cluster does not get into the trie either.
@@ -243,6 +114,35 @@ func checkEndpointSlice(s *discoveryv1.EndpointSlice) field.ErrorList {
 			for k, address := range e.Addresses {
 				errs = append(errs, checkAddress(path.Child("addresses").Index(k), address)...)
 			}
+		}
+	}
+	return errs
+}
+
+func checkEndpoints(e *corev1.Endpoints) field.ErrorList {
+	errs := checkName(&e.ObjectMeta, validation.IsDNS1123Subdomain)
+	for i, subset := range e.Subsets {
+		path := field.NewPath("subsets").Index(i)
+		for k, p := range subset.Ports {
+			path := path.Child("ports").Index(k)
+			if p.Name != "" {
+				errs = append(errs, checkString(path.Child("name"), p.Name, validation.IsDNS1123Label)...)
+			}
+			errs = append(errs, checkProtocol(path.Child("protocol"), p.Protocol)...)
+			errs = append(errs, checkNumber(path.Child("port"), p.Port)...)
+		}
+		errs = append(errs, checkEndpointAddresses(path.Child("addresses"), subset.Addresses)...)
+		errs = append(errs, checkEndpointAddresses(path.Child("notReadyAddresses"), subset.NotReadyAddresses)...)
+	}
+	return errs
+}
+
+func checkEndpointAddresses(path *field.Path, addresses []corev1.EndpointAddress) field.ErrorList {
+	var errs field.ErrorList
+	for i, a := range addresses {
+		errs = append(errs, checkAddress(path.Index(i).Child("ip"), a.IP)...)
+		if a.Hostname != "" {
+			errs = append(errs, checkString(path.Index(i).Child("hostname"), a.Hostname, validation.IsDNS1123Label)...)
 		}
 	}
 	return errs

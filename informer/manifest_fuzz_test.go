@@ -48,12 +48,14 @@ func FuzzManifest(f *testing.F) {
 		var come, last, gone []event
 		seen := map[name]bool{}
 		for _, o := range slices.Backward(m.objects) {
-			come = append(come, event{object: o.object})
-			// Namespaces are not kept without a selector.
-			if n := (name{o.kind, o.id()}); o.kind != Namespaces && !seen[n] {
-				seen[n] = true
-				last = append(last, event{object: o.object})
-				gone = append(gone, event{origin: origin{kind: o.kind}, key: o.id()})
+			for _, slim := range slices.Backward(o.slim) {
+				come = append(come, event{object: slim})
+				// Namespaces are not kept without a selector.
+				if n := (name{o.kind, slim.id()}); o.kind != Namespaces && !seen[n] {
+					seen[n] = true
+					last = append(last, event{object: slim})
+					gone = append(gone, event{origin: origin{kind: o.kind}, key: slim.id()})
+				}
 			}
 		}
 		slices.Reverse(come)

@@ -1,12 +1,12 @@
 package informer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,58 +15,94 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// manifestInterval is how often the manifests are looked at for changes.
-// Looking, rather than being told by the kernel, works on every file system and
-// through the links by which a ConfigMap is mounted.
-const manifestInterval = time.Second
+const (
+	// manifestInterval is how often the manifests are looked at for changes.
+	// Looking, rather than being told by the kernel, works on every file system and
+	// through the links by which a ConfigMap is mounted.
+	manifestInterval = time.Second
+	// A file that was modified less than manifestAge before the start may be
+	// half written. The start looks at it each startInterval, until it is whole or
+	// older, but for startLimit at most.
+	startInterval = 50 * time.Millisecond
+	manifestAge   = 2 * time.Second
+	startLimit    = 5 * time.Second
+	// maxMoves is how many looks in a row may find a file changed before that is an
+	// error.
+	maxMoves = 60
+	// maxNamed is how many objects or fields an error or a warning names.
+	maxNamed = 5
+)
 
-// manifests is the source that reads files. It keeps the last good state of each
-// file: one that can't be read any more goes on to be served as it was.
+// manifests is the source that reads files. Most writers do not replace a file in
+// one step: they empty it and fill it some time later. So a change is taken up when
+// two looks in a row find the same. What is not whole then is an error, and the last
+// good state of the file, or of the object in it, is kept.
+//
+// A file that stands still at a place where its text is whole can't be told from one
+// that its author wanted to be so. It is taken.
 type manifests struct {
 	paths    []string
 	selected *selected
 	interval time.Duration
 	log      logr.Logger
-	rejected func(error)
+	hooks    Hooks
 
-	files map[string]manifest // by path
-	bad   map[string]rejected // by path, what can't be read as it is now
-	said  []string            // the last error, so as to say it once
+	last     *found           // of the last look
+	moves    map[string]int   // how many looks in a row have found a file changed
+	missed   map[string]bool  // files that the last look has missed
+	files    map[string]*file // by path
+	changed  bool             // since the last look at conflicts
+	conflict error            // between files, or nil
+	pushed   bool             // the writer has what is in files
+	problems map[string]error // by path, what can't be read at present
+	bad      int              // how many the hook was told of
+	said     map[remark]string
 }
 
-// manifest is a file that was read.
-type manifest struct {
-	stamp
-	manifestObjects
+// file is a manifest that was read.
+type file struct {
+	info    fs.FileInfo // of what was read; nil if it could not be
+	err     error       // why it can't be taken as it is now
+	unknown string      // fields
+
+	manifestObjects // as they were last good
 }
 
-// rejected is a file that could not be read.
-type rejected struct {
-	stamp
-	err error
-}
+// remark is what is logged once about a path.
+type remark struct{ path, message string }
 
-// stamp tells whether a file changed.
-type stamp struct {
-	modified time.Time
-	size     int64
-}
+const (
+	badManifest     = "manifest can't be read, its last good state is kept"
+	skippedManifest = "path is not read"
+	unknownFields   = "manifest has unknown fields, they are ignored"
+)
 
 func newManifests(c *Config, s *selected) (*manifests, error) {
 	m := &manifests{
-		paths:    c.Manifests,
 		selected: s,
 		interval: manifestInterval,
 		log:      c.Log,
-		rejected: c.Hooks.Rejected,
-		files:    make(map[string]manifest),
-		bad:      make(map[string]rejected),
+		hooks:    c.Hooks,
+		last:     findManifests(nil),
+		files:    make(map[string]*file),
 	}
-	_, err := m.read()
-	if err == nil {
-		err = m.unique()
+	for _, path := range c.Manifests {
+		m.paths = append(m.paths, filepath.Clean(path))
 	}
-	if err != nil {
+	for end := time.Now().Add(startLimit); m.look(true) && time.Now().Before(end); {
+		time.Sleep(startInterval)
+	}
+	var errs []error
+	for _, path := range slices.Sorted(maps.Keys(m.problems)) {
+		// An API server took what is in a list. If it can't be taken here, the rest
+		// is served nevertheless.
+		f := m.files[path]
+		if f == nil || m.problems[path] != f.err || len(f.broken) == 0 ||
+			slices.ContainsFunc(f.broken, func(b brokenManifestObject) bool { return !b.listed }) {
+			errs = append(errs, fmt.Errorf("read manifest %q: %w", path, m.problems[path]))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -75,6 +111,7 @@ func newManifests(c *Config, s *selected) (*manifests, error) {
 func (m *manifests) origins() []origin { return m.selected.origins() }
 
 func (m *manifests) run(ctx context.Context, q *queue) {
+	m.say()
 	m.push(q)
 	ticker := time.NewTicker(m.interval)
 	defer ticker.Stop()
@@ -90,49 +127,242 @@ func (m *manifests) run(ctx context.Context, q *queue) {
 
 // poll takes up what changed in the files.
 func (m *manifests) poll(q *queue) {
-	before := maps.Clone(m.files)
-	changed, err := m.read()
-	if conflict := m.unique(); conflict != nil {
-		// Until the files agree again, nothing of this change is taken up.
-		err = errors.Join(err, conflict)
-		m.files, changed = before, false
-	}
-	m.say(err)
-	if changed {
+	m.look(false)
+	m.say()
+	if !m.pushed && m.conflict == nil {
 		m.push(q)
 	}
 }
 
-// say tells of errors, a line each, if there is news among them: what is left of
-// them when others are mended is none.
-func (m *manifests) say(err error) {
-	var lines []string
+// look looks at the files and reads those that have changed and stand still. The
+// start takes for granted that old files stand still. It reports whether another
+// look may soon find more: a file changes, or is young and not whole.
+func (m *manifests) look(start bool) (unsettled bool) {
+	now := findManifests(m.paths)
+	problems := now.problems
+	young := func(path string) bool {
+		info := now.files[path]
+		return info != nil && time.Since(info.ModTime()) < manifestAge
+	}
+	moves := make(map[string]int)
+	for path, info := range now.files {
+		if f := m.files[path]; f != nil && f.info != nil && sameFile(f.info, info) {
+			continue
+		}
+		before := m.last.files[path]
+		if before != nil && sameFile(before, info) || start && !young(path) {
+			if m.read(path, info) {
+				continue
+			}
+		}
+		if moves[path] = m.moves[path] + 1; moves[path] >= maxMoves {
+			problems[path] = fmt.Errorf("has changed in each of %d looks", moves[path])
+		}
+	}
+	m.drop(now, problems)
+	for path, f := range m.files {
+		if f.err != nil && problems[path] == nil {
+			problems[path] = f.err
+		}
+		if (f.err != nil || f.documents == 0) && young(path) {
+			unsettled = true
+		}
+	}
+	if m.changed {
+		m.conflict, m.changed, m.pushed = m.findConflict(), false, false
+	}
+	if m.conflict != nil {
+		problems[m.conflict.(*conflictError).path] = m.conflict
+	}
+	m.last, m.moves, m.problems = now, moves, problems
+	return unsettled || len(moves) > 0
+}
+
+// read reads a file, and reports whether it is what was looked at.
+func (m *manifests) read(path string, info fs.FileInfo) bool {
+	data, err := readFile(path, info)
+	if errors.Is(err, errMoved) || errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	before := m.files[path]
+	if before == nil {
+		before = new(file)
+	}
+	after := &file{info: info}
 	if err != nil {
-		lines = strings.Split(err.Error(), "\n")
+		after.info = nil // to be read again, though nothing may change that a look sees
+	} else {
+		after.manifestObjects, err = parseManifest(data, m.selected)
 	}
-	if slices.ContainsFunc(lines, func(line string) bool { return !slices.Contains(m.said, line) }) {
-		m.log.Error(err, "keeping the last good manifests")
-		m.rejected(err)
+	if err == nil && after.documents == 0 && len(before.objects) > 0 {
+		err = errors.New("is empty")
 	}
-	m.said = lines
+	if err != nil {
+		after.err, after.manifestObjects = err, before.manifestObjects
+		after.broken = nil
+	} else {
+		after.keep(before)
+		m.changed = true
+	}
+	after.unknown = after.unknownFields()
+	m.files[path] = after
+	return true
+}
+
+// keep takes over the last good state of objects that can't be taken now.
+func (f *file) keep(before *file) {
+	if len(f.broken) == 0 {
+		return
+	}
+	var errs []string
+	good := make(map[manifestID]manifestObject)
+	for _, o := range before.objects {
+		good[o.manifestID] = o
+	}
+	for _, o := range f.objects {
+		delete(good, o.manifestID)
+	}
+	for i, b := range f.broken {
+		if o, ok := good[b.manifestID]; ok {
+			f.objects = append(f.objects, o)
+			delete(good, b.manifestID)
+		}
+		switch {
+		case i < maxNamed:
+			errs = append(errs, b.err.Error())
+		case i == maxNamed:
+			errs = append(errs, fmt.Sprintf("%d objects more", len(f.broken)-i))
+		}
+	}
+	f.err = errors.New(strings.Join(errs, "; "))
+}
+
+// drop forgets the files that two looks in a row have missed, unless something is
+// wrong on the way to them, or nothing is left below a path: a volume may not be
+// mounted.
+func (m *manifests) drop(now *found, problems map[string]error) {
+	var gone []string
+	for path := range m.files {
+		if now.files[path] == nil {
+			gone = append(gone, path)
+		}
+	}
+	missed := make(map[string]bool)
+	defer func() { m.missed = missed }()
+	if len(gone) == 0 {
+		return
+	}
+	for _, path := range m.paths {
+		below := func(file string) bool { return isBelow(file, path) }
+		if problems[path] == nil && slices.ContainsFunc(gone, below) && !containsKey(now.files, below) {
+			problems[path] = errors.New("there are no manifests any more")
+		}
+	}
+	for _, path := range gone {
+		switch reason := now.skipped[path]; {
+		case reason != "":
+			problems[path] = errors.New(reason)
+		case isAt(problems, path):
+		case !m.missed[path]:
+			missed[path] = true
+		default:
+			delete(m.files, path)
+			m.changed = true
+		}
+	}
+}
+
+func containsKey(m map[string]fs.FileInfo, is func(string) bool) bool {
+	for key := range m {
+		if is(key) {
+			return true
+		}
+	}
+	return false
+}
+
+// isAt reports whether there is a problem with a path or with a folder above it.
+func isAt(problems map[string]error, path string) bool {
+	for {
+		if problems[path] != nil {
+			return true
+		}
+		parent := filepath.Dir(path)
+		if parent == path {
+			return false
+		}
+		path = parent
+	}
+}
+
+// say logs what is wrong, once, and when it is over.
+func (m *manifests) say() {
+	now := make(map[remark]string)
+	for path, reason := range m.last.skipped {
+		now[remark{path, skippedManifest}] = reason
+	}
+	for path, f := range m.files {
+		if f.unknown != "" {
+			now[remark{path, unknownFields}] = f.unknown
+		}
+	}
+	for path, err := range m.problems {
+		delete(now, remark{path, skippedManifest})
+		now[remark{path, badManifest}] = err.Error()
+	}
+	byPath := func(a, b remark) int { return cmp.Or(cmp.Compare(a.path, b.path), cmp.Compare(a.message, b.message)) }
+	for _, r := range slices.SortedFunc(maps.Keys(now), byPath) {
+		switch text := now[r]; {
+		case m.said[r] == text:
+		case r.message == badManifest:
+			err := fmt.Errorf("read manifest %q: %w", r.path, m.problems[r.path])
+			m.log.Error(err, badManifest)
+			m.hooks.Rejected(err)
+		case r.message == unknownFields:
+			m.log.Error(nil, unknownFields, "manifest", r.path, "fields", text)
+		default:
+			m.log.Error(nil, r.message, "path", r.path, "reason", text)
+		}
+	}
+	for _, r := range slices.SortedFunc(maps.Keys(m.said), byPath) {
+		if _, still := now[r]; !still && r.message == badManifest {
+			m.log.Info("manifest is good again, or gone", "manifest", r.path)
+		}
+	}
+	if m.said == nil || len(m.problems) != m.bad {
+		m.bad = len(m.problems)
+		m.hooks.BadManifests(m.bad)
+	}
+	m.said = now
 }
 
 // push sends the whole of every kind.
 func (m *manifests) push(q *queue) {
 	lists := make(map[origin][]object)
 	skipped := make(map[string]int)
+	selects := make(map[key]bool) // the services with a selector
+	for _, f := range m.files {
+		for _, o := range f.objects {
+			if s, ok := o.slim[0].(*service); ok && len(s.selector) > 0 {
+				selects[o.key] = true
+			}
+		}
+	}
 	n := 0
 	for _, f := range m.files {
 		for kind, n := range f.skipped {
 			skipped[kind] += n
 		}
 		for _, o := range f.objects {
+			if o.resource == endpointsResource && selects[o.key] {
+				continue // the EndpointSlice controller makes the slices of these
+			}
 			namespace := ""
 			if len(m.selected.namespaces) > 0 {
-				namespace = o.id().namespace
+				namespace = o.namespace
 			}
 			at := origin{o.kind, namespace}
-			lists[at] = append(lists[at], o.object)
+			lists[at] = append(lists[at], o.slim...)
 			n++
 		}
 	}
@@ -141,7 +371,13 @@ func (m *manifests) push(q *queue) {
 		events = append(events, event{origin: o, list: true, objects: lists[o]})
 	}
 	q.push(events...)
-	m.log.Info("read manifests", "files", len(m.files), "objects", n, "skipped", countKinds(skipped))
+	m.pushed = true
+	values := []any{"files", len(m.files), "objects", n, "skipped", countKinds(skipped)}
+	if n == 0 {
+		m.log.Error(nil, "read manifests, and there is nothing to serve", values...)
+		return
+	}
+	m.log.Info("read manifests", values...)
 }
 
 // countKinds writes "2 ConfigMap, 1 StatefulSet".
@@ -156,116 +392,26 @@ func countKinds(kinds map[string]int) string {
 	return strings.Join(out, ", ")
 }
 
-// read reads the files that changed since they were read last, and reports
-// whether any did. A file that can't be read keeps its last state, and is an
-// error until it changes.
-func (m *manifests) read() (changed bool, err error) {
-	var errs []error
-	found := make(map[string]stamp)
-	for _, path := range m.paths {
-		err := list(path, found)
-		for try := 0; errors.Is(err, errVanished) && try < 3; try++ {
-			err = list(path, found)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("read manifests %q: %w", path, err))
-		}
-	}
-	listed := len(errs) == 0
-	for _, path := range slices.Sorted(maps.Keys(found)) {
-		s := found[path]
-		if m.files[path].stamp == s {
-			delete(m.bad, path)
-			continue
-		}
-		if bad, ok := m.bad[path]; ok && bad.stamp == s {
-			errs = append(errs, bad.err)
-			continue
-		}
-		objects, err := readManifest(path, m.selected)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // it was removed meanwhile, and is missing from the next list
-		}
-		if err != nil {
-			m.bad[path] = rejected{s, err}
-			errs = append(errs, err)
-			continue
-		}
-		delete(m.bad, path)
-		m.files[path] = manifest{s, objects}
-		changed = true
-	}
-	gone := func(path string) bool { _, ok := found[path]; return !ok }
-	if listed { // else a folder that can't be listed would lose its files
-		n := len(m.files)
-		maps.DeleteFunc(m.files, func(path string, _ manifest) bool { return gone(path) })
-		maps.DeleteFunc(m.bad, func(path string, _ rejected) bool { return gone(path) })
-		changed = changed || len(m.files) < n
-	}
-	return changed, errors.Join(errs...)
+// conflictError is that an object stands twice.
+type conflictError struct {
+	path string // of the second file
+	error
 }
 
-// errVanished is the error of a file that is in a folder, but can't be found there:
-// it was removed meanwhile, or it is a link to nowhere.
-var errVanished = errors.New("no such file")
-
-// list finds the manifests at a path: the file itself, or those in the folder.
-// Names that begin with a dot are not manifests; a ConfigMap's mount has some.
-func list(path string, found map[string]stamp) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return unwrapPath(err)
+// findConflict returns an error if an object stands twice. Until the files agree
+// again, nothing is taken up.
+func (m *manifests) findConflict() error {
+	type place struct {
+		path     string
+		document int
 	}
-	if !info.IsDir() {
-		found[path] = stamp{info.ModTime(), info.Size()}
-		return nil
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return unwrapPath(err)
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") || !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(e.Name())) {
-			continue
-		}
-		file := filepath.Join(path, e.Name())
-		if info, err = os.Stat(file); err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				err = errVanished
-			}
-			return fmt.Errorf("%s: %w", e.Name(), unwrapPath(err))
-		}
-		if !info.IsDir() {
-			found[file] = stamp{info.ModTime(), info.Size()}
-		}
-	}
-	return nil
-}
-
-// unwrapPath takes the path out of an error that will be wrapped with it.
-func unwrapPath(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
-}
-
-// unique checks that no object stands twice.
-func (m *manifests) unique() error {
-	type named struct {
-		Kind
-		key
-	}
-	where := make(map[named]string)
+	where := make(map[manifestID]place)
 	for _, path := range slices.Sorted(maps.Keys(m.files)) {
 		for _, o := range m.files[path].objects {
-			n := named{o.kind, o.object.id()}
-			here := fmt.Sprintf("%q: document %d", path, o.document)
-			if first, ok := where[n]; ok {
-				return fmt.Errorf("read manifest %s: %s %q stands also in %s", here, o.kind, o.object.id(), first)
+			if first, ok := where[o.manifestID]; ok {
+				return &conflictError{path, fmt.Errorf("document %d: %v stands also in document %d of %q", o.document, o.manifestID, first.document, first.path)}
 			}
-			where[n] = here
+			where[o.manifestID] = place{path, o.document}
 		}
 	}
 	return nil

@@ -1,12 +1,14 @@
 package informer
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/miekg/dns"
 	"sigs.k8s.io/yaml"
@@ -89,10 +91,14 @@ func TestManifestForms(t *testing.T) {
 	}
 	service, pod := typed("Service", newNginx()), typed("Pod", newWeb(0))
 	list := map[string]any{"apiVersion": "v1", "kind": "List", "items": []any{service, pod}}
+	both := nginxManifest + "---" + web0Manifest
 	listYAML, err := yaml.Marshal(list)
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A list that is too long to be decoded as one.
+	filler := "- apiVersion: v1\n  kind: ConfigMap\n  data:\n    a: |\n" + strings.Repeat("      - a: line\n\n", 1000)
+	longYAML := strings.Replace(string(listYAML), "kind: List\n", strings.Repeat(filler, 1+maxYAML/len(filler))+"kind: List\n", 1)
 	for what, contents := range map[string]map[string]string{
 		"documents":                {"a.yaml": nginxManifest + "---" + web0Manifest},
 		"empty documents":          {"a.yaml": "---\n# nothing\n---" + nginxManifest + "---\n---" + web0Manifest + "---\n"},
@@ -105,13 +111,48 @@ func TestManifestForms(t *testing.T) {
 			"a.json": asJSON(map[string]any{"apiVersion": "v1", "kind": "ServiceList", "items": []any{typed("", newNginx())}}),
 			"b.json": asJSON(map[string]any{"apiVersion": "v1", "kind": "PodList", "items": []any{typed("", newWeb(0))}}),
 		},
-		"other kinds between": {"a.yaml": nginxManifest + "---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: web}\nspec: {anything: 1}\n---" + web0Manifest},
+		"a list in YAML, split":                    {"a.yaml": longYAML},
+		"UTF-8 with a mark":                        {"a.yaml": "\ufeff" + both},
+		"UTF-8 with two marks":                     {"a.yaml": "\ufeff" + nginxManifest + "\ufeff---" + web0Manifest},
+		"UTF-8 with two marks, JSON":               {"a.json": "\ufeff" + asJSON(service) + "\n\ufeff" + asJSON(pod)},
+		"UTF-16, little endian":                    {"a.yaml": "\xff\xfe" + utf16Text(binary.LittleEndian, both)},
+		"UTF-16, big endian":                       {"a.yaml": "\xfe\xff" + utf16Text(binary.BigEndian, both)},
+		"UTF-16, JSON":                             {"a.json": "\xff\xfe" + utf16Text(binary.LittleEndian, asJSON(list))},
+		"lines that end in CR and LF":              {"a.yaml": strings.ReplaceAll(both, "\n", "\r\n")},
+		"lines that end in CR":                     {"a.yaml": strings.ReplaceAll(both, "\n", "\r")},
+		"lines that end in NEL":                    {"a.yaml": strings.ReplaceAll(both, "\n", "\u0085")},
+		"lines that end in LS":                     {"a.yaml": strings.ReplaceAll(both, "\n", "\u2028")},
+		"a list with lines that end in CR, split":  {"a.yaml": strings.ReplaceAll(longYAML, "\n", "\r")},
+		"a bare document behind an end":            {"a.yaml": nginxManifest + "..." + web0Manifest},
+		"ends and starts":                          {"a.yaml": "---\n" + nginxManifest + "...\n---\n" + web0Manifest + "...\n...\n"},
+		"directives":                               {"a.yaml": "%YAML 1.1\n---" + nginxManifest + "...\n# more\n%YAML 1.1\n---" + web0Manifest},
+		"comments behind markers":                  {"a.yaml": "--- # one" + nginxManifest + "---\t# two" + web0Manifest},
+		"content behind a marker":                  {"a.yaml": "--- " + asJSON(service) + "\n--- " + asJSON(pod)},
+		"JSON behind comments and markers":         {"a.yaml": "# one\n---\n" + asJSON(service) + "\n---\n# two\n" + asJSON(pod) + "\n---\n"},
+		"JSON and YAML":                            {"a.yaml": asJSON(service) + "\n---" + web0Manifest},
+		"YAML and JSON":                            {"a.yaml": nginxManifest + "---\n" + asJSON(pod)},
+		"YAML in braces":                           {"a.yaml": "{apiVersion: v1, kind: List, items: [" + asJSON(service) + "," + asJSON(pod) + ",],}"},
+		"a marker in JSON behind a line separator": {"a.json": `{"apiVersion": "v1", "kind": "List", "metadata": {"annotations": {"a": "` + "\u2028--- \u2028... " + `"}}, "items": [` + asJSON(service) + "," + asJSON(pod) + "]}"},
+		"what looks like a marker":                 {"a.yaml": strings.Replace(nginxManifest, "namespace: default}", "namespace: default}\n....: 1\n---a: |\n  ---\n  ...", 1) + "---" + web0Manifest},
+		"a kind behind its list":                   {"a.json": `{"apiVersion": "v1", "items": [` + asJSON(typed("", newNginx())) + `], "kind": "ServiceList"}` + asJSON(pod)},
+		"lists in lists":                           {"a.json": asJSON(map[string]any{"apiVersion": "v1", "kind": "List", "items": []any{list, nil}})},
+		"anchors":                                  {"a.yaml": strings.Replace(nginxManifest, "selector: {", "selector: &a {", 1) + "---" + strings.Replace(web0Manifest, "labels: {", "labels: &a {<<: {b: c}, ", 1)},
+		"other kinds between":                      {"a.yaml": nginxManifest + "---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: web}\nspec: {anything: 1}\n---" + web0Manifest},
 	} {
 		t.Run(what, func(t *testing.T) {
 			p := readFiles(t, Config{Manifests: []string{files(t, contents)}})
 			p.await(t, "web-0."+nginxName, dns.TypeA, "10.244.0.1")
 		})
 	}
+}
+
+// utf16Text returns a text as UTF-16.
+func utf16Text(order binary.AppendByteOrder, text string) string {
+	var b []byte
+	for _, u := range utf16.Encode([]rune(text)) {
+		b = order.AppendUint16(b, u)
+	}
+	return string(b)
 }
 
 // TestManifestsSelect applies the options that an API server would apply.
@@ -187,7 +228,7 @@ func TestManifestsChange(t *testing.T) {
 
 	// A file that can't be read goes on to be served as it was; others change.
 	writeFile(t, web0, moved+"bad: [\n")
-	p.awaitRejected(t, 1, "error converting YAML to JSON")
+	p.awaitRejected(t, 1, "is no YAML")
 	writeFile(t, filepath.Join(dir, "web-1.yaml"), strings.NewReplacer("web-0", "web-1", "10.244.0.1", "10.244.0.2").Replace(web0Manifest))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.2, 10.244.0.7")
 
@@ -270,40 +311,6 @@ func TestConfigMap(t *testing.T) {
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1")
 	version("..2", strings.ReplaceAll(web0Manifest, "10.244.0.1", "10.244.0.2"))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.2")
-}
-
-// TestManifestErrors checks that errors name the file, the document and the field.
-func TestManifestErrors(t *testing.T) {
-	for _, test := range []struct{ content, want string }{
-		{"a: [", `document 1: error converting YAML to JSON`},
-		{"a: b", `document 1: field "kind" is missing`},
-		{"[]", "document 1: json: cannot unmarshal array"},
-		{nginxManifest + "---\n" + strings.Replace(web0Manifest, "subdomain:", "subdomian:", 1),
-			`document 2: pods "default/web-0": unknown field "spec.subdomian"`},
-		{strings.Replace(nginxManifest, "port: 80", "port: http", 1),
-			"document 1: services \"default/nginx\": json: cannot unmarshal string into Go struct field ServicePort.spec.ports.port of type int32"},
-		{strings.Replace(nginxManifest, "port: 80", "port: 70000", 1), `services "default/nginx": spec.ports[0].port: Invalid value: 70000`},
-		{strings.Replace(nginxManifest, "port: 80", "port: 80, protocol: tcp.x", 1),
-			`spec.ports[0].protocol: Unsupported value: "tcp.x": supported values: "TCP", "UDP", "SCTP"`},
-		{strings.Replace(nginxManifest, "name: web", "name: Web Port", 1), `spec.ports[0].name: Invalid value: "Web Port"`},
-		{strings.Replace(nginxManifest, "name: nginx", "name: Nginx", 1), `services "default/Nginx": metadata.name: Invalid value: "Nginx"`},
-		{strings.Replace(nginxManifest, "namespace: default", "namespace: a.b", 1), `metadata.namespace: Invalid value: "a.b"`},
-		{strings.Replace(nginxManifest, "{name: nginx, ", "{", 1), `metadata.name: Invalid value: ""`},
-		{strings.Replace(web0Manifest, "hostname: web-0", "hostname: web.0", 1), `spec.hostname: Invalid value: "web.0"`},
-		{strings.Replace(web0Manifest, "10.244.0.1", "10.244.0.256", 1), `status.podIP: Invalid value: "10.244.0.256": must be an IP address`},
-		{strings.Replace(web0Manifest, "podIP: 10.244.0.1", "podIPs: [{ip: here}]", 1), `status.podIPs[0].ip: Invalid value: "here"`},
-		{"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\naddressType: IPv4\nendpoints: [{addresses: [10.0.0.1, x]}]",
-			`endpointslices "default/a": endpoints[0].addresses[1]: Invalid value: "x"`},
-		{"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: a}}\n- {apiVersion: v1, kind: Pod, metadata: {name: b}, spec: 7}",
-			"document 1: items[1]: pods"},
-		{nginxManifest + "---" + nginxManifest, `document 2: services "default/nginx" stands also in`},
-	} {
-		dir := files(t, map[string]string{"a.yaml": test.content})
-		_, err := newProbe(Config{Manifests: []string{dir}})
-		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), filepath.Join(dir, "a.yaml")) {
-			t.Errorf("%q: the error is %v, want the file and %q", test.content, err, test.want)
-		}
-	}
 }
 
 // TestManifestsCount checks what the one log line says of the files.

@@ -1,0 +1,350 @@
+package informer
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// lookAt reads manifests as the start does, and returns a probe that looks at them
+// when the test polls.
+func lookAt(t *testing.T, paths ...string) *probe {
+	t.Helper()
+	p, err := newProbe(Config{Manifests: paths})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := p.source.(*manifests)
+	m.say()
+	m.push(p.queue)
+	p.apply(p.queue.drain(nil))
+	return p
+}
+
+// poll looks at the files some times, and each time checks what web-0 is.
+func (p *probe) poll(t *testing.T, what string, wants ...string) {
+	t.Helper()
+	for i, want := range wants {
+		p.source.(*manifests).poll(p.queue)
+		p.apply(p.queue.drain(nil))
+		if got := answer(p.trie, "web-0."+nginxName, dns.TypeA); got != want {
+			t.Errorf("%s, after look %d: web-0 is %q, want %q", what, i+1, got, want)
+		}
+	}
+}
+
+// lastBad is how many manifests the hook was last told to be bad.
+func (p *probe) lastBad() int { return p.bad[len(p.bad)-1] }
+
+func (p *probe) hasLogged(want string) bool {
+	return slices.ContainsFunc(p.logged, func(line string) bool { return strings.Contains(line, want) })
+}
+
+// writeInPlace writes a file in place, as a shell's redirection does.
+func writeInPlace(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const (
+	first  = "10.244.0.1"
+	second = "10.244.0.2"
+)
+
+// TestManifestInPlace has a writer that empties the file and fills it bit by bit.
+func TestManifestInPlace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "all.yaml")
+	writeFile(t, path, nginxManifest+"---"+web0Manifest)
+	p := lookAt(t, path)
+	p.poll(t, "at first", first)
+	if len(p.bad) != 1 || p.bad[0] != 0 {
+		t.Errorf("the counts of bad manifests are %v, want 0 alone", p.bad)
+	}
+
+	changed := nginxManifest + "---" + strings.ReplaceAll(web0Manifest, first, second)
+	for i, test := range []struct{ what, content, err string }{
+		{"empty", "", "is empty"},
+		{"cut in a document", changed[:len(nginxManifest)-20], "is no YAML"},
+		{"cut behind a service", changed[:len(nginxManifest)+20], "document 2: is no YAML"},
+		{"cut in a list", "apiVersion: v1\nitems:\n- apiVersion: v1\n  kind: Pod\n", `"kind" is missing`},
+		{"comments", "# generated\n---\n", "is empty"},
+		{"JSON that is cut", `{"apiVersion": "v1", "kind": "List", "items": [{"kind": "Pod"`, "JSON is cut off"},
+		{"UTF-16 that is cut", "\xff\xfea", "UTF-16 is cut off"},
+		{"blocks on a disk that were never written", strings.Repeat("\x00", 10), "zero"},
+	} {
+		writeInPlace(t, path, test.content)
+		p.poll(t, test.what, first, first, first)
+		if len(p.rejected) != i+1 || !strings.Contains(p.rejected[i].Error(), test.err) {
+			t.Errorf("%s: the errors are %q, want one more with %q", test.what, p.rejected, test.err)
+		}
+		if p.lastBad() != 1 {
+			t.Errorf("%s: %d manifests are bad, want 1", test.what, p.lastBad())
+		}
+	}
+
+	writeInPlace(t, path, changed)
+	p.poll(t, "whole", first, second)
+	if p.lastBad() != 0 || !p.hasLogged("manifest is good again") {
+		t.Errorf("when it is whole, %d manifests are bad, and the log is %q", p.lastBad(), p.logged)
+	}
+
+	// Nobody can know that this is not the whole of it.
+	writeInPlace(t, path, nginxManifest+"---\n")
+	p.poll(t, "cut between documents", second, "missing")
+}
+
+// TestManifestGrows has a writer that never stops.
+func TestManifestGrows(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "all.yaml")
+	content := nginxManifest + "---" + web0Manifest
+	writeFile(t, path, content)
+	p := lookAt(t, path)
+	for i := range maxMoves {
+		if len(p.rejected) > 0 {
+			t.Fatalf("after %d looks, there is the error %v", i, p.rejected[0])
+		}
+		content += "---\n"
+		writeInPlace(t, path, content)
+		p.poll(t, "growing", first)
+	}
+	if len(p.rejected) != 1 || !strings.Contains(p.rejected[0].Error(), "has changed in each of") {
+		t.Errorf("the errors are %q, want one that it changes", p.rejected)
+	}
+	p.poll(t, "no more", first)
+	if p.lastBad() != 0 {
+		t.Error("it is bad when it stands still")
+	}
+}
+
+// TestManifestStamps changes a file in ways that its time and size don't show.
+func TestManifestStamps(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "all.yaml")
+	content := nginxManifest + "---" + web0Manifest
+	writeFile(t, path, content)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := lookAt(t, path)
+	writeInPlace(t, path+"~", strings.ReplaceAll(content, first, second))
+	if err := errors.Join(os.Chtimes(path+"~", info.ModTime(), info.ModTime()), os.Rename(path+"~", path)); err != nil {
+		t.Fatal(err)
+	}
+	p.poll(t, "another file of the same time and size", first, second)
+	if _, err := readFile(path, info); !errors.Is(err, errMoved) {
+		t.Errorf("a file that was replaced since the look gives the error %v", err)
+	}
+}
+
+// TestManifestGone removes files for one look, and for longer.
+func TestManifestGone(t *testing.T) {
+	dir := files(t, map[string]string{"a.yaml": nginxManifest, "b.yaml": web0Manifest})
+	a, b := filepath.Join(dir, "a.yaml"), filepath.Join(dir, "b.yaml")
+	p := lookAt(t, dir)
+	move := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	move(b, b+"~")
+	p.poll(t, "gone", first)
+	move(b+"~", b)
+	p.poll(t, "back", first, first)
+	move(b, b+"~")
+	p.poll(t, "gone for good", first, "missing")
+	move(a, a+"~")
+	p.poll(t, "all are gone", "missing", "missing", "missing")
+	if p.lastBad() != 1 || !p.hasLogged("there are no manifests any more") {
+		t.Errorf("when all are gone, %d are bad, and the log is %q", p.lastBad(), p.logged)
+	}
+	move(b+"~", b)
+	p.poll(t, "one is back", "missing", "outside") // and so the other is gone for good
+	if p.lastBad() != 0 {
+		t.Error("one is back, and something is bad")
+	}
+}
+
+// TestManifestBecomes replaces a file by what is none.
+func TestManifestBecomes(t *testing.T) {
+	dir := files(t, map[string]string{"a.yaml": nginxManifest, "b.yaml": web0Manifest})
+	b := filepath.Join(dir, "b.yaml")
+	p, named := lookAt(t, dir), lookAt(t, filepath.Join(dir, "a.yaml"), b)
+	replace := func(f func(string) error) {
+		t.Helper()
+		if err := errors.Join(os.RemoveAll(b), f(b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(func(path string) error { return syscall.Mkfifo(path, 0o600) })
+	p.poll(t, "a pipe", first, first, first)
+	named.poll(t, "a named pipe", first, first, first)
+	replace(func(path string) error { return os.Symlink("/dev/zero", path) })
+	p.poll(t, "a device", first, first, first)
+	named.poll(t, "a named device", first, first, first)
+	replace(func(path string) error { return os.Symlink("nowhere", path) })
+	p.poll(t, "a link to nowhere", first, first, first)
+	named.poll(t, "a named link to nowhere", first, first, first)
+	for _, p := range []*probe{p, named} {
+		if p.lastBad() != 1 {
+			t.Errorf("%d manifests are bad, want 1", p.lastBad())
+		}
+	}
+	replace(func(path string) error { return os.Mkdir(path, 0o700) })
+	p.poll(t, "a folder", first, "missing") // as if it was removed
+	named.poll(t, "a named folder", first, first, first)
+}
+
+// TestManifestIrregular starts where something is named like a manifest and is none.
+func TestManifestIrregular(t *testing.T) {
+	dir := files(t, map[string]string{"a.yaml": nginxManifest + "---" + web0Manifest, "kustomization.yaml": "resources: [a.yaml]\n"})
+	pipe, device, socket := filepath.Join(dir, "pipe.yaml"), filepath.Join(dir, "device.yaml"), filepath.Join(dir, "socket.json")
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Symlink("/dev/zero", device)); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	p := lookAt(t, dir)
+	p.poll(t, "beside a pipe", first, first)
+	for _, path := range []string{pipe, device, socket, filepath.Join(dir, "kustomization.yaml")} {
+		n := 0
+		for _, line := range p.logged {
+			if strings.Contains(line, skippedManifest) && strings.Contains(line, path) {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("it is logged %d times that %s is skipped", n, path)
+		}
+	}
+	for _, path := range []string{pipe, device, socket} {
+		if _, err := newProbe(Config{Manifests: []string{path}}); err == nil || !strings.Contains(err.Error(), "neither a regular file nor a folder") {
+			t.Errorf("%s by name: the error is %v", path, err)
+		}
+	}
+	info, err := os.Stat(filepath.Join(dir, "a.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readFile(pipe, info); !errors.Is(err, errMoved) {
+		t.Errorf("a file that becomes a pipe after the look gives the error %v", err)
+	}
+}
+
+// TestManifestHuge has a file that is larger than any.
+func TestManifestHuge(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.yaml")
+	writeInPlace(t, path, "")
+	if err := os.Truncate(path, maxManifest+1); err != nil {
+		t.Fatal(err)
+	}
+	_, err := newProbe(Config{Manifests: []string{path}})
+	if want := fmt.Sprintf("has %d bytes, the limit is %d", maxManifest+1, maxManifest); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("the error is %v, want %q", err, want)
+	}
+}
+
+// TestManifestFolders walks through folders and links.
+func TestManifestFolders(t *testing.T) {
+	dir := t.TempDir()
+	mkdir := func(name string) {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := func(to, name string) {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"services/a", "pods", ".hidden", "lost+found", "..2026", "elsewhere.d"} {
+		mkdir(name)
+		writeFile(t, filepath.Join(dir, name, name[:1]+".txt"), ":")
+	}
+	writeFile(t, filepath.Join(dir, "services/a/nginx.yaml"), nginxManifest)
+	writeFile(t, filepath.Join(dir, "pods/web-0.json"), `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-0","labels":{"app":"nginx"}},
+"spec":{"hostname":"web-0","subdomain":"nginx"},"status":{"podIP":"10.244.0.1","conditions":[{"type":"Ready","status":"True"}]}}`)
+	for _, name := range []string{".hidden/x.yaml", "lost+found/x.yaml", "..2026/x.yaml"} {
+		writeFile(t, filepath.Join(dir, name), "no manifest")
+	}
+	link("..", "services/a/up")    // a loop
+	link(dir, "pods/root")         // another
+	link("pods", "again")          // a folder that is walked already, or later
+	link("nowhere", "dangling")    // which may not be meant as a manifest
+	link("..2026", "..data")       // as in the mount of a ConfigMap
+	link("/proc/self/fd", ".proc") // hidden
+	p := lookAt(t, dir)
+	p.poll(t, "in folders", first, first)
+	if m := p.source.(*manifests); len(m.files) != 2 {
+		t.Errorf("there are %d files, want 2", len(m.files))
+	}
+	// A link to a folder that only the link leads to.
+	if err := os.Rename(filepath.Join(dir, "pods"), filepath.Join(dir, ".pods")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "again")); err != nil {
+		t.Fatal(err)
+	}
+	link(".pods", "pods")
+	p.poll(t, "through a link", first, first)
+
+	empty := lookAt(t, filepath.Join(dir, "elsewhere.d"))
+	for _, want := range []string{"the folder has no manifests", "there is nothing to serve"} {
+		if !empty.hasLogged(want) {
+			t.Errorf("of an empty folder, the log is %q, want %q", empty.logged, want)
+		}
+	}
+}
+
+// TestManifestsYoung starts while a file is written.
+func TestManifestsYoung(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.yaml")
+	sel, err := newSelection(&Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &manifests{paths: []string{path}, selected: sel, last: findManifests(nil), files: map[string]*file{}}
+	look := func(what string, want bool, objects int) {
+		t.Helper()
+		unsettled := m.look(true)
+		n := 0
+		if f := m.files[path]; f != nil {
+			n = len(f.objects)
+		}
+		if unsettled != want || n != objects {
+			t.Errorf("%s: unsettled is %v, and there are %d objects; want %v and %d", what, unsettled, n, want, objects)
+		}
+	}
+	writeInPlace(t, path, "")
+	look("empty", true, 0)
+	look("still empty", true, 0)
+	writeInPlace(t, path, nginxManifest[:40])
+	look("cut", true, 0)
+	look("still cut", true, 0)
+	writeInPlace(t, path, nginxManifest)
+	look("whole", true, 0)
+	look("still whole", false, 1)
+	old := time.Now().Add(-time.Hour)
+	for content, objects := range map[string]int{"": 0, nginxManifest[:40]: 0, nginxManifest: 1} {
+		m.files, m.last = map[string]*file{}, findManifests(nil)
+		writeInPlace(t, path, content)
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+		look("old", false, objects)
+	}
+}
