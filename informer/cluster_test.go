@@ -488,7 +488,7 @@ func TestNewErrors(t *testing.T) {
 		{Config{Labels: "a in"}, `parse label selector "a in"`},
 		{Config{NamespaceLabels: "a in b"}, `parse label selector "a in b"`},
 		{Config{Namespaces: []string{"a"}, NamespaceLabels: "b"}, "by name [\"a\"] and by label \"b\" at once"},
-		{Config{Manifests: []string{"/no/such/file"}}, `read manifests "/no/such/file": no such file or directory`},
+		{Config{Manifests: []string{"/no/such/file"}}, `read manifest "/no/such/file": no such file or directory`},
 	} {
 		_, err := newProbe(test.config)
 		if err == nil || !strings.Contains(err.Error(), test.want) {

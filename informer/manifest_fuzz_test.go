@@ -1,6 +1,7 @@
 package informer
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,17 +30,38 @@ func FuzzManifest(f *testing.F) {
 		}
 	}
 	f.Add([]byte(`{"kind": "List", "apiVersion": "v1", "items": [{"kind": "PodList", "apiVersion": "v1", "items": [{"metadata": {"name": "x"}}]}]}`), false)
+	f.Add([]byte("\xff\xfea\x00:\x00 \x00b\x00"), false)
+	f.Add([]byte("\ufeffa: b\r--- # c\r...\r%YAML 1.1\r---\r{\"kind\": \"Pod\", \"kind\": 7}"), false)
+	f.Add([]byte(`{"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "x"}, "subsets": [{"addresses": [{"ip": "192.0.2.1", "hostname": "a"}], "notReadyAddresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 1}]}]}`), true)
+	f.Add([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {clusterIp: None, topologyKeys: [a]}"), false)
+	f.Add([]byte(listOf(2, "# c\n\n")), false)
 	sel, err := newSelection(&Config{})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, data []byte, podNames bool) {
+		if rest, items, ok := splitList(data); ok {
+			if differs := compareSplit(string(data), rest, items); differs != "" {
+				t.Errorf("a list is split: %s", differs)
+			}
+		}
 		m, err := parseManifest(data, sel)
 		if err != nil {
 			if !strings.HasPrefix(err.Error(), "document ") {
 				t.Errorf("%q does not say where", err)
 			}
 			return
+		}
+		for _, b := range m.broken {
+			if !strings.HasPrefix(b.err.Error(), "document ") || b.name == "" {
+				t.Errorf("%q does not say where", b.err)
+			}
+		}
+		// The library may find fewer documents where it takes none behind an end.
+		if text, err := decodeText(data); err == nil && !bytes.Contains(text, []byte("{")) {
+			if got, want := ours(string(text)), library(string(text)); got < want {
+				t.Errorf("there are %d documents, want %d", got, want)
+			}
 		}
 		type name struct {
 			Kind
