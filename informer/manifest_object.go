@@ -53,7 +53,16 @@ type parser struct {
 	manifestObjects
 	selected *selected
 	text     []byte
+	lists    int // that the object is in which is taken in
+	// braces is set once a document in braces was no JSON. The search for the end of
+	// another may lead far beyond it, so it is then limited to the document.
+	braces bool
+	end    int // of the document, then
 }
+
+// maxLists is how deep lists may be nested: the text of an inner one is walked
+// through for each outer one.
+const maxLists = 4
 
 // head is what decides how an object is decoded.
 type head struct {
@@ -91,6 +100,12 @@ func (p *parser) addDocument(at int) (int, error) {
 	text := p.text[at:]
 	var notJSON error
 	if text[0] == '{' {
+		if p.braces && p.end <= at {
+			p.end = at + documentEnd(text)
+		}
+		if p.braces {
+			text = p.text[at:p.end]
+		}
 		raw, err := cutJSON(text)
 		switch {
 		case err == nil:
@@ -98,6 +113,7 @@ func (p *parser) addDocument(at int) (int, error) {
 		case isCutOff(err):
 			return 0, err
 		}
+		p.braces, text = true, p.text[at:]
 		notJSON = fmt.Errorf("line %d: is no JSON: %w", lineNumber(p.text[:at]), err) // but may be YAML, which has braces, too
 	}
 	n := documentEnd(text)
@@ -211,6 +227,10 @@ func (p *parser) add(raw []byte, outer metav1.TypeMeta, listed bool) error {
 		if h.items == nil {
 			return nil
 		}
+		if p.lists++; p.lists > maxLists {
+			return fmt.Errorf("more than %d lists are nested", maxLists)
+		}
+		defer func() { p.lists-- }()
 		return eachElement(h.items, func(i int, raw []byte) error {
 			if err := p.add(raw, item, true); err != nil {
 				return fmt.Errorf("items[%d]: %w", i, err)

@@ -36,6 +36,11 @@ func TestManifestErrors(t *testing.T) {
 		{nginxManifest + "---\nname: {{ .Values.name }}\n", `document 2: is no YAML, but has "{{" as a template, which must be rendered first`},
 		{"a\x00", "byte 1 is zero, which no text has"},
 		{"? [a]\n: b", "a key must be a string"},
+		{"a: &a [x, x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]\n" +
+			"d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c]\ne: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d, *d]\nf: &f [*e, *e, *e, *e, *e, *e, *e, *e, *e, *e]\n" +
+			"g: [*f, *f, *f, *f, *f, *f, *f, *f, *f, *f]\n", "document contains excessive aliasing"},
+		{strings.Repeat(`{"kind": "List", "items": [`, maxLists+1) + strings.Repeat("]}", maxLists+1), "more than 4 lists are nested"},
+		{strings.Repeat(`{"a": [`, 20_000) + strings.Repeat("]}", 20_000), "is no YAML"},
 		{"a: .nan", "is no YAML: unsupported value: NaN"},
 		{"a: *b", "unknown anchor 'b' referenced"},
 

@@ -132,6 +132,7 @@ func TestManifestForms(t *testing.T) {
 		"JSON and YAML":                            {"a.yaml": asJSON(service) + "\n---" + web0Manifest},
 		"YAML and JSON":                            {"a.yaml": nginxManifest + "---\n" + asJSON(pod)},
 		"YAML in braces":                           {"a.yaml": "{apiVersion: v1, kind: List, items: [" + asJSON(service) + "," + asJSON(pod) + ",],}"},
+		"JSON behind YAML in braces":               {"a.yaml": "{apiVersion: v1, kind: ConfigMap, a: '{\"'}\n---\n" + asJSON(service) + asJSON(pod) + "\n---\n{kind: '\"', apiVersion: v1}\n"},
 		"a marker in JSON behind a line separator": {"a.json": `{"apiVersion": "v1", "kind": "List", "metadata": {"annotations": {"a": "` + "\u2028--- \u2028... " + `"}}, "items": [` + asJSON(service) + "," + asJSON(pod) + "]}"},
 		"what looks like a marker":                 {"a.yaml": strings.Replace(nginxManifest, "namespace: default}", "namespace: default}\n....: 1\n---a: |\n  ---\n  ...", 1) + "---" + web0Manifest},
 		"a kind behind its list":                   {"a.json": `{"apiVersion": "v1", "items": [` + asJSON(typed("", newNginx())) + `], "kind": "ServiceList"}` + asJSON(pod)},
