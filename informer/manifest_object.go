@@ -354,9 +354,12 @@ const maxStrict = 100
 // it, is an error.
 func (p *parser) checkFields(resource string, strict []error) error {
 	for _, err := range strict {
-		e, ok := err.(strictjson.FieldError)
-		if !ok || !strings.HasPrefix(err.Error(), "unknown") {
-			return duplicateField(err)
+		var e strictjson.FieldError
+		switch {
+		case !errors.As(err, &e):
+			return err
+		case !strings.HasPrefix(err.Error(), "unknown"):
+			return fmt.Errorf("field %q is given twice", e.FieldPath())
 		}
 		path := e.FieldPath()
 		parent, name := "", path
@@ -378,13 +381,6 @@ func (p *parser) checkFields(resource string, strict []error) error {
 		return fmt.Errorf("there are %d unknown fields or more", maxStrict)
 	}
 	return nil
-}
-
-func duplicateField(err error) error {
-	if e, ok := err.(strictjson.FieldError); ok {
-		return fmt.Errorf("field %q is given twice", e.FieldPath())
-	}
-	return err
 }
 
 // noteUnknown notes an unknown field, without the indices in its path.

@@ -2,7 +2,9 @@ package informer
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"strings"
 	"testing"
@@ -151,7 +153,7 @@ func library(text string) int {
 	for d := yaml.NewDecoder(strings.NewReader(text)); ; {
 		var v any
 		switch err := d.Decode(&v); {
-		case err != nil && err.Error() == "EOF":
+		case errors.Is(err, io.EOF):
 			return n
 		case err != nil:
 			return -1

@@ -52,7 +52,7 @@ type manifests struct {
 	missed   map[string]bool  // files that the last look has missed
 	files    map[string]*file // by path
 	changed  bool             // since the last look at conflicts
-	conflict error            // between files, or nil
+	conflict *conflictError   // between files, or nil
 	pushed   bool             // the writer has what is in files
 	problems map[string]error // by path, what can't be read at present
 	bad      int              // how many the hook was told of
@@ -97,7 +97,7 @@ func newManifests(c *Config, s *selected) (*manifests, error) {
 		// An API server took what is in a list. If it can't be taken here, the rest
 		// is served nevertheless.
 		f := m.files[path]
-		if f == nil || m.problems[path] != f.err || len(f.broken) == 0 ||
+		if f == nil || m.conflict != nil && m.conflict.path == path || len(f.broken) == 0 ||
 			slices.ContainsFunc(f.broken, func(b brokenManifestObject) bool { return !b.listed }) {
 			errs = append(errs, fmt.Errorf("read manifest %q: %w", path, m.problems[path]))
 		}
@@ -172,7 +172,7 @@ func (m *manifests) look(start bool) (unsettled bool) {
 		m.conflict, m.changed, m.pushed = m.findConflict(), false, false
 	}
 	if m.conflict != nil {
-		problems[m.conflict.(*conflictError).path] = m.conflict
+		problems[m.conflict.path] = m.conflict
 	}
 	m.last, m.moves, m.problems = now, moves, problems
 	return unsettled || len(moves) > 0
@@ -400,7 +400,7 @@ type conflictError struct {
 
 // findConflict returns an error if an object stands twice. Until the files agree
 // again, nothing is taken up.
-func (m *manifests) findConflict() error {
+func (m *manifests) findConflict() *conflictError {
 	type place struct {
 		path     string
 		document int
