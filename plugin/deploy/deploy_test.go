@@ -700,7 +700,7 @@ func objectsOf(t *testing.T, text string) []map[string]any {
 	var out []map[string]any
 	for documents := yaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 4096); ; {
 		var object map[string]any
-		if err := documents.Decode(&object); err == io.EOF {
+		if err := documents.Decode(&object); errors.Is(err, io.EOF) {
 			return out
 		} else if err != nil {
 			t.Fatal(err)
