@@ -465,13 +465,15 @@ func numberFrom(t *testing.T, variable string, otherwise uint64) uint64 {
 	return n
 }
 
-// steps of one history.
-const historySteps = 2000
+const (
+	historyEvents = 400_000 // unless told otherwise
+	historySteps  = 2000    // of one history
+)
 
 // TestHistory plays random histories: everything that can happen to a watched
 // cluster, in any order.
 func TestHistory(t *testing.T) {
-	events, seed := numberFrom(t, eventsVariable, 1_000_000), numberFrom(t, seedVariable, 1)
+	events, seed := numberFrom(t, eventsVariable, historyEvents), numberFrom(t, seedVariable, 1)
 	var next, played atomic.Uint64
 	var wait sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -577,7 +579,7 @@ func partOf(got string, before, after state, q *question) bool {
 // meanwhile, an answer is that of one time: no mixture of two states of a service,
 // and no address that the name had lost when it was asked for.
 func TestHistoryReaders(t *testing.T) {
-	events, seed := numberFrom(t, eventsVariable, 1_000_000)/10, numberFrom(t, seedVariable, 1)
+	events, seed := numberFrom(t, eventsVariable, historyEvents)/10, numberFrom(t, seedVariable, 1)
 	var asked atomic.Uint64
 	for n := range (events + historySteps - 1) / historySteps {
 		h := drawHistory(rand.New(rand.NewPCG(seed, 1<<32+n)), historySteps)

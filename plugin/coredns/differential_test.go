@@ -27,7 +27,7 @@ import (
 // Of the environment: DIFFERENTIAL_CLUSTERS is how many clusters there are, and
 // DIFFERENTIAL_SEED the seed of the first; each next one has the next.
 const (
-	diffDefaultClusters = 2000
+	diffDefaultClusters = 1000
 	diffDefaultSeed     = 1
 	// diffRaceClusters is for the race detector, which takes ten times as long.
 	// They are few enough for one start, see diffStart.
