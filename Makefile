@@ -21,7 +21,7 @@ golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 govulncheck = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 VULNDB = https://vuln.go.dev
 
-.PHONY: build run test tools daemons lint unit race cluster differential histories fuzz soak bench growth relist hostile image reproducible e2e e2e-check clean
+.PHONY: build run test tools daemons lint unit race cluster compat differential histories fuzz soak bench growth relist hostile image reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
 build:
@@ -87,10 +87,7 @@ lint:
 	@echo "== lint"
 	@unformatted=$$(gofmt -l .) && [ -z "$$unformatted" ] || { echo "not as gofmt has it: $$unformatted" >&2; exit 1; }
 	go mod tidy -diff
-	go vet ./...
-	go vet -tags cluster ./...
-	go vet -tags e2e ./plugin/e2e
-	go vet -tags soak ./plugin/soak
+	go vet -tags cluster,e2e,soak ./...
 	go run $(golangci-lint) run
 	@# Built with -trimpath, it takes every package for one of the standard library.
 	@# What it can't read, assembly above all, has the license of its module.
@@ -117,19 +114,26 @@ race:
 	@echo "== unit tests with the race detector"
 	CGO_ENABLED=1 HISTORY_EVENTS=$(RACE_EVENTS) go test -race ./...
 
+# Those of plugin/coredns wait for minutes, for timeouts of the server, while those of
+# plugin/deploy run. The long tests that need no Kubernetes are unit tests.
+cluster_tests = HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags cluster -count=1 -timeout 30m -skip '$(agreement)'
 cluster: build daemons
-	@echo "== tests with a Kubernetes"
+	@echo "== tests with a Kubernetes, and of what is deployed, with a Prometheus, too"
 	testdata/cluster/build.sh
-	HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags cluster -count=1 -timeout 30m ./plugin/coredns
-	@echo "== tests of what is deployed, with a Kubernetes and a Prometheus"
-	HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags cluster -count=1 -timeout 30m ./plugin/deploy
+	$(cluster_tests) ./plugin/coredns ./plugin/deploy
 
-# As the unit tests do with 2,000 random clusters, but with more, and other ones.
+# The server with another version of Kubernetes: a minor one, such as 1.31, or a full one.
+# The first time, that control plane is built.
+compat: tools build
+	@echo "== tests with Kubernetes $(or $(VERSION),$(error give a version: make compat VERSION=1.31))"
+	export CLUSTER_BIN && CLUSTER_BIN=$$(testdata/cluster/build.sh $(VERSION)) && $(cluster_tests) -v ./plugin/coredns
+
+# As the unit tests do with 1,000 random clusters, but with more, and other ones.
 differential:
 	DIFFERENTIAL_CLUSTERS=$(CLUSTERS) DIFFERENTIAL_SEED=$(SEED) \
 		go test -count=1 -timeout 0 -v -run '^TestDifferential$$' ./plugin/coredns
 
-# As the unit tests do with a million events.
+# As the unit tests do with 400,000 events.
 histories:
 	HISTORY_EVENTS=$(EVENTS) HISTORY_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestHistory' ./informer
 

@@ -74,7 +74,12 @@ func run(m *testing.M) (code int, err error) {
 	if ref, err = newServer("reference", our, "coredns"); err != nil {
 		return 0, err
 	}
-	fmt.Fprintf(os.Stderr, "built in %.1fs, cluster and servers up in %.1fs\n", built.Sub(begin).Seconds(), time.Since(built).Seconds())
+	version, err := kub.Discovery().ServerVersion()
+	if err != nil {
+		return 0, err
+	}
+	fmt.Fprintf(os.Stderr, "built in %.1fs; Kubernetes %s and servers up in %.1fs\n",
+		built.Sub(begin).Seconds(), version.GitVersion, time.Since(built).Seconds())
 
 	if code = m.Run(); code != 0 {
 		fmt.Fprintf(os.Stderr, "end of the log of %s:\n%s\n", srv.name, srv.log(4096))

@@ -1,16 +1,23 @@
 #!/usr/bin/env bash
-# Builds etcd, Kubernetes and kwok from the Go module proxy, and prints the
-# folder that holds them. The folder is named after everything that goes into
-# it, so a second call finds it and returns at once; the first takes about six
+# build.sh [VERSION]: builds etcd, Kubernetes and kwok from the Go module proxy, and
+# prints the folder that holds them. The folder is named after everything that goes
+# into it, so a second call finds it and returns at once; the first takes about six
 # minutes on two cores.
+#
+# VERSION is a minor version of Kubernetes, such as 1.31, or a full one. Without it,
+# hyperkube/go.mod says which. With it, the folder has the control plane of that
+# version and the etcd that it requires. What only the tests use, kubectl and kwok,
+# stays the same.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-kubernetes=$(cd hyperkube && go list -m -f '{{.Version}}' k8s.io/kubernetes)
+version=${1:-}
+version=${version#v}
 kwok=v0.8.0
-programs=(etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl)
+module=hyperkube
+programs=(etcd kube-apiserver kube-controller-manager kube-scheduler)
 
-key=$( (cat build.sh hyperkube/*.go hyperkube/go.mod hyperkube/go.sum; go version) | sha256sum | cut -c1-16)
+key=$( (cat build.sh hyperkube/*.go hyperkube/go.mod hyperkube/go.sum; go version; echo "$version") | sha256sum | cut -c1-16)
 cache=${CLUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/headless-cluster}
 bin=$cache/$key/bin
 if [[ -f $bin/complete ]]; then
@@ -23,7 +30,36 @@ mkdir -p "$bin"
 # the standard library and every dependency again.
 export CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false"
 
+# generate writes the module of another version into a folder. Kubernetes's own go.mod
+# pins the dependencies, but takes its staging modules from folders that its module
+# does not contain. They are published one by one, and a proxy may lack some: the
+# newest one that is not newer than Kubernetes takes the place of such a module.
+generate() {
+	local kubernetes gomod staging
+	kubernetes=$(go list -m -f '{{.Version}}' "k8s.io/kubernetes@v$version")
+	gomod=$(go mod download -json "k8s.io/kubernetes@$kubernetes" | sed -n 's/^\t"GoMod": "\(.*\)",$/\1/p')
+	# These generate code, or are examples: no program is built from them.
+	staging=$(sed -n 's|^\t\(.*\) => \./staging/.*|\1|p' "$gomod" | grep -Ev '/(code-generator|sample-[a-z-]*)$')
+	mkdir -p "$1"
+	cp hyperkube/main.go "$1"
+	{
+		sed -E 's|^module .*|module hyperkube|; /(code-generator|sample-[a-z-]*) v/d; /=> \.\/staging/d' "$gomod"
+		echo "require k8s.io/kubernetes $kubernetes"
+		# shellcheck disable=SC2086 # one argument for each module
+		go list -m -f 'replace {{.Path}} => {{.Path}} {{.Version}}' $(sed "s|$|@<=v0.${kubernetes#v1.}|" <<<"$staging")
+	} >"$1/go.mod"
+	grep '^replace k8s.io/' "$1/go.mod" | grep -v " v0.${kubernetes#v1.}$" |
+		sed "s|^replace .* => |build.sh: the proxy lacks v0.${kubernetes#v1.}, so this takes its place: |" || true
+	export GOFLAGS="$GOFLAGS -mod=mod"
+}
+
+if [[ -n $version ]]; then
+	module=$cache/$key/hyperkube
+	generate "$module" >&2
+fi
+
 # An API server that does not know its own version refuses its feature gates.
+kubernetes=$(cd "$module" && go list -m -f '{{.Version}}' k8s.io/kubernetes)
 IFS=. read -r major minor _ <<<"${kubernetes#v}"
 ldflags="-s -w"
 for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
@@ -31,20 +67,27 @@ for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
 	ldflags+=" -X $package.gitTreeState=clean -X $package.buildDate=1970-01-01T00:00:00Z"
 done
 
-echo "building etcd, Kubernetes $kubernetes and kwok $kwok into $bin" >&2
-(cd hyperkube && go build -ldflags "$ldflags" -o "$bin/hyperkube" .) >&2
+echo "building etcd and Kubernetes $kubernetes into $bin" >&2
+(cd "$module" && go build -ldflags "$ldflags" -o "$bin/hyperkube" .) >&2
+if [[ -n $version ]]; then
+	present=$(./build.sh)
+	ln -sf "$present"/{kubectl,kwok,kwok-stages.yaml} "$bin"
+else
+	programs+=(kube-proxy kubelet kubectl)
+	echo "building kwok $kwok" >&2
+	GOBIN=$bin go install -ldflags "-s -w" sigs.k8s.io/kwok/cmd/kwok@$kwok >&2
+
+	# kwok ships the stages that move a node and a pod through their lives as
+	# files of its module, not inside the program.
+	stage=$(go mod download -json sigs.k8s.io/kwok@$kwok | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')/kustomize/stage
+	for file in node/fast/node-initialize node/heartbeat-with-lease/node-heartbeat-with-lease pod/fast/pod-{ready,complete}; do
+		echo ---
+		cat "$stage/$file.yaml"
+	done >"$bin/kwok-stages.yaml"
+fi
 for program in "${programs[@]}"; do
 	ln -sf hyperkube "$bin/$program"
 done
-GOBIN=$bin go install -ldflags "-s -w" sigs.k8s.io/kwok/cmd/kwok@$kwok >&2
-
-# kwok ships the stages that move a node and a pod through their lives as
-# files of its module, not inside the program.
-stage=$(go mod download -json sigs.k8s.io/kwok@$kwok | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')/kustomize/stage
-for file in node/fast/node-initialize node/heartbeat-with-lease/node-heartbeat-with-lease pod/fast/pod-{ready,complete}; do
-	echo ---
-	cat "$stage/$file.yaml"
-done >"$bin/kwok-stages.yaml"
 
 touch "$bin/complete"
 echo "$bin"
