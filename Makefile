@@ -114,19 +114,22 @@ race:
 	@echo "== unit tests with the race detector"
 	CGO_ENABLED=1 HISTORY_EVENTS=$(RACE_EVENTS) go test -race ./...
 
-# Those of plugin/coredns wait for minutes, for timeouts of the server, while those of
-# plugin/deploy run. The long tests that need no Kubernetes are unit tests.
-cluster_tests = HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags cluster -count=1 -timeout 30m -skip '$(agreement)'
+# TestFaults has a control plane of its own, and mostly waits for timeouts: the others
+# run meanwhile. Unit tests that take long, and need no Kubernetes, are left out.
+cluster_tests = HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags cluster -count=1 -timeout 30m
 cluster: build daemons
 	@echo "== tests with a Kubernetes, and of what is deployed, with a Prometheus, too"
 	testdata/cluster/build.sh
-	$(cluster_tests) ./plugin/coredns ./plugin/deploy
+	$(cluster_tests) -run '^TestFaults$$' ./plugin/coredns & faults=$$!; \
+	$(cluster_tests) -skip '$(agreement)|^TestFaults$$' ./plugin/coredns ./plugin/deploy; others=$$?; \
+	wait $$faults && exit $$others
 
 # The server with another version of Kubernetes: a minor one, such as 1.31, or a full one.
 # The first time, that control plane is built.
 compat: tools build
 	@echo "== tests with Kubernetes $(or $(VERSION),$(error give a version: make compat VERSION=1.31))"
-	export CLUSTER_BIN && CLUSTER_BIN=$$(testdata/cluster/build.sh $(VERSION)) && $(cluster_tests) -v ./plugin/coredns
+	export CLUSTER_BIN && CLUSTER_BIN=$$(testdata/cluster/build.sh $(VERSION)) && \
+		$(cluster_tests) -v -skip '$(agreement)' ./plugin/coredns
 
 # As the unit tests do with 1,000 random clusters, but with more, and other ones.
 differential:
