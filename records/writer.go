@@ -308,8 +308,8 @@ func (f *finder) find(n *Node, p *part, from, to int) bool {
 	return true
 }
 
-// writable reports whether a host is there and its name is not too long. In a long zone, long
-// labels make names that can't be written (RFC 1035, section 2.3.4): a client would
+// writable reports whether a host is there and its name is not too long. In a long zone,
+// long labels make names that can't be written (RFC 1035, section 2.3.4): a client would
 // refuse the message for one of them.
 func (f *finder) writable(h *host) bool { return h != nil && len(h.label)+1+f.base <= maxName }
 
