@@ -100,8 +100,8 @@ func salvageObject(data []byte, reason error) *decoded {
 // damage is which objects are broken at present.
 type damage struct {
 	log  logr.Logger
-	hook func(Kind, int)         // Broken of Hooks
-	keys [kinds]map[key]struct{} // those without a name are one, of no name
+	hook func(Kind, int)             // Broken of Hooks
+	keys [kinds + 1]map[key]struct{} // those without a name are one, of no name
 }
 
 // note notes a broken object. The first of a kind is logged: if all are, one line is

@@ -28,16 +28,15 @@ const (
 	Pods
 	EndpointSlices
 	Namespaces
-	// leftSlices are the EndpointSlices of the controller, where pods are watched and
-	// those slices are not EndpointSlices. They are a kind of their own because they are
-	// listed apart.
-	leftSlices
 	kinds
+	// leftSlices are the EndpointSlices of the controller where pods are watched. Only
+	// the source and the join have this kind, because they are listed apart.
+	leftSlices = kinds
 )
 
 // String is the kind as the name of its resource.
 func (k Kind) String() string {
-	return [kinds]string{"services", "pods", "endpointslices", "namespaces", "endpointslices"}[k]
+	return [kinds + 1]string{"services", "pods", "endpointslices", "namespaces", "endpointslices"}[k]
 }
 
 // key names an object; namespace is empty for a namespace itself.
