@@ -71,12 +71,95 @@ func TestSnapshots(t *testing.T) {
 		for i := range size(to) {
 			update.Add(key, endpoint(to, i))
 		}
-		if update.Commit() != 1 || t.Failed() {
+		if n := update.Commit(); n != 1 {
+			t.Errorf("state %d is published in %d services", to, n)
+		}
+		if t.Failed() {
 			break
 		}
 	}
 	stop.Store(true)
 	readers.Wait()
+}
+
+// TestReaders makes random updates, also with hashes that collide, while readers
+// ask for all that a trie can tell. An image has the same addresses by their names
+// as by their reverse names, and nothing that a reader gets is written afterwards.
+func TestReaders(t *testing.T) {
+	for _, mask := range []uint32{^uint32(0), 3} {
+		t.Run(fmt.Sprintf("mask %x", mask), func(t *testing.T) {
+			narrowHash(t, mask)
+			u := universe{rand.New(rand.NewPCG(1, uint64(mask)))}
+			trie, o, names := New(), oracle{}, u.names()
+			trie.KeepOrder()
+			var stop atomic.Bool
+			var images, readers sync.WaitGroup
+			for r := range 3 {
+				images.Add(20)
+				readers.Go(func() {
+					u := universe{rand.New(rand.NewPCG(2, uint64(r)))}
+					for round := 0; !stop.Load(); round++ {
+						for range 20 {
+							name, rrtype := pick(u, names...), pick(u, allTypes...)
+							result, data, _ := lookup(trie, name, rrtype)
+							if result != Found && len(data) > 0 {
+								t.Errorf("%s %s is %v and has %q", name, dns.TypeToString[rrtype], result, data)
+							}
+						}
+						trie.Withheld(u.key(), "web-1")
+						trie.HasNamespace([]byte("prod"))
+						trie.Covers(netip.PrefixFrom(u.addr(), 28))
+						trie.Siblings([]netip.Addr{u.addr()}, "cluster.local.")
+						agreeWithin(t, trie.Image())
+						if round < 20 {
+							images.Done()
+						}
+					}
+				})
+			}
+			var enough atomic.Bool
+			readers.Go(func() { images.Wait(); enough.Store(true) })
+			for round := 0; round < 300 || !enough.Load(); round++ {
+				randomUpdate(u, trie, o)
+			}
+			stop.Store(true)
+			readers.Wait()
+			agree(t, trie, o, names)
+		})
+	}
+}
+
+// agreeWithin checks that an image is of one time.
+func agreeWithin(t *testing.T, i *Image) {
+	t.Helper()
+	addrs := map[netip.Addr]map[string]bool{}
+	for name, node := range i.Names("cluster.local.") {
+		if node.host == nil {
+			continue
+		}
+		held := node.addrs()
+		for a := range held.each {
+			if addrs[a] == nil {
+				addrs[a] = map[string]bool{}
+			}
+			addrs[a][name] = true
+		}
+	}
+	for a, node := range i.Addrs() {
+		answer := node.Answer(&Query{Type: dns.TypePTR, Zone: "cluster.local.", Size: 1 << 20})
+		if len(answer.Records) == 0 {
+			t.Errorf("%v has no name", a)
+		}
+		for _, rr := range answer.Records {
+			if name := rr.(*dns.PTR).Ptr; !addrs[a][name] {
+				t.Errorf("%v has the name %s, which has other addresses", a, name)
+			}
+		}
+		delete(addrs, a)
+	}
+	for a := range addrs {
+		t.Errorf("%v has no reverse name", a)
+	}
 }
 
 func lookupAnswer(trie *Trie, name string, rrtype uint16) Answer {

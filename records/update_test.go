@@ -219,6 +219,7 @@ func TestPlanKeepsRecreated(t *testing.T) {
 	update.Delete(nginx)
 	update.Create(nginx)
 	update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(0), Ports: web})
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(0), Ports: web})   // another endpoint
 	update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(0), Ports: other}) // a new port
 	update.Add(nginx, Endpoint{Host: "web-2", Addr: addr4th(2), Ports: web})
 	update.Remove(mariadb, Endpoint{Host: "db-0", Addr: addr4th(2)})
@@ -233,6 +234,8 @@ func TestPlanKeepsRecreated(t *testing.T) {
 	}
 	if p := between.port([]byte("tcp"), []byte("web")); p == nil || p.set.len() != 1 || p.set.first().port() != 80 {
 		t.Errorf("between, the port is %+v", p)
+	} else if p.endpoints != 1 {
+		t.Errorf("between, %d endpoints have the port", p.endpoints)
 	}
 }
 
