@@ -87,9 +87,17 @@ func (u *Update) done() {
 	u.reset()
 }
 
-// empty returns the memory of a list, with nothing in it.
+// spareList is how many values a list of an update may have had room for, for its
+// memory to be kept. All services of an update have such lists, so that it is
+// less than spareSize: a tenant may make each of them large, one after another.
+const spareList = 64
+
+// empty returns the memory of a list, with nothing in it, or nil if it is large.
 func empty[T any](list []T) []T {
-	clear(list)
+	if cap(list) > spareList {
+		return nil
+	}
+	clear(list[:cap(list)])
 	return list[:0]
 }
 

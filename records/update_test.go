@@ -5,8 +5,10 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 
@@ -286,14 +288,25 @@ func TestUpdateForgets(t *testing.T) {
 	if trie.update == nil || len(trie.update.order)+len(trie.update.services)+len(trie.update.changed) > 0 {
 		t.Fatalf("the update holds %+v", trie.update)
 	}
-	for _, p := range trie.update.spare {
-		if p.service != nil || p.before != nil || p.base != nil || p.next != nil || p.exists || p.existed {
-			t.Errorf("the memory for another service holds %+v", p)
-		}
-		if hosts := p.change.hosts[:cap(p.change.hosts)]; hosts[0] != (delta[hostAddr]{}) {
-			t.Errorf("the memory for another change holds %+v", hosts)
-		}
+	forgotten(t, trie.update)
+
+	// The lists of a service are large, and those of the index.
+	update = trie.Update()
+	for i := range spareSize / 8 {
+		update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(i), Ports: universePorts[4]})
+		update.Add(nginx, Endpoint{Host: "web-0", Withheld: NotReady})
+		update.Add(nginx, Endpoint{Host: "web-1", Withheld: NotReady})
+		update.Remove(nginx, Endpoint{Host: "web-1", Withheld: NotReady})
 	}
+	update.Commit()
+	forgotten(t, trie.update)
+	update = trie.Update()
+	update.Delete(nginx)
+	update.Commit()
+	forgotten(t, trie.update)
+	update = trie.Update()
+	update.Create(nginx)
+	update.Commit()
 
 	update = trie.Update()
 	for range spareSize {
@@ -604,5 +617,36 @@ func TestPlanChain(t *testing.T) {
 	p := newPlan(chain)
 	if len(p.steps) != n || p.steps[0].service != chain[n-1].service || p.visits > 2*n {
 		t.Errorf("%d services are published in %d steps, with %d losers visited", n, len(p.steps), p.visits)
+	}
+}
+
+// forgotten checks that the memory of an update is small and empty.
+func forgotten(t *testing.T, u *Update) {
+	t.Helper()
+	if u == nil {
+		t.Fatal("the memory of the update is not kept")
+	}
+	small(t, u.holdings4)
+	small(t, u.holdings6)
+	for _, p := range u.spare {
+		small(t, p.change.hosts)
+		small(t, p.change.ports)
+		small(t, p.change.withheld)
+		p := *p
+		p.change = change{}
+		if !reflect.DeepEqual(p, pending{}) {
+			t.Errorf("the memory for another service has %+v", p)
+		}
+	}
+}
+
+func small[T comparable](t *testing.T, list []T) {
+	t.Helper()
+	if cap(list) > spareList {
+		t.Errorf("a list has room for %d", cap(list))
+	}
+	var none T
+	if i := slices.IndexFunc(list[:cap(list)], func(x T) bool { return x != none }); i >= 0 {
+		t.Errorf("a list has %+v", list[:cap(list)][i])
 	}
 }
