@@ -190,14 +190,10 @@ func (a addresses) merge(deltas []delta[hostAddr]) addresses {
 }
 
 // leaving returns the part of the net change that takes away. A host that loses
-// its addresses and gains others stays without any, because targets point to it.
+// its addresses and gains others is away in between, but its targets are not.
 func (c *change) leaving() *change {
-	hosts := slices.Clone(c.hosts)
-	for i := range hosts {
-		hosts[i].refs = min(hosts[i].refs, 0)
-	}
 	out := &change{
-		hosts: hosts,
+		hosts: slices.DeleteFunc(slices.Clone(c.hosts), func(d delta[hostAddr]) bool { return d.refs > 0 }),
 		ports: slices.DeleteFunc(slices.Clone(c.ports), func(d portDelta) bool { return d.refs > 0 }),
 	}
 	if len(c.lists) > 0 {

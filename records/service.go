@@ -210,9 +210,8 @@ func (s *snapshot) mergeHosts(deltas []delta[hostAddr]) {
 	s.hosts = edit.table
 }
 
-// mergeHost applies deltas of one host. A delta of zero keeps the host, even if no
-// address is left. It returns 1 if several endpoints share the host from now on,
-// -1 if they do no longer, else 0.
+// mergeHost applies deltas of one host. It returns 1 if several endpoints share
+// the host from now on, -1 if they do no longer, else 0.
 func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) int32 {
 	hash := hashString(label)
 	bucket := edit.bucket(hash)
@@ -231,7 +230,7 @@ func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) int32
 	case at < 0 && !gone:
 		h.setAddrs(addrs)
 		edit.add(h)
-	case at >= 0 && gone && !slices.ContainsFunc(deltas, func(d delta[hostAddr]) bool { return d.refs == 0 }):
+	case at >= 0 && gone:
 		edit.remove(hash, at)
 	case at >= 0:
 		h.setAddrs(addrs)

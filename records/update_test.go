@@ -284,6 +284,8 @@ func TestUpdateForgets(t *testing.T) {
 	update := trie.Update()
 	update.Create(nginx)
 	update.Add(nginx, web0)
+	update.Remove(nginx, Endpoint{Host: "web-1", Addr: addr4th(2)})
+	update.Add(nginx, Endpoint{Host: "web-1", Addr: addr4th(2)})
 	update.Commit()
 	if trie.update == nil || len(trie.update.order)+len(trie.update.services)+len(trie.update.changed) > 0 {
 		t.Fatalf("the update holds %+v", trie.update)

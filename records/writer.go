@@ -282,7 +282,7 @@ func (f *finder) find(n *Node, p *part, from, to int) bool {
 		for range to - from {
 			t := c.item().key
 			c.next()
-			// There is no host if the caller removed it without its ports.
+			// There is no host between two steps of a plan, or if it was removed without its ports.
 			if h := n.hostOf(t.host()); h != nil && !f.add(h, t.port()) {
 				return false
 			}
