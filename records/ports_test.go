@@ -2,6 +2,7 @@ package records
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -214,7 +215,7 @@ func TestLongHost(t *testing.T) {
 	update.Create(key)
 	for i := range n {
 		for _, host := range []string{"a", "shared", "z"} {
-			update.Add(key, Endpoint{Host: host, Hostname: true, Addr: addr4th(i), Ports: NewPortList([]Port{{"web", "tcp", uint16(1 + i)}})})
+			update.Add(key, Endpoint{Host: host, Hostname: true, Addr: addr4th(i), Ports: NewPortList([]Port{{"web", "tcp", uint16(math.MaxUint16 - i)}})})
 		}
 	}
 	update.Commit()
