@@ -150,3 +150,31 @@ func TestLeftStore(t *testing.T) {
 		t.Errorf("the events are %q, want %q", got, want)
 	}
 }
+
+// TestLeftSnapshot restores a slice that the controller has left.
+func TestLeftSnapshot(t *testing.T) {
+	var s snapshot
+	for _, o := range []object{newService(newNginx(unselecting)), newEndpointSlice(controlledSlice("10.244.0.9"))} {
+		var err error
+		if s.objects, err = appendObject(s.objects, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	objects, err := s.decode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newProbe(Config{Cluster: Cluster{Endpoint: "http://127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.apply([]event{{restored: &objects}})
+	if got := answer(p.trie, nginxName, dns.TypeA); got != "10.244.0.9" {
+		t.Errorf("the service has %q", got)
+	}
+	// The first list without it takes it away.
+	p.apply([]event{{origin: origin{kind: leftSlices}, list: true}})
+	if got := answer(p.trie, nginxName, dns.TypeA); got != "missing" {
+		t.Errorf("after a list, the service has %q", got)
+	}
+}
