@@ -119,6 +119,7 @@ func checkEndpointSlice(s *discoveryv1.EndpointSlice) field.ErrorList {
 	return errs
 }
 
+//nolint:staticcheck // deprecated, but people still write Endpoints by hand.
 func checkEndpoints(e *corev1.Endpoints) field.ErrorList {
 	errs := checkName(&e.ObjectMeta, validation.IsDNS1123Subdomain)
 	for i, subset := range e.Subsets {

@@ -20,6 +20,8 @@ const (
 // mirror returns the slices that the mirroring controller makes from Endpoints, one
 // for each subset, of those that are selected. That it makes none for a service with
 // a selector is for the caller to see to.
+//
+//nolint:staticcheck // deprecated, but people still write Endpoints by hand.
 func (p *parser) mirror(e *corev1.Endpoints) []object {
 	if _, elects := e.Annotations[resourcelock.LeaderElectionRecordAnnotationKey]; elects || e.Labels[discoveryv1.LabelSkipMirror] == "true" {
 		return nil

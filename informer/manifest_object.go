@@ -391,11 +391,11 @@ func (p *parser) noteUnknown(path string) {
 	var b strings.Builder
 	inside := false
 	for _, r := range path {
-		switch {
-		case r == '[':
+		switch r {
+		case '[':
 			inside = true
 			b.WriteString("[")
-		case r == ']':
+		case ']':
 			inside = false
 		}
 		if !inside {
