@@ -113,13 +113,12 @@ func (p *parser) addDocument(at int) (int, error) {
 		case isCutOff(err):
 			return 0, err
 		}
-		p.braces, text = true, p.text[at:]
-		notJSON = fmt.Errorf("line %d: is no JSON: %w", lineNumber(p.text[:at]), err) // but may be YAML, which has braces, too
+		p.braces, text, notJSON = true, p.text[at:], err // but it may be YAML, which has braces, too
 	}
 	n := documentEnd(text)
 	if n > maxYAML {
 		if notJSON != nil {
-			return 0, notJSON
+			return 0, fmt.Errorf("line %d: is no JSON: %w", lineNumber(p.text[:at]), notJSON)
 		}
 		if rest, items, ok := splitList(text[:n]); ok {
 			return n, p.addItems(at, rest, items)
