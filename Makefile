@@ -200,11 +200,13 @@ relist: tools build
 	@echo "== relists"
 	HEADLESS_COREDNS=$(CURDIR)/coredns go test -run '^$$' -timeout 10m -bench '^Benchmark(Offline|Relist)$$' -benchtime 1x ./plugin/bench
 
-# What hostile clients take from another one.
+# What hostile clients take from another one, and what the objects of a tenant cost.
 hostile: programs = dnsperf:dnsperf
 hostile: tools build
 	@echo "== hostile clients"
 	HEADLESS_COREDNS=$(CURDIR)/coredns go test -run '^$$' -timeout 10m -bench '^BenchmarkHostile$$' -benchtime 1x ./plugin/bench
+	@echo "== hostile objects"
+	go test -run '^$$' -timeout 10m -bench '^BenchmarkTenant$$' -benchtime 1x ./informer
 
 # Docker does where it runs, else it is buildah.
 image: programs = setcap:libcap2-bin update-ca-certificates:ca-certificates \
