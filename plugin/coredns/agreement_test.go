@@ -154,7 +154,7 @@ func compare(questions []dns.Question) error {
 			}
 			if want == nil {
 				want = got
-			} else if got.Rcode != want.Rcode && !(disowned(got) && disowned(want)) || !slices.Equal(canonical(got), canonical(want)) {
+			} else if !sameRcode(got, want) || !slices.Equal(canonical(got), canonical(want)) {
 				differences = append(differences, fmt.Sprintf("%s answers\n%v\n%s answers\n%v", s.name, got, ref.name, want))
 			}
 		}
@@ -165,8 +165,12 @@ func compare(questions []dns.Question) error {
 	return nil
 }
 
-// disowned reports whether no plugin of a server has the name: headless then replies
-// REFUSED, and the kubernetes plugin SERVFAIL.
+// sameRcode reports whether two replies mean the same. Where no plugin of a server has
+// the name, headless replies REFUSED, and the kubernetes plugin SERVFAIL.
+func sameRcode(a, b *dns.Msg) bool {
+	return a.Rcode == b.Rcode || disowned(a) && disowned(b)
+}
+
 func disowned(r *dns.Msg) bool {
 	return (r.Rcode == dns.RcodeRefused || r.Rcode == dns.RcodeServerFailure) && len(r.Answer) == 0
 }
