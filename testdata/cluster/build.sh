@@ -35,18 +35,18 @@ export CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false"
 # does not contain. They are published one by one, and a proxy may lack some: the
 # newest one that is not newer than Kubernetes takes the place of such a module.
 generate() {
-	local kubernetes gomod staging
+	local kubernetes gomod staging=()
 	kubernetes=$(go list -m -f '{{.Version}}' "k8s.io/kubernetes@v$version")
 	gomod=$(go mod download -json "k8s.io/kubernetes@$kubernetes" | sed -n 's/^\t"GoMod": "\(.*\)",$/\1/p')
-	# These generate code, or are examples: no program is built from them.
-	staging=$(sed -n 's|^\t\(.*\) => \./staging/.*|\1|p' "$gomod" | grep -Ev '/(code-generator|sample-[a-z-]*)$')
+	# Those left out generate code, or are examples: no program is built from them.
+	mapfile -t staging < <(sed -n "s|^\t\(.*\) => \./staging/.*|\1@<=v0.${kubernetes#v1.}|p" "$gomod" |
+		grep -Ev '/(code-generator|sample-[a-z-]*)@')
 	mkdir -p "$1"
 	cp hyperkube/main.go "$1"
 	{
 		sed -E 's|^module .*|module hyperkube|; /(code-generator|sample-[a-z-]*) v/d; /=> \.\/staging/d' "$gomod"
 		echo "require k8s.io/kubernetes $kubernetes"
-		# shellcheck disable=SC2086 # one argument for each module
-		go list -m -f 'replace {{.Path}} => {{.Path}} {{.Version}}' $(sed "s|$|@<=v0.${kubernetes#v1.}|" <<<"$staging")
+		go list -m -f 'replace {{.Path}} => {{.Path}} {{.Version}}' "${staging[@]}"
 	} >"$1/go.mod"
 	grep '^replace k8s.io/' "$1/go.mod" | grep -v " v0.${kubernetes#v1.}$" |
 		sed "s|^replace .* => |build.sh: the proxy lacks v0.${kubernetes#v1.}, so this takes its place: |" || true
