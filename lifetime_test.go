@@ -3,6 +3,7 @@ package headless
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -67,13 +68,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{api: api}
-	_, r.port, _ = net.SplitHostPort(port.LocalAddr().String())
-	port.Close()
+	r := &rig{api: api, port: freePort(t)}
 	app := map[string]string{"app": "nginx"}
 	api.Put(&corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx", Labels: app},
@@ -94,6 +89,28 @@ func newRig(t *testing.T) *rig {
 		checkLiving(t, "at the end", 0, 0)
 	})
 	return r
+}
+
+// freePort returns a port that is free for UDP and TCP. It is below those that the
+// kernel gives to connections.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 1000 {
+		address := fmt.Sprint("127.0.0.1:", 20000+rand.IntN(10000))
+		udp, err := net.ListenPacket("udp", address)
+		if err != nil {
+			continue
+		}
+		tcp, err := net.Listen("tcp", address)
+		udp.Close()
+		if err != nil {
+			continue
+		}
+		tcp.Close()
+		return portOf(tcp.Addr())
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 // put creates another pod and returns its name and address.
