@@ -3,7 +3,6 @@ package headless
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -23,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/headless-dns/headless/plugin/apiserver"
+	"github.com/headless-dns/headless/plugin/cluster"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -68,7 +68,11 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{api: api, port: freePort(t)}
+	port, err := cluster.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{api: api, port: port}
 	app := map[string]string{"app": "nginx"}
 	api.Put(&corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx", Labels: app},
@@ -89,28 +93,6 @@ func newRig(t *testing.T) *rig {
 		checkLiving(t, "at the end", 0, 0)
 	})
 	return r
-}
-
-// freePort returns a port that is free for UDP and TCP. It is below those that the
-// kernel gives to connections.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 1000 {
-		address := fmt.Sprint("127.0.0.1:", 20000+rand.IntN(10000))
-		udp, err := net.ListenPacket("udp", address)
-		if err != nil {
-			continue
-		}
-		tcp, err := net.Listen("tcp", address)
-		udp.Close()
-		if err != nil {
-			continue
-		}
-		tcp.Close()
-		return portOf(tcp.Addr())
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 // put creates another pod and returns its name and address.
