@@ -96,7 +96,22 @@ func endLifetimes(over func(*lifetime) bool) {
 }
 
 // add makes h a plugin of the instance.
-func (l *lifetime) add(h *Headless) { l.plugins = append(l.plugins, h) }
+func (l *lifetime) add(h *Headless) {
+	lifetimes.mu.Lock()
+	defer lifetimes.mu.Unlock()
+	l.plugins = append(l.plugins, h)
+}
+
+// livingPlugins returns the plugins of all lifetimes that have not ended.
+func livingPlugins() []*Headless {
+	lifetimes.mu.Lock()
+	defer lifetimes.mu.Unlock()
+	var out []*Headless
+	for _, l := range lifetimes.all {
+		out = append(out, l.plugins...)
+	}
+	return out
+}
 
 // start starts the sources of all plugins of the instance, so that they list at the
 // same time. The time until which each waits for its first sync counts from here.
@@ -118,6 +133,35 @@ func (l *lifetime) end() {
 	for _, h := range l.plugins {
 		h.stop()
 	}
+	// What the others send in transfers may differ from what l sent, with the same objects.
+	for _, h := range livingPlugins() {
+		if h.notifier != nil {
+			h.trie.Touch()
+			h.notifier.note()
+		}
+	}
+}
+
+// shutDown ends the lifetime unless the process is about to end. Then its servers
+// still answer, for as long as the health plugin's lameduck says, and final shuts down.
+func (l *lifetime) shutDown() error {
+	if !slices.ContainsFunc(caddy.Instances(), func(i *caddy.Instance) bool { return storedLifetime(i) == l }) {
+		l.end()
+	}
+	return nil
+}
+
+// final ends the lifetime with the process.
+func (l *lifetime) final() error {
+	l.end()
+	return nil
+}
+
+// isNew reports whether no plugin of another instance uses the source.
+func (l *lifetime) isNew(s *source) bool {
+	return !slices.ContainsFunc(livingPlugins(), func(h *Headless) bool {
+		return h.source == s && !slices.Contains(l.plugins, h)
+	})
 }
 
 // replacesReady reports whether the start of the instance is a reload that would
@@ -130,6 +174,6 @@ func (l *lifetime) replacesReady() bool {
 		if old == l || len(i.Servers()) == 0 {
 			return false
 		}
-		return old == nil || slices.ContainsFunc(old.plugins, (*Headless).Ready)
+		return old == nil || slices.ContainsFunc(old.plugins, (*Headless).serving)
 	})
 }

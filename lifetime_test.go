@@ -30,6 +30,12 @@ import (
 // restart". They stand before and behind headless in every chain.
 var fails string
 
+// atShutdown is called with the name of the plugin when the process is about to end.
+var atShutdown = func(string) {}
+
+// atStartup is called when the plugin starts.
+var atStartup = func(string) {}
+
 func init() {
 	for _, name := range []string{"early", "late"} {
 		plugin.Register(name, func(c *caddy.Controller) error {
@@ -44,9 +50,16 @@ func init() {
 					return nil
 				}
 			}
-			c.OnStartup(fail("startup"))
+			c.OnStartup(func() error {
+				atStartup(name)
+				return fail("startup")()
+			})
 			c.OnRestart(fail("restart"))
 			c.OnShutdown(fail("shutdown"))
+			c.OnFinalShutdown(func() error {
+				atShutdown(name)
+				return nil
+			})
 			return fail("setup")()
 		})
 	}
@@ -114,7 +127,8 @@ func (r *rig) corefile(settings string) caddy.Input { return r.corefiles(setting
 
 func (r *rig) corefiles(local, example string) caddy.Input {
 	var b strings.Builder
-	for zone, settings := range map[string]string{"cluster.local": local, "cluster.example": example} {
+	for i, zone := range []string{"cluster.local", "cluster.example"} {
+		settings := []string{local, example}[i]
 		fmt.Fprintf(&b, "%s:%s {\nbind 127.0.0.1\nearly\nlate\n", zone, r.port)
 		if settings != "none" {
 			fmt.Fprintf(&b, "headless {\nendpoint %s\nstartup_timeout 500ms\n%s\n}\n", r.api.URL, settings)
@@ -201,17 +215,13 @@ func await[T comparable](t *testing.T, f func() T, want T) {
 // the Corefile in force has.
 func checkLiving(t *testing.T, when string, wantSources, wantPlugins int) {
 	t.Helper()
-	lifetimes.mu.Lock()
-	plugins := 0
-	for _, l := range lifetimes.all {
-		plugins += len(l.plugins)
-		for _, h := range l.plugins {
-			if !h.Ready() {
-				t.Errorf("%s, a plugin of the Corefile in force is not ready", when)
-			}
+	living := livingPlugins()
+	plugins := len(living)
+	for _, h := range living {
+		if !h.serving() || !h.Ready() {
+			t.Errorf("%s, a plugin of the Corefile in force is not ready", when)
 		}
 	}
-	lifetimes.mu.Unlock()
 	sources.mu.Lock()
 	defer sources.mu.Unlock()
 	users := 0
@@ -265,7 +275,7 @@ func TestReloadOrders(t *testing.T) {
 					r := newRig(t)
 					name, address := r.put()
 					r.start(t, from)
-					old := slices.Clone(lifetimes.all)
+					old := livingPlugins()
 					input := r.corefile(to)
 					if fails = f.fails; fails == "listen" {
 						input = caddy.CaddyfileInput{Filepath: "Corefile", ServerTypeName: "dns", Contents: fmt.Appendf(input.Body(),
@@ -294,17 +304,59 @@ func TestReloadOrders(t *testing.T) {
 					if f.stays {
 						return
 					}
-					for _, l := range old {
-						for _, h := range l.plugins {
-							if to != from && h.Ready() {
-								t.Error("a plugin of the old Corefile is still ready")
-							}
+					for _, h := range old {
+						if to != from && h.serving() {
+							t.Error("a plugin of the old Corefile still serves")
 						}
 					}
 				})
 			}
 		}
 	}
+}
+
+// TestReadyOfFailed checks that a plugin whose instance has failed to start answers for
+// those that serve: the ready plugin goes on to ask it, if the old Corefile has none.
+func TestReadyOfFailed(t *testing.T) {
+	for _, from := range []string{"none", ""} {
+		r := newRig(t)
+		r.start(t, from)
+		var failed []*Headless
+		atStartup = func(string) { failed = livingPlugins() }
+		fails = "late startup"
+		r.reload(t, r.corefile("labels app"), fails)
+		fails, atStartup = "", func(string) {}
+		for _, h := range failed {
+			if !h.Ready() {
+				t.Errorf("from %q, a plugin that nobody asks any more is not ready", from)
+			}
+		}
+		if len(failed) < 2 {
+			t.Errorf("from %q, %d plugins were started", from, len(failed))
+		}
+		r.stop(t)
+		r.api.Close()
+	}
+}
+
+// TestLameduck checks that a server is fed until it ends: the health plugin waits while
+// the process is told to end, and its servers answer meanwhile.
+func TestLameduck(t *testing.T) {
+	r := newRig(t)
+	r.start(t, "")
+	calls := 0
+	atShutdown = func(name string) {
+		if name == "early" {
+			calls++
+			r.checkFed(t)
+		}
+	}
+	defer func() { atShutdown = func(string) {} }()
+	r.instance.ShutdownCallbacks()
+	if calls != 2 {
+		t.Errorf("%d plugins were shut down, want 2", calls)
+	}
+	checkLiving(t, "when the process ends", 0, 0)
 }
 
 func portOf(a net.Addr) string {
@@ -413,6 +465,22 @@ func TestReloadWithoutAPIServer(t *testing.T) {
 	}
 }
 
+// TestReloadWithUnsyncedSource reloads a Corefile one of whose sources never synced.
+// Nothing gets worse, so the reload succeeds.
+func TestReloadWithUnsyncedSource(t *testing.T) {
+	r := newRig(t)
+	r.put()
+	var err error
+	if r.instance, err = caddy.Start(r.corefiles("", "kubeconfig testdata/nobody.kubeconfig")); err != nil {
+		t.Fatal(err)
+	}
+	r.reload(t, r.corefiles("ttl 30", "kubeconfig testdata/nobody.kubeconfig"), "")
+	r.reload(t, r.corefiles("ttl 30", "kubeconfig testdata/nobody.kubeconfig\nlabels app"), "reload: ")
+	if n := len(livingPlugins()); n != 2 {
+		t.Errorf("%d plugins live, want 2", n)
+	}
+}
+
 // TestReloadKeepsSnapshot changes settings while a snapshot is kept. The file has one
 // writer, which is the source in force.
 func TestReloadKeepsSnapshot(t *testing.T) {
@@ -509,6 +577,9 @@ func TestSnapshotHasOneWriter(t *testing.T) {
 	if r.instance, err = caddy.Start(r.corefiles("snapshot "+file, "ttl 9\nsnapshot "+file)); err != nil {
 		t.Fatal(err)
 	}
+	r.reload(t, r.corefiles("labels app\nsnapshot "+file, "snapshot "+file), "another stanza writes this file")
+	r.reload(t, r.corefiles("snapshot "+file, "labels app\nsnapshot "+file), "another stanza writes this file")
+	r.reload(t, r.corefiles("labels a\nsnapshot "+file, "labels b\nsnapshot "+file), "another stanza writes this file")
 	r.reload(t, r.corefiles("snapshot "+file, "labels app\nsnapshot "+file+"-2"), "")
 	checkLiving(t, "with two files", 2, 2)
 }
@@ -532,8 +603,8 @@ func TestStopWaitsForNobody(t *testing.T) {
 		<-told
 	}
 	h.stop() // would wait for ever
-	if h.Ready() {
-		t.Error("the plugin is ready after its end")
+	if h.serving() {
+		t.Error("the plugin serves after its end")
 	}
 	if _, ok := <-h.notifier.ctx.Done(); ok {
 		t.Error("the notifications go on")
@@ -565,6 +636,37 @@ func TestNotifyAfterTheSecond(t *testing.T) {
 		want := []uint32{first, first + 1, first + 2, first + 3}
 		if last := serials[len(serials)-1]; !slices.Equal(serials, want) || last != trie.Serial() {
 			t.Errorf("notified at serials %d, want %d; the last is %d", serials, want, trie.Serial())
+		}
+	})
+}
+
+// TestEndNotifies checks that secondaries learn of a reload: with another ttl or other
+// zones, a transfer differs though no object has changed.
+func TestEndNotifies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		trie := records.New()
+		time.Sleep(5 * time.Second)
+		var serials []uint32
+		n := startNotifier(func(string) error {
+			serials = append(serials, trie.Serial())
+			return nil
+		}, records.NewZones([]string{"cluster.local."}), trie)
+		defer synctest.Wait()
+		defer n.end()
+		now := &lifetime{plugins: []*Headless{{trie: trie, notifier: n}}}
+		lifetimes.mu.Lock()
+		lifetimes.all = append(lifetimes.all, now)
+		lifetimes.mu.Unlock()
+		defer func() {
+			lifetimes.mu.Lock()
+			defer lifetimes.mu.Unlock()
+			lifetimes.all = slices.DeleteFunc(lifetimes.all, func(l *lifetime) bool { return l == now })
+		}()
+		want := []uint32{uint32(time.Now().Unix())}
+		new(lifetime).end() // of the instance that was replaced
+		time.Sleep(5 * time.Second)
+		if !slices.Equal(serials, want) {
+			t.Errorf("notified at serials %d, want %d", serials, want)
 		}
 	})
 }

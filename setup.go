@@ -41,10 +41,8 @@ func setup(c *caddy.Controller) error {
 		}
 		return nil
 	})
-	c.OnShutdown(func() error {
-		l.end()
-		return nil
-	})
+	c.OnShutdown(l.shutDown)
+	c.OnFinalShutdown(l.final)
 	dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler {
 		h.Next = next
 		return h
@@ -111,9 +109,9 @@ func (h *Headless) stop() {
 }
 
 // awaitSync waits until there is something to serve, for at most the timeout from
-// the start of the instance's sources on. After that, a reload fails: the old
-// instance answers what the new one can't. A server that starts goes on, as one that
-// never starts would help nobody.
+// the start of the instance's sources on. After that, a reload with a new source
+// fails: the old instance answers what the new one can't. A server that starts goes on,
+// as one that never starts would help nobody.
 func (h *Headless) awaitSync(l *lifetime, timeout time.Duration) error {
 	select {
 	case <-h.source.informer.Synced():
@@ -123,7 +121,7 @@ func (h *Headless) awaitSync(l *lifetime, timeout time.Duration) error {
 	if h.source.synced() {
 		return nil
 	}
-	if l.replacesReady() {
+	if l.isNew(h.source) && l.replacesReady() {
 		return fmt.Errorf("reload: not every kind of object was listed within startup_timeout, %s; the old Corefile stays in force", timeout)
 	}
 	log.Warningf("starting before the first sync: not every kind of object was listed within %s", timeout)

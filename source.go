@@ -67,11 +67,13 @@ func acquire(s *stanza, l *lifetime) (*source, func(), error) {
 	defer sources.mu.Unlock()
 	wanted := newSettings(s)
 	i := slices.IndexFunc(sources.all, func(s *source) bool { return s.users > 0 && reflect.DeepEqual(s.settings, wanted) })
-	if i < 0 {
-		writer := snapshotWriter(wanted.config.Snapshot)
-		if writer != nil && slices.ContainsFunc(l.plugins, func(h *Headless) bool { return h.source == writer }) {
+	for _, h := range l.plugins {
+		if other := h.source; sameSnapshot(other.settings.config.Snapshot, wanted.config.Snapshot) && (i < 0 || other != sources.all[i]) {
 			return nil, nil, fmt.Errorf("snapshot: %q: another stanza writes this file with other settings; give each a file of its own", wanted.config.Snapshot)
 		}
+	}
+	if i < 0 {
+		writer := snapshotWriter(wanted.config.Snapshot)
 		src, err := newSource(wanted, writer != nil || l.replacesReady())
 		if err != nil {
 			return nil, nil, err
@@ -90,16 +92,16 @@ func acquire(s *stanza, l *lifetime) (*source, func(), error) {
 // snapshotWriter returns the source that may write a snapshot file, or nil. The
 // caller holds sources.mu.
 func snapshotWriter(path string) *source {
-	if path == "" {
-		return nil
-	}
 	for _, s := range sources.all {
-		if s.settings.config.Snapshot != "" && resolved(s.settings.config.Snapshot) == resolved(path) {
+		if sameSnapshot(s.settings.config.Snapshot, path) {
 			return s
 		}
 	}
 	return nil
 }
+
+// sameSnapshot reports whether two paths are of one file.
+func sameSnapshot(a, b string) bool { return a != "" && b != "" && resolved(a) == resolved(b) }
 
 // resolved returns a path in a form that two spellings of it share: absolute, and
 // with the links of its folder followed. The file itself is replaced, not followed.

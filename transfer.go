@@ -17,7 +17,7 @@ var _ transfer.Transferer = (*Headless)(nil)
 // state of the whole zone, made by the same code as the answers to queries.
 func (h *Headless) Transfer(apex string, serial uint32) (<-chan []dns.RR, error) {
 	zone := h.owned(apex)
-	if zone == nil || !h.Ready() {
+	if zone == nil || !h.serving() {
 		return nil, transfer.ErrNotAuthoritative
 	}
 	if now := h.trie.Serial(); serial != 0 && int32(now-serial) <= 0 { // RFC 1982: it is up to date

@@ -65,7 +65,7 @@ type Config struct {
 // them may be nil.
 type Hooks struct {
 	// Received is called for each event, list and bookmark of a watch, with the
-	// namespace that the watch covers, or "" if it covers all.
+	// namespace that the watch covers, or "" if it covers all. Manifests are not watched.
 	Received func(kind Kind, namespace string)
 	// Published is called after each publication with the number of services
 	// that changed and what the trie now holds. Delays are the times from the
@@ -145,10 +145,14 @@ func New(trie *records.Trie, c Config) (*Informer, error) {
 	if err != nil {
 		return nil, err
 	}
+	received := c.Hooks.Received
+	if len(c.Manifests) > 0 {
+		received = func(Kind, string) {}
+	}
 	i := &Informer{
 		keeper:  keeper,
 		source:  s,
-		queue:   newQueue(c.Hooks.Received),
+		queue:   newQueue(received),
 		join:    join,
 		damage:  damage{log: c.Log, hook: c.Hooks.Broken},
 		hooks:   c.Hooks,
@@ -302,12 +306,18 @@ func (i *Informer) restore(u *records.Update, objects *[kinds][]object) {
 	}
 	for kind := range kinds {
 		for _, o := range objects[kind] {
-			if i.missing[origin{kind: kind}] || i.missing[origin{kind, o.id().namespace}] {
-				if slice, ok := o.(*endpointSlice); ok && slice.controlled && !i.join.allSlices {
-					i.join.setSlice(u, leftSlices, slice.id(), slice)
-				} else {
-					i.join.set(u, o)
-				}
+			at := kind
+			slice, ok := o.(*endpointSlice)
+			if ok && slice.controlled && !i.join.allSlices {
+				at = leftSlices
+			}
+			switch {
+			case !i.missing[origin{kind: at}] && !i.missing[origin{at, o.id().namespace}]:
+				// It was listed, and the list knows better.
+			case at == leftSlices:
+				i.join.setSlice(u, leftSlices, slice.id(), slice)
+			default:
+				i.join.set(u, o)
 			}
 		}
 	}
@@ -377,8 +387,13 @@ type event struct {
 // last reports whether apply handles the event after those of other kinds. A snapshot is
 // one of these as it holds services.
 func (e *event) last() bool {
-	_, service := e.object.(*service)
-	return service || e.restored != nil || e.kind == Services && (e.list || e.object == nil)
+	switch e.object.(type) {
+	case *service:
+		return true
+	case nil, *broken:
+		return e.restored != nil || e.kind == Services
+	}
+	return false
 }
 
 // queue passes events from the sources to the writer. It has no bound: slim

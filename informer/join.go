@@ -433,12 +433,15 @@ func (j *join) putService(k key, changed *service) bool {
 
 // flush counts the endpoints of the services that changed. Pods, slices and namespaces
 // must not change between a service and the flush, as they count for the services that
-// are stored.
+// are stored. It changes none of the maps that others read.
 func (j *join) flush(u *records.Update) {
 	affected := make(map[string]*selectors) // the services as they were and are, by namespace
 	outdated := make(map[*member]bool)
 	for k, old := range j.changed {
-		m := j.members(k.namespace)
+		m := j.namespaces[k.namespace]
+		if m == nil { // its last object is gone
+			m = new(members)
+		}
 		s := m.services[k.name]
 		was, is := old != nil && old.headless, s != nil && s.headless
 		n := affected[k.namespace]
@@ -460,7 +463,6 @@ func (j *join) flush(u *records.Update) {
 			n.add(s)
 			j.countSlices(counter{u, false}, s, m)
 		}
-		j.prune(k.namespace, m)
 	}
 	clear(j.changed)
 	for namespace, n := range affected {

@@ -1,11 +1,14 @@
 package informer
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -443,5 +446,68 @@ func TestJoinForgets(t *testing.T) {
 	}
 	if got := trie.Stats(); got != (records.Stats{}) {
 		t.Errorf("the trie still holds %+v", got)
+	}
+}
+
+// TestJoinIsReadBesideWriter looks up objects, as decoders and the snapshot do, while the
+// last service of a namespace comes and goes.
+func TestJoinIsReadBesideWriter(t *testing.T) {
+	i, _ := newWorld(1)
+	service := newService(newNginx(func(s *corev1.Service) { s.Namespace = "tenant" }))
+	var stop atomic.Bool
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for !stop.Load() {
+				i.join.known(service)
+				i.join.objects()
+				i.join.handmadeIn("")
+			}
+		})
+	}
+	for range 2000 {
+		i.apply([]event{{object: service}})
+		i.apply([]event{{origin: origin{kind: Services}, key: service.key}})
+	}
+	stop.Store(true)
+	readers.Wait()
+	if m := i.join.namespaces["tenant"]; m != nil {
+		t.Error("an empty namespace is kept")
+	}
+}
+
+// TestRestoreByOrigin restores a snapshot when some lists are there. The slices that the
+// controller leaves are listed apart from those of others.
+func TestRestoreByOrigin(t *testing.T) {
+	left := newEndpointSlice(newSlice("left", discoveryv1.Endpoint{Addresses: []string{"10.244.0.7"}}))
+	left.controlled = true
+	other := newEndpointSlice(newSlice("other", discoveryv1.Endpoint{Addresses: []string{"10.244.0.8"}}))
+	var objects [kinds][]object
+	objects[EndpointSlices] = []object{left, other}
+	for missing, want := range map[Kind][]string{leftSlices: {"left"}, EndpointSlices: {"other"}} {
+		i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), missing: map[origin]bool{{kind: missing}: true}}
+		i.restore(i.join.trie.Update(), &objects)
+		var got []string
+		for _, o := range i.join.objects() {
+			got = append(got, o.id().name)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("without the list of %v %d, the snapshot gives %q, want %q", missing, missing, got, want)
+		}
+	}
+}
+
+// TestBrokenAfterSound has a Service that can't be decoded any more behind the same one
+// in one batch: it is broken then, not before.
+func TestBrokenAfterSound(t *testing.T) {
+	i, _ := newWorld(1)
+	i.damage.hook = func(Kind, int) {}
+	service := newService(newNginx())
+	i.apply([]event{
+		{origin: origin{kind: Services}, object: service},
+		{origin: origin{kind: Services}, object: &broken{service.key, errors.New("cut short")}},
+	})
+	if !i.damage.any(Services) {
+		t.Error("the Service counts as sound")
 	}
 }

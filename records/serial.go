@@ -48,6 +48,9 @@ func (t *Trie) Serial() uint32 {
 	return last
 }
 
+// Touch gives the zones another serial, as a change does.
+func (t *Trie) Touch() { t.serial.advance() }
+
 // SerialDelay returns how long it takes until [Trie.Serial] covers the last
 // change; zero if it does.
 func (t *Trie) SerialDelay() time.Duration {

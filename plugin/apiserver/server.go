@@ -13,6 +13,7 @@ package apiserver
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
@@ -27,6 +28,8 @@ import (
 const (
 	// defaultHistory is enough for a watch to be 100,000 objects behind.
 	defaultHistory = 1 << 17
+	// firstPort and lastPort are below the ports that the kernel gives to connections.
+	firstPort, lastPort = 12000, 19000
 	// bookmarkPeriod is how often a watch without events shows that it is alive.
 	bookmarkPeriod = time.Minute
 )
@@ -99,10 +102,17 @@ func New() (*Server, error) {
 	for i := range kinds {
 		s.kinds = append(s.kinds, &collection{kind: &kinds[i], objects: make(map[string]*stored)})
 	}
-	if err := s.listen("127.0.0.1:0"); err != nil {
-		return nil, err
+	// A port that the kernel gives to connections might be taken when the server starts
+	// again, by a client that tries to reach it meanwhile.
+	for try := 0; ; try++ {
+		err := s.listen(fmt.Sprint("127.0.0.1:", firstPort+rand.IntN(lastPort-firstPort)))
+		if err == nil {
+			return s, nil
+		}
+		if try == 100 {
+			return nil, err
+		}
 	}
-	return s, nil
 }
 
 func (s *Server) listen(addr string) error {
