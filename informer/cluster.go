@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -235,7 +236,8 @@ func (c *cluster) selecting(s *store, options *metav1.ListOptions, do func() err
 		return do()
 	}
 	if !c.allServices.Load() {
-		if err := do(); !apierrors.IsBadRequest(err) {
+		// The reply to another bad request does not speak of the field.
+		if err := do(); !apierrors.IsBadRequest(err) || !strings.Contains(err.Error(), clusterIPField) {
 			return err
 		}
 	}

@@ -20,6 +20,9 @@ import (
 // the exception.
 const sliceController = "endpointslice-controller.k8s.io"
 
+// clusterIPField is the field of a Service that tells whether it is headless.
+const clusterIPField = "spec.clusterIP"
+
 // selected is which objects are watched.
 type selected struct {
 	namespaces      []string // those alone; all if empty
@@ -144,7 +147,7 @@ func (s *selected) left(services map[key]struct{}) labels.Selector {
 func (s *selected) options(kind Kind, o *metav1.ListOptions) {
 	switch kind {
 	case Services:
-		o.FieldSelector = fields.OneTermEqualSelector("spec.clusterIP", corev1.ClusterIPNone).String()
+		o.FieldSelector = fields.OneTermEqualSelector(clusterIPField, corev1.ClusterIPNone).String()
 		o.LabelSelector = s.services.String()
 	case Pods:
 		o.FieldSelector = fields.AndSelectors(
