@@ -251,7 +251,10 @@ func (a *apiServer) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *apiServer) watch(w http.ResponseWriter, r *http.Request, o origin, encoder *restwatch.Encoder, since int, initial bool) {
-	send := func(t watch.EventType, o runtime.Object) { _ = encoder.Encode(&watch.Event{Type: t, Object: o}) }
+	// An encoder writes to the object for a moment, and other watches send it, too.
+	send := func(t watch.EventType, o runtime.Object) {
+		_ = encoder.Encode(&watch.Event{Type: t, Object: o.DeepCopyObject()})
+	}
 	if initial {
 		objects, version := a.current(o)
 		for _, o := range objects {
