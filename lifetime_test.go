@@ -633,6 +633,7 @@ func TestNotifyAfterTheSecond(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		want := []uint32{first, first + 1, first + 2, first + 3}
 		if last := serials[len(serials)-1]; !slices.Equal(serials, want) || last != trie.Serial() {
 			t.Errorf("notified at serials %d, want %d; the last is %d", serials, want, trie.Serial())
@@ -665,6 +666,7 @@ func TestEndNotifies(t *testing.T) {
 		want := []uint32{uint32(time.Now().Unix())}
 		new(lifetime).end() // of the instance that was replaced
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		if !slices.Equal(serials, want) {
 			t.Errorf("notified at serials %d, want %d", serials, want)
 		}

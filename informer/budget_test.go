@@ -27,7 +27,7 @@ func TestPortsBudget(t *testing.T) {
 		for n := range templates {
 			lists = append(lists, s.portsOf(&podTemplate{ports: fmt.Sprintf("t1/tcp/%d\n", 1+n)}))
 		}
-		perTemplate := (heap() - before) / templates
+		perTemplate := (int64(heap()) - int64(before)) / templates
 		if perTemplate > budget {
 			t.Errorf("the ports of a template take %d bytes with %d ports, at most %d", perTemplate, ports, budget)
 		}
@@ -45,7 +45,7 @@ func TestHeapBudget(t *testing.T) {
 	newWorld(1)                                  // what is made once
 	before := heap()
 	i, _ := newWorld(slices.Repeat([]int{pods}, services)...)
-	perPod := (heap() - before) / (services * pods)
+	perPod := (int64(heap()) - int64(before)) / (services * pods)
 	runtime.KeepAlive(i)
 	t.Logf("a pod takes %d bytes", perPod)
 	if perPod > budget {
