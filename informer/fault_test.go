@@ -305,12 +305,16 @@ func TestFaultChanges(t *testing.T) {
 	}
 	expect("the first cause, which stays", "unknown authority")
 	for i := range 240 {
-		clock.Step(causePause / 10)
+		clock.Step(newPause / 10)
 		h.fails(fmt.Errorf("cause %s", strings.Repeat("x", 1+i)))
 	}
 	if n := len(lines); n < 24 || n > 24+causes {
-		t.Errorf("%d causes: %d lines in %v", 240, n, 24*causePause)
+		t.Errorf("%d causes: %d lines in %v", 240, n, 24*newPause)
 	}
+	lines = nil
+	clock.Step(newPause)
+	h.fails(errors.New("the last"))
+	expect("a cause that stays", "the last")
 }
 
 // TestCut cuts the watches: they are resumed, and nobody need know.

@@ -60,8 +60,9 @@ func newHealth(o origin, c *cluster) *health {
 const (
 	// causes is how many causes of one outage are logged without a pause.
 	causes = 4
-	// causePause is how long a cause is not logged again, and how long it takes until
-	// another is logged after those.
+	// newPause is the least time between the logs of further causes.
+	newPause = 30 * time.Second
+	// causePause is how long a cause is not logged again.
 	causePause = 10 * time.Minute
 )
 
@@ -72,7 +73,7 @@ func (h *health) fails(err error) {
 	now := h.clock.Now()
 	if !h.failing {
 		h.failing, h.since, h.cause, h.told = true, now, "", make(map[string]time.Time)
-		h.lines = rate.NewLimiter(rate.Every(causePause), causes)
+		h.lines = rate.NewLimiter(rate.Every(newPause), causes)
 		h.hook(h.kind, true)
 	}
 	cause := causeOf(err)
