@@ -3,6 +3,7 @@ package informer
 import (
 	"cmp"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
