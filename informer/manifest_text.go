@@ -203,13 +203,31 @@ func splitList(text []byte) (rest []byte, items []int, ok bool) {
 		}
 		n += len(line)
 	}
-	if len(items) == 0 {
+	if len(items) == 0 || !isPlain(text[:start]) || !isPlain(text[end:]) {
 		return nil, nil, false
 	}
 	items = append(items, end)
 	rest = append(rest, text[:start]...)
 	rest = append(rest, "  []\n"...)
 	return append(rest, text[end:]...), items, true
+}
+
+// isPlain reports whether each line of a text that is not indented begins with a letter,
+// as the keys of a list do, and whether indented lines are below such a line.
+func isPlain(text []byte) bool {
+	below := false
+	for len(text) > 0 {
+		line := text[:lineEnd(text)]
+		text = text[len(line):]
+		switch letter := line[0] | 0x20; { // in lower case
+		case isBlank(line), !below && bytes.HasPrefix(line, []byte("---")):
+		case 'a' <= letter && letter <= 'z':
+			below = true
+		case line[0] != ' ' || !below:
+			return false
+		}
+	}
+	return true
 }
 
 // isBlank reports whether a line, or the rest of one, has no content.
