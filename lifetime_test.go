@@ -611,16 +611,22 @@ func TestStopWaitsForNobody(t *testing.T) {
 	}
 }
 
+// recordNotifications returns a notifier of one zone, and the serials that secondaries
+// would see when they are notified.
+func recordNotifications(trie *records.Trie) (*notifier, *[]uint32) {
+	var serials []uint32
+	return startNotifier(func(string) error {
+		serials = append(serials, trie.Serial())
+		return nil
+	}, records.NewZones([]string{"cluster.local."}), trie), &serials
+}
+
 // TestNotifyAfterTheSecond checks that a change is notified when it has a serial of
 // its own, and that a busy zone is notified once a second.
 func TestNotifyAfterTheSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		trie := records.New()
-		var serials []uint32
-		n := startNotifier(func(string) error {
-			serials = append(serials, trie.Serial())
-			return nil
-		}, records.NewZones([]string{"cluster.local."}), trie)
+		n, serials := recordNotifications(trie)
 		defer synctest.Wait()
 		defer n.end()
 		time.Sleep(300 * time.Millisecond)
@@ -635,8 +641,8 @@ func TestNotifyAfterTheSecond(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		want := []uint32{first, first + 1, first + 2, first + 3}
-		if last := serials[len(serials)-1]; !slices.Equal(serials, want) || last != trie.Serial() {
-			t.Errorf("notified at serials %d, want %d; the last is %d", serials, want, trie.Serial())
+		if last := (*serials)[len(*serials)-1]; !slices.Equal(*serials, want) || last != trie.Serial() {
+			t.Errorf("notified at serials %d, want %d; the last is %d", *serials, want, trie.Serial())
 		}
 	})
 }
@@ -647,11 +653,7 @@ func TestEndNotifies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		trie := records.New()
 		time.Sleep(5 * time.Second)
-		var serials []uint32
-		n := startNotifier(func(string) error {
-			serials = append(serials, trie.Serial())
-			return nil
-		}, records.NewZones([]string{"cluster.local."}), trie)
+		n, serials := recordNotifications(trie)
 		defer synctest.Wait()
 		defer n.end()
 		now := &lifetime{plugins: []*Headless{{trie: trie, notifier: n}}}
@@ -667,8 +669,8 @@ func TestEndNotifies(t *testing.T) {
 		new(lifetime).end() // of the instance that was replaced
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if !slices.Equal(serials, want) {
-			t.Errorf("notified at serials %d, want %d", serials, want)
+		if !slices.Equal(*serials, want) {
+			t.Errorf("notified at serials %d, want %d", *serials, want)
 		}
 	})
 }
