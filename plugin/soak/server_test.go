@@ -79,11 +79,15 @@ func startServer(t *testing.T, k *kubernetes) *server {
 	k.start(t, "coredns", s.Cmd)
 	t.Cleanup(func() {
 		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
-			t.Logf("end of the server's log:\n%s", text[max(0, len(text)-8192):])
+			// Without what each reload says, which would bury the failure itself.
+			text = reloadLines.ReplaceAll(text, nil)
+			t.Logf("end of the server's log:\n%s", text[max(0, len(text)-2048):])
 		}
 	})
 	return s
 }
+
+var reloadLines = regexp.MustCompile(`(?m)^\[INFO\] (Reloading|plugin/reload: ).*\n`)
 
 func (s *server) configure() error {
 	next := s.corefile + ".new"
