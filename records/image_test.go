@@ -161,32 +161,3 @@ func TestImageBudget(t *testing.T) {
 		t.Errorf("an image of 60,000 addresses takes %v bytes, of 20 %v", large, small)
 	}
 }
-
-// TestPublishBudget checks that everything is ready before a commit makes images
-// wait.
-func TestPublishBudget(t *testing.T) {
-	trie := New()
-	trie.KeepOrder()
-	update := trie.Update()
-	for s := range 20 {
-		key := ServiceKey{fmt.Sprint("ns-", s%3), fmt.Sprint("s-", s)}
-		update.Create(key)
-		for i := range 100 {
-			update.Add(key, Endpoint{Host: fmt.Sprint("web-", i), Addr: addr4th(100*s + i)})
-		}
-	}
-	var changed []*pending
-	for _, p := range update.order {
-		p.change.net()
-		p.next = p.base.with(&p.change)
-		changed = append(changed, p)
-	}
-	update.changed = changed
-	steps, links, index := plan(changed), trie.relink(changed), update.editIndex()
-	if n := testing.AllocsPerRun(10, func() { trie.publish(steps, &links, &index) }); n > 0 {
-		t.Errorf("a publication makes %v allocations", n)
-	}
-	if node, result := trie.FindAddr(addr4th(1999)); result != Found || len(node.owners) != 1 {
-		t.Errorf("after the publication an address is %v", result)
-	}
-}

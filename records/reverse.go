@@ -135,14 +135,7 @@ type replacement[A address[A]] struct {
 // those of one holding are in their order. It also returns the addresses that come
 // (1) and go (-1).
 func (x *index[A]) edit(deltas []holding[A]) (replacements []replacement[A], moved []delta[A]) {
-	if len(deltas) > 1 {
-		slices.SortStableFunc(deltas, func(a, b holding[A]) int {
-			if c := cmp.Compare(a.hash()>>24, b.hash()>>24); c != 0 {
-				return c
-			}
-			return a.addr.compare(b.addr)
-		})
-	}
+	deltas = deal(deltas)
 	for len(deltas) > 0 {
 		place := x.shard(deltas[0].hash())
 		e := shardEditor[A]{}
@@ -164,6 +157,36 @@ func (x *index[A]) edit(deltas []holding[A]) (replacements []replacement[A], mov
 		replacements = append(replacements, replacement[A]{place, &e.shard})
 	}
 	return replacements, moved
+}
+
+// deal sorts deltas by shard and address; those of one address stay in their order.
+// Each address is hashed once, and there is little to sort within a shard.
+func deal[A address[A]](deltas []holding[A]) []holding[A] {
+	if len(deltas) < 2 {
+		return deltas
+	}
+	var ends [256]int
+	shardOf := make([]uint8, len(deltas))
+	for i := range deltas {
+		shardOf[i] = uint8(deltas[i].hash() >> 24)
+		ends[shardOf[i]]++
+	}
+	end := 0
+	for i, n := range ends {
+		ends[i] = end
+		end += n
+	}
+	out := make([]holding[A], len(deltas))
+	for i, s := range shardOf {
+		out[ends[s]] = deltas[i]
+		ends[s]++
+	}
+	begin := 0
+	for _, end := range ends {
+		slices.SortStableFunc(out[begin:end], func(a, b holding[A]) int { return a.addr.compare(b.addr) })
+		begin = end
+	}
+	return out
 }
 
 // shardEditor makes a shard of another.
@@ -315,9 +338,10 @@ func preferred(names []owner) []owner {
 	return names
 }
 
-// editIndex makes the changes of the reverse index.
-func (u *Update) editIndex() (out indexChange) {
-	for _, p := range u.changed {
+// editIndex makes the changes of the reverse index that some services need.
+func (u *Update) editIndex(changed []*pending) (out indexChange) {
+	u.holdings4, u.holdings6 = u.holdings4[:0], u.holdings6[:0]
+	for _, p := range changed {
 		if p.replaced {
 			for h := range p.before.hosts.all {
 				addrs := h.addrs()

@@ -21,6 +21,7 @@ type Update struct {
 	services map[ServiceKey]*pending
 	order    []*pending // as they were first named
 	changed  []*pending // those with a net change
+	final    []*pending // scratch of publish
 	spare    []*pending // for the next services that are named
 	size     int        // services named and endpoints counted
 
@@ -73,7 +74,7 @@ func (u *Update) reset() {
 		*p = pending{change: p.change}
 	}
 	u.spare = append(u.spare, u.order...)
-	u.order, u.changed = u.order[:0], u.changed[:0]
+	u.order, u.changed, u.final = u.order[:0], u.changed[:0], empty(u.final)
 	u.holdings4, u.holdings6 = empty(u.holdings4), empty(u.holdings6)
 	u.size = 0
 }
@@ -167,27 +168,27 @@ func (u *Update) count(key ServiceKey, e Endpoint, refs int32) {
 // Commit publishes what changed, each service once, and returns how many
 // services that were. Of a service with no net change nothing is published.
 //
-// An address leaves the names it had before it enters others.
+// An address leaves the names it had before it enters others. Images wait for the
+// whole commit, readers for nothing.
 func (u *Update) Commit() int {
 	defer u.done()
 	changed := u.settle()
 	if len(changed) == 0 {
 		return 0
 	}
-	steps := []step{{changed[0].service, changed[0].next}}
+	steps := []step{{pending: changed[0]}}
 	if len(changed) > 1 {
 		steps = plan(changed)
 	}
-	links, index := u.trie.relink(changed), u.editIndex()
-	// A name above others exists before them and until they are gone.
-	u.trie.populate(changed, &links, 1)
-	u.trie.publish(steps, &links, &index)
-	u.trie.populate(changed, &links, -1)
-	u.trie.stats.Addresses += index.grown
-	for _, p := range changed {
-		u.trie.stats.count(p)
+	t := u.trie
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for rest := steps; len(rest) > 0; {
+		n := portionOf(rest)
+		u.publish(rest[:n])
+		rest = rest[n:]
 	}
-	u.trie.serial.advance()
+	t.serial.advance()
 	return len(changed)
 }
 
@@ -203,52 +204,107 @@ func (u *Update) settle() []*pending {
 			p.change.reset()
 		}
 		if p.change.net() && p.change.limit(p.base) || p.replaced || p.exists != p.existed {
-			p.next = p.base.with(&p.change)
 			u.changed = append(u.changed, p)
 		}
 	}
 	return u.changed
 }
 
-// populate counts the services that get their first ready endpoint (1), or those
-// that lose the last (-1).
-func (t *Trie) populate(changed []*pending, links *links, n int64) {
+// step is the publication of a snapshot: the last of the service, or what it has
+// between two states.
+type step struct {
+	*pending
+	leaves bool
+}
+
+// make returns the snapshot to publish.
+func (s step) make() *snapshot {
+	if s.leaves {
+		return s.leaving()
+	}
+	return s.base.with(&s.change)
+}
+
+// portionSize is how many endpoints the steps of a portion change, unless one step
+// does more. What is made for a portion is garbage before the next, so that a large
+// commit takes little memory beside the trie.
+const portionSize = 512
+
+// portionOf returns how many of the steps make the next portion.
+func portionOf(steps []step) int {
+	size := 0
+	for n, s := range steps {
+		if size += s.size(); size > portionSize && n > 0 {
+			return n
+		}
+	}
+	return len(steps)
+}
+
+// size is about how much is to be done for a service.
+func (p *pending) size() int {
+	c := &p.change
+	n := 1 + len(c.hosts) + len(c.ports) + len(c.lists) + len(c.withheld)
+	if p.replaced {
+		n += p.before.hosts.n
+	}
+	return n
+}
+
+// publish makes and stores the snapshots of some steps, and what follows from them
+// for the reverse index and for the names above.
+func (u *Update) publish(steps []step) {
+	t := u.trie
+	final := u.final[:0]
+	for _, s := range steps {
+		if !s.leaves {
+			final = append(final, s.pending)
+		}
+	}
+	links := t.relink(final)
+	for _, s := range steps {
+		next := s.make()
+		if !s.leaves {
+			s.next = next
+			t.populate(s.pending, &links, 1) // a name above others exists before them
+		}
+		s.service.snapshot.Store(next)
+	}
+	index := u.editIndex(final)
+	links.publish(t)
+	index.publish(t)
+	for _, p := range final {
+		t.populate(p, &links, -1) // and until they are gone
+	}
+	t.stats.Addresses += index.grown
+	for _, p := range final {
+		t.stats.count(p)
+		p.change.reset()
+		p.before, p.base, p.next = nil, nil, nil // garbage, once no reader has them
+	}
+	clear(final)
+	u.final = final
+}
+
+// populate counts a service that gets its first ready endpoint (1), or one that
+// loses the last (-1).
+func (t *Trie) populate(p *pending, links *links, n int64) {
+	had, has := p.existed && !p.before.empty(), p.exists && !p.next.empty()
+	if had == has || has != (n > 0) {
+		return
+	}
 	namespaces := links.namespaces
 	if namespaces == nil {
 		namespaces = t.namespaces.Load()
 	}
-	for _, p := range changed {
-		had, has := p.existed && !p.before.empty(), p.exists && !p.next.empty()
-		if had == has || has != (n > 0) {
-			continue
-		}
-		t.populated.Add(n)
-		if ns := namespaceOf(namespaces, []byte(p.key.Namespace)); ns != nil { // nil if its last service goes
-			ns.populated.Add(n)
-		}
+	t.populated.Add(n)
+	if ns := namespaceOf(namespaces, []byte(p.key.Namespace)); ns != nil { // nil if its last service goes
+		ns.populated.Add(n)
 	}
-}
-
-// publish stores what a commit has made ready; all that takes time was done
-// before, as an image waits for it.
-func (t *Trie) publish(steps []step, links *links, index *indexChange) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, s := range steps {
-		s.service.snapshot.Store(s.next)
-	}
-	links.publish(t)
-	index.publish(t)
 }
 
 // Stats returns what the trie holds after the last commit. It is for the writer.
 func (t *Trie) Stats() Stats { return t.stats }
-
-// step is the publication of a snapshot.
-type step struct {
-	service *service
-	next    *snapshot
-}
 
 // plan returns the order in which the changed services are published: each after
 // the services that give an address to it. Where services exchange addresses in a
@@ -308,11 +364,11 @@ func (p *planner) publish(s *pending) {
 		s = p.path[len(p.path)-1]
 		switch q := p.blocker(s); {
 		case q == nil:
-			p.steps = append(p.steps, step{s.service, s.next})
+			p.steps = append(p.steps, step{pending: s})
 			s.state = left
 			p.path = p.path[:len(p.path)-1]
 		case q.state == waiting: // a circle
-			p.steps = append(p.steps, step{q.service, q.leaving()})
+			p.steps = append(p.steps, step{pending: q, leaves: true})
 			q.state = left
 		default:
 			q.state = waiting
@@ -361,7 +417,7 @@ func (p *pending) leaving() *snapshot {
 	return p.base.with(p.change.leaving())
 }
 
-// links are the tables of services and namespaces that a commit publishes.
+// links are the tables of services and namespaces that a portion of a commit publishes.
 type links struct {
 	services   map[*namespace]*editor[*service]
 	namespaces *table[*namespace] // nil if they stay

@@ -80,6 +80,7 @@ func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 	leaving, entering := map[netip.Addr][]name{}, map[netip.Addr][]name{}
 	for _, p := range changed {
 		of[p.service] = p
+		p.next = step{pending: p}.make()
 		before, next := p.names(p.before), p.names(p.next)
 		now[p] = before
 		for a := range before {
@@ -97,16 +98,16 @@ func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 			}
 		}
 	}
-	last, count := map[*pending]*snapshot{}, map[*pending]int{}
+	last, count := map[*pending]step{}, map[*pending]int{}
 	for _, s := range steps {
-		p := of[s.service]
-		targetsResolve(t, s.next)
+		p, made := of[s.service], s.make()
+		targetsResolve(t, made)
 		before := now[p]
-		now[p], last[p] = p.names(s.next), s.next
+		now[p], last[p] = p.names(made), s
 		if count[p]++; count[p] > 2 {
 			t.Errorf("%v has %d steps", p.key, count[p])
 		}
-		if host, addr, ok := p.absent(s.next); ok {
+		if host, addr, ok := p.absent(made); ok {
 			t.Errorf("%s of %v is without %v for a moment", host, p.key, addr)
 		}
 		for a := range now[p] {
@@ -127,7 +128,7 @@ func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 		}
 	}
 	for _, p := range changed {
-		if last[p] != p.next {
+		if s, ok := last[p]; !ok || s.leaves {
 			t.Errorf("the last state of %v is not its next", p.key)
 		}
 	}
@@ -198,7 +199,7 @@ func TestPlanKeepsNames(t *testing.T) {
 	if len(steps) != 2 || steps[0].service.name != "nginx" || steps[1].service.name != "mariadb" {
 		t.Fatalf("the plan is %v", steps)
 	}
-	if addrs := steps[0].next.host([]byte("web-0")).addrs(); !addrs.has(reused) {
+	if addrs := steps[0].make().host([]byte("web-0")).addrs(); !addrs.has(reused) {
 		t.Errorf("web-0 has no address for a moment")
 	}
 }
@@ -230,7 +231,7 @@ func TestPlanKeepsRecreated(t *testing.T) {
 	if len(steps) != 3 || steps[0].service.name != "nginx" {
 		t.Fatalf("the plan is %v", steps)
 	}
-	between := steps[0].next
+	between := steps[0].make()
 	if h := between.host([]byte("web-0")); between.hosts.n != 1 || h == nil {
 		t.Fatalf("between, there are %d hosts", between.hosts.n)
 	}
@@ -604,6 +605,67 @@ func TestPlanBudget(t *testing.T) {
 				t.Errorf("%s, of %d: the plan allocates %d bytes for each, at most 256", s.what, n, each)
 			}
 		}
+	}
+}
+
+// TestPortions publishes a large commit as Commit does, and holds what is made at a
+// time: the snapshots of a portion, which are let go before the next.
+func TestPortions(t *testing.T) {
+	trie := New()
+	update := trie.Update()
+	pod := func(s, i int) (ServiceKey, Endpoint) {
+		return ServiceKey{"default", fmt.Sprint("s-", s)}, Endpoint{Host: fmt.Sprint("web-", i), Addr: addr4th(7*s + i)}
+	}
+	sizes := make([]int, 3000)
+	for s := range sizes {
+		if sizes[s] = s % 4; s == 1000 {
+			sizes[s] = 4 * portionSize
+		}
+		for i := range sizes[s] {
+			key, e := pod(s, i)
+			update.Create(key)
+			update.Add(key, e)
+		}
+	}
+	update.Commit()
+	update = trie.Update()
+	for s := range sizes { // all addresses move to the next service
+		for i := range sizes[s] {
+			key, e := pod(s, i)
+			update.Remove(key, e)
+			key.Name = fmt.Sprint("s-", s+1)
+			update.Create(key)
+			update.Add(key, e)
+		}
+	}
+	changed := update.settle()
+	steps, portions := plan(changed), 0
+	for rest := steps; len(rest) > 0; portions++ {
+		n, size := portionOf(rest), 0
+		for _, s := range rest[:n] {
+			size += s.size()
+		}
+		if n == 0 || size > portionSize && n > 1 {
+			t.Fatalf("portion %d has %d steps of size %d", portions, n, size)
+		}
+		for _, s := range steps {
+			if s.next != nil {
+				t.Fatalf("before portion %d, %s has another snapshot", portions, s.key.Name)
+			}
+		}
+		update.publish(rest[:n])
+		for _, s := range rest[:n] {
+			if !s.leaves && (s.before != nil || s.base != nil || s.next != nil || cap(s.change.hosts) > spareList) {
+				t.Fatalf("after portion %d, %s holds its snapshots", portions, s.key.Name)
+			}
+		}
+		rest = rest[n:]
+	}
+	if least := 2 * 3000 / portionSize; portions < least {
+		t.Errorf("%d services are published in %d portions, at least %d", len(changed), portions, least)
+	}
+	if node, result := trie.FindAddr(addr4th(7 * 999)); result != Found || node.owners[0].service.name != "s-1000" {
+		t.Errorf("an address is %v after it has moved", result)
 	}
 }
 
