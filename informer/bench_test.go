@@ -37,12 +37,12 @@ func newWorld(sizes ...int) (*Informer, func(service, i int, change ...func(*cor
 	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	var batch []event
 	for s, size := range sizes {
-		batch = append(batch, event{object: newService(newNginx(func(o *corev1.Service) {
+		batch = append(batch, eventOf(newService(newNginx(func(o *corev1.Service) {
 			o.Name = fmt.Sprint("nginx-", s)
 			o.Spec.Selector = map[string]string{"app": o.Name}
-		}))})
+		}))))
 		for k := range size {
-			batch = append(batch, event{object: newPodOf(s, k)})
+			batch = append(batch, eventOf(newPodOf(s, k)))
 		}
 	}
 	i.apply(batch)
@@ -60,7 +60,7 @@ func BenchmarkEvent(b *testing.B) {
 			states := [2]*pod{newPodOf(s, n/2, notReady), newPodOf(s, n/2)}
 			b.ReportAllocs()
 			for k := 0; b.Loop(); k++ {
-				i.apply([]event{{object: states[k%2]}})
+				i.apply([]event{eventOf(states[k%2])})
 			}
 		})
 	}
@@ -78,10 +78,10 @@ func BenchmarkReplicas(b *testing.B) {
 	i, serviceOf, podOf := newReplicas(n)
 	var pods, services [2][]event
 	for replica := range n {
-		services[0] = append(services[0], event{object: serviceOf(replica, publish)})
-		services[1] = append(services[1], event{object: serviceOf(replica)})
-		pods[0] = append(pods[0], event{object: podOf(replica, notReady)})
-		pods[1] = append(pods[1], event{object: podOf(replica)})
+		services[0] = append(services[0], eventOf(serviceOf(replica, publish)))
+		services[1] = append(services[1], eventOf(serviceOf(replica)))
+		pods[0] = append(pods[0], eventOf(podOf(replica, notReady)))
+		pods[1] = append(pods[1], eventOf(podOf(replica)))
 	}
 	for _, run := range []struct {
 		name    string
@@ -129,7 +129,7 @@ func BenchmarkObjects(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				batch = append(batch, event{object: o.(*decoded).object})
+				batch = append(batch, eventOf(o.(*decoded).object))
 			}
 			i.apply(batch)
 		}

@@ -184,7 +184,7 @@ func TestKnown(t *testing.T) {
 		return got.(*decoded).object
 	}
 	slice := newSlice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}})
-	i.apply([]event{{object: newPod(newWeb(0))}, {object: newEndpointSlice(slice)}, {object: newService(newNginx())}})
+	i.apply([]event{eventOf(newPod(newWeb(0))), eventOf(newEndpointSlice(slice)), eventOf(newService(newNginx()))})
 	held := i.join.namespaces["default"]
 	if decode(newWeb(0)) != object(held.pods["web-0"]) || decode(newNginx()) != object(held.services["nginx"].service) || decode(slice) != object(held.slices["by-hand"]) {
 		t.Error("an object that is held is made anew")

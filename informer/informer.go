@@ -233,11 +233,12 @@ func (i *Informer) apply(batch []event) {
 	seen := i.seen[:0]
 	anything, incomplete := false, len(i.missing) > 0
 	i.join.mu.Lock()
+	last := lastEvents(batch)
 	// Services come last, so that the pods are walked once for all of them. The kinds are
 	// watched apart from each other, so there is no order between them to keep.
-	for _, last := range []bool{false, true} {
-		for _, e := range batch {
-			if e.last() != last {
+	for _, services := range []bool{false, true} {
+		for n, e := range batch {
+			if e.last() != services || e.superseded(n, last) {
 				continue
 			}
 			changed := false
@@ -382,6 +383,47 @@ type event struct {
 	// left are services all of whose slices are known, of the kind leftSlices. It comes
 	// with a list, or instead.
 	left map[key]struct{}
+}
+
+// kindKey names an object.
+type kindKey struct {
+	Kind
+	key
+}
+
+// id returns the object that the event is of, if it is of a single one.
+func (e *event) id() (id kindKey, ok bool) {
+	switch {
+	case e.list || e.left != nil || e.restored != nil:
+		return id, false
+	case e.object != nil:
+		return kindKey{e.kind, e.object.id()}, true
+	}
+	return kindKey{e.kind, e.key}, true
+}
+
+// lastEvents returns, where objects have several events in a batch, the index of the
+// last one of each: what a batch costs depends on its objects, however often they
+// changed meanwhile. An object that is broken changes nothing, so it does not count.
+func lastEvents(batch []event) map[kindKey]int {
+	if len(batch) < 2 {
+		return nil
+	}
+	last := make(map[kindKey]int, len(batch))
+	for n := range batch {
+		id, ok := batch[n].id()
+		if _, isBroken := batch[n].object.(*broken); ok && !isBroken {
+			last[id] = n
+		}
+	}
+	return last
+}
+
+// superseded reports whether there is a later event of the same object than this, the
+// n-th one.
+func (e *event) superseded(n int, last map[kindKey]int) bool {
+	id, ok := e.id()
+	return ok && last[id] > n
 }
 
 // last reports whether apply handles the event after those of other kinds. A snapshot is

@@ -53,6 +53,22 @@ func answer(trie *records.Trie, name string, rrtype uint16) string {
 }
 
 // quietHooks are hooks of nobody.
+// eventOf is the event of an object that comes or changes.
+func eventOf(o object) event {
+	e := event{object: o}
+	switch o.(type) {
+	case *service:
+		e.kind = Services
+	case *pod:
+		e.kind = Pods
+	case *endpointSlice:
+		e.kind = EndpointSlices
+	case *namespace:
+		e.kind = Namespaces
+	}
+	return e
+}
+
 func quietHooks() Hooks {
 	return Hooks{
 		Received:  func(Kind, string) {},
@@ -267,11 +283,11 @@ func TestJoinHostnameLabel(t *testing.T) {
 			p.Spec.Hostname, p.Labels = hostname, map[string]string{"host": hostname}
 		}))
 	}
-	i.apply([]event{{object: pod("a")}, {object: newService(newNginx(func(s *corev1.Service) {
+	i.apply([]event{eventOf(pod("a")), eventOf(newService(newNginx(func(s *corev1.Service) {
 		s.Spec.Selector = map[string]string{"host": "a"}
-	}))}})
+	})))})
 	for _, step := range []struct{ hostname, want string }{{"b", "missing"}, {"a", "10.244.0.1"}, {"b", "missing"}} {
-		i.apply([]event{{object: pod(step.hostname)}})
+		i.apply([]event{eventOf(pod(step.hostname))})
 		if got := answer(i.join.trie, nginxName, dns.TypeA); got != step.want {
 			t.Errorf("with hostname %q the service has %q, want %q", step.hostname, got, step.want)
 		}
@@ -282,10 +298,10 @@ func TestJoinHostnameLabel(t *testing.T) {
 // more of them than the service remembers.
 func TestJoinTargets(t *testing.T) {
 	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
-	batch := []event{{object: newService(newNginx(func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = intstr.FromString("http") }))}}
+	batch := []event{eventOf(newService(newNginx(func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = intstr.FromString("http") })))}
 	var want []string
 	for n := range 20 {
-		batch = append(batch, event{object: newPod(newWeb(n, func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort = int32(8000 + n) }))})
+		batch = append(batch, eventOf(newPod(newWeb(n, func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort = int32(8000 + n) }))))
 		want = append(want, fmt.Sprintf("0 5 %d web-%d.%s", 8000+n, n, nginxName))
 	}
 	i.apply(batch)
@@ -313,7 +329,7 @@ func TestJoinManyPorts(t *testing.T) {
 		return newPod(newWeb(n, func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort = int32(8000 + n) }))
 	}
 	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
-	i.apply([]event{{object: service}, {object: pod(0)}, {object: pod(1)}})
+	i.apply([]event{eventOf(service), eventOf(pod(0)), eventOf(pod(1))})
 	if got, want := answer(i.join.trie, "_web._tcp."+nginxName, dns.TypeSRV), "0 50 8000 web-0."+nginxName+", 0 50 8001 web-1."+nginxName; got != want {
 		t.Errorf("the port is %q, want %q", got, want)
 	}
@@ -326,11 +342,11 @@ func TestJoinManyPorts(t *testing.T) {
 
 	var all, back []event
 	for n := range pods {
-		all, back = append(all, event{object: pod(n)}), append([]event{{object: pod(n)}}, back...)
+		all, back = append(all, eventOf(pod(n))), append([]event{eventOf(pod(n))}, back...)
 	}
 	i.apply(all)
 	other := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
-	for _, e := range append(back, event{object: service}) {
+	for _, e := range append(back, eventOf(service)) {
 		other.apply([]event{e})
 	}
 	for _, name := range []string{nginxName, "_web._tcp." + nginxName, "_p7._udp." + nginxName} {
@@ -357,7 +373,7 @@ func TestJoinSlice(t *testing.T) {
 		}
 		return newEndpointSlice(s)
 	}
-	i.apply([]event{{object: newService(newNginx())}})
+	i.apply([]event{eventOf(newService(newNginx()))})
 	for _, step := range []struct {
 		slice     *endpointSlice
 		want, srv string
@@ -371,7 +387,7 @@ func TestJoinSlice(t *testing.T) {
 		{slice(func(s *discoveryv1.EndpointSlice) { s.Labels = nil }, "1"), "missing", "missing"},
 		{slice(nil, "1", "2"), "10.0.0.1, 10.0.0.2", "0 50 8080"},
 	} {
-		i.apply([]event{{object: step.slice}})
+		i.apply([]event{eventOf(step.slice)})
 		if got := answer(i.join.trie, nginxName, dns.TypeA); got != step.want {
 			t.Errorf("the service has %q, want %q", got, step.want)
 		}
@@ -387,7 +403,7 @@ func TestQueue(t *testing.T) {
 	q := newQueue(func(Kind, string) {})
 	var batch []event
 	for n := range 3 {
-		q.push(event{object: newPod(newWeb(n))})
+		q.push(eventOf(newPod(newWeb(n))))
 		used := batch
 		batch = q.drain(batch)
 		if len(batch) != 1 || batch[0].object.id().name != fmt.Sprint("web-", n) || batch[0].received.IsZero() {
@@ -411,11 +427,11 @@ func TestStartPortions(t *testing.T) {
 	i.hooks.Published = func(n int, _ records.Stats, _ []time.Duration) { published += n }
 	var batch []event
 	for s := range 4 {
-		batch = append(batch, event{object: newService(newNginx(func(o *corev1.Service) {
+		batch = append(batch, eventOf(newService(newNginx(func(o *corev1.Service) {
 			o.Name, o.Spec.Selector = fmt.Sprint("nginx-", s), map[string]string{"app": fmt.Sprint("nginx-", s)}
-		}))})
+		}))))
 		for n := range portion / 2 {
-			batch = append(batch, event{object: newPod(newWeb(0, func(p *corev1.Pod) { nameWeb(p, s, n, s*portion+n) }))})
+			batch = append(batch, eventOf(newPod(newWeb(0, func(p *corev1.Pod) { nameWeb(p, s, n, s*portion+n) }))))
 		}
 	}
 	i.apply(batch)
@@ -466,7 +482,7 @@ func TestJoinIsReadBesideWriter(t *testing.T) {
 		})
 	}
 	for range 2000 {
-		i.apply([]event{{object: service}})
+		i.apply([]event{eventOf(service)})
 		i.apply([]event{{origin: origin{kind: Services}, key: service.key}})
 	}
 	stop.Store(true)

@@ -71,11 +71,11 @@ func FuzzManifest(f *testing.F) {
 		seen := map[name]bool{}
 		for _, o := range slices.Backward(m.objects) {
 			for _, slim := range slices.Backward(o.slim) {
-				come = append(come, event{object: slim})
+				come = append(come, eventOf(slim))
 				// Namespaces are not kept without a selector.
 				if n := (name{o.kind, slim.id()}); o.kind != Namespaces && !seen[n] {
 					seen[n] = true
-					last = append(last, event{object: slim})
+					last = append(last, eventOf(slim))
 					gone = append(gone, event{origin: origin{kind: o.kind}, key: slim.id()})
 				}
 			}

@@ -1,6 +1,7 @@
 package informer
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -220,15 +221,15 @@ func TestJoinLookups(t *testing.T) {
 		i.join.lookups = 0
 	}
 	spent("the start", n*each)
-	i.apply([]event{{object: podOf(7, notReady)}})
+	i.apply([]event{eventOf(podOf(7, notReady))})
 	spent("a pod", each)
-	i.apply([]event{{object: serviceOf(7, publish)}})
+	i.apply([]event{eventOf(serviceOf(7, publish))})
 	spent("a service", n*each)
 	var services, pods, both []event
 	for replica := range n {
-		services = append(services, event{object: serviceOf(replica)})
-		pods = append(pods, event{object: podOf(replica)})
-		both = append(both, event{object: serviceOf(replica, publish)}, event{object: podOf(replica, notReady)})
+		services = append(services, eventOf(serviceOf(replica)))
+		pods = append(pods, eventOf(podOf(replica)))
+		both = append(both, eventOf(serviceOf(replica, publish)), eventOf(podOf(replica, notReady)))
 	}
 	i.apply(services)
 	spent("all services", n*each)
@@ -238,5 +239,46 @@ func TestJoinLookups(t *testing.T) {
 	spent("both in turn", 2*n*each)
 	if got, want := i.join.trie.Stats().Endpoints[records.Ready], n; got != want {
 		t.Errorf("%d endpoints, want %d", got, want)
+	}
+}
+
+// TestBatchOfOnePod holds what a batch costs in which a pod that many services select
+// comes and goes, as long as the batch is: as much as its last event.
+func TestBatchOfOnePod(t *testing.T) {
+	const n = 1000
+	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	i.damage.hook = func(Kind, int) {}
+	var services []event
+	for s := range n {
+		services = append(services, eventOf(newService(newNginx(func(o *corev1.Service) { o.Name = fmt.Sprint("s-", s) }))))
+	}
+	i.apply(services)
+	ready, unready := newPod(newWeb(0)), newPod(newWeb(0, notReady))
+	gone := event{origin: origin{kind: Pods}, key: ready.id()}
+	for _, test := range []struct {
+		what  string
+		batch []event
+		want  records.Reason
+	}{
+		{"it comes", []event{gone, eventOf(unready), eventOf(ready)}, records.Ready},
+		{"it changes", slices.Repeat([]event{eventOf(ready), gone, eventOf(unready)}, 30), records.NotReady},
+		{"it changes back, and is broken then", append(slices.Repeat([]event{eventOf(unready), eventOf(ready)}, 30),
+			event{origin: origin{kind: Pods}, object: &broken{ready.id(), errors.New("cut short")}}), records.Ready},
+	} {
+		i.join.lookups = 0
+		i.apply(test.batch)
+		if i.join.lookups != 1 {
+			t.Errorf("%s: %d lookups, want that of one event", test.what, i.join.lookups)
+		}
+		if got := i.join.trie.Stats().Endpoints[test.want]; got != n {
+			t.Errorf("%s: %d endpoints are %v, want %d", test.what, got, test.want, n)
+		}
+	}
+	if !i.damage.any(Pods) {
+		t.Error("a pod that is broken in the end is not said to be")
+	}
+	i.apply([]event{gone, eventOf(ready), gone})
+	if i.damage.any(Pods) || i.join.trie.Stats().Endpoints[records.Ready] != 0 {
+		t.Errorf("after the pod has gone there are %v", i.join.trie.Stats())
 	}
 }

@@ -171,7 +171,7 @@ func newTenantWorld() *Informer {
 func tenantEvents(objects []object) []event {
 	out := make([]event, len(objects))
 	for i, o := range objects {
-		out[i] = event{object: o}
+		out[i] = eventOf(o)
 	}
 	return out
 }
@@ -222,6 +222,7 @@ func peakOf(h *hostile) float64 {
 	}
 	most := peak()
 	settled := max(before, heap())
+	runtime.KeepAlive(i)
 	runtime.KeepAlive(batches)
 	return float64(most) / float64(settled)
 }

@@ -69,6 +69,7 @@ func (n *namespace) service(name []byte) *service {
 type service struct {
 	namespace, name string
 	snapshot        atomic.Pointer[snapshot]
+	pending         *pending // the writer's: its part of the update, if it has one
 }
 
 func (s *service) hash() uint32 { return hashString(s.name) }

@@ -18,12 +18,12 @@ type ServiceKey struct{ Namespace, Name string }
 // that is mapped into IPv6 counts as the IPv4 address, and no address has a zone.
 type Update struct {
 	trie     *Trie
-	services map[ServiceKey]*pending
-	order    []*pending // as they were first named
-	changed  []*pending // those with a net change
-	final    []*pending // scratch of publish
-	spare    []*pending // for the next services that are named
-	size     int        // services named and endpoints counted
+	services map[ServiceKey]*pending // those that were not there before
+	order    []*pending              // as they were first named
+	changed  []*pending              // those with a net change
+	final    []*pending              // scratch of publish
+	spare    []*pending              // for the next services that are named
+	size     int                     // services named and endpoints counted
 
 	holdings4 []holding[addr4] // changes of the reverse index
 	holdings6 []holding[addr6]
@@ -70,6 +70,7 @@ const spareSize = 1024
 func (u *Update) reset() {
 	clear(u.services)
 	for _, p := range u.order {
+		p.service.pending = nil
 		p.change.reset()
 		*p = pending{change: p.change}
 	}
@@ -81,11 +82,11 @@ func (u *Update) reset() {
 
 // done ends a committed update.
 func (u *Update) done() {
-	if u.size > spareSize {
-		u.trie.update = nil
-		return
-	}
+	large := u.size > spareSize
 	u.reset()
+	if large {
+		u.trie.update = nil
+	}
 }
 
 // spareList is how many values a list of an update may have had room for, for its
@@ -103,27 +104,33 @@ func empty[T any](list []T) []T {
 }
 
 func (u *Update) pending(key ServiceKey) *pending {
-	p, ok := u.services[key]
-	if !ok {
-		if n := len(u.spare); n > 0 {
-			p, u.spare = u.spare[n-1], u.spare[:n-1]
-		} else {
-			p = new(pending)
-		}
-		u.size++
-		p.key = key
-		if p.service = u.trie.lookup(key); p.service != nil {
-			p.existed, p.exists = true, true
-			p.before = p.service.snapshot.Load()
-		} else {
-			p.service = &service{namespace: key.Namespace, name: key.Name}
-			p.before = new(snapshot)
-			p.service.snapshot.Store(p.before)
-		}
-		p.base = p.before
-		u.services[key] = p
-		u.order = append(u.order, p)
+	s := u.trie.lookup(key)
+	if s != nil && s.pending != nil {
+		return s.pending
 	}
+	if p := u.services[key]; p != nil {
+		return p
+	}
+	var p *pending
+	if n := len(u.spare); n > 0 {
+		p, u.spare = u.spare[n-1], u.spare[:n-1]
+	} else {
+		p = new(pending)
+	}
+	p.key = key
+	if s != nil {
+		p.existed, p.exists = true, true
+		s.pending = p
+	} else {
+		s = &service{namespace: key.Namespace, name: key.Name}
+		s.snapshot.Store(new(snapshot))
+		u.services[key] = p
+	}
+	p.service = s
+	p.before = s.snapshot.Load()
+	p.base = p.before
+	u.size++
+	u.order = append(u.order, p)
 	return p
 }
 
