@@ -235,7 +235,7 @@ func (s step) make() *snapshot {
 // portionSize is how many endpoints the steps of a portion change, unless one step
 // does more. What is made for a portion is garbage before the next, so that a large
 // commit takes little memory beside the trie.
-const portionSize = 512
+const portionSize = 2048
 
 // portionOf returns how many of the steps make the next portion.
 func portionOf(steps []step) int {
