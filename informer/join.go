@@ -173,15 +173,15 @@ func (j *join) served(namespace string) bool {
 	return j.started && (j.allowed == nil || j.allowed[namespace])
 }
 
-// portion is how many pods are put into the trie at a time at the start: the
-// counts of an update take more memory than what comes of them.
+// portion is how many endpoints are put into the trie at a time at the start, unless one
+// service has more: the counts of an update take more memory than what comes of them.
 const portion = 4096
 
 // start puts everything stored into the trie and returns how many services that
 // are. It is not one change, as nobody asks before it is complete.
 func (j *join) start() int {
 	j.started = true
-	published, pods := 0, 0
+	published := 0
 	c := counter{j.trie.Update(), false}
 	for name, m := range j.namespaces {
 		if !j.served(name) {
@@ -193,9 +193,9 @@ func (j *join) start() int {
 				continue
 			}
 			j.serve(c, s, m, of[s])
-			if pods += len(of[s]); pods >= portion {
+			if c.update.Size() >= portion {
 				published += c.update.Commit()
-				c.update, pods = j.trie.Update(), 0
+				c.update = j.trie.Update()
 			}
 		}
 	}

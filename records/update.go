@@ -163,6 +163,9 @@ func (u *Update) Add(key ServiceKey, e Endpoint) { u.count(key, e, 1) }
 // the host, and the ports.
 func (u *Update) Remove(key ServiceKey, e Endpoint) { u.count(key, e, -1) }
 
+// Size is how many services were named and endpoints added and removed.
+func (u *Update) Size() int { return u.size }
+
 func (u *Update) count(key ServiceKey, e Endpoint, refs int32) {
 	e.Addr = e.Addr.Unmap().WithZone("")
 	if e.Withheld == Ready && !e.Addr.IsValid() || e.Withheld >= reasons {
