@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -25,7 +26,7 @@ func TestPortsBudget(t *testing.T) {
 		var lists []*records.PortList
 		before := heap()
 		for n := range templates {
-			lists = append(lists, s.portsOf(&podTemplate{ports: fmt.Sprintf("t1/tcp/%d\n", 1+n)}))
+			lists = append(lists, s.portsOf(&podTemplate{ports: unique.Make(namedPorts{lines: fmt.Sprintf("t1/tcp/%d\n", 1+n)})}))
 		}
 		perTemplate := (int64(heap()) - int64(before)) / templates
 		if perTemplate > budget {

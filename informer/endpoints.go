@@ -3,6 +3,7 @@ package informer
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -68,7 +69,7 @@ func (s *member) portsOf(t *podTemplate) *records.PortList {
 	}
 	ports, ok := s.resolved[t.ports]
 	if !ok {
-		ports = s.resolve(t.ports)
+		ports = s.resolve(t.named())
 		// As many are kept as there are templates at a time, more or less.
 		if len(s.resolved) >= 8 {
 			clear(s.resolved)
@@ -78,41 +79,50 @@ func (s *member) portsOf(t *podTemplate) *records.PortList {
 	return ports
 }
 
-// resolve returns the ports of the pods with some container ports. Each pod of a
-// service with many ports may have its own list, so a long one costs as much as the
-// container ports until the trie asks for it.
-func (s *member) resolve(containerPorts string) *records.PortList {
+// resolve returns the ports of the pods with some named ports. Each pod of a service with
+// many ports may have its own list. So a long one costs little until the trie asks for it,
+// however many ports both have. Its id has those named ports that the service looks for.
+// It has all of them if they are more than comparedPorts: lists may then differ only in
+// their ids.
+func (s *member) resolve(named namedPorts) *records.PortList {
 	ports := s.sorted
 	if ports == nil {
-		return records.NewPortList(resolve(s.ports, containerPorts))
+		resolved, read := resolve(s.ports, named)
+		s.read += read
+		return records.NewPortList(resolved)
 	}
-	id := s.digest[:]
-	for target, number := range targetPorts(containerPorts) {
-		if s.targets[target] {
-			id = fmt.Appendf(id, "%s/%s/%d\n", target.name, target.protocol, number)
+	id := append(s.digest[:], named.digest...)
+	if named.digest == "" {
+		for line := range strings.Lines(named.lines) {
+			s.read++
+			target, number := parsePort(line)
+			if _, ok := slices.BinarySearchFunc(s.targets, target, targetPort.compare); ok {
+				id = fmt.Appendf(id, "%s/%s/%d\n", target.name, target.protocol, portNumber(number))
+			}
 		}
 	}
-	return records.NewLazyPortList(id, func() []records.Port { return resolve(ports, containerPorts) })
+	return records.NewLazyPortList(id, func() []records.Port {
+		resolved, _ := resolve(ports, named)
+		return resolved
+	})
 }
 
-func resolve(ports []servicePort, containerPorts string) []records.Port {
-	numbers := make(map[targetPort]uint16)
-	for target, number := range targetPorts(containerPorts) {
-		if _, ok := numbers[target]; !ok { // the first of a name counts
-			numbers[target] = number
-		}
-	}
-	out := make([]records.Port, 0, len(ports))
+// resolve returns ports with the numbers that the named ports of a pod give them, and how
+// many lines of these it read.
+func resolve(ports []servicePort, named namedPorts) (out []records.Port, read int) {
+	out = make([]records.Port, 0, len(ports))
 	for _, sp := range ports {
 		number := sp.number
 		if sp.target != "" {
-			if number = numbers[sp.targetPort()]; number == 0 {
+			var n int
+			number, n = named.find(sp.targetPort())
+			if read += n; number == 0 {
 				continue
 			}
 		}
 		out = append(out, records.Port{Name: sp.name, Protocol: sp.protocol, Number: number})
 	}
-	return out
+	return out, read
 }
 
 // sliceEndpoints yields what some endpoints of a slice are of a service. If the service

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unique"
 
 	"github.com/headless-dns/headless/records"
 )
@@ -65,28 +66,29 @@ type sliceName struct {
 type member struct {
 	*service
 	key      records.ServiceKey
-	targets  map[targetPort]bool          // container ports that give numbers to ports
-	fixed    *records.PortList            // the ports if there are no targets
-	resolved map[string]*records.PortList // if there are: by podTemplate.ports
-	sorted   []servicePort                // the ports, if there are targets and many ports,
-	digest   [sha256.Size]byte            // and what they are known by
+	targets  []targetPort                                    // container ports that give numbers to ports, sorted
+	fixed    *records.PortList                               // the ports if there are no targets
+	resolved map[unique.Handle[namedPorts]]*records.PortList // the ports if there are, by those of pods
+	sorted   []servicePort                                   // the ports, if there are targets and many ports,
+	digest   [sha256.Size]byte                               // and what they are known by
+	read     int                                             // lines of namedPorts, of which tests have budgets
 }
 
 func newMember(s *service) *member {
 	m := &member{service: s, key: records.ServiceKey{Namespace: s.namespace, Name: s.name}}
 	for _, p := range s.ports {
 		if p.target != "" {
-			if m.targets == nil {
-				m.targets = make(map[targetPort]bool)
-			}
-			m.targets[p.targetPort()] = true
+			m.targets = append(m.targets, p.targetPort())
 		}
 	}
 	if len(m.targets) == 0 {
-		m.fixed = records.NewPortList(resolve(s.ports, ""))
+		ports, _ := resolve(s.ports, namedPorts{})
+		m.fixed = records.NewPortList(ports)
 		return m
 	}
-	m.resolved = make(map[string]*records.PortList)
+	slices.SortFunc(m.targets, targetPort.compare)
+	m.targets = slices.Compact(m.targets)
+	m.resolved = make(map[unique.Handle[namedPorts]]*records.PortList)
 	if records.IsLong(len(s.ports)) {
 		m.sorted = slices.SortedStableFunc(slices.Values(s.ports), func(p, q servicePort) int {
 			return cmp.Or(strings.Compare(p.protocol, q.protocol), strings.Compare(p.name, q.name))

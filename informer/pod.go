@@ -1,8 +1,9 @@
 package informer
 
 import (
-	"iter"
+	"crypto/sha256"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"unique"
@@ -25,8 +26,27 @@ type pod struct {
 // for all of them.
 type podTemplate struct {
 	namespace, subdomain string
-	ports                string // see appendPorts
-	labels               string // see appendLabels
+	ports                unique.Handle[namedPorts] // zero without any
+	labels               string                    // see appendLabels
+}
+
+// namedPorts are the named ports of the containers of a pod. They are held once for all
+// templates that have the same.
+type namedPorts struct {
+	lines  string // "name/protocol/number\n" for each, sorted by name and protocol
+	digest string // of lines, if there are more than comparedPorts
+}
+
+// comparedPorts is how many named ports a pod may have for a service with a long list to
+// look for each of them: more would cost too much with each endpoint.
+const comparedPorts = 64
+
+// named returns the named ports of the pods.
+func (t *podTemplate) named() namedPorts {
+	if t.ports == (unique.Handle[namedPorts]{}) {
+		return namedPorts{}
+	}
+	return t.ports.Value()
 }
 
 type podState uint8
@@ -67,25 +87,40 @@ func (p *pod) equal(q *pod) bool {
 		p.state == q.state && p.v4 == q.v4 && (p.v6 == q.v6 || p.v6 != nil && q.v6 != nil && *p.v6 == *q.v6)
 }
 
-// targetPorts yields the named ports of podTemplate.ports with their numbers; 0
-// stands for a number that no port has.
-func targetPorts(ports string) iter.Seq2[targetPort, uint16] {
-	return func(yield func(targetPort, uint16) bool) {
-		for line := range strings.Lines(ports) {
-			end := max(0, strings.LastIndexByte(line, '/'))
-			slash := strings.LastIndexByte(line[:end], '/')
-			if slash < 0 {
-				continue
-			}
-			n, err := strconv.ParseUint(strings.TrimSuffix(line[end+1:], "\n"), 10, 16)
-			if err != nil {
-				n = 0
-			}
-			if !yield(targetPort{line[:slash], line[slash+1 : end]}, uint16(n)) {
-				return
-			}
+// parsePort returns the port of a line of namedPorts.
+func parsePort(line string) (_ targetPort, number string) {
+	name, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "/")
+	protocol, number, _ := strings.Cut(rest, "/")
+	return targetPort{name, protocol}, number
+}
+
+// portNumber returns the number of a port, or 0 if it is none that a port has.
+func portNumber(number string) uint16 {
+	n, err := strconv.ParseUint(number, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return uint16(n)
+}
+
+// find returns the number of a port, or 0, and how many lines it read. It reads the lines
+// in place: each service looks for few ports, and a pod may have thousands.
+func (p namedPorts) find(port targetPort) (number uint16, read int) {
+	rest := p.lines
+	for rest != "" {
+		start := strings.LastIndexByte(rest[:len(rest)/2], '\n') + 1
+		end := start + strings.IndexByte(rest[start:], '\n') + 1
+		read++
+		switch here, number := parsePort(rest[start:end]); here.compare(port) {
+		case 0:
+			return portNumber(number), read
+		case -1:
+			rest = rest[end:]
+		default:
+			rest = rest[:start]
 		}
 	}
+	return 0, read
 }
 
 // podFields are the fields of a Pod that are read, however it was encoded. Their
@@ -107,6 +142,8 @@ type containerPort struct {
 	name, protocol string
 	number         int32
 }
+
+func (p containerPort) targetPort() targetPort { return targetPort{p.name, p.protocol} }
 
 // newPod returns what is kept of a pod.
 func newPod(p *corev1.Pod) *pod {
@@ -153,16 +190,19 @@ func (f *podFields) pod() *pod {
 		b = append(b, hostname...)
 	}
 	p.text = string(b)
-	b = appendPorts(b[:0], f.ports)
-	b = appendPorts(b, f.sidecarPorts)
-	ports := len(b)
-	b = appendLabels(b, f.labels, f.name, hostname)
-	p.template = unique.Make(podTemplate{ // copies the strings of a new one
-		namespace: f.namespace,
-		subdomain: strings.ToLower(f.subdomain),
-		ports:     borrow(b[:ports]),
-		labels:    borrow(b[ports:]),
-	})
+	t := podTemplate{namespace: f.namespace, subdomain: strings.ToLower(f.subdomain)}
+	f.ports = namePorts(append(f.ports, f.sidecarPorts...))
+	if b = appendPorts(b[:0], f.ports); len(b) > 0 {
+		named := namedPorts{lines: borrow(b)}
+		if len(f.ports) > comparedPorts {
+			digest := sha256.Sum256(b)
+			named.digest = string(digest[:])
+		}
+		t.ports = unique.Make(named) // copies the strings of a new one, as the next does
+	}
+	b = appendLabels(b[:0], f.labels, f.name, hostname)
+	t.labels = borrow(b)
+	p.template = unique.Make(t)
 	f.buffer = b
 	for _, s := range []struct {
 		is bool
@@ -199,14 +239,27 @@ func (p *pod) setAddr(ip string) {
 	}
 }
 
-// appendPorts appends the named ports, "name/protocol/number\n" for each.
+// namePorts returns the named ports as namedPorts has them; of several with one name and
+// protocol the first counts. Kubernetes takes no name or protocol with a separator.
+func namePorts(ports []containerPort) []containerPort {
+	const separators = "/\n"
+	ports = slices.DeleteFunc(ports, func(p containerPort) bool {
+		return p.name == "" || strings.ContainsAny(p.name, separators) || strings.ContainsAny(p.protocol, separators)
+	})
+	for i := range ports {
+		ports[i].protocol = protocol(ports[i].protocol)
+	}
+	compare := func(p, q containerPort) int { return p.targetPort().compare(q.targetPort()) }
+	slices.SortStableFunc(ports, compare)
+	return slices.CompactFunc(ports, func(p, q containerPort) bool { return compare(p, q) == 0 })
+}
+
+// appendPorts appends the lines of namedPorts.
 func appendPorts(b []byte, ports []containerPort) []byte {
 	for _, p := range ports {
-		if p.name != "" {
-			b = append(append(b, p.name...), '/')
-			b = append(append(b, protocol(p.protocol)...), '/')
-			b = append(strconv.AppendInt(b, int64(p.number), 10), '\n')
-		}
+		b = append(append(b, p.name...), '/')
+		b = append(append(b, p.protocol...), '/')
+		b = append(strconv.AppendInt(b, int64(p.number), 10), '\n')
 	}
 	return b
 }

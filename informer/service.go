@@ -1,6 +1,7 @@
 package informer
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -35,6 +36,10 @@ type servicePort struct {
 
 // targetPort is the name of a container's port, with its protocol.
 type targetPort struct{ name, protocol string }
+
+func (t targetPort) compare(u targetPort) int {
+	return cmp.Or(strings.Compare(t.name, u.name), strings.Compare(t.protocol, u.protocol))
+}
 
 func (p servicePort) targetPort() targetPort { return targetPort{p.target, p.protocol} }
 

@@ -291,12 +291,11 @@ func (p *pod) marshal(b []byte) []byte {
 		meta = appendBytes(meta, 11, appendText(appendText(nil, 1, l.key), 2, l.value))
 	}
 	var ports []byte
-	for line := range strings.Lines(t.ports) { // see appendPorts
-		name, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "/")
-		protocol, number, _ := strings.Cut(rest, "/")
+	for line := range strings.Lines(t.named().lines) {
+		p, number := parsePort(line)
 		n, _ := strconv.ParseInt(number, 10, 32)
-		port := protowire.AppendTag(appendText(nil, 1, name), 3, protowire.VarintType)
-		ports = appendBytes(ports, 6, appendText(protowire.AppendVarint(port, uint64(n)), 4, protocol))
+		port := protowire.AppendTag(appendText(nil, 1, p.name), 3, protowire.VarintType)
+		ports = appendBytes(ports, 6, appendText(protowire.AppendVarint(port, uint64(n)), 4, p.protocol))
 	}
 	spec := appendText(appendText(appendBytes(nil, 2, ports), 16, p.hostname()), 17, t.subdomain)
 	var status []byte
