@@ -18,7 +18,7 @@ import (
 // podEndpoints yields the endpoints that a pod is of a service, which selects
 // it. The rules are those of the EndpointSlice controller; where it leaves a pod
 // out that may yet answer, the endpoint is withheld with the reason.
-func podEndpoints(s *member, p *pod, podNames bool, yield func(records.Endpoint)) {
+func podEndpoints(s *member, p *pod, n *naming, yield func(records.Endpoint)) {
 	if p.is(podFinished) {
 		return
 	}
@@ -34,10 +34,7 @@ func podEndpoints(s *member, p *pod, podNames bool, yield func(records.Endpoint)
 	e.Host = p.hostname()
 	e.Hostname = e.Host != "" && t.subdomain == s.name
 	if !e.Hostname {
-		e.Host = ""
-		if podNames && isLabel(p.name()) {
-			e.Host = p.name()
-		}
+		e.Host = n.pod(p.name())
 	}
 	addressed, fits := false, false
 	for a := range p.addrs {
@@ -46,7 +43,7 @@ func podEndpoints(s *member, p *pod, podNames bool, yield func(records.Endpoint)
 			fits = true
 			e := e
 			e.Ports = s.portsOf(&t)
-			yield(at(e, a))
+			yield(n.at(e, a))
 		}
 	}
 	if fits {
@@ -128,7 +125,7 @@ func resolve(ports []servicePort, named namedPorts) (out []records.Port, read in
 // sliceEndpoints yields what some endpoints of a slice are of a service. If the service
 // has publishNotReadyAddresses, they are ready whatever the slice says: the controllers
 // write it so, but a slice made by hand may not.
-func sliceEndpoints(s *member, slice *endpointSlice, endpoints []endpoint, podNames bool, yield func(records.Endpoint)) {
+func sliceEndpoints(s *member, slice *endpointSlice, endpoints []endpoint, n *naming, yield func(records.Endpoint)) {
 	for _, e := range endpoints {
 		reason := records.Ready
 		switch {
@@ -139,22 +136,63 @@ func sliceEndpoints(s *member, slice *endpointSlice, endpoints []endpoint, podNa
 			reason = records.NotReady
 		}
 		host := e.hostname
-		if host == "" && podNames && isLabel(e.pod) {
-			host = e.pod
+		if host == "" {
+			host = n.pod(e.pod)
 		}
-		yield(at(records.Endpoint{Host: host, Hostname: e.hostname != "", Ports: slice.ports, Withheld: reason}, e.addr))
+		yield(n.at(records.Endpoint{Host: host, Hostname: e.hostname != "", Ports: slice.ports, Withheld: reason}, e.addr))
 	}
+}
+
+// naming gives endpoints that have no hostname their labels. It remembers the last
+// ones, as thousands of services may select one pod.
+type naming struct {
+	podNames bool
+	v4, v6   dashedAddr
+	name     string // of a pod
+	valid    bool   // name is a label
+}
+
+// pod returns the label that a pod's name makes, or "".
+func (n *naming) pod(name string) string {
+	if !n.podNames {
+		return ""
+	}
+	if n.name != name {
+		n.name, n.valid = name, isLabel(name)
+	}
+	if !n.valid {
+		return ""
+	}
+	return name
 }
 
 // at returns the endpoint with an address. One that has no other name gets it
 // from there.
-func at(e records.Endpoint, a netip.Addr) records.Endpoint {
+func (n *naming) at(e records.Endpoint, a netip.Addr) records.Endpoint {
 	e.Addr = a
-	if e.Host == "" {
-		e.Host = dashed(a)
+	switch {
+	case e.Host != "":
+	case a.Is4():
+		e.Host = n.v4.of(a)
+	default:
+		e.Host = n.v6.of(a)
 	}
 	return e
 }
+
+// dashedAddr is an address with its label.
+type dashedAddr struct {
+	addr  netip.Addr
+	label string
+}
+
+func (d *dashedAddr) of(a netip.Addr) string {
+	if d.addr != a {
+		d.addr, d.label = a, dashed(a)
+	}
+	return d.label
+}
+
 func isLabel(name string) bool { return len(validation.IsDNS1123Label(name)) == 0 }
 
 // dashed writes an address as a label: 10-1-2-3 or 2001-db8--1. A label can't

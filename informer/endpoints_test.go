@@ -135,7 +135,7 @@ func TestPodEndpoints(t *testing.T) {
 		}}, want: "web-0* 10.244.0.1 tcp/:3306"},
 	} {
 		got := describe(func(yield func(records.Endpoint)) {
-			podEndpoints(newMember(newService(newNginx(test.service...))), newPod(newWeb(0, test.pod...)), test.podNames, yield)
+			podEndpoints(newMember(newService(newNginx(test.service...))), newPod(newWeb(0, test.pod...)), &naming{podNames: test.podNames}, yield)
 		})
 		if got != test.want {
 			t.Errorf("%s: the endpoints are %q, want %q", test.what, got, test.want)
@@ -190,7 +190,7 @@ func TestSliceEndpoints(t *testing.T) {
 	endpoints := func(podNames bool, change ...func(*corev1.Service)) string {
 		return describe(func(yield func(records.Endpoint)) {
 			s := newEndpointSlice(slice)
-			sliceEndpoints(newMember(newService(newNginx(change...))), s, s.endpoints, podNames, yield)
+			sliceEndpoints(newMember(newService(newNginx(change...))), s, s.endpoints, &naming{podNames: podNames}, yield)
 		})
 	}
 	if got := endpoints(false, publish); got != published {
@@ -223,6 +223,35 @@ func TestDashed(t *testing.T) {
 		}
 		if back, err := netip.ParseAddr(strings.ReplaceAll(got, "-", ":")); strings.Contains(address, ":") && (err != nil || back != netip.MustParseAddr(address)) {
 			t.Errorf("%q is the address %v (%v), want %s", got, back, err, address)
+		}
+	}
+}
+
+// TestLabelBudget holds that the labels of a pod are made once for all services that
+// select it: checking a name and writing an address take longer than all the rest.
+func TestLabelBudget(t *testing.T) {
+	s := newMember(newService(newNginx(func(s *corev1.Service) { s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol} })))
+	podOf := func(name string) *pod {
+		return newPod(newWeb(0, func(p *corev1.Pod) {
+			p.Name, p.Spec.Hostname, p.Status.PodIPs = name, "", []corev1.PodIP{{IP: "10.244.0.1"}, {IP: "fd00::1"}}
+		}))
+	}
+	for _, test := range []struct {
+		naming naming
+		pod    *pod
+		want   string
+	}{
+		{naming{}, podOf("web-0"), "10-244-0-1 fd00--1"},
+		{naming{podNames: true}, podOf("web-0"), "web-0 web-0"},
+		{naming{podNames: true}, podOf("web.0"), "10-244-0-1 fd00--1"}, // no label
+	} {
+		var hosts []string
+		podEndpoints(s, test.pod, &test.naming, func(e records.Endpoint) { hosts = append(hosts, e.Host) })
+		if got := strings.Join(hosts, " "); got != test.want {
+			t.Errorf("the labels are %q, want %q", got, test.want)
+		}
+		if n := testing.AllocsPerRun(10, func() { podEndpoints(s, test.pod, &test.naming, func(records.Endpoint) {}) }); n > 0 {
+			t.Errorf("another service takes %v allocations", n)
 		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 // once, with every service known, whichever kind was listed first.
 type join struct {
 	trie      *records.Trie
-	podNames  bool
+	naming    naming
 	allSlices bool // no pods are watched, the slices of the EndpointSlice controller are
 	// allowed are the namespaces to serve; nil is all.
 	allowed map[string]bool
@@ -103,7 +103,7 @@ func newMember(s *service) *member {
 }
 
 func newJoin(trie *records.Trie, podNames, selectNamespaces bool) *join {
-	j := &join{trie: trie, podNames: podNames, namespaces: make(map[string]*members), changed: make(map[key]*member), handmade: make(map[key]struct{}), losing: make(map[key]*service)}
+	j := &join{trie: trie, naming: naming{podNames: podNames}, namespaces: make(map[string]*members), changed: make(map[key]*member), handmade: make(map[key]struct{}), losing: make(map[key]*service)}
 	if selectNamespaces {
 		j.allowed = make(map[string]bool)
 	}
@@ -250,7 +250,7 @@ func (j *join) match(n *selectors, p *pod, f func(*member)) {
 
 // countPod counts the endpoints that a pod is of a service that selects it.
 func (j *join) countPod(c counter, s *member, p *pod) {
-	podEndpoints(s, p, j.podNames, func(e records.Endpoint) { c.count(s.key, e) })
+	podEndpoints(s, p, &j.naming, func(e records.Endpoint) { c.count(s.key, e) })
 }
 
 func (j *join) countSlices(c counter, s *member, m *members) {
@@ -266,7 +266,7 @@ func (j *join) countSlice(c counter, s *member, slice *endpointSlice, endpoints 
 	if slice.controlled && !j.allSlices && len(s.selector) > 0 {
 		return
 	}
-	sliceEndpoints(s, slice, endpoints, j.podNames, func(e records.Endpoint) { c.count(s.key, e) })
+	sliceEndpoints(s, slice, endpoints, &j.naming, func(e records.Endpoint) { c.count(s.key, e) })
 }
 
 // set stores an object in place of the one with its key. It reports whether DNS

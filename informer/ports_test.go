@@ -122,8 +122,8 @@ func TestNamedPortsBudget(t *testing.T) {
 		fewAllocs := resolve(few)
 		s.read = 0
 		for _, p := range pods {
-			podEndpoints(s, p, false, func(records.Endpoint) {})
-			podEndpoints(s, p, false, func(records.Endpoint) {}) // again, but resolved
+			podEndpoints(s, p, new(naming), func(records.Endpoint) {})
+			podEndpoints(s, p, new(naming), func(records.Endpoint) {}) // again, but resolved
 		}
 		if most := test.mostReads * len(pods); s.read > most {
 			t.Errorf("%s: %d lines are read, at most %d", test.what, s.read, most)
