@@ -138,7 +138,7 @@ func (s *server) serves(names []string) error {
 
 // holding is what a server holds.
 type holding struct {
-	resident, heap    float64 // megabytes
+	resident, heap    float64 // megabytes; resident without pages of files
 	goroutines, files int
 }
 
