@@ -82,13 +82,17 @@ func TestSnapshots(t *testing.T) {
 	readers.Wait()
 }
 
-// TestReaders makes random updates, also with hashes that collide, while readers
+// TestReaders makes random updates, also with hashes that collide and one service in each
+// portion, while readers
 // ask for all that a trie can tell. An image has the same addresses by their names
 // as by their reverse names, and nothing that a reader gets is written afterwards.
 func TestReaders(t *testing.T) {
 	for _, mask := range []uint32{^uint32(0), 3} {
 		t.Run(fmt.Sprintf("mask %x", mask), func(t *testing.T) {
 			narrowHash(t, mask)
+			if mask == 3 {
+				narrowPortions(t, 1)
+			}
 			u := universe{rand.New(rand.NewPCG(1, uint64(mask))), true}
 			trie, o, names := New(), oracle{}, u.names()
 			trie.KeepOrder()

@@ -159,10 +159,17 @@ func (x *index[A]) edit(deltas []holding[A]) (replacements []replacement[A], mov
 	return replacements, moved
 }
 
-// deal sorts deltas by shard and address; those of one address stay in their order.
-// Each address is hashed once, and there is little to sort within a shard.
+// fewDeltas are sorted rather than dealt out.
+const fewDeltas = 64
+
+// deal sorts deltas by shard and address; those of one address stay in their order. Of
+// many, each address is hashed once for it, and there is little to sort within a shard.
 func deal[A address[A]](deltas []holding[A]) []holding[A] {
-	if len(deltas) < 2 {
+	byAddr := func(a, b holding[A]) int { return a.addr.compare(b.addr) }
+	if len(deltas) < fewDeltas {
+		slices.SortStableFunc(deltas, func(a, b holding[A]) int {
+			return cmp.Or(cmp.Compare(a.hash()>>24, b.hash()>>24), byAddr(a, b))
+		})
 		return deltas
 	}
 	var ends [256]int
@@ -183,7 +190,7 @@ func deal[A address[A]](deltas []holding[A]) []holding[A] {
 	}
 	begin := 0
 	for _, end := range ends {
-		slices.SortStableFunc(out[begin:end], func(a, b holding[A]) int { return a.addr.compare(b.addr) })
+		slices.SortStableFunc(out[begin:end], byAddr)
 		begin = end
 	}
 	return out
@@ -370,16 +377,22 @@ func (u *Update) editIndex(changed []*pending) (out indexChange) {
 	var moved6 []delta[addr6]
 	out.v4, moved4 = u.trie.v4.edit(u.holdings4)
 	out.v6, moved6 = u.trie.v6.edit(u.holdings6)
-	for _, d := range moved4 {
-		out.grown += int(d.refs)
-	}
-	for _, d := range moved6 {
-		out.grown += int(d.refs)
-	}
-	if o := u.trie.order.Load(); o != nil {
-		out.order = &order{o.v4.merge(net(moved4)), o.v6.merge(net(moved6))}
-	}
+	out.come4, out.gone4 = sides(moved4)
+	out.come6, out.gone6 = sides(moved6)
+	u.trie.stats.Addresses += len(out.come4) + len(out.come6) - len(out.gone4) - len(out.gone6)
 	return out
+}
+
+// sides returns the addresses that come, and those that go.
+func sides[A address[A]](moved []delta[A]) (come, gone []delta[A]) {
+	for _, d := range moved {
+		if d.refs > 0 {
+			come = append(come, d)
+		} else {
+			gone = append(gone, d)
+		}
+	}
+	return come, gone
 }
 
 // hold notes a change of the reverse index.
@@ -391,12 +404,12 @@ func (u *Update) hold(s *service, name holder, a netip.Addr, refs int32) {
 	}
 }
 
-// indexChange is what a commit publishes of the reverse index.
+// indexChange is what a portion of a commit publishes of the reverse index.
 type indexChange struct {
-	v4    []replacement[addr4]
-	v6    []replacement[addr6]
-	order *order // nil if there is none
-	grown int    // addresses that come, less those that go
+	v4           []replacement[addr4]
+	v6           []replacement[addr6]
+	come4, gone4 []delta[addr4]
+	come6, gone6 []delta[addr6]
 }
 
 func (c *indexChange) publish(t *Trie) {
@@ -405,8 +418,5 @@ func (c *indexChange) publish(t *Trie) {
 	}
 	for _, r := range c.v6 {
 		r.place.Store(r.shard)
-	}
-	if c.order != nil {
-		t.order.Store(c.order)
 	}
 }

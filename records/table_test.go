@@ -83,3 +83,11 @@ func narrowHash(t *testing.T, mask uint32) {
 	hashMask = mask
 	t.Cleanup(func() { hashMask = old })
 }
+
+// narrowPortions makes commits publish little at a time for the time of a test.
+func narrowPortions(t *testing.T, size int) {
+	t.Helper()
+	old := portionSize
+	portionSize = size
+	t.Cleanup(func() { portionSize = old })
+}

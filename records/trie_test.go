@@ -205,11 +205,15 @@ func agreeGlue(t *testing.T, trie *Trie, name string, answer Answer) {
 	}
 }
 
-// TestTrie applies random updates to a trie and to the oracle.
+// TestTrie applies random updates to a trie and to the oracle, also with labels that
+// collide and one service in each portion.
 func TestTrie(t *testing.T) {
 	for _, mask := range []uint32{^uint32(0), 1} {
 		t.Run(fmt.Sprintf("mask %x", mask), func(t *testing.T) {
 			narrowHash(t, mask)
+			if mask == 1 {
+				narrowPortions(t, 1)
+			}
 			for seed := range uint64(8) {
 				u := universe{rand.New(rand.NewPCG(seed, uint64(mask))), seed%2 == 1}
 				trie, o := New(), oracle{}

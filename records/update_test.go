@@ -608,67 +608,6 @@ func TestPlanBudget(t *testing.T) {
 	}
 }
 
-// TestPortions publishes a large commit as Commit does, and holds what is made at a
-// time: the snapshots of a portion, which are let go before the next.
-func TestPortions(t *testing.T) {
-	trie := New()
-	update := trie.Update()
-	pod := func(s, i int) (ServiceKey, Endpoint) {
-		return ServiceKey{"default", fmt.Sprint("s-", s)}, Endpoint{Host: fmt.Sprint("web-", i), Addr: addr4th(7*s + i)}
-	}
-	sizes := make([]int, 3000)
-	for s := range sizes {
-		if sizes[s] = s % 4; s == 1000 {
-			sizes[s] = 4 * portionSize
-		}
-		for i := range sizes[s] {
-			key, e := pod(s, i)
-			update.Create(key)
-			update.Add(key, e)
-		}
-	}
-	update.Commit()
-	update = trie.Update()
-	for s := range sizes { // all addresses move to the next service
-		for i := range sizes[s] {
-			key, e := pod(s, i)
-			update.Remove(key, e)
-			key.Name = fmt.Sprint("s-", s+1)
-			update.Create(key)
-			update.Add(key, e)
-		}
-	}
-	changed := update.settle()
-	steps, portions := plan(changed), 0
-	for rest := steps; len(rest) > 0; portions++ {
-		n, size := portionOf(rest), 0
-		for _, s := range rest[:n] {
-			size += s.size()
-		}
-		if n == 0 || size > portionSize && n > 1 {
-			t.Fatalf("portion %d has %d steps of size %d", portions, n, size)
-		}
-		for _, s := range steps {
-			if s.next != nil {
-				t.Fatalf("before portion %d, %s has another snapshot", portions, s.key.Name)
-			}
-		}
-		update.publish(rest[:n])
-		for _, s := range rest[:n] {
-			if !s.leaves && (s.before != nil || s.base != nil || s.next != nil || cap(s.change.hosts) > spareList) {
-				t.Fatalf("after portion %d, %s holds its snapshots", portions, s.key.Name)
-			}
-		}
-		rest = rest[n:]
-	}
-	if least := 2 * 3000 / portionSize; portions < least {
-		t.Errorf("%d services are published in %d portions, at least %d", len(changed), portions, least)
-	}
-	if node, result := trie.FindAddr(addr4th(7 * 999)); result != Found || node.owners[0].service.name != "s-1000" {
-		t.Errorf("an address is %v after it has moved", result)
-	}
-}
-
 // A plan goes along the longest chain without a recursion.
 func TestPlanChain(t *testing.T) {
 	defer debug.SetMaxStack(debug.SetMaxStack(1 << 20))

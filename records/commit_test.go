@@ -1,0 +1,213 @@
+package records
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+)
+
+// TestPortions publishes a large commit as Commit does, and holds what is made at a
+// time: the snapshots of a portion, which are let go before the next.
+func TestPortions(t *testing.T) {
+	trie := New()
+	update := trie.Update()
+	pod := func(s, i int) (ServiceKey, Endpoint) {
+		return ServiceKey{"default", fmt.Sprint("s-", s)}, Endpoint{Host: fmt.Sprint("web-", i), Addr: addr4th(7*s + i)}
+	}
+	sizes := make([]int, 3000)
+	for s := range sizes {
+		if sizes[s] = s % 4; s == 1000 {
+			sizes[s] = 4 * portionSize
+		}
+		for i := range sizes[s] {
+			key, e := pod(s, i)
+			update.Create(key)
+			update.Add(key, e)
+		}
+	}
+	update.Commit()
+	update = trie.Update()
+	for s := range sizes { // all addresses move to the next service
+		for i := range sizes[s] {
+			key, e := pod(s, i)
+			update.Remove(key, e)
+			key.Name = fmt.Sprint("s-", s+1)
+			update.Create(key)
+			update.Add(key, e)
+		}
+	}
+	changed := update.settle()
+	steps, portions := plan(changed), 0
+	for rest := steps; len(rest) > 0; portions++ {
+		n, size := portionOf(rest), 0
+		for _, s := range rest[:n] {
+			size += s.size()
+		}
+		if n == 0 || size > portionSize && n > 1 {
+			t.Fatalf("portion %d has %d steps of size %d", portions, n, size)
+		}
+		for _, s := range steps {
+			if s.next != nil {
+				t.Fatalf("before portion %d, %s has another snapshot", portions, s.key.Name)
+			}
+		}
+		update.publish(rest[:n])
+		for _, s := range rest[:n] {
+			if !s.leaves && (s.before != nil || s.base != nil || s.next != nil || cap(s.change.hosts) > spareList) {
+				t.Fatalf("after portion %d, %s holds its snapshots", portions, s.key.Name)
+			}
+		}
+		rest = rest[n:]
+	}
+	update.finish()
+	if node, result := trie.FindAddr(addr4th(7 * 999)); result != Found || node.owners[0].service.name != "s-1000" {
+		t.Errorf("an address is %v after it has moved", result)
+	}
+}
+
+// TestPublishAll counts the portions of a commit.
+func TestPublishAll(t *testing.T) {
+	for _, test := range []struct{ services, pods, size, want int }{
+		{1, 5000, 2048, 1},
+		{1000, 1, 2048, 1},
+		{2000, 1, 2048, 2}, // an endpoint has a host, and counts beside its service
+		{2000, 1, 1, 2000},
+		{0, 0, 1, 0},
+	} {
+		narrowPortions(t, test.size)
+		update := New().Update()
+		for s := range test.services {
+			key := ServiceKey{"default", fmt.Sprint("s-", s)}
+			update.Create(key)
+			for i := range test.pods {
+				update.Add(key, Endpoint{Host: fmt.Sprint("web-", i), Addr: addr4th(i)})
+			}
+		}
+		if got := update.publishAll(plan(update.settle())); got != test.want {
+			t.Errorf("%d services of %d pods are published in %d portions of %d, want %d", test.services, test.pods, got, test.size, test.want)
+		}
+	}
+}
+
+// TestNamesAbove looks between the portions of a commit for names that have others
+// below them before and after it: they must not be missing meanwhile.
+func TestNamesAbove(t *testing.T) {
+	narrowPortions(t, 1)
+	blue, green, away := ServiceKey{"shop", "blue"}, ServiceKey{"shop", "green"}, ServiceKey{"away", "blue"}
+	one, two := Endpoint{Host: "web-0", Addr: addr4th(1)}, Endpoint{Host: "web-0", Addr: netip.MustParseAddr("fd00::1")}
+	for _, test := range []struct {
+		what   string
+		change func(*Update)
+		gone   string // a namespace that has no names in the end
+	}{
+		{"pods move", func(u *Update) {
+			for _, e := range []Endpoint{one, two} {
+				u.Remove(blue, e)
+				u.Add(green, e)
+			}
+		}, ""},
+		{"a service is renamed", func(u *Update) {
+			u.Delete(blue)
+			u.Delete(green)
+			for _, e := range []Endpoint{one, two} {
+				u.Create(ServiceKey{"shop", "red"})
+				u.Add(ServiceKey{"shop", "red"}, e)
+			}
+		}, ""},
+		{"services exchange their pods", func(u *Update) {
+			u.Remove(blue, one)
+			u.Add(green, one)
+			u.Remove(green, Endpoint{Host: "db-0", Addr: addr4th(2)})
+			u.Add(blue, Endpoint{Host: "db-0", Addr: addr4th(2)})
+		}, ""},
+		{"a service moves to another namespace", func(u *Update) {
+			u.Delete(blue)
+			u.Delete(green)
+			u.Create(away)
+			u.Add(away, one)
+			u.Add(away, two)
+		}, "shop"},
+	} {
+		trie := New()
+		trie.KeepOrder()
+		update := trie.Update()
+		update.Create(blue)
+		update.Create(green)
+		update.Add(blue, one)
+		update.Add(blue, two)
+		if test.what == "services exchange their pods" {
+			update.Add(green, Endpoint{Host: "db-0", Addr: addr4th(2)})
+		}
+		update.Commit()
+		update = trie.Update()
+		test.change(update)
+		check := func(after int) {
+			t.Helper()
+			if !trie.HasNamespace([]byte("shop")) {
+				t.Errorf("%s: after %d portions the namespace is missing", test.what, after)
+			}
+			if trie.Empty() {
+				t.Errorf("%s: after %d portions the trie is empty", test.what, after)
+			}
+			for _, prefix := range []string{"10.0.0.0/8", "fd00::/16"} {
+				if !trie.Covers(netip.MustParsePrefix(prefix)) {
+					t.Errorf("%s: after %d portions nothing is in %s", test.what, after, prefix)
+				}
+			}
+		}
+		portions := 0
+		for steps := plan(update.settle()); len(steps) > 0; {
+			n := portionOf(steps)
+			update.publish(steps[:n])
+			steps = steps[n:]
+			portions++
+			check(portions)
+		}
+		update.finish()
+		if portions < 2 {
+			t.Errorf("%s: there are %d portions", test.what, portions)
+		}
+		if test.gone == "" {
+			check(portions)
+		} else if trie.HasNamespace([]byte(test.gone)) || namespaceOf(trie.namespaces.Load(), []byte(test.gone)) != nil {
+			t.Errorf("%s: the namespace is there in the end", test.what)
+		}
+		update = trie.Update()
+		for _, key := range []ServiceKey{blue, green, {"shop", "red"}, away} {
+			update.Delete(key)
+		}
+		update.Commit()
+		if !trie.Empty() || trie.namespaces.Load().n != 0 || trie.Covers(netip.MustParsePrefix("0.0.0.0/0")) || trie.Covers(netip.MustParsePrefix("::/0")) {
+			t.Errorf("%s: a trie that has lost its services holds %d namespaces", test.what, trie.namespaces.Load().n)
+		}
+	}
+}
+
+// TestMoversAdjoin checks that a service that gains an address comes just behind the one
+// that loses it, however they were named: the address is without a name in between.
+func TestMoversAdjoin(t *testing.T) {
+	const n = 10
+	key := func(s int) ServiceKey { return ServiceKey{"default", fmt.Sprint("s-", s)} }
+	trie := New()
+	update := trie.Update()
+	for s := range 2 * n {
+		update.Create(key(s))
+	}
+	for s := range n {
+		update.Add(key(s), Endpoint{Host: "web-0", Addr: addr4th(s)})
+	}
+	update.Commit()
+	update = trie.Update()
+	for s := range n {
+		update.Remove(key(s), Endpoint{Host: "web-0", Addr: addr4th(s)})
+	}
+	for s := range n {
+		update.Add(key(n+s), Endpoint{Host: "web-0", Addr: addr4th(s)})
+	}
+	steps := plan(update.settle())
+	for i := 0; i < len(steps); i += 2 {
+		if loser, gainer := steps[i].service.name, steps[i+1].service.name; loser != fmt.Sprint("s-", i/2) || gainer != fmt.Sprint("s-", n+i/2) {
+			t.Errorf("steps %d and %d are of %s and %s", i, i+1, loser, gainer)
+		}
+	}
+}
