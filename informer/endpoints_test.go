@@ -230,7 +230,9 @@ func TestDashed(t *testing.T) {
 // TestLabelBudget holds that the labels of a pod are made once for all services that
 // select it: checking a name and writing an address take longer than all the rest.
 func TestLabelBudget(t *testing.T) {
-	s := newMember(newService(newNginx(func(s *corev1.Service) { s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol} })))
+	s := newMember(newService(newNginx(func(s *corev1.Service) {
+		s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
+	})))
 	podOf := func(name string) *pod {
 		return newPod(newWeb(0, func(p *corev1.Pod) {
 			p.Name, p.Spec.Hostname, p.Status.PodIPs = name, "", []corev1.PodIP{{IP: "10.244.0.1"}, {IP: "fd00::1"}}

@@ -10,6 +10,7 @@ package informer
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -229,16 +230,16 @@ func (i *Informer) write(ctx context.Context) {
 
 // apply publishes what a batch of events changes.
 func (i *Informer) apply(batch []event) {
+	batch = compact(batch)
 	update := i.join.trie.Update()
 	seen := i.seen[:0]
 	anything, incomplete := false, len(i.missing) > 0
 	i.join.mu.Lock()
-	last := lastEvents(batch)
 	// Services come last, so that the pods are walked once for all of them. The kinds are
 	// watched apart from each other, so there is no order between them to keep.
-	for _, services := range []bool{false, true} {
-		for n, e := range batch {
-			if e.last() != services || e.superseded(n, last) {
+	for _, last := range []bool{false, true} {
+		for _, e := range batch {
+			if e.last() != last {
 				continue
 			}
 			changed := false
@@ -383,6 +384,8 @@ type event struct {
 	// left are services all of whose slices are known, of the kind leftSlices. It comes
 	// with a list, or instead.
 	left map[key]struct{}
+	// superseded is for compact.
+	superseded bool
 }
 
 // kindKey names an object.
@@ -402,28 +405,33 @@ func (e *event) id() (id kindKey, ok bool) {
 	return kindKey{e.kind, e.key}, true
 }
 
-// lastEvents returns, where objects have several events in a batch, the index of the
-// last one of each: what a batch costs depends on its objects, however often they
-// changed meanwhile. An object that is broken changes nothing, so it does not count.
-func lastEvents(batch []event) map[kindKey]int {
+// compact leaves one event of each object in a batch, in place: the last one, with the
+// time of the first. What a batch costs then depends on its objects, however often they
+// changed meanwhile. An object that is broken changes nothing, so it does not count. Nor
+// do Services: flush waits for all of them, and whether one had a selector before matters.
+func compact(batch []event) []event {
 	if len(batch) < 2 {
-		return nil
+		return batch
 	}
 	last := make(map[kindKey]int, len(batch))
+	superseded := false
 	for n := range batch {
-		id, ok := batch[n].id()
-		if _, isBroken := batch[n].object.(*broken); ok && !isBroken {
-			last[id] = n
+		e := &batch[n]
+		id, ok := e.id()
+		if _, isBroken := e.object.(*broken); !ok || isBroken || id.Kind == Services {
+			continue
 		}
+		if before, ok := last[id]; ok {
+			e.received = batch[before].received
+			batch[before].superseded = true
+			superseded = true
+		}
+		last[id] = n
 	}
-	return last
-}
-
-// superseded reports whether there is a later event of the same object than this, the
-// n-th one.
-func (e *event) superseded(n int, last map[kindKey]int) bool {
-	id, ok := e.id()
-	return ok && last[id] > n
+	if !superseded {
+		return batch
+	}
+	return slices.DeleteFunc(batch, func(e event) bool { return e.superseded })
 }
 
 // last reports whether apply handles the event after those of other kinds. A snapshot is

@@ -52,7 +52,6 @@ func answer(trie *records.Trie, name string, rrtype uint16) string {
 	return strings.Join(data, ", ")
 }
 
-// quietHooks are hooks of nobody.
 // eventOf is the event of an object that comes or changes.
 func eventOf(o object) event {
 	e := event{object: o}
@@ -69,6 +68,7 @@ func eventOf(o object) event {
 	return e
 }
 
+// quietHooks are hooks of nobody.
 func quietHooks() Hooks {
 	return Hooks{
 		Received:  func(Kind, string) {},

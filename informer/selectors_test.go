@@ -7,7 +7,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -280,5 +282,38 @@ func TestBatchOfOnePod(t *testing.T) {
 	i.apply([]event{gone, eventOf(ready), gone})
 	if i.damage.any(Pods) || i.join.trie.Stats().Endpoints[records.Ready] != 0 {
 		t.Errorf("after the pod has gone there are %v", i.join.trie.Stats())
+	}
+}
+
+// TestBatchDelay has a pod that becomes ready, and changes again before the writer comes to
+// it: its change was late since it became ready.
+func TestBatchDelay(t *testing.T) {
+	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	i.apply([]event{eventOf(newService(newNginx()))})
+	var delays []time.Duration
+	i.hooks.Published = func(_ int, _ records.Stats, d []time.Duration) { delays = slices.Clone(d) }
+	batch := []event{eventOf(newPod(newWeb(0))), eventOf(newPod(newWeb(0, notReady))), eventOf(newPod(newWeb(0)))}
+	now := time.Now()
+	for n, ago := range []time.Duration{time.Hour, time.Minute, time.Second} {
+		batch[n].received = now.Add(-ago)
+	}
+	i.apply(batch)
+	if len(delays) != 1 || delays[0].Truncate(time.Minute) != time.Hour {
+		t.Errorf("the delays are %v, want one of an hour", delays)
+	}
+}
+
+// TestBatchOfOneService has a service that is deleted and made anew without a selector in
+// one batch. It has lost no selector: the pods of the old one are not its own.
+func TestBatchOfOneService(t *testing.T) {
+	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	i.join.holds = true
+	i.apply([]event{eventOf(newService(newNginx())), eventOf(newPod(newWeb(0)))})
+	if got := answer(i.join.trie, nginxName, dns.TypeA); got != "10.244.0.1" {
+		t.Fatalf("the service has %q", got)
+	}
+	i.apply([]event{{origin: origin{kind: Services}, key: newService(newNginx()).key}, eventOf(newService(newNginx(unselecting)))})
+	if got := answer(i.join.trie, nginxName, dns.TypeA); got != "missing" || len(i.join.losing) > 0 {
+		t.Errorf("the service has %q, and %d wait for their slices", got, len(i.join.losing))
 	}
 }

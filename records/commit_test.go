@@ -1,8 +1,10 @@
 package records
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 )
 
@@ -85,6 +87,44 @@ func TestPublishAll(t *testing.T) {
 		}
 		if got := update.publishAll(plan(update.settle())); got != test.want {
 			t.Errorf("%d services of %d pods are published in %d portions of %d, want %d", test.services, test.pods, got, test.size, test.want)
+		}
+	}
+}
+
+// TestDeletedCount has services that go count in a portion with all their hosts.
+func TestDeletedCount(t *testing.T) {
+	trie := New()
+	key := func(s int) ServiceKey { return ServiceKey{"default", fmt.Sprint("s-", s)} }
+	for s := range 3 {
+		update := trie.Update()
+		update.Create(key(s))
+		for i := range portionSize/2 + 1 {
+			update.Add(key(s), Endpoint{Host: fmt.Sprint("web-", i), Addr: addr4th(i)})
+		}
+		update.Commit()
+	}
+	update := trie.Update()
+	for s := range 3 {
+		update.Delete(key(s))
+	}
+	if got := update.publishAll(plan(update.settle())); got != 3 {
+		t.Errorf("three services go in %d portions", got)
+	}
+}
+
+// TestDeal compares with a stable sort.
+func TestDeal(t *testing.T) {
+	for _, n := range []int{0, 1, fewDeltas - 1, fewDeltas, 5000} {
+		deltas := make([]holding[addr4], n)
+		for i := range deltas {
+			deltas[i] = holding[addr4]{addr: addr4th(i * 7919 % 50).As4(), refs: int32(i)}
+		}
+		want := slices.Clone(deltas)
+		slices.SortStableFunc(want, func(a, b holding[addr4]) int {
+			return cmp.Or(cmp.Compare(a.hash()>>24, b.hash()>>24), a.addr.compare(b.addr))
+		})
+		if got := deal(deltas); !slices.Equal(got, want) {
+			t.Errorf("%d deltas are not in order", n)
 		}
 	}
 }

@@ -81,13 +81,20 @@ func startServer(t *testing.T, k *kubernetes) *server {
 		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
 			// Without what each reload says, which would bury the failure itself.
 			text = reloadLines.ReplaceAll(text, nil)
-			t.Logf("end of the server's log:\n%s", text[max(0, len(text)-2048):])
+			begin := max(0, len(text)-2048)
+			if at := crashLine.FindIndex(text); at != nil {
+				begin = at[0]
+			}
+			t.Logf("end of the server's log:\n%s", text[begin:])
 		}
 	})
 	return s
 }
 
-var reloadLines = regexp.MustCompile(`(?m)^\[INFO\] (Reloading|plugin/reload: ).*\n`)
+var (
+	reloadLines = regexp.MustCompile(`(?m)^\[INFO\] (Reloading|plugin/reload: ).*\n`)
+	crashLine   = regexp.MustCompile(`(?m)^(panic|fatal error): `)
+)
 
 func (s *server) configure() error {
 	next := s.corefile + ".new"
