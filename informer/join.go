@@ -33,9 +33,10 @@ type join struct {
 	// losing are the services that have lost their selector, by key. Those that are
 	// stored have it still, until the slices are known that the controller has left.
 	losing  map[key]*service
-	holds   bool    // there will be a release
-	labels  []label // scratch of match
-	lookups int     // of labels, of which tests have budgets
+	holds   bool         // there will be a release
+	labels  []label      // scratch of match
+	lookups int          // of labels, of which tests have budgets
+	recalls []*selectors // that remember what they match
 
 	mu         sync.RWMutex // held by the writer to change what follows
 	namespaces map[string]*members
@@ -210,6 +211,7 @@ func (j *join) podsOf(m *members) map[*member][]*pod {
 	for _, p := range m.pods {
 		j.match(&m.selecting, p, func(s *member) { of[s] = append(of[s], p) })
 	}
+	j.forget()
 	return of
 }
 
@@ -236,16 +238,42 @@ func (c counter) count(k records.ServiceKey, e records.Endpoint) {
 	}
 }
 
-// match calls f for each service of n that selects the pod.
+// match calls f for each service of n that selects the pod. Until forget, it looks up the
+// labels of one pod of each template. Only if a service selects by a label that is each
+// pod's own, it looks up those of every pod.
 func (j *join) match(n *selectors, p *pod, f func(*member)) {
 	if n.empty() {
 		return
 	}
-	j.labels = j.labels[:0]
-	for l := range p.labels {
-		j.labels = append(j.labels, l)
+	matched, ok := n.matched[p.template]
+	if !ok {
+		one := false
+		j.labels = j.labels[:0]
+		for l, own := range p.labels {
+			one = one || own && n.keys[l.key] > 0
+			j.labels = append(j.labels, l)
+		}
+		if one {
+			j.lookups += n.root.match(j.labels, f)
+			return
+		}
+		j.lookups += n.root.match(j.labels, func(s *member) { matched = append(matched, s) })
+		if n.matched == nil {
+			j.recalls = append(j.recalls, n)
+		}
+		n.remember(p.template, matched)
 	}
-	j.lookups += n.match(j.labels, f)
+	for _, s := range matched {
+		f(s)
+	}
+}
+
+// forget ends what match remembers.
+func (j *join) forget() {
+	for _, n := range j.recalls {
+		n.forget()
+	}
+	j.recalls = slices.Delete(j.recalls, 0, len(j.recalls))
 }
 
 // countPod counts the endpoints that a pod is of a service that selects it.
@@ -475,6 +503,7 @@ func (j *join) flush(u *records.Update) {
 			j.match(n, p, func(s *member) { j.countPod(counter{u, outdated[s]}, s, p) })
 		}
 	}
+	j.forget()
 }
 
 func (j *join) setNamespace(u *records.Update, name string, allowed bool) bool {

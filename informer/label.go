@@ -87,16 +87,17 @@ func ordinal(name string) string {
 	return digits
 }
 
-// labels yields the labels of the pod, sorted by key.
-func (p *pod) labels(yield func(label) bool) {
+// labels yields the labels of the pod, sorted by key, each with whether the value is the
+// pod's own: then another pod of the template has another.
+func (p *pod) labels(yield func(label, bool) bool) {
 	rest := p.template.Value().labels
 	for rest != "" {
 		var l label
-		var n uint64
+		var n, code uint64
 		n, rest = uvarint(rest)
 		l.key, rest = rest[:n], rest[n:]
-		n, rest = uvarint(rest)
-		switch n {
+		code, rest = uvarint(rest)
+		switch code {
 		case ownName:
 			l.value = p.name()
 		case ownHostname:
@@ -106,9 +107,9 @@ func (p *pod) labels(yield func(label) bool) {
 		case ownHostnameOrdinal:
 			l.value = ordinal(p.hostname())
 		default:
-			l.value, rest = rest[:n-literal], rest[n-literal:]
+			l.value, rest = rest[:code-literal], rest[code-literal:]
 		}
-		if !yield(l) {
+		if !yield(l, code < literal) {
 			return
 		}
 	}

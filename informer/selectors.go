@@ -1,29 +1,46 @@
 package informer
 
-import "slices"
+import (
+	"slices"
+	"unique"
+)
 
-// selectors finds the services that select a pod. It is a trie: the labels of a
-// selector, sorted by key, are the path to its services. Equal selectors share a path,
-// and a lookup follows only the paths whose labels the pod has, however many services
-// have one of them.
+// selectors finds the services that select a pod.
 type selectors struct {
+	root selectorNode
+	keys map[string]int // of labels, with the number of services that select by one
+	// matched are the services that select the pods of a template, until the selectors
+	// change or are told to forget.
+	matched map[unique.Handle[podTemplate]][]*member
+}
+
+// selectorNode is a node of a trie: the labels of a selector, sorted by key, are the path
+// to its services. Equal selectors share a path, and a lookup follows only the paths whose
+// labels the pod has, however many services have one of them.
+type selectorNode struct {
 	services map[*member]struct{}
-	next     map[label]*selectors
+	next     map[label]*selectorNode
 }
 
 // add adds a service. An empty selector selects nothing: the service's endpoints are
 // made by hand.
-func (n *selectors) add(s *member) {
+func (t *selectors) add(s *member) {
 	if len(s.selector) == 0 {
 		return
 	}
+	t.forget()
+	if t.keys == nil {
+		t.keys = make(map[string]int)
+	}
+	n := &t.root
 	for _, l := range s.selector {
+		t.keys[l.key]++
 		if n.next == nil {
-			n.next = make(map[label]*selectors)
+			n.next = make(map[label]*selectorNode)
 		}
 		child := n.next[l]
 		if child == nil {
-			child = new(selectors)
+			child = new(selectorNode)
 			n.next[l] = child
 		}
 		n = child
@@ -35,11 +52,15 @@ func (n *selectors) add(s *member) {
 }
 
 // remove removes a service that was added, and the nodes that only it needs.
-func (n *selectors) remove(s *member) {
-	var above *selectors // the last node that stays
-	var cut label        // the label below it
-	node := n
+func (t *selectors) remove(s *member) {
+	t.forget()
+	var above *selectorNode // the last node that stays
+	var cut label           // the label below it
+	node := &t.root
 	for i, l := range s.selector {
+		if t.keys[l.key]--; t.keys[l.key] == 0 {
+			delete(t.keys, l.key)
+		}
 		if i == 0 || len(node.next) > 1 || len(node.services) > 0 {
 			above, cut = node, l
 		}
@@ -53,12 +74,23 @@ func (n *selectors) remove(s *member) {
 	}
 }
 
-func (n *selectors) empty() bool { return len(n.next) == 0 }
+func (t *selectors) empty() bool { return len(t.root.next) == 0 }
+
+// remember notes the services that select the pods of a template. The caller has to end
+// that with forget: what is remembered takes memory for templates that are gone.
+func (t *selectors) remember(template unique.Handle[podTemplate], services []*member) {
+	if t.matched == nil {
+		t.matched = make(map[unique.Handle[podTemplate]][]*member)
+	}
+	t.matched[template] = services
+}
+
+func (t *selectors) forget() { t.matched = nil }
 
 // match calls f for each service whose selector is among the labels of a pod, which are
 // sorted by key. It returns how many labels it looked up. Each node that it visits takes
 // the fewer of the labels below the node and those of the pod that are left.
-func (n *selectors) match(labels []label, f func(*member)) (lookups int) {
+func (n *selectorNode) match(labels []label, f func(*member)) (lookups int) {
 	for s := range n.services {
 		f(s)
 	}

@@ -1,15 +1,11 @@
 package informer
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"slices"
 	"testing"
-	"time"
 
-	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -26,8 +22,12 @@ func selecting(name string, s selector) *member {
 func selects(s selector, p *pod) bool {
 	var n selectors
 	n.add(selecting("", s))
+	var labels []label
+	for l, _ := range p.labels {
+		labels = append(labels, l)
+	}
 	found := false
-	n.match(slices.Collect(p.labels), func(*member) { found = true })
+	n.root.match(labels, func(*member) { found = true })
 	return found
 }
 
@@ -90,7 +90,7 @@ func TestSelectorsMatch(t *testing.T) {
 				}
 			}
 			got := make(map[*member]bool)
-			n.match(newSelector(pod), func(s *member) {
+			n.root.match(newSelector(pod), func(s *member) {
 				if got[s] {
 					t.Fatalf("%v is found twice", s.selector)
 				}
@@ -103,7 +103,7 @@ func TestSelectorsMatch(t *testing.T) {
 		for s := range held {
 			n.remove(s)
 		}
-		if !n.empty() || len(n.services) > 0 {
+		if !n.empty() || len(n.root.services)+len(n.keys) > 0 {
 			t.Fatalf("without services, the selectors are %+v", n)
 		}
 	}
@@ -172,7 +172,7 @@ func TestSelectorsLookups(t *testing.T) {
 			n.add(selecting(fmt.Sprint(i), newSelector(test.selector(i))))
 		}
 		matches := 0
-		lookups := n.match(newSelector(test.pod), func(*member) { matches++ })
+		lookups := n.root.match(newSelector(test.pod), func(*member) { matches++ })
 		if matches != test.matches || lookups > test.budget {
 			t.Errorf("%s: %d services in %d lookups, want %d in %d", test.what, matches, lookups, test.matches, test.budget)
 		}
@@ -244,76 +244,127 @@ func TestJoinLookups(t *testing.T) {
 	}
 }
 
-// TestBatchOfOnePod holds what a batch costs in which a pod that many services select
-// comes and goes, as long as the batch is: as much as its last event.
-func TestBatchOfOnePod(t *testing.T) {
-	const n = 1000
-	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
-	i.damage.hook = func(Kind, int) {}
-	var services []event
-	for s := range n {
-		services = append(services, eventOf(newService(newNginx(func(o *corev1.Service) { o.Name = fmt.Sprint("s-", s) }))))
-	}
-	i.apply(services)
-	ready, unready := newPod(newWeb(0)), newPod(newWeb(0, notReady))
-	gone := event{origin: origin{kind: Pods}, key: ready.id()}
-	for _, test := range []struct {
-		what  string
-		batch []event
-		want  records.Reason
-	}{
-		{"it comes", []event{gone, eventOf(unready), eventOf(ready)}, records.Ready},
-		{"it changes", slices.Repeat([]event{eventOf(ready), gone, eventOf(unready)}, 30), records.NotReady},
-		{"it changes back, and is broken then", append(slices.Repeat([]event{eventOf(unready), eventOf(ready)}, 30),
-			event{origin: origin{kind: Pods}, object: &broken{ready.id(), errors.New("cut short")}}), records.Ready},
-	} {
-		i.join.lookups = 0
-		i.apply(test.batch)
-		if i.join.lookups != 1 {
-			t.Errorf("%s: %d lookups, want that of one event", test.what, i.join.lookups)
+// TestMatchesOfTemplates compares the services that select pods with the selectors of
+// Kubernetes, for pods of few templates, some of whose labels are their own names. Services
+// come and go between.
+func TestMatchesOfTemplates(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	drawLabels := func(name, hostname string) map[string]string {
+		m := make(map[string]string)
+		for _, k := range []string{"a", "b", "c"} {
+			if v := []string{"", "x", name, hostname, ordinal(name), ordinal(hostname)}[rng.IntN(6)]; rng.IntN(2) == 0 {
+				m[k] = v
+			}
 		}
-		if got := i.join.trie.Stats().Endpoints[test.want]; got != n {
-			t.Errorf("%s: %d endpoints are %v, want %d", test.what, got, test.want, n)
+		return m
+	}
+	drawNames := func() (name, hostname string) {
+		return fmt.Sprint("web-", rng.IntN(3)), []string{"", "same-0", fmt.Sprint("host-", rng.IntN(3))}[rng.IntN(3)]
+	}
+	recalled := 0
+	for range 200 {
+		j := newJoin(records.New(), false, false)
+		n := new(selectors)
+		held := make(map[*member]map[string]string)
+		for range 100 {
+			switch rng.IntN(30) {
+			case 0:
+				for s := range held {
+					n.remove(s)
+					delete(held, s)
+					break
+				}
+			case 1:
+				s := drawLabels(drawNames())
+				m := selecting("", newSelector(s))
+				n.add(m)
+				held[m] = s
+			case 2:
+				j.forget()
+			}
+			name, hostname := drawNames()
+			podLabels := drawLabels(name, hostname)
+			p := newPod(newWeb(0, func(p *corev1.Pod) { p.Name, p.Spec.Hostname, p.Labels = name, hostname, podLabels }))
+			if _, ok := n.matched[p.template]; ok {
+				recalled++
+			}
+			want := make(map[*member]bool)
+			for m, s := range held {
+				if len(s) > 0 && labels.SelectorFromSet(s).Matches(labels.Set(podLabels)) {
+					want[m] = true
+				}
+			}
+			got := make(map[*member]bool)
+			j.match(n, p, func(s *member) { got[s] = true })
+			if !maps.Equal(got, want) {
+				t.Fatalf("%q with hostname %q and labels %q is selected by %d services, want %d", name, hostname, podLabels, len(got), len(want))
+			}
 		}
 	}
-	if !i.damage.any(Pods) {
-		t.Error("a pod that is broken in the end is not said to be")
-	}
-	i.apply([]event{gone, eventOf(ready), gone})
-	if i.damage.any(Pods) || i.join.trie.Stats().Endpoints[records.Ready] != 0 {
-		t.Errorf("after the pod has gone there are %v", i.join.trie.Stats())
+	if recalled < 1000 {
+		t.Errorf("%d matches were remembered", recalled)
 	}
 }
 
-// TestBatchDelay has a pod that becomes ready, and changes again before the writer comes to
-// it: its change was late since it became ready.
-func TestBatchDelay(t *testing.T) {
-	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
-	i.apply([]event{eventOf(newService(newNginx()))})
-	var delays []time.Duration
-	i.hooks.Published = func(_ int, _ records.Stats, d []time.Duration) { delays = slices.Clone(d) }
-	batch := []event{eventOf(newPod(newWeb(0))), eventOf(newPod(newWeb(0, notReady))), eventOf(newPod(newWeb(0)))}
-	now := time.Now()
-	for n, ago := range []time.Duration{time.Hour, time.Minute, time.Second} {
-		batch[n].received = now.Add(-ago)
+// TestTemplateLookups holds what pods of one template take where many services select by
+// a part of their labels and one more: as much as one pod, whatever their number.
+func TestTemplateLookups(t *testing.T) {
+	const services, common = 1000, 10
+	podOf := func(n int, change ...func(*corev1.Pod)) object {
+		return newPod(newWeb(0, append([]func(*corev1.Pod){func(p *corev1.Pod) {
+			nameWeb(p, 0, n, n)
+			for k := range common {
+				p.Labels[fmt.Sprint("l", k)] = ""
+			}
+		}}, change...)...))
 	}
-	i.apply(batch)
-	if len(delays) != 1 || delays[0].Truncate(time.Minute) != time.Hour {
-		t.Errorf("the delays are %v, want one of an hour", delays)
+	serviceOf := func(n int, change ...func(*corev1.Service)) object {
+		return newService(newNginx(append(change, func(s *corev1.Service) {
+			s.Name, s.Spec.Selector = fmt.Sprint("s-", n), map[string]string{"none": ""}
+			for k := range common {
+				if n>>k&1 != 0 {
+					s.Spec.Selector[fmt.Sprint("l", k)] = ""
+				}
+			}
+		})...))
 	}
-}
-
-// TestBatchOfOneService has a service that is deleted and made anew without a selector in
-// one batch. It has lost no selector: the pods of the old one are not its own.
-func TestBatchOfOneService(t *testing.T) {
-	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
-	i.join.holds = true
-	i.apply([]event{eventOf(newService(newNginx())), eventOf(newPod(newWeb(0)))})
-	if got := answer(i.join.trie, nginxName, dns.TypeA); got != "10.244.0.1" {
-		t.Fatalf("the service has %q", got)
+	relabelled := func(p *corev1.Pod) { p.Labels["app"] = "other" }
+	steps := []string{"the start", "a service", "all services", "all pods", "other labels"}
+	lookups := func(pods int) (out []int) {
+		i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), missing: map[origin]bool{{kind: Pods}: true},
+			synced: make(chan struct{}), complete: make(chan struct{})}
+		apply := func(n int, object func(n int) object) {
+			var batch []event
+			for n := range n {
+				batch = append(batch, eventOf(object(n)))
+			}
+			i.apply(batch)
+		}
+		spent := func() {
+			if len(i.join.recalls) > 0 || len(i.join.namespaces["default"].selecting.matched) > 0 {
+				t.Fatal("matches are remembered after a batch")
+			}
+			out = append(out, i.join.lookups)
+			i.join.lookups = 0
+		}
+		apply(services, func(n int) object { return serviceOf(n) })
+		apply(pods, func(n int) object { return podOf(n) })
+		i.apply([]event{{origin: origin{kind: Pods}, list: true, objects: i.join.objects()[services:]}})
+		spent()
+		apply(1, func(n int) object { return serviceOf(n, publish) })
+		spent()
+		apply(services, func(n int) object { return serviceOf(n, publish, func(s *corev1.Service) { s.Spec.Ports = nil }) })
+		spent()
+		apply(pods, func(n int) object { return podOf(n, notReady) })
+		spent()
+		apply(pods, func(n int) object { return podOf(n, notReady, relabelled) })
+		spent()
+		return out
 	}
-	i.apply([]event{{origin: origin{kind: Services}, key: newService(newNginx()).key}, eventOf(newService(newNginx(unselecting)))})
-	if got := answer(i.join.trie, nginxName, dns.TypeA); got != "missing" || len(i.join.losing) > 0 {
-		t.Errorf("the service has %q, and %d wait for their slices", got, len(i.join.losing))
+	one, many := lookups(1), lookups(500)
+	for i, what := range steps {
+		if one[i] == 0 || many[i] > one[i] {
+			t.Errorf("%s: %d lookups, want %d as with one pod", what, many[i], one[i])
+		}
 	}
 }

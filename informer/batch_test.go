@@ -1,0 +1,88 @@
+package informer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/headless-dns/headless/records"
+)
+
+// TestBatchOfOnePod holds what a batch costs in which a pod that many services select
+// comes and goes, as long as the batch is: as much as its last event.
+func TestBatchOfOnePod(t *testing.T) {
+	const n = 1000
+	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	i.damage.hook = func(Kind, int) {}
+	var services []event
+	for s := range n {
+		services = append(services, eventOf(newService(newNginx(func(o *corev1.Service) { o.Name = fmt.Sprint("s-", s) }))))
+	}
+	i.apply(services)
+	ready, unready := newPod(newWeb(0)), newPod(newWeb(0, notReady))
+	gone := event{origin: origin{kind: Pods}, key: ready.id()}
+	for _, test := range []struct {
+		what  string
+		batch []event
+		want  records.Reason
+	}{
+		{"it comes", []event{gone, eventOf(unready), eventOf(ready)}, records.Ready},
+		{"it changes", slices.Repeat([]event{eventOf(ready), gone, eventOf(unready)}, 30), records.NotReady},
+		{"it changes back, and is broken then", append(slices.Repeat([]event{eventOf(unready), eventOf(ready)}, 30),
+			event{origin: origin{kind: Pods}, object: &broken{ready.id(), errors.New("cut short")}}), records.Ready},
+	} {
+		i.join.lookups = 0
+		i.apply(test.batch)
+		if i.join.lookups != 1 {
+			t.Errorf("%s: %d lookups, want that of one event", test.what, i.join.lookups)
+		}
+		if got := i.join.trie.Stats().Endpoints[test.want]; got != n {
+			t.Errorf("%s: %d endpoints are %v, want %d", test.what, got, test.want, n)
+		}
+	}
+	if !i.damage.any(Pods) {
+		t.Error("a pod that is broken in the end is not said to be")
+	}
+	i.apply([]event{gone, eventOf(ready), gone})
+	if i.damage.any(Pods) || i.join.trie.Stats().Endpoints[records.Ready] != 0 {
+		t.Errorf("after the pod has gone there are %v", i.join.trie.Stats())
+	}
+}
+
+// TestBatchDelay has a pod that becomes ready, and changes again before the writer comes to
+// it: its change was late since it became ready.
+func TestBatchDelay(t *testing.T) {
+	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	i.apply([]event{eventOf(newService(newNginx()))})
+	var delays []time.Duration
+	i.hooks.Published = func(_ int, _ records.Stats, d []time.Duration) { delays = slices.Clone(d) }
+	batch := []event{eventOf(newPod(newWeb(0))), eventOf(newPod(newWeb(0, notReady))), eventOf(newPod(newWeb(0)))}
+	now := time.Now()
+	for n, ago := range []time.Duration{time.Hour, time.Minute, time.Second} {
+		batch[n].received = now.Add(-ago)
+	}
+	i.apply(batch)
+	if len(delays) != 1 || delays[0].Truncate(time.Minute) != time.Hour {
+		t.Errorf("the delays are %v, want one of an hour", delays)
+	}
+}
+
+// TestBatchOfOneService has a service that is deleted and made anew without a selector in
+// one batch. It has lost no selector: the pods of the old one are not its own.
+func TestBatchOfOneService(t *testing.T) {
+	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	i.join.holds = true
+	i.apply([]event{eventOf(newService(newNginx())), eventOf(newPod(newWeb(0)))})
+	if got := answer(i.join.trie, nginxName, dns.TypeA); got != "10.244.0.1" {
+		t.Fatalf("the service has %q", got)
+	}
+	i.apply([]event{{origin: origin{kind: Services}, key: newService(newNginx()).key}, eventOf(newService(newNginx(unselecting)))})
+	if got := answer(i.join.trie, nginxName, dns.TypeA); got != "missing" || len(i.join.losing) > 0 {
+		t.Errorf("the service has %q, and %d wait for their slices", got, len(i.join.losing))
+	}
+}
