@@ -3,10 +3,19 @@ package informer
 import (
 	"context"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// leftPause is the least time between two lists of the slices of leftovers.
-const leftPause = time.Second
+const (
+	// leftPause is the least time between two looks at the services.
+	leftPause = time.Second
+	// leftQuiet is how long no watch may begin for leftPauses to start anew.
+	leftQuiet = 2 * time.Minute
+)
+
+// leftPauses are those between two lists of the slices of leftovers.
+var leftPauses = wait.Backoff{Duration: leftPause, Factor: 2, Cap: time.Minute, Steps: 10}
 
 // leftovers watches the slices of the EndpointSlice controller that no pod tells of.
 // The controller leaves the slices of a service that loses its selector as they are, and
@@ -17,10 +26,11 @@ type leftovers struct {
 	join    *join
 	began   bool          // the services are listed; the writer's
 	changed chan struct{} // holds a token when services have changed
+	watch   func(ctx context.Context, o origin, services map[key]struct{}, q *queue) *leftWatch
 }
 
 func newLeftovers(c *cluster, j *join) *leftovers {
-	return &leftovers{cluster: c, join: j, changed: make(chan struct{}, 1)}
+	return &leftovers{cluster: c, join: j, changed: make(chan struct{}, 1), watch: c.watchLeft}
 }
 
 // check looks at what the writer has changed.
@@ -48,7 +58,9 @@ type leftWatch struct {
 	stop func()
 }
 
-// run watches until ctx is done. It sends at least one list for each origin.
+// run watches until ctx is done. It sends at least one list for each origin. Whoever
+// creates services one by one makes a list of each, so the pause between those grows while
+// they go on; a service that a watch covers does not wait for it.
 func (l *leftovers) run(ctx context.Context, q *queue) {
 	running := make(map[origin]*leftWatch)
 	defer func() {
@@ -56,56 +68,82 @@ func (l *leftovers) run(ctx context.Context, q *queue) {
 			w.stop()
 		}
 	}()
+	clock := mortal{l.cluster.clock, ctx}
+	backoff := leftPauses
+	var last, next time.Time   // a watch began, and may begin
+	var retry <-chan time.Time // nil if no origin waits for that
 	for first := true; ; first = false {
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.changed:
+		case <-retry:
+			retry = nil
 		}
+		now, began := clock.Now(), false
 		for _, o := range l.cluster.selected.leftOrigins() {
 			wanted, w := l.join.handmadeIn(o.namespace), running[o]
-			if w != nil {
-				if len(wanted) > 0 && w.covers(wanted) {
-					if w.listed.Load() { // else the list will tell
-						q.push(event{origin: o, left: wanted})
-					}
+			if w != nil && len(wanted) > 0 {
+				covered := w.covered(wanted)
+				if len(covered) > 0 && w.listed.Load() { // else the list will tell
+					q.push(event{origin: o, left: covered})
+				}
+				if len(covered) == len(wanted) {
 					continue
 				}
+			}
+			if len(wanted) > 0 && now.Before(next) {
+				if retry == nil {
+					retry = clock.After(next.Sub(now))
+				}
+				continue
+			}
+			if w != nil {
 				w.stop()
 				delete(running, o)
 			}
 			switch {
 			case len(wanted) > 0:
 				running[o] = l.watch(ctx, o, wanted, q)
+				began = true
 			case w != nil || first:
 				q.push(event{origin: o, list: true})
 			}
 		}
+		if began {
+			if now.Sub(last) > leftQuiet {
+				backoff = leftPauses
+			}
+			last, next = now, now.Add(backoff.Step())
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-mortal{l.cluster.clock, ctx}.After(leftPause):
+		case <-clock.After(leftPause):
 		}
 	}
 }
 
-func (w *leftWatch) covers(services map[key]struct{}) bool {
+// covered returns those of some services that the watch is for.
+func (w *leftWatch) covered(services map[key]struct{}) map[key]struct{} {
+	out := make(map[key]struct{})
 	for k := range services {
-		if _, ok := w.services[k]; !ok {
-			return false
+		if _, ok := w.services[k]; ok {
+			out[k] = struct{}{}
 		}
 	}
-	return true
+	return out
 }
 
-func (l *leftovers) watch(ctx context.Context, o origin, services map[key]struct{}, q *queue) *leftWatch {
+// watchLeft begins to watch the slices of some services.
+func (c *cluster) watchLeft(ctx context.Context, o origin, services map[key]struct{}, q *queue) *leftWatch {
 	ctx, cancel := context.WithCancel(ctx)
-	h := newHealth(o, l.cluster)
+	h := newHealth(o, c)
 	s := &store{origin: o, queue: q, services: services}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		l.cluster.reflector(ctx, h, s).RunWithContext(ctx)
+		c.reflector(ctx, h, s).RunWithContext(ctx)
 	}()
 	return &leftWatch{s, func() {
 		cancel()

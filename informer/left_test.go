@@ -1,16 +1,21 @@
 package informer
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/utils/clock"
 
 	"github.com/headless-dns/headless/plugin/apiserver"
+	"github.com/headless-dns/headless/records"
 )
 
 // controlledSlice is a slice of nginx that the EndpointSlice controller manages.
@@ -115,6 +120,90 @@ func TestLeftSelection(t *testing.T) {
 	if s, err = newSelection(&Config{Slices: true}); err != nil || len(s.leftOrigins()) > 0 {
 		t.Errorf("with slices alone, %v are asked for (%v)", s.leftOrigins(), err)
 	}
+}
+
+// TestLeftPauses creates services without a selector one by one, and counts the lists that
+// are made for them: fewer and fewer. One after a quiet time is served at once, and one
+// that is covered at any time.
+func TestLeftPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLeftovers(&cluster{selected: &selected{pods: true}, clock: clock.RealClock{}}, newJoin(records.New(), false, false))
+		start := time.Now()
+		var began []time.Duration
+		l.watch = func(_ context.Context, o origin, services map[key]struct{}, _ *queue) *leftWatch {
+			began = append(began, time.Since(start).Round(time.Second))
+			w := &leftWatch{&store{origin: o, services: services}, func() {}}
+			w.listed.Store(true)
+			return w
+		}
+		q := newQueue(func(Kind, string) {})
+		ctx, cancel := context.WithCancel(t.Context())
+		go l.run(ctx, q)
+		defer cancel()
+		create := func(name string) {
+			l.join.mu.Lock()
+			l.join.handmade[key{"default", name}] = struct{}{}
+			l.join.mu.Unlock()
+			l.join.handmadeChanged = true
+			l.check(nil)
+			synctest.Wait()
+		}
+		check := func(what string, want ...time.Duration) {
+			t.Helper()
+			synctest.Wait()
+			for i := range want {
+				want[i] *= time.Second
+			}
+			if !slices.Equal(began, want) {
+				t.Errorf("%s: lists are made after %v, want %v", what, began, want)
+			}
+			start, began = time.Now(), nil
+		}
+		quiet := func() {
+			<-time.After(leftQuiet + time.Second)
+			synctest.Wait()
+			start = time.Now()
+		}
+		create("first")
+		check("one service", 0)
+		quiet()
+		for n := range 300 {
+			create(fmt.Sprint("s", n))
+			<-time.After(time.Second)
+		}
+		check("one service a second", 0, 1, 3, 7, 15, 31, 63, 123, 183, 243)
+		// The last are covered after the pause, though none comes any more.
+		<-time.After(time.Minute)
+		check("nothing new", 3)
+		if w := len(q.drain(nil)); w == 0 {
+			t.Error("no service that is covered was served")
+		}
+		create("one more")
+		<-time.After(leftPause)
+		synctest.Wait()
+		events := q.drain(nil)
+		if len(events) == 0 || len(events[0].left) != 301 {
+			t.Errorf("in a pause, %d events tell of services that are covered, want 301 services", len(events))
+		}
+		<-time.After(time.Minute)
+		check("one more", 3)
+		quiet()
+		create("after a quiet time")
+		check("after a quiet time", 0)
+		<-time.After(leftPause)
+		create("and another")
+		check("and another", 1) // the next is in two seconds
+		l.join.mu.Lock()
+		clear(l.join.handmade)
+		l.join.mu.Unlock()
+		l.join.handmadeChanged = true
+		l.check(nil)
+		<-time.After(leftPause)
+		synctest.Wait()
+		if events := q.drain(nil); !events[len(events)-1].list {
+			t.Error("without services, there is no empty list in a pause")
+		}
+	})
 }
 
 // TestLeftStore has the API server send slices that were not asked for: of services of
