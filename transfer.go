@@ -54,7 +54,7 @@ func (h *Headless) owned(apex string) *records.Zone {
 	return nil
 }
 
-// contents yields the records of a zone but for the SOA, each set once: what
+// contents yields the records of a zone but for the SOA, each once: what
 // queries have, and the delegation of the zones right below, as nobody else tells a
 // secondary of these (RFC 1034, section 4.2.1).
 func (h *Headless) contents(image *records.Image, zone *records.Zone) func(func([]dns.RR) bool) {
@@ -92,7 +92,7 @@ func (h *Headless) services(image *records.Image, zone *records.Zone, yield func
 				continue
 			}
 			for _, qtype := range records.Types {
-				if rrs := h.everything(&node, name, qtype); len(rrs) > 0 && !yield(rrs) {
+				if !h.everything(&node, name, qtype, yield) {
 					return
 				}
 			}
@@ -106,20 +106,26 @@ func (h *Headless) services(image *records.Image, zone *records.Zone, yield func
 		if err != nil || h.zones.Match(name) != zone {
 			continue
 		}
-		if rrs := h.everything(&node, name, dns.TypePTR); len(rrs) > 0 && !yield(rrs) {
+		if !h.everything(&node, name, dns.TypePTR, yield) {
 			return
 		}
 	}
 }
 
-// everything returns all records of a type, whatever their number, unless the name
-// is too long (RFC 1035, section 2.3.4): where the zone has a long one, labels of 63
-// bytes make such names, which nobody can ask for, and secondaries would refuse all.
-func (h *Headless) everything(node *records.Node, name string, qtype uint16) []dns.RR {
+// everything yields all records of a type, some at a time, and reports whether to go on.
+// There are none if the name is too long (RFC 1035, section 2.3.4): where the zone has a
+// long one, labels of 63 bytes make such names, which nobody can ask for, and secondaries
+// would refuse all.
+func (h *Headless) everything(node *records.Node, name string, qtype uint16, yield func([]dns.RR) bool) bool {
 	if _, ok := dns.IsDomainName(name); !ok {
-		return nil
+		return true
 	}
-	return node.Answer(&records.Query{Name: name, Type: qtype, Zone: h.primary, TTL: h.ttl, Size: 1 << 30, NoGlue: true}).Records
+	for rrs := range node.All(&records.Query{Name: name, Type: qtype, Zone: h.primary, TTL: h.ttl}) {
+		if !yield(rrs) {
+			return false
+		}
+	}
+	return true
 }
 
 // A notifier notifies the secondaries of each zone of changes (RFC 1996). The zones

@@ -149,6 +149,50 @@ func TestTransferBudget(t *testing.T) {
 	}
 }
 
+// TestTransferWindows checks that the SRV records of a service, which are hosts times
+// ports, are transferred once each, and never many at a time.
+func TestTransferWindows(t *testing.T) {
+	const hosts, ports, most = 60, 100, 1024
+	var list, endpoints []string
+	for i := range ports {
+		list = append(list, fmt.Sprintf("{name: p%d, port: %d}", i, 1+i))
+	}
+	for i := range hosts {
+		endpoints = append(endpoints, fmt.Sprintf("{hostname: h%d, addresses: [10.0.0.%d]}", i, i))
+	}
+	path := filepath.Join(t.TempDir(), "a.yaml")
+	if err := os.WriteFile(path, fmt.Appendf(nil, `
+{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {clusterIP: None, ports: [%[1]s]}}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4,
+  metadata: {name: a, labels: {kubernetes.io/service-name: a}}, ports: [%[1]s], endpoints: [%[2]s]}
+`, strings.Join(list, ", "), strings.Join(endpoints, ", ")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := startTestHeadless(t, "headless cluster.local {\nmanifests "+path+"\nauthoritative\n}")
+	ch, err := h.Transfer("cluster.local.", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for rrs := range ch {
+		if len(rrs) > most {
+			t.Errorf("%d records come at a time, at most %d", len(rrs), most)
+		}
+		for _, rr := range rrs {
+			if _, ok := rr.(*dns.SRV); ok && rr.Header().Name == "a.default.svc.cluster.local." {
+				if found[rr.String()] {
+					t.Errorf("%v is there twice", rr)
+				}
+				found[rr.String()] = true
+			}
+		}
+	}
+	if len(found) != hosts*ports {
+		t.Errorf("%d SRV records are transferred, want %d", len(found), hosts*ports)
+	}
+}
+
 // TestTransferHasAllNames checks the other way: what queries answer in the zone
 // is transferred.
 func TestTransferHasAllNames(t *testing.T) {

@@ -2,6 +2,7 @@ package records
 
 import (
 	"cmp"
+	"iter"
 	"net/netip"
 	"strings"
 )
@@ -78,6 +79,21 @@ func newCrowdNode(a netip.Addr, names *set[claim]) *crowdNode {
 		}
 	}
 	return nil
+}
+
+// owners yields the names that answer below a zone.
+func (c *crowdNode) owners(zone string) iter.Seq[owner] {
+	return func(yield func(owner) bool) {
+		n := c.len(zone)
+		for x := range c.names.all {
+			if n--; n < 0 {
+				return
+			}
+			if o, ok := x.key.owner(c.addr); ok && !yield(o) {
+				return
+			}
+		}
+	}
 }
 
 // len returns how many of the names may answer: those that can be written below a

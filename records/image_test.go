@@ -34,8 +34,10 @@ func agreeImage(t *testing.T, u universe, image *Image, o oracle) {
 	add := func(name string, node Node) {
 		for _, rrtype := range Types {
 			var data []string
-			for _, rr := range node.Answer(&Query{Name: name, Type: rrtype, Zone: "cluster.local.", Size: 1 << 30}).Records {
-				data = append(data, strings.TrimPrefix(rr.String(), rr.Header().String()))
+			for rrs := range node.All(&Query{Name: name, Type: rrtype, Zone: "cluster.local."}) {
+				for _, rr := range rrs {
+					data = append(data, strings.TrimPrefix(rr.String(), rr.Header().String()))
+				}
 			}
 			slices.Sort(data)
 			if key := name + " " + dns.TypeToString[rrtype]; len(data) > 0 {

@@ -25,8 +25,6 @@ type Query struct {
 	// Start chooses where a set that does not fit is cut out of; a number that
 	// is random, and not used otherwise, spreads the load.
 	Start uint64
-	// NoGlue leaves out the addresses of the targets of SRV records.
-	NoGlue bool
 }
 
 // Answer is what a reply needs. Its records belong to the caller.

@@ -119,7 +119,7 @@ func (w *writer) services(n *Node, out *Answer) {
 	if len(targets) == 0 {
 		return
 	}
-	weight := uint16(max(1, 100/endpoints))
+	weight := weightOf(endpoints)
 	names := joinNames(targets, base)
 	offset := headerSize + questionSize + wireLen(w.query.Name)
 	out.Records = make([]dns.RR, len(targets))
@@ -137,18 +137,20 @@ func (w *writer) services(n *Node, out *Answer) {
 			}
 		}
 	}
-	if !w.query.NoGlue {
-		out.Glue, out.CappedGlue = w.glue(targets)
-	}
+	out.Glue, out.CappedGlue = w.glue(targets)
 }
+
+// weightOf returns the weight of each SRV record where there are some endpoints.
+func weightOf(endpoints int) uint16 { return uint16(max(1, 100/max(1, endpoints))) }
 
 // part is a part of the targets of a node: of set, or each host of a long list with
 // each of the numbers.
 type part struct {
 	set      *set[target]
 	hosts    *set[listHost] // instead of set
-	numbers  []uint16
-	first, n int // positions in set or hosts
+	list     *PortList      // of hosts
+	numbers  []uint16       // sorted
+	first, n int            // positions in set or hosts
 }
 
 // len is the number of targets. Two parts may have a target in common.
@@ -190,7 +192,7 @@ func (n *Node) parts(parts []part) (_ []part, endpoints int) {
 	}
 	for i := range n.long.served {
 		l := &n.long.served[i]
-		p := part{hosts: &n.long.hosts, numbers: l.distinct, first: l.first, n: l.n}
+		p := part{hosts: &n.long.hosts, list: l.list, numbers: l.distinct, first: l.first, n: l.n}
 		switch {
 		case n.port != nil:
 			p.numbers = l.named(n.port.portName)
@@ -296,7 +298,7 @@ func (f *finder) find(n *Node, p *part, from, to int) bool {
 		i := from % len(p.numbers)
 		end := min(len(p.numbers), i+to-from)
 		from += end - i
-		for ; h != nil && i < end && f.writable(h); i++ {
+		for ; h != nil && i < end && writable(h, f.base); i++ {
 			if i > 0 && p.numbers[i] == p.numbers[i-1] {
 				continue
 			}
@@ -308,14 +310,14 @@ func (f *finder) find(n *Node, p *part, from, to int) bool {
 	return true
 }
 
-// writable reports whether a host is there and its name is not too long. In a long zone,
-// long labels make names that can't be written (RFC 1035, section 2.3.4): a client would
-// refuse the message for one of them.
-func (f *finder) writable(h *host) bool { return h != nil && len(h.label)+1+f.base <= maxName }
+// writable reports whether the name of a host below one of base bytes is not too long. In a
+// long zone, long labels make names that can't be written (RFC 1035, section 2.3.4): a client
+// would refuse the message for one of them.
+func writable(h *host, base int) bool { return len(h.label)+1+base <= maxName }
 
 // add adds a target, and reports whether there is room for it.
 func (f *finder) add(h *host, port uint16) bool {
-	if !f.writable(h) {
+	if !writable(h, f.base) {
 		return true
 	}
 	if f.seen != nil && f.seen[newTarget(h.id, port)] {

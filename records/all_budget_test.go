@@ -1,0 +1,52 @@
+//go:build !race
+
+package records
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// TestAllBudget holds the memory that the SRV records of hosts times ports take while they
+// are yielded, each of them once: that of a window, whatever their number.
+func TestAllBudget(t *testing.T) {
+	const hosts, ports, budget = 500, 400, 1 << 20
+	trie := serveMany(hosts, ports)
+	const base = "nginx.default.svc.cluster.local."
+	var name Name
+	name.Fold(base)
+	node, _ := trie.Find(&name, 2)
+	seen := make([]bool, hosts*ports)
+	live := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := live()
+	n, most := 0, uint64(0)
+	for rrs := range node.All(&Query{Name: base, Type: dns.TypeSRV, TTL: 5}) {
+		if n%(16*maxWindow) == 0 {
+			most = max(most, live())
+		}
+		for _, rr := range rrs {
+			srv := rr.(*dns.SRV)
+			var host int
+			if _, err := fmt.Sscanf(srv.Target, "web-%d.", &host); err != nil || seen[host*ports+int(srv.Port)] {
+				t.Fatalf("%v is there twice, or is none of them: %v", srv, err)
+			}
+			seen[host*ports+int(srv.Port)] = true
+		}
+		n += len(rrs)
+	}
+	if n != hosts*ports {
+		t.Errorf("there are %d records, want %d", n, hosts*ports)
+	}
+	if most > before+budget {
+		t.Errorf("%d records take %d bytes, at most %d", n, most-before, budget)
+	}
+	runtime.KeepAlive(trie)
+}
