@@ -24,8 +24,9 @@ func wireLen(name string) int { return len(name) + 1 }
 // all that they point to, are in a few blocks of memory, however many they are;
 // nothing is shared with the trie, so whoever has the reply may change it.
 type writer struct {
-	query *Query
-	left  int // bytes
+	query   *Query
+	left    int // bytes
+	skipped int // targets, of which tests have budgets
 }
 
 // fit takes up to n records of a size, and returns how many there is room for.
@@ -260,21 +261,34 @@ func (w *writer) window(n *Node, parts []part, base int) (out []found, capped bo
 	if !capped {
 		capped = !f.find(n, &parts[i], 0, start)
 	}
-	w.left = f.left
+	w.left, w.skipped = f.left, f.skipped
 	return f.out, capped
 }
 
 // finder looks up targets while there is room.
 type finder struct {
-	base  int // bytes of the service's name
-	left  int // bytes
-	out   []found
-	seen  map[target]bool // what out has, if parts may overlap
-	hosts map[*host]bool
+	base    int // bytes of the service's name
+	left    int // bytes
+	skipped int // targets, or hosts with a long list
+	out     []found
+	seen    map[target]bool // what out has, if parts may overlap
+	hosts   map[*host]bool
+}
+
+// mostSkipped is the most targets that a reply may skip because their names are too long.
+// The names of a service may all be so in a long zone, and to look at each would cost a
+// query more than a reply holds. A reply that ends for that reason is capped: it may lack
+// records, but as it starts anywhere in a large set, each has its turn.
+const mostSkipped = 256
+
+// skip notes that a target is skipped, and reports whether another may be.
+func (f *finder) skip() bool {
+	f.skipped++
+	return f.skipped < mostSkipped
 }
 
 // find adds the targets of a part from a position to another, and reports whether
-// there is room for all.
+// there is room for all. It also ends where too many are skipped.
 func (f *finder) find(n *Node, p *part, from, to int) bool {
 	if from == to {
 		return true
@@ -285,7 +299,15 @@ func (f *finder) find(n *Node, p *part, from, to int) bool {
 			t := c.item().key
 			c.next()
 			// There is no host between two steps of a plan, or if it was removed without its ports.
-			if h := n.hostOf(t.host()); h != nil && !f.add(h, t.port()) {
+			h := n.hostOf(t.host())
+			if h == nil {
+				continue
+			}
+			if writable(h, f.base) {
+				if !f.add(h, t.port()) {
+					return false
+				}
+			} else if !f.skip() {
 				return false
 			}
 		}
@@ -298,7 +320,16 @@ func (f *finder) find(n *Node, p *part, from, to int) bool {
 		i := from % len(p.numbers)
 		end := min(len(p.numbers), i+to-from)
 		from += end - i
-		for ; h != nil && i < end && writable(h, f.base); i++ {
+		if h == nil {
+			continue
+		}
+		if !writable(h, f.base) {
+			if !f.skip() {
+				return false
+			}
+			continue
+		}
+		for ; i < end; i++ {
 			if i > 0 && p.numbers[i] == p.numbers[i-1] {
 				continue
 			}
@@ -317,9 +348,6 @@ func writable(h *host, base int) bool { return len(h.label)+1+base <= maxName }
 
 // add adds a target, and reports whether there is room for it.
 func (f *finder) add(h *host, port uint16) bool {
-	if !writable(h, f.base) {
-		return true
-	}
 	if f.seen != nil && f.seen[newTarget(h.id, port)] {
 		return true
 	}

@@ -252,6 +252,66 @@ func TestLongTargets(t *testing.T) {
 	}
 }
 
+// TestLongTargetsBudget holds how many targets a query skips whose names are too long,
+// and checks that the others have their turn.
+func TestLongTargetsBudget(t *testing.T) {
+	long := strings.Repeat("a", maxLabel)
+	zone := strings.Repeat("z", 59-len(".test.")) + ".test."
+	base := long + "." + long + ".svc." + zone
+	var many []Port
+	for i := range 2 * spreadPorts {
+		many = append(many, Port{fmt.Sprint("p", i), "tcp", uint16(1 + i)})
+	}
+	lists := map[string]*PortList{"one port": universePorts[1], "a long list": NewPortList(many)}
+	for _, test := range []struct {
+		what              string
+		long, short, size int
+		skipped           int
+		capped            bool
+	}{
+		{"few long names", mostSkipped - 2, 3, 1 << 16, mostSkipped - 1, false}, // one may be met at both ends
+		{"many long names", 5000, 0, 1 << 16, mostSkipped, true},
+		{"many long names over UDP", 5000, 0, 1232, mostSkipped, true},
+		{"many long names and some short", 2000, 20, 1 << 16, mostSkipped, true},
+		{"short names", 0, 3, 1 << 16, 0, false},
+	} {
+		for which, list := range lists {
+			trie := New()
+			update := trie.Update()
+			key := ServiceKey{long, long}
+			update.Create(key)
+			for i := range test.long + test.short {
+				host := fmt.Sprint("h", i)
+				if i < test.long {
+					host = fmt.Sprintf("%063d", i)
+				}
+				update.Add(key, Endpoint{Host: host, Hostname: true, Addr: addr4th(i), Ports: list})
+			}
+			update.Commit()
+			var n Name
+			n.Fold(base)
+			node, _ := trie.Find(&n, len(strings.Split(zone, "."))-1)
+			found, targets := map[string]bool{}, (test.long+test.short)*len(list.Ports())
+			for start := 0; start < targets; start += max(1, targets/100) {
+				q := Query{Name: base, Type: dns.TypeSRV, Zone: zone, Size: test.size, Start: uint64(start)}
+				w := writer{query: &q, left: q.Size}
+				parts, _ := node.parts(nil)
+				out, capped := w.window(&node, parts, len(base))
+				if w.skipped > test.skipped || test.short == 0 && w.skipped != test.skipped || capped != test.capped {
+					t.Fatalf("%s with %s from %d: %d targets are skipped, want %d; %d are found, capped: %v",
+						test.what, which, start, w.skipped, test.skipped, len(out), capped)
+				}
+				for _, rr := range node.Answer(&q).Records {
+					found[rr.(*dns.SRV).Target] = true
+				}
+			}
+			if len(found) != test.short {
+				t.Errorf("%s with %s: %d hosts have their turn, want %d", test.what, which, len(found), test.short)
+			}
+		}
+	}
+}
+
 // What a caller does to an answer is not seen by the next.
 func TestAnswersAreOwned(t *testing.T) {
 	trie := serve(3)
