@@ -45,7 +45,7 @@ func TestPodLabels(t *testing.T) {
 		}
 		p := newPod(newWeb(0, func(p *corev1.Pod) { p.Name, p.Spec.Hostname, p.Labels = name, hostname, labels }))
 		got, last := map[string]string{}, ""
-		for l, _ := range p.labels {
+		for l := range p.labels {
 			if l.key < last {
 				t.Fatalf("%q comes after %q", l.key, last)
 			}

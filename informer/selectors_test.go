@@ -23,7 +23,7 @@ func selects(s selector, p *pod) bool {
 	var n selectors
 	n.add(selecting("", s))
 	var labels []label
-	for l, _ := range p.labels {
+	for l := range p.labels {
 		labels = append(labels, l)
 	}
 	found := false
