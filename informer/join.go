@@ -258,7 +258,7 @@ func (j *join) match(n *selectors, p *pod, f func(*member)) {
 			return
 		}
 		j.lookups += n.root.match(j.labels, func(s *member) { matched = append(matched, s) })
-		if n.matched == nil {
+		if len(n.matched) == 0 {
 			j.recalls = append(j.recalls, n)
 		}
 		n.remember(p.template, matched)

@@ -85,7 +85,13 @@ func (t *selectors) remember(template unique.Handle[podTemplate], services []*me
 	t.matched[template] = services
 }
 
-func (t *selectors) forget() { t.matched = nil }
+// forget ends what is remembered. The memory of a few templates is used again.
+func (t *selectors) forget() {
+	if len(t.matched) > 8 {
+		t.matched = nil
+	}
+	clear(t.matched)
+}
 
 // match calls f for each service whose selector is among the labels of a pod, which are
 // sorted by key. It returns how many labels it looked up. Each node that it visits takes
