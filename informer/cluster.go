@@ -84,6 +84,7 @@ type cluster struct {
 	left            *leftovers // nil if no pods are watched
 	log             logr.Logger
 	failing         func(Kind, bool) // a hook
+	outage          outage
 	// allServices is set once the API server has refused to select headless Services.
 	allServices atomic.Bool
 

@@ -4,15 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -31,20 +26,17 @@ const (
 
 // health is whether an origin can be listed and watched. It stands between a
 // reflector, which tries again and again and in places silently, and the API server:
-// it ends what would never end, and tells of each cause of a fault once, and once more
-// when it is over. It is used by one goroutine at a time: a reflector lists or has one watch, and
-// has stopped that before it goes on.
+// it ends what would never end, and reports faults to the outage, which logs them. It
+// is used by one goroutine at a time: a reflector lists or has one watch, and has
+// stopped that before it goes on.
 type health struct {
 	origin
-	clock clock.WithTickerAndDelayedExecution
-	log   logr.Logger
-	hook  func(Kind, bool) // Failing of Hooks
+	clock  clock.WithTickerAndDelayedExecution
+	log    logr.Logger
+	hook   func(Kind, bool) // Failing of Hooks
+	outage *outage          // of all watches of the informer
 
 	failing bool
-	since   time.Time
-	cause   string               // the last that was logged since then
-	told    map[string]time.Time // when each was
-	lines   *rate.Limiter        // how many may be
 	// silent tells that nothing came where there should have been bookmarks. That a
 	// watch stands is then no sign that it works.
 	silent bool
@@ -54,46 +46,16 @@ type health struct {
 }
 
 func newHealth(o origin, c *cluster) *health {
-	return &health{origin: o, clock: c.clock, log: c.log.WithValues("kind", o.kind, "namespace", o.namespace), hook: c.failing}
+	return &health{origin: o, clock: c.clock, log: c.log.WithValues("kind", o.kind, "namespace", o.namespace), hook: c.failing, outage: &c.outage}
 }
 
-const (
-	// causes is how many causes of one outage are logged without a pause.
-	causes = 4
-	// newPause is the least time between the logs of further causes.
-	newPause = 30 * time.Second
-	// causePause is how long a cause is not logged again.
-	causePause = 10 * time.Minute
-)
-
-// fails notes a fault. It logs the cause unless it was the last to be logged. One fault
-// may show in turn as a watch that ends and a list that is refused, so causes that
-// alternate are not logged each time.
+// fails notes a fault.
 func (h *health) fails(err error) {
-	now := h.clock.Now()
 	if !h.failing {
-		h.failing, h.since, h.cause, h.told = true, now, "", make(map[string]time.Time)
-		h.lines = rate.NewLimiter(rate.Every(newPause), causes)
+		h.failing = true
 		h.hook(h.kind, true)
 	}
-	cause := causeOf(err)
-	if last, ok := h.told[cause]; cause == h.cause || ok && now.Sub(last) < causePause || !h.lines.AllowN(now, 1) {
-		return
-	}
-	h.cause, h.told[cause] = cause, now
-	h.log.Error(err, "watch fails; what is known goes on to be served")
-}
-
-// causeOf returns the text of an error without what differs from one try to the next:
-// the URL, and each word with a digit, as addresses, ports, times and most IDs are.
-func causeOf(err error) string {
-	text := err.Error()
-	if u := (*url.Error)(nil); errors.As(err, &u) {
-		text = u.Err.Error()
-	}
-	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-	words = slices.DeleteFunc(words, func(w string) bool { return strings.ContainsFunc(w, unicode.IsDigit) })
-	return strings.Join(words, " ")
+	h.outage.fails(h, err)
 }
 
 // works notes that a watch is well.
@@ -103,13 +65,14 @@ func (h *health) works() {
 	}
 	h.failing, h.silent = false, false
 	h.hook(h.kind, false)
-	h.log.Info("watch works again", "after", h.clock.Since(h.since).Round(time.Second))
+	h.outage.works(h)
 }
 
 // forget ends a fault that nobody looks after any more.
 func (h *health) forget() {
 	if h.failing {
 		h.hook(h.kind, false)
+		h.outage.forget(h)
 	}
 }
 

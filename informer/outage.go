@@ -1,0 +1,176 @@
+package informer
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"golang.org/x/time/rate"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+const (
+	// causes is how many causes of one outage are logged without a pause.
+	causes = 4
+	// newPause is the least time between the logs of further causes. A cause that
+	// meets further watches is logged with their number after as long, then after
+	// twice as long, and so on up to causePause.
+	newPause = 30 * time.Second
+	// causePause is how long a cause that alternates with others is not logged again.
+	causePause = 10 * time.Minute
+)
+
+// outage is what the log says of the watches of one informer that fail. They share it:
+// what ends one of them ends most, and a line for each would bury the cause. Its zero
+// value is ready to use, by several at once.
+type outage struct {
+	mu      sync.Mutex
+	failing map[*health]time.Time // since when
+	causes  map[string]*cause     // that were logged, and that a failing watch has had
+	lines   *rate.Limiter         // of new causes
+	logged  int                   // lines about causes
+	mended  []mended              // that the log does not have yet
+}
+
+// cause is why watches fail.
+type cause struct {
+	first   *health              // that the log names; nil once it works
+	watches map[*health]struct{} // that had the cause since they fail
+	counted int                  // how many of them the log has
+	line    int                  // the number of the last
+	at      time.Time            // of that
+	pause   time.Duration        // from then on until the number is logged
+}
+
+// mended is a watch that works again.
+type mended struct {
+	*health
+	since, at time.Time // it failed, and works
+}
+
+// fails notes a fault of a watch. It logs the cause if that is new, or is not the last
+// that the log has of this watch. One fault may show in turn as a watch that ends and a
+// list that is refused, so causes that alternate are not logged each time.
+func (o *outage) fails(h *health, err error) {
+	now := h.clock.Now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.failing) == 0 {
+		o.failing, o.causes = make(map[*health]time.Time), make(map[string]*cause)
+		o.lines = rate.NewLimiter(rate.Every(newPause), causes)
+	}
+	if _, ok := o.failing[h]; !ok {
+		o.failing[h] = now
+		o.mended = slices.DeleteFunc(o.mended, func(m mended) bool { return m.health == h })
+	}
+	defer o.tell(now)
+	text := causeOf(h.origin, err)
+	c, known := o.causes[text]
+	if !known {
+		c = &cause{watches: make(map[*health]struct{})}
+	}
+	c.watches[h] = struct{}{}
+	switch since := now.Sub(c.at); {
+	case known && len(c.watches) > c.counted && since >= c.pause:
+		c.pause = min(2*c.pause, causePause)
+	case known && (since < causePause || o.last(h) == c) || !o.lines.AllowN(now, 1):
+		return
+	default:
+		c.pause = newPause
+	}
+	if c.first == nil {
+		c.first = h
+	}
+	o.causes[text] = c
+	o.logged++
+	c.line, c.at, c.counted = o.logged, now, len(c.watches)
+	c.first.log.Error(err, "watch fails; what is known goes on to be served", "others", c.counted-1)
+}
+
+// last returns the cause that the log has last of a watch.
+func (o *outage) last(h *health) *cause {
+	var last *cause
+	for _, c := range o.causes {
+		if _, ok := c.watches[h]; ok && (last == nil || c.line > last.line) {
+			last = c
+		}
+	}
+	return last
+}
+
+// works notes that a watch that failed works again.
+func (o *outage) works(h *health) {
+	now := h.clock.Now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.mended = append(o.mended, mended{h, o.failing[h], now})
+	o.remove(h)
+	o.tell(now)
+}
+
+// forget removes a watch that has ended.
+func (o *outage) forget(h *health) {
+	now := h.clock.Now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.remove(h)
+	o.tell(now)
+}
+
+func (o *outage) remove(h *health) {
+	delete(o.failing, h)
+	for text, c := range o.causes {
+		delete(c.watches, h)
+		c.counted = min(c.counted, len(c.watches))
+		if c.first == h {
+			c.first = nil
+		}
+		if len(c.watches) == 0 {
+			delete(o.causes, text)
+		}
+	}
+}
+
+// tell logs which watches work again: at once if none fails any more, else together with
+// those that follow soon. A watch that fails is tried again and again, and calls it.
+func (o *outage) tell(now time.Time) {
+	if len(o.mended) == 0 || len(o.failing) > 0 && now.Sub(o.mended[0].at) < newPause {
+		return
+	}
+	first := o.mended[0]
+	since := first.since
+	for _, m := range o.mended {
+		if m.since.Before(since) {
+			since = m.since
+		}
+	}
+	first.log.Info("watch works again", "others", len(o.mended)-1, "failing", len(o.failing), "after", now.Sub(since).Round(time.Second))
+	o.mended = nil
+}
+
+// causeOf returns the text of an error without what differs from one try to the next, or
+// from one watch to another: the URL, the namespace, the kind unless a right to it is
+// missing, and each word with a digit, as addresses, ports, times and most IDs are.
+func causeOf(of origin, err error) string {
+	text := err.Error()
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		text = u.Err.Error()
+	}
+	text = strings.ReplaceAll(text, strconv.Quote(of.namespace), "")
+	if !apierrors.IsForbidden(err) {
+		resource := of.kind.String()
+		if of.kind == EndpointSlices || of.kind == leftSlices {
+			resource = discoveryv1.Resource(resource).String()
+		}
+		text = strings.ReplaceAll(text, resource, "")
+	}
+	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	words = slices.DeleteFunc(words, func(w string) bool { return strings.ContainsFunc(w, unicode.IsDigit) })
+	return strings.Join(words, " ")
+}
