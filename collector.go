@@ -19,6 +19,8 @@ type sightings struct {
 	snapshot struct {
 		size    int64 // bytes
 		written time.Time
+		kept    bool
+		due     time.Time // when changes have to be written; zero without any
 	}
 }
 
@@ -44,6 +46,13 @@ func (s *sightings) wrote(size int64) {
 	s.snapshot.size, s.snapshot.written = size, now
 }
 
+// waits notes by which time the next snapshot has to be written.
+func (s *sightings) waits(due time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.snapshot.kept, s.snapshot.due = true, due
+}
+
 var (
 	lastEventDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "last_event_timestamp_seconds"),
 		"Time of the last event, list or bookmark of the watch that is silent for longest, by kind of object.", []string{"kind"}, nil)
@@ -51,6 +60,8 @@ var (
 		"Size of the last snapshot that was written.", nil, nil)
 	snapshotTimeDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "snapshot_timestamp_seconds"),
 		"Time when the last snapshot was written; with several sources, that of the oldest.", nil, nil)
+	snapshotOverdueDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "snapshot_overdue_seconds"),
+		"How long ago a snapshot should have been written, as there are changes; with several sources, of the one that is most late.", nil, nil)
 )
 
 // collector is the prometheus.Collector of the sightings of all sources that live.
@@ -82,6 +93,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	out <- lastEventDesc
 	out <- snapshotSizeDesc
 	out <- snapshotTimeDesc
+	out <- snapshotOverdueDesc
 }
 
 // Collect implements prometheus.Collector.
@@ -89,6 +101,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	events := make(map[string]time.Time) // by kind
 	var size int64
 	var written time.Time
+	var overdue time.Duration
+	kept := false
 	c.mu.Lock()
 	for s := range c.all {
 		s.mu.Lock()
@@ -103,6 +117,10 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 				written = t
 			}
 		}
+		kept = kept || s.snapshot.kept
+		if !s.snapshot.due.IsZero() {
+			overdue = max(overdue, time.Since(s.snapshot.due))
+		}
 		s.mu.Unlock()
 	}
 	c.mu.Unlock()
@@ -112,6 +130,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	if !written.IsZero() {
 		out <- prometheus.MustNewConstMetric(snapshotSizeDesc, prometheus.GaugeValue, float64(size))
 		out <- prometheus.MustNewConstMetric(snapshotTimeDesc, prometheus.GaugeValue, seconds(written))
+	}
+	if kept {
+		out <- prometheus.MustNewConstMetric(snapshotOverdueDesc, prometheus.GaugeValue, overdue.Seconds())
 	}
 }
 

@@ -33,6 +33,38 @@ func gather(t *testing.T, name string) map[string]float64 {
 	return out
 }
 
+// TestSnapshotOverdue has two sources of different pace: the metric is how late the
+// later one is, and none is late by itself.
+func TestSnapshotOverdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		quick, forgetQuick := hooks(func() {})
+		slow, forgetSlow := hooks(func() {})
+		check := func(when string, want time.Duration) {
+			t.Helper()
+			if got, ok := gather(t, "snapshot_overdue_seconds")[""]; !ok || got != want.Seconds() {
+				t.Errorf("%s, a snapshot is overdue by %v, %t, want %v", when, got, ok, want)
+			}
+		}
+		quick.Due(time.Now().Add(time.Minute))
+		slow.Due(time.Now().Add(time.Hour))
+		check("with changes", 0)
+		time.Sleep(10 * time.Minute)
+		check("when one is not written", 9*time.Minute)
+		quick.Due(time.Time{})
+		check("when it is written, but the other one", 0)
+		time.Sleep(time.Hour)
+		check("when the other one is not written", 10*time.Minute)
+		quick.Due(time.Now().Add(time.Minute))
+		check("with new changes of the first", 10*time.Minute)
+		forgetSlow()
+		check("with one source", 0)
+		forgetQuick()
+		if got := gather(t, "snapshot_overdue_seconds"); len(got) > 0 {
+			t.Errorf("without a source, it is %v", got)
+		}
+	})
+}
+
 // TestSightings checks that the metrics are those of the sources that live, and of
 // them the oldest.
 func TestSightings(t *testing.T) {
@@ -46,7 +78,7 @@ func TestSightings(t *testing.T) {
 		}
 		none := func(when string) {
 			t.Helper()
-			for _, name := range []string{"last_event_timestamp_seconds", "snapshot_timestamp_seconds", "snapshot_size_bytes"} {
+			for _, name := range []string{"last_event_timestamp_seconds", "snapshot_timestamp_seconds", "snapshot_size_bytes", "snapshot_overdue_seconds"} {
 				if got := gather(t, name); len(got) > 0 {
 					t.Errorf("%s, %s is %v", when, name, got)
 				}

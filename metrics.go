@@ -195,6 +195,7 @@ func hooks(changed func()) (informer.Hooks, func()) {
 				}
 				seen.wrote(size)
 			},
+			Due: seen.waits,
 		}, func() {
 			count(records.Stats{})
 			restored(false)

@@ -40,6 +40,7 @@ type probe struct {
 	bad       []int // manifests
 	restored  []bool
 	wrote     []error
+	due       []time.Time
 	failing   map[Kind]int
 	broken    map[Kind]int
 	logged    []string
@@ -68,6 +69,7 @@ func newProbe(c Config) (*probe, error) {
 		},
 		Broken: func(k Kind, n int) { note(func() { p.broken[k] = n }) },
 		Wrote:  func(_ int64, err error) { note(func() { p.wrote = append(p.wrote, err) }) },
+		Due:    func(at time.Time) { note(func() { p.due = append(p.due, at) }) },
 	}
 	var err error
 	p.Informer, err = New(p.trie, c)

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -90,6 +89,9 @@ type Hooks struct {
 	Broken func(Kind, int)
 	// Wrote is called after each try to write the snapshot, with its size in bytes.
 	Wrote func(size int64, err error)
+	// Due is called with the time by which the snapshot has to be written, its interval
+	// after the first change that it lacks, and with the zero time when it lacks none.
+	Due func(time.Time)
 }
 
 // Informer keeps a trie up to date with a source.
@@ -108,7 +110,6 @@ type Informer struct {
 	seen     []time.Time     // of apply, as delays
 	delays   []time.Duration
 
-	changes  atomic.Uint64 // batches with something new
 	synced   chan struct{} // closed when something can be served
 	complete chan struct{} // closed when no list is missing
 
@@ -285,8 +286,8 @@ func (i *Informer) apply(batch []event) {
 		i.hooks.Published(n, i.join.trie.Stats(), i.delays)
 	}
 	i.seen = seen
-	if anything {
-		i.changes.Add(1)
+	if anything && i.keeper != nil {
+		i.keeper.unwritten.add()
 	}
 	if incomplete && len(i.missing) == 0 {
 		if i.restored {

@@ -81,6 +81,7 @@ func quietHooks() Hooks {
 		Failing:  func(Kind, bool) {},
 		Broken:   func(Kind, int) {},
 		Wrote:    func(int64, error) {},
+		Due:      func(time.Time) {},
 	}
 }
 

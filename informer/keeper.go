@@ -22,6 +22,8 @@ type keeper struct {
 	log      logr.Logger
 	wrote    func(size int64, err error) // a hook
 
+	unwritten unwritten
+
 	successor bool          // does not read the file
 	taken     chan struct{} // closed once the file may be written
 	takeOver  func()        // closes taken, once
@@ -44,11 +46,12 @@ func newKeeper(c *Config) *keeper {
 		// would never be listed again.
 		settings: fmt.Sprintf("API server %q, context %q; namespaces %q, of labels %q; labels %q; slices %t",
 			c.Cluster.Kubeconfig+c.Cluster.Endpoint, c.Cluster.Context, c.Namespaces, c.NamespaceLabels, c.Labels, c.Slices),
-		interval: c.SnapshotInterval,
-		log:      c.Log,
-		wrote:    c.Hooks.Wrote,
-		reached:  make(chan struct{}),
-		failed:   make(chan struct{}),
+		interval:  c.SnapshotInterval,
+		log:       c.Log,
+		wrote:     c.Hooks.Wrote,
+		unwritten: unwritten{interval: c.SnapshotInterval, hook: c.Hooks.Due},
+		reached:   make(chan struct{}),
+		failed:    make(chan struct{}),
 	}
 }
 
@@ -72,6 +75,74 @@ func (k *keeper) observe(next http.RoundTripper) http.RoundTripper {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// unwritten is since when there are changes that the snapshot lacks.
+type unwritten struct {
+	interval time.Duration
+	hook     func(time.Time) // Due
+
+	mu             sync.Mutex
+	keeping        bool      // from the first snapshot on; before that, none is due
+	since, writing time.Time // the first change, and the first that is being written
+	due            time.Time // of the last call of the hook
+}
+
+// add notes a change that was made.
+func (u *unwritten) add() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.since.IsZero() {
+		u.since = time.Now()
+		u.tell()
+	}
+}
+
+// begin begins to keep a snapshot.
+func (u *unwritten) begin() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.keeping = true
+	if !u.since.IsZero() {
+		u.since = time.Now()
+	}
+	u.hook(time.Time{})
+	u.tell()
+}
+
+// take reports whether there are changes, all of which are about to be written.
+func (u *unwritten) take() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.since, u.writing = time.Time{}, u.since
+	return !u.writing.IsZero()
+}
+
+// done notes whether the changes that were taken are written.
+func (u *unwritten) done(written bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !written {
+		u.since = u.writing
+	}
+	u.writing = time.Time{}
+	u.tell()
+}
+
+// tell calls the hook if its time has changed. The caller holds the lock.
+func (u *unwritten) tell() {
+	first := u.since
+	if !u.writing.IsZero() {
+		first = u.writing
+	}
+	var due time.Time
+	if !first.IsZero() {
+		due = first.Add(u.interval)
+	}
+	if u.keeping && due != u.due {
+		u.due = due
+		u.hook(due)
+	}
+}
 
 // patience is how long a snapshot waits for the first response of the API server.
 const patience = 300 * time.Millisecond
@@ -105,14 +176,14 @@ func (k *keeper) run(ctx context.Context, i *Informer) {
 	}
 	tick := time.NewTicker(k.interval)
 	defer tick.Stop()
-	var written uint64
+	k.unwritten.begin()
 	failing := false
 	for done := false; ; {
-		if version := i.changes.Load(); version != written {
+		if k.unwritten.take() {
 			err := k.write(i)
+			k.unwritten.done(err == nil)
 			switch {
 			case err == nil:
-				written = version
 				if failing {
 					k.log.Info("snapshot is written again", "file", k.path)
 				}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -286,5 +287,70 @@ func TestSnapshotFails(t *testing.T) {
 	tries := len(p.wrote)
 	if s, err := readSnapshot(c.Snapshot); err != nil || p.wrote[tries-1] != nil {
 		t.Errorf("%v, %v, %v", s, err, p.wrote)
+	}
+}
+
+// TestUnwritten checks until when a change has to be written: an interval from the first
+// change on that no snapshot has, whatever becomes of the writing.
+func TestUnwritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var told []time.Duration // since the start, or none
+		const none = -time.Hour
+		u := unwritten{interval: time.Minute, hook: func(at time.Time) {
+			if at.IsZero() {
+				told = append(told, none)
+			} else {
+				told = append(told, at.Sub(start))
+			}
+		}}
+		step := func(what string, do func(), want ...time.Duration) {
+			t.Helper()
+			if do(); !slices.Equal(told, want) {
+				t.Errorf("%s: due at %v, want %v", what, told, want)
+			}
+			told = nil
+			time.Sleep(time.Second)
+		}
+		take := func() {
+			if !u.take() {
+				t.Error("there is nothing to write")
+			}
+		}
+		step("while the first lists are missing", u.add)
+		step("while the first lists are missing", u.add)
+		step("when they are there", u.begin, none, 62*time.Second)
+		step("the first snapshot", take)
+		step("is written", func() { u.done(true) }, none)
+		step("a change", u.add, 65*time.Second)
+		step("and another", u.add)
+		step("a snapshot", take)
+		step("a change meanwhile", u.add)
+		step("it fails", func() { u.done(false) })
+		step("the next", take)
+		step("a change meanwhile", u.add)
+		step("it is written, without the last change", func() { u.done(true) }, 71*time.Second)
+		step("the next", take)
+		step("it is written", func() { u.done(true) }, none)
+		if u.take() {
+			t.Error("there is something to write")
+		}
+	})
+}
+
+// TestSnapshotIsDue checks that an informer tells when changes wait for the snapshot.
+func TestSnapshotIsDue(t *testing.T) {
+	c := Config{Snapshot: filepath.Join(t.TempDir(), "snapshot"), SnapshotInterval: time.Hour}
+	p := watchServer(t, c, apiOptions{}, newNginx(), newWeb(0))
+	p.awaitThat(t, "the first is written", func() bool { return len(p.due) == 3 && p.due[2].IsZero() })
+	before := time.Now()
+	p.api.apply(newWeb(1))
+	p.awaitThat(t, "the second is due", func() bool { return len(p.due) == 4 })
+	if wait := p.due[3].Sub(before); wait < time.Hour || wait > time.Hour+time.Minute {
+		t.Errorf("the snapshot is due in %v", wait)
+	}
+	p.Stop()
+	if !p.due[len(p.due)-1].IsZero() {
+		t.Errorf("at the end, it is due at %v", p.due)
 	}
 }
