@@ -29,16 +29,11 @@ var lifetimes struct {
 	all []*lifetime
 }
 
-// Keys of what is stored in a caddy instance.
-type (
-	lifetimeKey struct{} // its *lifetime
-	watchedKey  struct{} // present once OnRestartFailed is registered
-)
-
 // lifetimeOf returns the lifetime of the instance that c sets up. It also ends those
 // of instances that are gone, and sees to it that a failing reload is noticed:
 // the instance that it would replace need not have this plugin.
 func lifetimeOf(c *caddy.Controller) *lifetime {
+	all := livingLifetimes() // before a look at the instances: one may be added meanwhile
 	current, ok := c.Get(lifetimeKey{}).(*lifetime)
 	if !ok {
 		current = new(lifetime)
@@ -50,9 +45,10 @@ func lifetimeOf(c *caddy.Controller) *lifetime {
 	running := make(map[*lifetime]bool)
 	for _, i := range caddy.Instances() {
 		running[storedLifetime(i)] = true
-		watchRestart(i)
+		guardRestarts(i)
 	}
-	endLifetimes(func(l *lifetime) bool { return l != current && !running[l] })
+	running[current] = true // a controller of a test has an instance of its own
+	endLifetimes(all, running)
 	return current
 }
 
@@ -63,33 +59,16 @@ func storedLifetime(i *caddy.Instance) *lifetime {
 	return l
 }
 
-// watchRestart ends what a failed restart of the instance leaves behind. An instance
-// without servers is no longer starting then: caddy keeps one whose setup panicked.
-func watchRestart(i *caddy.Instance) {
-	i.StorageMu.Lock()
-	defer i.StorageMu.Unlock()
-	if i.Storage[watchedKey{}] != nil {
-		return
-	}
-	i.Storage[watchedKey{}] = true
-	i.OnRestartFailed = append(i.OnRestartFailed, func() error {
-		serving := make(map[*lifetime]bool)
-		for _, i := range caddy.Instances() {
-			if len(i.Servers()) > 0 {
-				serving[storedLifetime(i)] = true
-			}
-		}
-		endLifetimes(func(l *lifetime) bool { return !serving[l] })
-		return nil
-	})
+func livingLifetimes() []*lifetime {
+	lifetimes.mu.Lock()
+	defer lifetimes.mu.Unlock()
+	return slices.Clone(lifetimes.all)
 }
 
-func endLifetimes(over func(*lifetime) bool) {
-	lifetimes.mu.Lock()
-	all := slices.Clone(lifetimes.all)
-	lifetimes.mu.Unlock()
+// endLifetimes ends those of all that are not to be kept.
+func endLifetimes(all []*lifetime, keep map[*lifetime]bool) {
 	for _, l := range all {
-		if over(l) {
+		if !keep[l] {
 			l.end()
 		}
 	}

@@ -140,8 +140,8 @@ func TestReloadsInARow(t *testing.T) {
 		fails = ""
 		checkLiving(t, "after a failed reload", 0, 0)
 	}
-	if n := len(r.instance.OnRestartFailed); n != 1 {
-		t.Errorf("the instance has %d callbacks, want 1", n)
+	if n, failed := len(r.instance.OnRestart), len(r.instance.OnRestartFailed); n != 1+2*2 || failed != 1 {
+		t.Errorf("the instance has %d callbacks of a restart, 4 of them of others, and %d of one that failed, want 5 and 1", n, failed)
 	}
 	r.reload(t, r.corefile(""), "")
 	for range 3 {
