@@ -36,16 +36,15 @@ type source struct {
 type settings struct {
 	config  informer.Config // without hooks
 	ordered bool            // the trie keeps order
-	// files are the checksums of those that are read once, at the start.
-	files [2][sha256.Size]byte
+	// kubeconfig is the checksum of that file, which is read once, at the start. Client-go
+	// reads the files of the CA, the certificate, the key and the token again.
+	kubeconfig [sha256.Size]byte
 }
 
 func newSettings(s *stanza) settings {
 	out := settings{config: s.config, ordered: s.authoritative}
-	for i, path := range []string{s.config.Cluster.Kubeconfig, s.config.Cluster.CA} {
-		if b, err := os.ReadFile(path); err == nil { // else informer.New reports it
-			out.files[i] = sha256.Sum256(b)
-		}
+	if b, err := os.ReadFile(s.config.Cluster.Kubeconfig); err == nil { // else informer.New reports it
+		out.kubeconfig = sha256.Sum256(b)
 	}
 	return out
 }

@@ -1,7 +1,14 @@
 package headless
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
@@ -36,6 +43,31 @@ func TestSourceIsShared(t *testing.T) {
 			t.Errorf("%q shares a source", other)
 		}
 	}
+
+	// Client-go reads a CA again.
+	ca := filepath.Join(dir, "ca")
+	authority := func(name string) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	byCA := "headless cluster.local {\nendpoint https://127.0.0.1:1\ntls \"\" \"\" " + ca + "\n}"
+	authority("first")
+	before := newTestHeadless(t, byCA)
+	authority("second")
+	if h := newTestHeadless(t, byCA); h.trie != before.trie {
+		t.Error("with another CA, the source is another one")
+	}
+
 	server("http://127.0.0.1:2")
 	if h := newTestHeadless(t, stanza("cluster.local", "namespaces default")); h.trie == first.trie {
 		t.Error("with another server in the kubeconfig, the source is the same")

@@ -1,6 +1,7 @@
 package informer
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -8,22 +9,130 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log"
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/miekg/dns"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/transport"
 	"k8s.io/klog/v2"
 
 	"github.com/headless-dns/headless/plugin/apiserver"
 )
+
+// newCertificate returns a certificate that signs itself, and a file of it as PEM.
+func newCertificate(t *testing.T, key *ecdsa.PrivateKey, use x509.ExtKeyUsage, name string) (der []byte, file string) {
+	t.Helper()
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{use},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+// pipes is a listener whose connections are in memory. So they stand still by the clock of
+// a test.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if c, ok := <-p; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipes) Close() error {
+	close(p)
+	return nil
+}
+
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
+	client, server := net.Pipe()
+	p <- server
+	return client, nil
+}
+
+// TestCA has the CA of an API server be replaced on disk, and its certificate with it. The
+// client trusts the new one within five minutes, so that no new source is needed.
+func TestCA(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := t.TempDir() + "/ca"
+	synctest.Test(t, func(t *testing.T) {
+		var serves atomic.Pointer[tls.Certificate]
+		rotate := func() {
+			der, file := newCertificate(t, key, x509.ExtKeyUsageServerAuth, "api")
+			serves.Store(&tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})
+			writeFile(t, ca, file)
+		}
+		rotate()
+		network := make(pipes)
+		server := &http.Server{
+			Handler:  http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+			ErrorLog: log.New(io.Discard, "", 0), // of clients that do not trust it
+			TLSConfig: &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+				return serves.Load(), nil
+			}},
+		}
+		server.SetKeepAlivesEnabled(false)
+		ended := make(chan error)
+		go func() { ended <- server.ServeTLS(network, "", "") }()
+		config, err := (&Cluster{Endpoint: "https://api", CA: ca}).config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Dial = network.dial
+		client, err := rest.HTTPClientFor(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func() error {
+			resp, err := client.Get("https://api/")
+			if err != nil {
+				return err
+			}
+			return resp.Body.Close()
+		}
+		if err := ask(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		rotate()
+		if err, unknown := ask(), (x509.UnknownAuthorityError{}); !errors.As(err, &unknown) {
+			t.Errorf("at once, the error is %v", err)
+		}
+		time.Sleep(4 * time.Minute)
+		if err := ask(); err != nil {
+			t.Errorf("five minutes after the start, the error is %v", err)
+		}
+		client.CloseIdleConnections()
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+}
 
 // TestCertificate has a client's certificate be replaced on disk, and the old one be
 // refused from then on.
@@ -45,17 +154,9 @@ func TestCertificate(t *testing.T) {
 	writeFile(t, folder+"/key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
 	var right atomic.Pointer[string]
 	rotate := func(name string) {
-		now := time.Now()
-		template := &x509.Certificate{
-			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		}
-		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-		if err != nil {
-			t.Fatal(err)
-		}
+		_, file := newCertificate(t, key, x509.ExtKeyUsageClientAuth, name)
 		right.Store(&name)
-		writeFile(t, folder+"/cert", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+		writeFile(t, folder+"/cert", file)
 	}
 	rotate("first")
 	f := newFaultyBy(t, 100, func(api *apiserver.Server) Cluster {
