@@ -1,7 +1,6 @@
 package headless
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,7 +12,6 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/caddy/caddyfile"
 	"github.com/coredns/coredns/core/dnsserver"
-	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/fall"
 )
 
@@ -140,28 +138,6 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// TestUnknownDirective checks that a directive that is misspelt is found, and that
-// nothing is offered for one that is none of ours.
-func TestUnknownDirective(t *testing.T) {
-	for directive, want := range map[string]string{
-		"namespace": "namespaces", "namspaces": "namespaces", "fallthough": "fallthrough", "endpoint_pod_name": "endpoint_pod_names",
-		"label": "labels", "TTL": "", "tttl": "ttl", "manifest": "manifests", "kubconfig": "kubeconfig", "authorative": "authoritative",
-		"startup-timeout": "startup_timeout", "pods": "", "noendpoints": "endpoints", "upstream": "", "x": "", "": "",
-	} {
-		text := "unknown directive"
-		if want != "" {
-			text += fmt.Sprintf(", did you mean %q?", want)
-		}
-		if err := unknownDirective(directive); err.Error() != text {
-			t.Errorf("%q: the error is %q, want %q", directive, err, text)
-		}
-	}
-	_, err := parse(caddy.NewTestController("dns", "headless cluster.local {\nttl 5\nfallthru\n}"))
-	if want := `Testfile:3: fallthru: unknown directive`; err == nil || err.Error() != want {
-		t.Errorf("the error is %v, want %q", err, want)
-	}
-}
-
 // TestParseWarnings checks what is taken, but with a warning.
 func TestParseWarnings(t *testing.T) {
 	for _, test := range []struct{ input, want string }{
@@ -242,39 +218,6 @@ func TestSetup(t *testing.T) {
 	plugins := dnsserver.GetConfig(c).Plugin
 	if len(plugins) != 1 || plugins[0](nil).Name() != "headless" {
 		t.Errorf("the chain is %v", plugins)
-	}
-}
-
-// TestCheckChain checks the warnings of a plugin that nobody is behind.
-func TestCheckChain(t *testing.T) {
-	for _, tc := range []struct {
-		directives string
-		next       plugin.Handler
-		want       []string
-	}{
-		{"ttl 5", nil, []string{"Testfile:1: headless: no plugin is behind"}},
-		{"ttl 5\nfallthrough", nil, []string{"Testfile:1: headless: no plugin is behind", "Testfile:4: fallthrough: no plugin is behind"}},
-		{"authoritative", nil, nil},
-		{"authoritative\nfallthrough", nil, []string{"Testfile:4: fallthrough: no plugin is behind"}},
-		{"ttl 5\nfallthrough", nobody, nil},
-	} {
-		c := caddy.NewTestController("dns", "headless cluster.local {\nmanifests testdata/handler.yaml\n"+tc.directives+"\n}")
-		s, err := parse(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h := &Headless{Next: tc.next, Fall: s.fall, authoritative: s.authoritative}
-		lines := strings.SplitAfter(logged(t, func() { h.checkChain(s, dnsserver.GetConfig(c)) }), "\n")
-		lines = lines[:len(lines)-1]
-		if len(lines) != len(tc.want) {
-			t.Errorf("%q: the log is %q, want %q", tc.directives, lines, tc.want)
-			continue
-		}
-		for i, line := range lines {
-			if checkLine(t, line, "WARNING"); !strings.Contains(line, tc.want[i]) {
-				t.Errorf("%q: line %d of the log is %q, want %q", tc.directives, i, line, tc.want[i])
-			}
-		}
 	}
 }
 
