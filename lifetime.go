@@ -38,10 +38,8 @@ func lifetimeOf(c *caddy.Controller) *lifetime {
 	if !ok {
 		current = new(lifetime)
 		c.Set(lifetimeKey{}, current)
-		lifetimes.mu.Lock()
-		lifetimes.all = append(lifetimes.all, current)
-		lifetimes.mu.Unlock()
 	}
+	current.begin()
 	running := make(map[*lifetime]bool)
 	for _, i := range caddy.Instances() {
 		running[storedLifetime(i)] = true
@@ -50,6 +48,15 @@ func lifetimeOf(c *caddy.Controller) *lifetime {
 	running[current] = true // a controller of a test has an instance of its own
 	endLifetimes(all, running)
 	return current
+}
+
+// begin adds the lifetime to those that have not ended.
+func (l *lifetime) begin() {
+	lifetimes.mu.Lock()
+	defer lifetimes.mu.Unlock()
+	if !slices.Contains(lifetimes.all, l) {
+		lifetimes.all = append(lifetimes.all, l)
+	}
 }
 
 func storedLifetime(i *caddy.Instance) *lifetime {
@@ -104,11 +111,18 @@ func (l *lifetime) start() {
 	}
 }
 
-// end stops all plugins of the instance.
+// end stops all plugins of the instance. The callbacks of each of them call it, and only
+// the first call does anything: secondaries are not notified again.
 func (l *lifetime) end() {
 	lifetimes.mu.Lock()
-	lifetimes.all = slices.DeleteFunc(lifetimes.all, func(other *lifetime) bool { return other == l })
+	i := slices.Index(lifetimes.all, l)
+	if i >= 0 {
+		lifetimes.all = slices.Delete(lifetimes.all, i, i+1)
+	}
 	lifetimes.mu.Unlock()
+	if i < 0 {
+		return
+	}
 	for _, h := range l.plugins {
 		h.stop()
 	}

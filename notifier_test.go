@@ -82,21 +82,27 @@ func TestEndNotifies(t *testing.T) {
 		n, serials := recordNotifications(trie)
 		defer synctest.Wait()
 		defer n.end()
+		stops := 0
 		now := &lifetime{plugins: []*Headless{{trie: trie, notifier: n}}}
-		lifetimes.mu.Lock()
-		lifetimes.all = append(lifetimes.all, now)
-		lifetimes.mu.Unlock()
+		old := &lifetime{plugins: []*Headless{{release: func() { stops++ }}, {release: func() { stops++ }}}}
+		now.begin()
+		old.begin() // the instance that is replaced
 		defer func() {
 			lifetimes.mu.Lock()
 			defer lifetimes.mu.Unlock()
 			lifetimes.all = slices.DeleteFunc(lifetimes.all, func(l *lifetime) bool { return l == now })
 		}()
 		want := []uint32{uint32(time.Now().Unix())}
-		new(lifetime).end() // of the instance that was replaced
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
-		if !slices.Equal(*serials, want) {
-			t.Errorf("notified at serials %d, want %d", *serials, want)
+		// Each stanza has callbacks for it. What is between them may take a while.
+		for range 2 {
+			if err := old.shutDown(); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			if !slices.Equal(*serials, want) || stops != 2 {
+				t.Errorf("notified at serials %d, want %d; two plugins were stopped %d times", *serials, want, stops)
+			}
 		}
 	})
 }
