@@ -81,6 +81,16 @@ func TestReloadIgnoresSnapshot(t *testing.T) {
 	}
 }
 
+// TestReloadAddsSnapshot adds a snapshot, which nobody wrote before.
+func TestReloadAddsSnapshot(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "snapshot")
+	r := newRig(t)
+	r.put()
+	r.start(t, "")
+	r.reload(t, r.corefile("snapshot "+file), "")
+	await(t, func() bool { _, err := os.Stat(file); return err == nil }, true)
+}
+
 // TestSnapshotHasOneWriter checks that two stanzas share a snapshot only if they share
 // a source.
 func TestSnapshotHasOneWriter(t *testing.T) {

@@ -21,12 +21,17 @@ import (
 type source struct {
 	trie     *records.Trie
 	informer *informer.Informer
-	start    func() // starts the informer, once
-	forget   func() // subtracts this source from the metrics
+	start    func()       // starts the informer, once
+	forget   func()       // subtracts this source from the metrics
+	open     func() error // makes the informer, once; all users wait for it
 
 	settings settings
-	users    int         // guarded by sources.mu; nobody may join once it is 0
 	ended    atomic.Bool // the informer no longer runs
+
+	// Guarded by sources.mu.
+	users  int  // nobody may join once it is 0
+	opened bool // there is an informer
+	writes bool // the snapshot
 
 	mu        sync.Mutex
 	notifiers []*notifier // of the users that have secondaries
@@ -49,7 +54,8 @@ func newSettings(s *stanza) settings {
 	return out
 }
 
-// sources are those whose informer may run, in the order in which they were made.
+// sources are those whose informer may run, or is made, in the order in which they were
+// asked for. The first that has a snapshot file writes it.
 var sources struct {
 	mu  sync.Mutex
 	all []*source
@@ -62,30 +68,48 @@ var sources struct {
 // same file with different settings are an error. Across a reload the new source
 // neither reads nor writes the file until the old one has stopped.
 func acquire(s *stanza, l *lifetime) (*source, func(), error) {
+	src, err := reserve(newSettings(s), l)
+	if err != nil {
+		return nil, nil, err
+	}
+	giveBack := sync.OnceFunc(func() { release(src) })
+	opened := false
+	defer func() {
+		if !opened { // which may be a panic
+			giveBack()
+		}
+	}()
+	if err := src.open(); err != nil {
+		return nil, nil, err
+	}
+	opened = true
+	return src, giveBack, nil
+}
+
+// reserve returns the source that has some settings, with one user more. It may not be
+// open yet: that can take seconds, and others must not wait for it.
+func reserve(wanted settings, l *lifetime) (*source, error) {
+	replaces := l.replacesReady()
 	sources.mu.Lock()
 	defer sources.mu.Unlock()
-	wanted := newSettings(s)
 	i := slices.IndexFunc(sources.all, func(s *source) bool { return s.users > 0 && reflect.DeepEqual(s.settings, wanted) })
 	for _, h := range l.plugins {
 		if other := h.source; sameSnapshot(other.settings.config.Snapshot, wanted.config.Snapshot) && (i < 0 || other != sources.all[i]) {
-			return nil, nil, fmt.Errorf("snapshot: %q: another stanza writes this file with other settings; give each a file of its own", wanted.config.Snapshot)
+			return nil, fmt.Errorf("snapshot: %q: another stanza writes this file with other settings; give each a file of its own", wanted.config.Snapshot)
 		}
 	}
 	if i < 0 {
 		writer := snapshotWriter(wanted.config.Snapshot)
-		src, err := newSource(wanted, writer != nil || l.replacesReady())
-		if err != nil {
-			return nil, nil, err
-		}
+		src := newSource(wanted, writer != nil || replaces)
 		if writer == nil {
-			src.informer.TakeOver()
+			src.takeOver()
 		}
 		i = len(sources.all)
 		sources.all = append(sources.all, src)
 	}
 	src := sources.all[i]
 	src.users++
-	return src, sync.OnceFunc(func() { release(src) }), nil
+	return src, nil
 }
 
 // snapshotWriter returns the source that may write a snapshot file, or nil. The
@@ -97,6 +121,15 @@ func snapshotWriter(path string) *source {
 		}
 	}
 	return nil
+}
+
+// takeOver makes the source the writer of its snapshot, as soon as it is open. The caller
+// holds sources.mu.
+func (s *source) takeOver() {
+	s.writes = true
+	if s.opened {
+		s.informer.TakeOver()
+	}
 }
 
 // sameSnapshot reports whether two paths are of one file.
@@ -114,8 +147,9 @@ func resolved(path string) string {
 	return path
 }
 
-// newSource makes a source. A successor starts while another instance serves.
-func newSource(wanted settings, successor bool) (*source, error) {
+// newSource returns a source that is to be opened. A successor starts while another
+// instance serves.
+func newSource(wanted settings, successor bool) *source {
 	src := &source{trie: records.New(), settings: wanted}
 	if wanted.ordered {
 		src.trie.KeepOrder()
@@ -123,32 +157,41 @@ func newSource(wanted settings, successor bool) (*source, error) {
 	config := wanted.config
 	config.Successor = successor
 	config.Transport, config.Log = instrument, logger()
-	config.Hooks, src.forget = hooks(src.changed)
-	var err error
-	if src.informer, err = informer.New(src.trie, config); err != nil {
-		src.forget()
-		return nil, err
-	}
-	src.start = sync.OnceFunc(src.informer.Start)
-	return src, nil
+	src.open = sync.OnceValue(func() (err error) {
+		config.Hooks, src.forget = hooks(src.changed)
+		if src.informer, err = informer.New(src.trie, config); err != nil {
+			src.forget()
+			return err
+		}
+		src.start = sync.OnceFunc(src.informer.Start)
+		sources.mu.Lock()
+		defer sources.mu.Unlock()
+		if src.opened = true; src.writes {
+			src.takeOver()
+		}
+		return nil
+	})
+	return src
 }
 
 func release(src *source) {
 	sources.mu.Lock()
 	src.users--
-	last := src.users == 0
+	last, opened := src.users == 0, src.opened
 	sources.mu.Unlock()
 	if !last {
 		return
 	}
 	src.ended.Store(true)
-	src.informer.Stop() // which writes the last snapshot
-	src.forget()
+	if opened {
+		src.informer.Stop() // which writes the last snapshot
+		src.forget()
+	}
 	sources.mu.Lock()
 	defer sources.mu.Unlock()
 	sources.all = slices.DeleteFunc(sources.all, func(s *source) bool { return s == src })
 	if next := snapshotWriter(src.settings.config.Snapshot); next != nil {
-		next.informer.TakeOver()
+		next.takeOver()
 	}
 }
 
