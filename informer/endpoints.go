@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unique"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -67,9 +68,8 @@ func (s *member) portsOf(t *podTemplate) *records.PortList {
 	ports, ok := s.resolved[t.ports]
 	if !ok {
 		ports = s.resolve(t.named())
-		// As many are kept as there are templates at a time, more or less.
-		if len(s.resolved) >= 8 {
-			clear(s.resolved)
+		if s.resolved == nil {
+			s.resolved = make(map[unique.Handle[namedPorts]]*records.PortList)
 		}
 		s.resolved[t.ports] = ports
 	}

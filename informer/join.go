@@ -33,10 +33,12 @@ type join struct {
 	// losing are the services that have lost their selector, by key. Those that are
 	// stored have it still, until the slices are known that the controller has left.
 	losing  map[key]*service
-	holds   bool         // there will be a release
-	labels  []label      // scratch of match
-	lookups int          // of labels, of which tests have budgets
-	recalls []*selectors // that remember what they match
+	holds   bool    // there will be a release
+	labels  []label // scratch of match
+	lookups int     // of labels, of which tests have budgets
+	// What a batch remembers, until forget.
+	recalls  []*selectors // that know what they match
+	resolved []*member    // that know the ports of pods
 
 	mu         sync.RWMutex // held by the writer to change what follows
 	namespaces map[string]*members
@@ -69,7 +71,7 @@ type member struct {
 	key      records.ServiceKey
 	targets  []targetPort                                    // container ports that give numbers to ports, sorted
 	fixed    *records.PortList                               // the ports if there are no targets
-	resolved map[unique.Handle[namedPorts]]*records.PortList // the ports if there are, by those of pods
+	resolved map[unique.Handle[namedPorts]]*records.PortList // the ports if there are, by those of pods; until forget
 	sorted   []servicePort                                   // the ports, if there are targets and many ports,
 	digest   [sha256.Size]byte                               // and what they are known by
 	read     int                                             // lines of namedPorts, of which tests have budgets
@@ -89,7 +91,6 @@ func newMember(s *service) *member {
 	}
 	slices.SortFunc(m.targets, targetPort.compare)
 	m.targets = slices.Compact(m.targets)
-	m.resolved = make(map[unique.Handle[namedPorts]]*records.PortList)
 	if records.IsLong(len(s.ports)) {
 		m.sorted = slices.SortedStableFunc(slices.Values(s.ports), func(p, q servicePort) int {
 			return cmp.Or(strings.Compare(p.protocol, q.protocol), strings.Compare(p.name, q.name))
@@ -202,6 +203,7 @@ func (j *join) start() int {
 			}
 		}
 	}
+	j.forget()
 	return published + c.update.Commit()
 }
 
@@ -268,8 +270,12 @@ func (j *join) match(n *selectors, p *pod, f func(*member)) {
 	}
 }
 
-// forget ends what match remembers.
+// forget ends what match and countPod remember, which takes memory for pods that are gone.
 func (j *join) forget() {
+	for _, s := range j.resolved {
+		s.resolved = nil
+	}
+	j.resolved = slices.Delete(j.resolved, 0, len(j.resolved))
 	for _, n := range j.recalls {
 		n.forget()
 	}
@@ -278,7 +284,11 @@ func (j *join) forget() {
 
 // countPod counts the endpoints that a pod is of a service that selects it.
 func (j *join) countPod(c counter, s *member, p *pod) {
+	resolved := len(s.resolved) > 0
 	podEndpoints(s, p, &j.naming, func(e records.Endpoint) { c.count(s.key, e) })
+	if !resolved && len(s.resolved) > 0 {
+		j.resolved = append(j.resolved, s)
+	}
 }
 
 func (j *join) countSlices(c counter, s *member, m *members) {
