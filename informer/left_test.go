@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,9 +130,12 @@ func TestLeftPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLeftovers(&cluster{selected: &selected{pods: true}, clock: clock.RealClock{}}, newJoin(records.New(), false, false))
 		start := time.Now()
+		var mu sync.Mutex // of both
 		var began []time.Duration
 		l.watch = func(_ context.Context, o origin, services map[key]struct{}, _ *queue) *leftWatch {
+			mu.Lock()
 			began = append(began, time.Since(start).Round(time.Second))
+			mu.Unlock()
 			w := &leftWatch{&store{origin: o, services: services}, func() {}}
 			w.listed.Store(true)
 			return w
@@ -151,6 +155,8 @@ func TestLeftPauses(t *testing.T) {
 		check := func(what string, want ...time.Duration) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			for i := range want {
 				want[i] *= time.Second
 			}
@@ -162,6 +168,8 @@ func TestLeftPauses(t *testing.T) {
 		quiet := func() {
 			<-time.After(leftQuiet + time.Second)
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			start = time.Now()
 		}
 		create("first")
