@@ -39,9 +39,20 @@ var (
 	diffServiceNames = []string{"db", "web", "0a", "a-b-c", "tcp", "svc", "any", "pod", "peer", diffLong}
 	diffPodNames     = []string{"db-0", "db-1", "db-2", "web-0", "web-1", "0", "peer", "x-7d4b9c", "job", "node-a", "a"}
 	diffPortNames    = []string{"web", "http", "db", "p1", "dns-tcp", "tcp"}
-	diffTargets      = []string{"http", "metrics", "dns"}
-	diffProtocols    = []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}
+	// diffWideNames are the names of the ports of a service that has many. Headless holds
+	// more than 16 ports of an endpoint in another way than fewer.
+	diffWideNames = diffNumbered("w", 40)
+	diffTargets   = []string{"http", "metrics", "dns"}
+	diffProtocols = []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}
 )
+
+func diffNumbered(prefix string, n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprint(prefix, i)
+	}
+	return out
+}
 
 func diffNewCluster(seed uint64) *diffCluster {
 	c := &diffCluster{

@@ -240,7 +240,7 @@ func (c *diffComparer) port(name string) []diffFact { return c.at(name, true) }
 
 // nonTerminal tells whether names of ports exist below a name.
 func (c *diffComparer) nonTerminal(name string) bool {
-	return slices.ContainsFunc(diffPortNames, func(port string) bool { return len(c.port("_"+port+"."+name)) > 0 })
+	return slices.ContainsFunc(slices.Concat(diffPortNames, diffWideNames), func(port string) bool { return len(c.port("_"+port+"."+name)) > 0 })
 }
 
 func (counts diffCounts) add(more diffCounts) {

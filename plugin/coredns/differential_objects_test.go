@@ -36,6 +36,9 @@ func (c *diffCluster) newService(name string) *corev1.Service {
 			map[string]string{"app": "a", "tier": "x"}, map[string]string{"app": "none"})
 	}
 	s.Spec.Ports = c.servicePorts()
+	if c.chance(6) {
+		s.Spec.Ports = c.widePorts()
+	}
 	switch dice := c.rand.IntN(100); {
 	case dice < 4:
 		s.Spec = corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "example.org"}
@@ -73,6 +76,24 @@ func (c *diffCluster) servicePorts() []corev1.ServicePort {
 	return out
 }
 
+// diffWide is the target of a wide service that pods give different numbers. These are at
+// most three, so that the pods of a service have four lists of ports at most; slices made by
+// hand, of which there are four, have others. Of more than 8 lists, headless serves 8.
+const diffWide = "wide"
+
+// widePorts are 17 to 40 ports.
+func (c *diffCluster) widePorts() []corev1.ServicePort {
+	var out []corev1.ServicePort
+	for i, name := range diffWideNames[:17+c.rand.IntN(len(diffWideNames)-16)] {
+		p := corev1.ServicePort{Name: name, Port: int32(80 + i), Protocol: diffPick(c, diffProtocols...), TargetPort: intstr.FromInt(2000 + i)}
+		if i == 0 {
+			p.Protocol, p.TargetPort = corev1.ProtocolTCP, intstr.FromString(diffWide)
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
 // addr is the n-th address of a family. Some of the IPv6 addresses end in zeros,
 // which are left out in their text.
 func (c *diffCluster) addr(v4 bool, n int) string {
@@ -96,6 +117,10 @@ func (c *diffCluster) newPod(name string) *corev1.Pod {
 	p.Labels = map[string]string{"app": diffPick(c, "a", "a", "b"), "tier": diffPick(c, "x", "y")}
 	p.Status.Phase = corev1.PodRunning
 	p.Spec.Containers = []corev1.Container{{Name: "main", Ports: c.containerPorts()}, {Name: "other", Ports: c.containerPorts()}}
+	if c.chance(75) {
+		main := &p.Spec.Containers[0]
+		main.Ports = append(main.Ports, corev1.ContainerPort{Name: diffWide, ContainerPort: int32(2000 + 100*c.rand.IntN(3)), Protocol: corev1.ProtocolTCP})
+	}
 	if c.chance(20) {
 		init := corev1.Container{Name: "init", Ports: c.containerPorts()}
 		if c.chance(50) {
@@ -122,6 +147,13 @@ func (c *diffCluster) containerPorts() []corev1.ContainerPort {
 }
 
 func (c *diffCluster) giveHostname(p *corev1.Pod) {
+	// A host of several long lists of ports has those of each of them.
+	for _, s := range c.services {
+		if c.isWide(s.Name) && c.chance(40) {
+			p.Spec.Hostname, p.Spec.Subdomain = "peer", s.Name
+			return
+		}
+	}
 	hostname := p.Name
 	switch dice := c.rand.IntN(100); {
 	case dice < 15:
@@ -205,6 +237,18 @@ func (c *diffCluster) newSlice(name string) *discoveryv1.EndpointSlice {
 		}
 		s.Ports = append(s.Ports, port)
 	}
+	if c.isWide(s.Labels[discoveryv1.LabelServiceName]) && c.chance(60) || c.chance(3) {
+		s.Ports = nil
+		number := diffPick(c, 2000, 3000) // those that the service has, or others
+		for i, name := range diffWideNames[:17+c.rand.IntN(len(diffWideNames)-16)] {
+			s.Ports = append(s.Ports, discoveryv1.EndpointPort{
+				Name: ptr.To(name), Protocol: ptr.To(diffPick(c, diffProtocols...)), Port: ptr.To(int32(number + i)),
+			})
+		}
+		if c.chance(20) {
+			s.Ports[c.rand.IntN(len(s.Ports))].Port = nil
+		}
+	}
 	for range c.rand.IntN(4) {
 		e := discoveryv1.Endpoint{Addresses: []string{c.addr(v4, diffPick(c, 1, 10, 11, 100, 101, 102, 103))}}
 		if c.chance(15) {
@@ -223,4 +267,8 @@ func (c *diffCluster) newSlice(name string) *discoveryv1.EndpointSlice {
 		s.Endpoints = append(s.Endpoints, e)
 	}
 	return s
+}
+
+func (c *diffCluster) isWide(service string) bool {
+	return slices.ContainsFunc(c.services, func(s *corev1.Service) bool { return s.Name == service && len(s.Spec.Ports) > 16 })
 }

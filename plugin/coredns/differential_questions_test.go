@@ -1,12 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/utils/ptr"
 )
 
 // diffTypes are asked of every name, and one of diffOtherTypes, which have no
@@ -69,6 +71,28 @@ func (c *diffCluster) facts() *diffFacts {
 	}
 	f.names = f.questions()
 	return f
+}
+
+// longLists returns how many lists of more than 16 ports the endpoints of one service have
+// at most.
+func (f *diffFacts) longLists() int {
+	lists := make(map[string]map[string]bool)
+	most := 0
+	for _, e := range f.endpoints {
+		if len(e.ports) <= 16 {
+			continue
+		}
+		var id strings.Builder
+		for _, p := range e.ports {
+			fmt.Fprintf(&id, "%s/%s/%d ", *p.Name, *p.Protocol, ptr.Deref(p.Port, 0))
+		}
+		if lists[e.service] == nil {
+			lists[e.service] = make(map[string]bool)
+		}
+		lists[e.service][id.String()] = true
+		most = max(most, len(lists[e.service]))
+	}
+	return most
 }
 
 // questions are all names that the cluster has, had or could be thought to have.

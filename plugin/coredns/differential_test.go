@@ -36,6 +36,8 @@ const (
 	diffAtOnce = 250
 	// diffRounds is how often each cluster changes.
 	diffRounds = 1
+	// diffLongLists counts what is asked about clusters with long lists of ports.
+	diffLongLists = "with long lists of ports, of all sorts"
 	// diffWireEach is which cluster is asked over the wire, too.
 	diffWireEach = 50
 )
@@ -77,6 +79,9 @@ func TestDifferential(t *testing.T) {
 		diffRun(t, seed+first, min(diffAtOnce, clusters-first), counts)
 	}
 	t.Logf("%d clusters from seed %d on, each in %d states: %v", clusters, seed, 1+diffRounds, counts)
+	if clusters >= diffRaceClusters && !t.Failed() && counts[diffLongLists] == 0 {
+		t.Error("no endpoint has a long list of ports any more")
+	}
 	if missing := counts.missing(); clusters >= diffRaceClusters && !t.Failed() && len(missing) > 0 {
 		t.Errorf("no reply deviates any more, though headless should, in that %s", strings.Join(missing, "; "))
 	}
@@ -132,6 +137,13 @@ func diffCompare(t *testing.T, round int, clusters []*diffCluster, servers *diff
 				mine.add(of)
 				if servers.ofSlices(f.diffCluster) {
 					mine.addAs("with endpoints slices, of all sorts", of)
+				}
+				lists := f.longLists()
+				if lists > 0 {
+					mine.addAs(diffLongLists, of)
+				}
+				if lists > 8 {
+					err = fmt.Errorf("a service has %d long lists of ports, of which headless serves 8", lists)
 				}
 				if err != nil {
 					t.Errorf("DIFFERENTIAL_CLUSTERS=1 DIFFERENTIAL_SEED=%d, after %d changes: %v\n\nThe objects:\n%s", f.seed, round, err, f)
