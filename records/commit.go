@@ -139,7 +139,7 @@ func (u *Update) publish(steps []step) {
 	}
 	links.publish(t)
 	u.emptied = append(u.emptied, links.emptied...)
-	index.publish(t)
+	index.publish()
 	for _, p := range final {
 		t.stats.count(p)
 		p.change.reset()

@@ -412,7 +412,7 @@ type indexChange struct {
 	come6, gone6 []delta[addr6]
 }
 
-func (c *indexChange) publish(t *Trie) {
+func (c *indexChange) publish() {
 	for _, r := range c.v4 {
 		r.place.Store(r.shard)
 	}
