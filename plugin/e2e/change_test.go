@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -219,7 +220,18 @@ func TestRestartInOutage(t *testing.T) {
 		return nil
 	})
 	t.Logf("all servers were ready %.1fs after the API server was started", time.Since(back).Seconds())
-	end := time.Now().Add(ttl) // for the endpoints and kube-proxy, too
+	// The EndpointSlice controller and kube-proxy resume their watches when they do, also
+	// about a minute later, and until then the Service has no endpoint.
+	ready := time.Now()
+	eventually(t, func() error {
+		answered := func(r reply) bool { return r.asked.After(ready) && r.status != "" }
+		if !slices.ContainsFunc(a.replies(t), answered) {
+			return errors.New("no server can be reached by the Service")
+		}
+		return nil
+	})
+	t.Logf("the Service had them %.1fs later", time.Since(ready).Seconds())
+	end := time.Now().Add(ttl) // for both servers
 	a.follow(t, end)
 	replies := a.end(t)
 
