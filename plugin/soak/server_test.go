@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -217,22 +218,22 @@ func (s *server) profile(name string) ([]byte, error) {
 	return io.ReadAll(resp.Body)
 }
 
-// outcome is what became of the queries of a dnsperf.
+// outcome is what became of the queries of a load.
 type outcome struct{ sent, lost, failed int }
 
-// startLoad starts dnsperf for a time. The function returned waits for its end.
-func (k *kubernetes) startLoad(t *testing.T, addr, network string, rate, outstanding int, d time.Duration, names []string) (end func() outcome) {
+// startLoad starts dnsperf for a time, over UDP. The function returned waits for its end.
+func (k *kubernetes) startLoad(t *testing.T, addr string, rate, outstanding int, d time.Duration, names []string) (end func() outcome) {
 	t.Helper()
-	questions := filepath.Join(k.Dir, "questions-"+network)
+	questions := filepath.Join(k.Dir, "questions")
 	if err := os.WriteFile(questions, []byte(strings.Join(names, " A\n")+" A\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	host, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command("dnsperf", "-m", network, "-s", host, "-p", port, "-d", questions, "-e", "-W", "-O", "suppress=timeout",
+	cmd := exec.Command("dnsperf", "-m", "udp", "-s", host, "-p", port, "-d", questions, "-e", "-W", "-O", "suppress=timeout",
 		"-Q", strconv.Itoa(rate), "-q", strconv.Itoa(outstanding), "-t", "5", "-l", strconv.Itoa(int(d.Seconds())))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	k.start(t, "dnsperf-"+network, cmd)
+	k.start(t, "dnsperf", cmd)
 	return func() outcome {
 		if err := cmd.Wait(); err != nil {
 			t.Fatalf("dnsperf: %v\n%s", err, &out)
@@ -243,6 +244,49 @@ func (k *kubernetes) startLoad(t *testing.T, addr, network string, rate, outstan
 		}
 		return o
 	}
+}
+
+// startStream asks over TCP for a time, one question after another on a connection, so
+// many a second. CoreDNS resets connections with each reload, after which dnsperf may
+// give up with "Bad file descriptor"; this connects again. The function returned waits
+// for its end.
+func startStream(t *testing.T, addr string, rate int, d time.Duration, names []string) (end func() outcome) {
+	t.Helper()
+	var o outcome
+	var done sync.WaitGroup
+	done.Go(func() {
+		client := dns.Client{Net: "tcp", Timeout: 5 * time.Second}
+		var conn *dns.Conn
+		ask := func(name string) (r *dns.Msg, err error) {
+			if conn == nil {
+				if conn, err = client.Dial(addr); err != nil {
+					return nil, err
+				}
+			}
+			r, _, err = client.ExchangeWithConn(new(dns.Msg).SetQuestion(name, dns.TypeA), conn)
+			return r, err
+		}
+		tick := time.NewTicker(time.Second / time.Duration(rate))
+		defer tick.Stop()
+		for began := time.Now(); time.Since(began) < d; <-tick.C {
+			r, err := ask(names[o.sent%len(names)])
+			o.sent++
+			switch {
+			case err != nil:
+				o.lost++
+				if conn != nil {
+					conn.Close()
+				}
+				conn = nil
+			case r.Rcode != dns.RcodeSuccess && r.Rcode != dns.RcodeNameError: // names come and go
+				o.failed++
+			}
+		}
+		if conn != nil {
+			conn.Close()
+		}
+	})
+	return func() outcome { done.Wait(); return o }
 }
 
 var (
