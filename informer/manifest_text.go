@@ -50,7 +50,7 @@ func skipBlank(text []byte) int {
 		if marker := documentMarker(line); marker != "" {
 			line = line[len(marker):]
 		}
-		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' {
+		if line = trim(line); len(line) > 0 && line[0] != '#' {
 			return len(text) - len(rest)
 		}
 		n = len(text) - len(rest) + end
@@ -66,7 +66,7 @@ func documentEnd(text []byte) int {
 	for n := 0; n < len(text); {
 		line := text[n:]
 		line = line[:lineEnd(line)]
-		switch trimmed := bytes.TrimSpace(line); {
+		switch trimmed := trim(line); {
 		case documentMarker(line) == "...":
 			return n
 		case documentMarker(line) == "---" && content:
@@ -230,9 +230,13 @@ func isPlain(text []byte) bool {
 	return true
 }
 
+// trim returns a line without the white space of YAML around it: spaces, tabs and line
+// breaks (YAML 1.1, sections 4.1.4 and 4.1.5). Other spaces of Unicode are content.
+func trim(line []byte) []byte { return bytes.Trim(line, " \t\r\n\u0085\u2028\u2029") }
+
 // isBlank reports whether a line, or the rest of one, has no content.
 func isBlank(line []byte) bool {
-	line = bytes.TrimSpace(line)
+	line = trim(line)
 	return len(line) == 0 || line[0] == '#'
 }
 
