@@ -134,8 +134,10 @@ func (u *Update) publish(steps []step) {
 	}
 	index := u.editIndex(final)
 	if o := t.order.Load(); o != nil {
-		t.order.Store(o.merge(index.come4, index.come6))
-		u.gone4, u.gone6 = append(u.gone4, index.gone4...), append(u.gone6, index.gone6...)
+		come4, gone4 := sides(index.moved4)
+		come6, gone6 := sides(index.moved6)
+		t.order.Store(o.merge(come4, come6))
+		u.gone4, u.gone6 = append(u.gone4, gone4...), append(u.gone6, gone6...)
 	}
 	links.publish(t)
 	u.emptied = append(u.emptied, links.emptied...)

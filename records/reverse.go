@@ -373,13 +373,14 @@ func (u *Update) editIndex(changed []*pending) (out indexChange) {
 			u.hold(p.service, newHolder(h.id, len(h.label), d.key.hostname), d.key.addr, d.refs)
 		}
 	}
-	var moved4 []delta[addr4]
-	var moved6 []delta[addr6]
-	out.v4, moved4 = u.trie.v4.edit(u.holdings4)
-	out.v6, moved6 = u.trie.v6.edit(u.holdings6)
-	out.come4, out.gone4 = sides(moved4)
-	out.come6, out.gone6 = sides(moved6)
-	u.trie.stats.Addresses += len(out.come4) + len(out.come6) - len(out.gone4) - len(out.gone6)
+	out.v4, out.moved4 = u.trie.v4.edit(u.holdings4)
+	out.v6, out.moved6 = u.trie.v6.edit(u.holdings6)
+	for _, d := range out.moved4 {
+		u.trie.stats.Addresses += int(d.refs)
+	}
+	for _, d := range out.moved6 {
+		u.trie.stats.Addresses += int(d.refs)
+	}
 	return out
 }
 
@@ -406,10 +407,10 @@ func (u *Update) hold(s *service, name holder, a netip.Addr, refs int32) {
 
 // indexChange is what a portion of a commit publishes of the reverse index.
 type indexChange struct {
-	v4           []replacement[addr4]
-	v6           []replacement[addr6]
-	come4, gone4 []delta[addr4]
-	come6, gone6 []delta[addr6]
+	v4     []replacement[addr4]
+	v6     []replacement[addr6]
+	moved4 []delta[addr4] // addresses that come (1) and go (-1)
+	moved6 []delta[addr6]
 }
 
 func (c *indexChange) publish() {
