@@ -158,9 +158,6 @@ func (t *Trie) populate(p *pending, namespaces *table[*namespace], n int64) {
 	namespaceOf(namespaces, []byte(p.key.Namespace)).populated.Add(n)
 }
 
-// Stats returns what the trie holds after the last commit. It is for the writer.
-func (t *Trie) Stats() Stats { return t.stats }
-
 // links are the tables of services and namespaces that a portion publishes.
 type links struct {
 	services   map[*namespace]*editor[*service]

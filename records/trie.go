@@ -92,6 +92,9 @@ type Stats struct {
 	Endpoints Counts // ready and withheld
 }
 
+// Stats returns what the trie holds after the last commit. It is for the writer.
+func (t *Trie) Stats() Stats { return t.stats }
+
 // Result tells how a name stands to the trie.
 type Result int
 
