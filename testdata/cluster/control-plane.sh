@@ -16,21 +16,7 @@ mkdir -p "$CLUSTER_DIR"/{log,pids}
 ./etcd.sh
 ./apiserver.sh start
 
-# Nobody renews the heartbeat of up.sh's node "manual", nor any while the API
-# server is down: a node has a day to live.
-start kube-controller-manager kube-controller-manager \
-	--kubeconfig="$CLUSTER_DIR/controller-manager.kubeconfig" \
-	--authentication-kubeconfig="$CLUSTER_DIR/controller-manager.kubeconfig" \
-	--authorization-kubeconfig="$CLUSTER_DIR/controller-manager.kubeconfig" \
-	--bind-address=127.0.0.1 --secure-port="$CONTROLLER_MANAGER_PORT" --cert-dir="$CLUSTER_DIR/controller-manager" \
-	--leader-elect=false --use-service-account-credentials \
-	--service-account-private-key-file="$CLUSTER_DIR/pki/sa.key" --root-ca-file="$CLUSTER_DIR/pki/ca.crt" \
-	--service-cluster-ip-range="$SERVICE_CIDR" --allocate-node-cidrs --cluster-cidr="$POD_CIDR" \
-	--node-cidr-mask-size-ipv4=20 --node-cidr-mask-size-ipv6=64 \
-	--node-monitor-grace-period=24h \
-	--flex-volume-plugin-dir="$CLUSTER_DIR/controller-manager/volume" \
-	--kube-api-qps=1000 --kube-api-burst=2000 --concurrent-statefulset-syncs=20
-
+./controller-manager.sh start
 cat >"$CLUSTER_DIR/scheduler.yaml" <<END
 apiVersion: kubescheduler.config.k8s.io/v1
 kind: KubeSchedulerConfiguration
