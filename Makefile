@@ -163,7 +163,8 @@ soak: tools build
 		go test -tags soak -count=1 -timeout 0 -v -run '^TestSoak$$' ./plugin/soak
 
 # Less than six minutes on two cores. Rounds are taken in turn, as a machine may get
-# slower meanwhile. What was measured is in bench.txt, for benchstat, and README.md.
+# slower meanwhile. What was measured is in bench.txt, for benchstat, and
+# docs/performance.md.
 bench: programs = dnsperf:dnsperf gnuplot:gnuplot-nox
 bench: SHELL = /bin/bash
 bench: tools build
@@ -178,7 +179,7 @@ bench: tools build
 		for round in 1 2 3; do bench ServeDNS 60ms 2; bench 'Process|Watch|Burst' 1x 1; done; \
 		bench Scale 1x 1; \
 	} | tee bench.txt
-	go run ./plugin/bench -revision $(or $(revision),unknown) bench.txt README.md plugin/bench/bench.svg
+	go run ./plugin/bench -revision $(or $(revision),unknown) bench.txt docs/performance.md plugin/bench/bench.svg
 
 # About ten minutes on two cores, and six gigabytes for the stand-in API server. It
 # is for a machine without other work: a server has one processor, and must not share it.
@@ -189,7 +190,7 @@ growth: build
 	go test -c -o "$$dir/bench" ./plugin/bench; \
 	HEADLESS_COREDNS=$(CURDIR)/coredns "$$dir/bench" -test.run '^$$' -test.timeout 30m -test.bench '^BenchmarkGrowth$$' \
 		-test.benchtime 1x | tee growth.txt
-	go run ./plugin/bench -report growth -revision $(or $(revision),unknown) growth.txt README.md
+	go run ./plugin/bench -report growth -revision $(or $(revision),unknown) growth.txt docs/performance.md
 
 # Five minutes on two cores, as a reflector that is cut off again and again waits
 # longer each time. It reports how a server is that has little room for memory and

@@ -75,7 +75,7 @@ func TestTopLevel(t *testing.T) {
 	allowed := map[string]bool{
 		".ci": true, ".git": true, ".gitignore": true, ".golangci.yml": true, ".dockerignore": true,
 		"LICENSE": true, "Makefile": true, "README.md": true, "SECURITY.md": true, "DESIGN.md": true, "go.mod": true, "go.sum": true,
-		"informer": true, "plugin": true, "records": true, "testdata": true,
+		"docs": true, "informer": true, "plugin": true, "records": true, "testdata": true,
 		"coredns": true, "bench.txt": true, "growth.txt": true, // which make makes
 	}
 	entries, err := filepath.Glob("*")

@@ -136,26 +136,35 @@ func (r *results) fewTable() string {
 func (r *results) growth(revision, machine string) string {
 	var b strings.Builder
 	section := func(text, table string) { fmt.Fprintf(&b, "\n%s\n\n%s", text, table) }
-	fmt.Fprintf(&b, "\n**A cluster that grows.** Measured at %s on %s, by `make growth`.\n", revision, machine)
+	fmt.Fprintf(&b, "\nMeasured at %s on %s.\n", revision, machine)
 	section(growthModel, r.growthTable())
-	section("The same where a tenth of 100,000 pods are of headless services, and the others, jobs maybe, of no service:", r.fewTable())
+	section("The same where a tenth of 100,000 pods are of headless services. The others, jobs maybe, are of no service:", r.fewTable())
 	fmt.Fprintf(&b, "\n%s\n\n", growthAdvice)
 	return b.String()
 }
 
-const growthModel = `All pods are of headless services of 100; in-tree is without ` + "`pods verified`" + ` and watches EndpointSlices, as
-` + "`endpoints slices`" + ` does. A change is a pod that loses or regains its readiness, each in another service than the one
-before: to a watch of pods an event of 3 KB, to one of EndpointSlices the slice of 100 endpoints, which the controller writes
-as a whole. Churn is one change a second for every 1,000 pods. One core keeps up with changes while nine of ten are in the
-answers within 100 ms; with "≥", the stand-in had no more. What the API server sends is for each replica, not compressed.
-The last column is not measured: it goes on as the two before it do.
+const growthModel = `All pods are of headless services of 100. In-tree is without ` + "`pods verified`" + ` and watches EndpointSlices, as
+` + "`endpoints slices`" + ` does.
 
-A pod's life is five or six changes in a watch of pods: created, scheduled, with an address and ready, terminating, gone.
-How many it is in one of EndpointSlices depends on what the controller takes together. A real one, looked at once, of a
-service of 200 pods on simulated nodes, wrote one slice when the readiness of one pod changed, five for two pods that a
+* A change is a pod that loses or regains its readiness, each in another service than the one before. A watch of pods carries
+  it as an event of 3 KB, a watch of EndpointSlices as the whole slice of 100 endpoints that the controller writes.
+* Churn is one change a second for every 1,000 pods.
+* One core keeps up with changes while nine of ten are in the answers within 100 ms. With "≥", the stand-in had no more.
+* What the API server sends is for each replica, not compressed.
+* The last column is not measured: it continues the two before it in a straight line.
+
+A pod's life is five or six changes in a watch of pods: created, scheduled, with an address and ready, terminating, gone. How
+many it is in a watch of EndpointSlices depends on what the controller takes together. A real controller, observed once, had a
+service of 200 pods on simulated nodes. It wrote one slice when the readiness of one pod changed, five for two pods that a
 StatefulSet replaced one at a time, and three for five that a Deployment replaced a quarter at a time.`
 
-const growthAdvice = `**Which to choose.** ` + "`endpoints pods`" + `, the default, where most pods are of headless services and these are large: a
-change that comes alone is a third of the bytes and a fraction of the CPU of a slice of 100, and nothing waits for the
-EndpointSlice controller. ` + "`endpoints slices`" + ` where most pods are of no service, as nothing is sent of those; where most
-services have fewer than about 30 pods, whose slice is smaller than a pod; or where pods mostly come and go many at a time.`
+const growthAdvice = `### Which to choose
+
+` + "`endpoints pods`" + `, the default, where most pods are of headless services and these are large. A change that comes alone is a third
+of the bytes and a fraction of the CPU of a slice of 100, and nothing waits for the EndpointSlice controller.
+
+` + "`endpoints slices`" + ` in these cases:
+
+* Most pods are of no headless service: nothing is sent of those.
+* Most services have fewer than about 30 pods, whose slice is smaller than a pod.
+* Pods mostly come and go many at a time.`

@@ -1,6 +1,6 @@
-// Bench writes what the benchmarks measured into README.md, and draws a plot of it.
-// The benchmarks are this package's tests; `make bench` and `make
-// growth` run them.
+// Bench writes what the benchmarks measured into docs/performance.md, and draws a
+// plot of it, which README.md shows. The benchmarks are this package's tests; `make
+// bench` and `make growth` run them.
 package main
 
 import (
@@ -23,7 +23,7 @@ func main() {
 	revision := flag.String("revision", "", "what was measured")
 	flag.Parse()
 	if reports[*name] == nil || flag.NArg() != 2 && flag.NArg() != 3 {
-		fmt.Fprintln(os.Stderr, "usage: bench [-report bench|growth] -revision COMMIT RESULTS README.md [PLOT.svg]")
+		fmt.Fprintln(os.Stderr, "usage: bench [-report bench|growth] -revision COMMIT RESULTS PAGE.md [PLOT.svg]")
 		os.Exit(2)
 	}
 	if err := run(*name, *revision, flag.Arg(0), flag.Arg(1), flag.Arg(2)); err != nil {
@@ -32,8 +32,8 @@ func main() {
 	}
 }
 
-// run writes a report to readme and, if svg names a file, the plot to that.
-func run(name, revision, from, readme, svg string) error {
+// run writes a report to a page and, if svg names a file, the plot to that.
+func run(name, revision, from, page, svg string) error {
 	f, err := os.Open(from)
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func run(name, revision, from, readme, svg string) error {
 			return err
 		}
 	}
-	text, err := os.ReadFile(readme)
+	text, err := os.ReadFile(page)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func run(name, revision, from, readme, svg string) error {
 	report := reports[name](r, revision, machine)
 	replaced, err := replace(string(text), name, report)
 	if err != nil {
-		return fmt.Errorf("write report to %s: %w", readme, err)
+		return fmt.Errorf("write report to %s: %w", page, err)
 	}
 	if svg != "" {
 		if err := os.WriteFile(svg, plot, 0o644); err != nil {
@@ -65,7 +65,7 @@ func run(name, revision, from, readme, svg string) error {
 		}
 	}
 	fmt.Print(report)
-	return os.WriteFile(readme, []byte(replaced), 0o644)
+	return os.WriteFile(page, []byte(replaced), 0o644)
 }
 
 // replace puts a report where the old one of its name was.
@@ -84,19 +84,21 @@ func (r *results) bench(revision, machine string) string {
 	var b strings.Builder
 	section := func(text, table string) { fmt.Fprintf(&b, "\n%s\n\n%s", text, table) }
 	fmt.Fprintf(&b, "\nMeasured at %s on %s. Medians; *in-tree* is the *kubernetes* plugin.\n", revision, machine)
-	section("**Targets.** Times are compared within the run.", r.targetTable())
-	section("**A question to the plugin**, over UDP with room for 1232 bytes: services of N pods, all in one cluster,\n"+
-		"their hosts asked for in random order. For in-tree, cutting the reply to that size is not counted.\n"+
-		"Allocated are bytes, and pieces.", r.serveTable("udp", len(questions)))
-	section("The same over TCP, where the size of a reply is another:", r.serveTable("tcp", 3))
-	section("Names of no headless service, which *headless* passes on, and what CoreDNS alone takes for that:", r.outsideTable())
-	section("**A query to a whole server**, over UDP on the loopback device with 20 queries under way: CPU of the process.\n"+
-		"The floor is a CoreDNS whose *hosts* plugin answers with one address.", r.processTable())
-	section("**One pod loses or regains its readiness** in a service of N. A whole server gets a pod of 3 KB from a watch, and\n"+
-		"in-tree a slice of 100 endpoints, at the same time; in a cluster, that comes later.", r.eventTable())
-	section("**Many pods.** The burst is in one service; for in-tree, 100 slices come at once. Heap, start and relist are\n"+
-		"those of 100,000 pods in 1,000 services, where in-tree has `pods verified`. Settled is resident memory ten seconds\n"+
-		"after a garbage collection.", r.scaleTable())
+	section("### Targets\n\nTimes are compared within the run.", r.targetTable())
+	section("### A query to the plugin\n\n"+
+		"Over UDP, with room for 1232 bytes. All services are in one cluster; each has N pods, whose hosts are queried in random\n"+
+		"order. For in-tree, cutting the reply to that size is not counted. Allocated are bytes, and the number of allocations.", r.serveTable("udp", len(questions)))
+	section("Over TCP, where a reply has another size:", r.serveTable("tcp", 3))
+	section("Names of no headless service, which *headless* passes on, beside what CoreDNS alone takes for that:", r.outsideTable())
+	section("### A query to a whole server\n\n"+
+		"CPU of the process, over UDP on the loopback device, with 20 queries in flight. The floor is a CoreDNS whose *hosts*\n"+
+		"plugin answers with one address.", r.processTable())
+	section("### A pod loses or regains its readiness\n\n"+
+		"The service has N pods. *headless* receives a pod of 3 KB from a watch, and in-tree a slice of 100 endpoints, at the same\n"+
+		"time. In a cluster, the slice comes later.", r.eventTable())
+	section("### Many pods\n\n"+
+		"The burst is in one service; in-tree receives 100 slices at once. Heap, start and relist are of 100,000 pods in 1,000\n"+
+		"services, where in-tree has `pods verified`. Settled is resident memory ten seconds after a garbage collection.", r.scaleTable())
 	b.WriteString("\n")
 	return b.String()
 }

@@ -144,7 +144,7 @@ func TestTables(t *testing.T) {
 func TestGrowthTables(t *testing.T) {
 	text := read(t, growing()).growth("v1", "a machine")
 	for _, line := range []string{
-		"**A cluster that grows.** Measured at v1 on a machine, by `make growth`.",
+		"Measured at v1 on a machine.",
 		"| pods |  | 10,000 | 30,000 | 100,000 | 300,000 | 1,000,000, computed |",
 		"| memory, settled | `endpoints pods` | 60 MB | 80 MB | 150 MB | 350 MB | 1,050 MB |",
 		"|  | `endpoints slices` | 70 MB | 110 MB | 250 MB | 650 MB | 2,050 MB |",
@@ -207,16 +207,16 @@ func TestRun(t *testing.T) {
 		t.Skip("there is no gnuplot")
 	}
 	dir := t.TempDir()
-	from, readme, svg := filepath.Join(dir, "bench.txt"), filepath.Join(dir, "README.md"), filepath.Join(dir, "bench.svg")
-	if err := errors.Join(os.WriteFile(from, []byte(sample()), 0o600), os.WriteFile(readme, []byte("# x\n<!-- bench -->\n<!-- /bench -->\n<!-- growth -->\n<!-- /growth -->\n"), 0o600)); err != nil {
+	from, page, svg := filepath.Join(dir, "bench.txt"), filepath.Join(dir, "page.md"), filepath.Join(dir, "bench.svg")
+	if err := errors.Join(os.WriteFile(from, []byte(sample()), 0o600), os.WriteFile(page, []byte("# x\n<!-- bench -->\n<!-- /bench -->\n<!-- growth -->\n<!-- /growth -->\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	var texts [2]string
 	for i := range texts {
-		if err := errors.Join(run("bench", "v1", from, readme, svg), run("growth", "v2", from, readme, "")); err != nil {
+		if err := errors.Join(run("bench", "v1", from, page, svg), run("growth", "v2", from, page, "")); err != nil {
 			t.Fatal(err)
 		}
-		text, err := os.ReadFile(readme)
+		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
 		}
