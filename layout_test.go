@@ -74,7 +74,7 @@ func packages(t *testing.T, dir string) []*build.Package {
 func TestTopLevel(t *testing.T) {
 	allowed := map[string]bool{
 		".ci": true, ".git": true, ".gitignore": true, ".golangci.yml": true, ".dockerignore": true,
-		"LICENSE": true, "Makefile": true, "README.md": true, "SECURITY.md": true, "DESIGN.md": true, "go.mod": true, "go.sum": true,
+		"LICENSE": true, "Makefile": true, "README.md": true, "SECURITY.md": true, "go.mod": true, "go.sum": true,
 		"docs": true, "informer": true, "plugin": true, "records": true, "testdata": true,
 		"coredns": true, "bench.txt": true, "growth.txt": true, // which make makes
 	}

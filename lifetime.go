@@ -17,7 +17,7 @@ import (
 // skips the remaining OnShutdown callbacks of an old instance once one of them
 // fails. In both cases it calls OnRestartFailed of the old instance, whichever of
 // the two serves from then on. So that callback decides nothing by itself: it ends
-// the lifetimes whose instances caddy no longer runs. See "A reload" in DESIGN.md.
+// the lifetimes whose instances caddy no longer runs. See "A reload" in docs/design.md.
 type lifetime struct {
 	plugins []*Headless
 	began   time.Time // the first OnStartup
