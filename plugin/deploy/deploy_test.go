@@ -23,11 +23,11 @@ import (
 // block is the n-th block of a language in a section of a file.
 func block(t *testing.T, file, section, language string, n int) string {
 	t.Helper()
-	readme, err := os.ReadFile(file)
+	page, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, text, found := strings.Cut(string(readme), "\n## "+section+"\n")
+	_, text, found := strings.Cut(string(page), "\n## "+section+"\n")
 	if !found {
 		t.Fatalf("no section %q in %s", section, file)
 	}
@@ -41,13 +41,13 @@ func block(t *testing.T, file, section, language string, n int) string {
 }
 
 const (
-	readme = "README.md"
-	top    = "../../README.md"
+	readme = "../../README.md"
+	guide  = "../../docs/install.md"
 
-	image = "registry.example.org/headless:1" // of the README
+	image = "registry.example.org/headless:1" // of both
 )
 
-// runbook is a folder where the commands of a README can be run.
+// runbook is a folder where the commands of a page can be run.
 type runbook struct{ folder string }
 
 func newRunbook(t *testing.T) *runbook {
@@ -252,8 +252,8 @@ func TestKubeadm(t *testing.T) {
 	r := newRunbook(t)
 	r.strict(t, "kubeadm")
 	refused(t, "kubeadm", "deployment", "coredns")
-	const section = "In a cluster of kubeadm"
-	r.run(t, readme, section, 0)
+	const section = "kubeadm"
+	r.run(t, guide, section, 0)
 
 	drains(t, "deployment", "coredns")
 	spec := get(t, "deployment", "coredns")["spec"]
@@ -303,8 +303,8 @@ func TestKubeadm(t *testing.T) {
 			t.Errorf("without headless and bufsize, and with its lameduck, it is\n%s\nand that of kubeadm\n%s", text, theirs)
 		}
 		example := strings.Replace(ours, " {\n        snapshot /var/lib/headless/snapshot\n    }", "", 1)
-		if got := block(t, top, "Examples", "corefile", 0); got != example {
-			t.Errorf("the example is\n%s\nand the Corefile, without the snapshot\n%s", got, example)
+		if got := block(t, guide, section, "corefile", 0); got != example {
+			t.Errorf("the Corefile of the guide is\n%s\nand the Corefile, without the snapshot\n%s", got, example)
 		}
 		s := start(t, ours, "coredns")
 		s.await(t)
@@ -313,23 +313,23 @@ func TestKubeadm(t *testing.T) {
 		eventually(t, func() error { return s.hasA("kube-dns.kube-system.svc.cluster.local", "10.96.0.10") })
 	})
 
-	r.run(t, readme, section, 1)
+	r.run(t, guide, section, 1)
 	if undone := get(t, "deployment", "coredns")["spec"]; !reflect.DeepEqual(undone, deployment) {
 		t.Errorf("going back left:\n%v\nit was\n%v", undone, deployment)
 	}
 
 	configMaps(t, 1)
-	r.run(t, readme, section, 2)
+	r.run(t, guide, section, 2)
 	removed(t)
 
 	// Kubeadm writes its objects anew when it upgrades.
-	r.run(t, readme, section, 0)
+	r.run(t, guide, section, 0)
 	configMaps(t, 1)
 	kubectl(t, "replace", "-f", "testdata/kubeadm.yaml")
 	if upgraded := get(t, "deployment", "coredns")["spec"]; !reflect.DeepEqual(upgraded, deployment) {
 		t.Errorf("an upgrade by kubeadm left:\n%v\nit was\n%v", upgraded, deployment)
 	}
-	r.run(t, readme, section, 2)
+	r.run(t, guide, section, 2)
 	removed(t)
 }
 
@@ -376,13 +376,13 @@ func ready(e any) error {
 func TestBase(t *testing.T) {
 	r := newRunbook(t)
 	r.strict(t, "base", "--warnings-as-errors")
-	const section = "In a cluster without a DNS server"
-	r.run(t, readme, section, 0)
+	const section = "A cluster without DNS"
+	r.run(t, guide, section, 0)
 	t.Cleanup(func() {
 		r.change(t, "corefile")
-		r.run(t, readme, section, 0)
+		r.run(t, guide, section, 0)
 		configMaps(t, 2)
-		r.run(t, readme, section, 1)
+		r.run(t, guide, section, 1)
 		removed(t)
 	})
 
@@ -479,8 +479,9 @@ func TestK3s(t *testing.T) {
 	watch := watchServed(t, "kube-dns")
 
 	r := newRunbook(t)
-	r.run(t, top, "Try it on your cluster", 3)
-	r.run(t, top, "Try it on your cluster", 3) // as an upgrade does
+	const section = "k3s"
+	r.run(t, guide, section, 1)
+	r.run(t, guide, section, 1) // as an upgrade does
 	endpoints(t, "kube-dns", 2, func(e any) error {
 		if name := at(t, e, "targetRef", "name").(string); !strings.HasPrefix(name, "headless-") {
 			return fmt.Errorf("%s is still there", name)
@@ -492,7 +493,7 @@ func TestK3s(t *testing.T) {
 	}
 
 	kubectl(t, "apply", "-f", "testdata/kubeadm.yaml") // as k3s does when it starts
-	r.run(t, readme, "In a cluster of k3s", 1)
+	r.run(t, guide, section, 4)
 	removed(t)
 	if after := get(t, "service", "kube-dns")["spec"]; !reflect.DeepEqual(after, service) {
 		t.Errorf("the Service has changed:\n%v\nit was\n%v", after, service)
@@ -559,7 +560,7 @@ func TestNodelocal(t *testing.T) {
 	r := newRunbook(t)
 	r.strict(t, "nodelocal", "--warnings-as-errors")
 	const section = "On every node"
-	r.run(t, readme, section, 0)
+	r.run(t, guide, section, 0)
 	// On two nodes there are the two servers of kubeadm, and ours.
 	endpoints(t, "kube-dns-upstream", 4, func(e any) error {
 		want := map[string]any{"forNodes": []any{map[string]any{"name": at(t, e, "nodeName")}}}
@@ -575,9 +576,9 @@ func TestNodelocal(t *testing.T) {
 	t.Run("cache", func(t *testing.T) { nodeLocalCache(t, s) })
 
 	r.change(t, "corefile")
-	r.run(t, readme, section, 0)
+	r.run(t, guide, section, 0)
 	configMaps(t, 2)
-	r.run(t, readme, section, 1)
+	r.run(t, guide, section, 1)
 	removed(t)
 	endpoints(t, "kube-dns-upstream", 2, func(e any) error {
 		if hints := at(t, e, "hints"); hints != nil {
@@ -587,12 +588,12 @@ func TestNodelocal(t *testing.T) {
 	})
 }
 
-// nodeLocalCache shows that a name is there at once with what the README says for
+// nodeLocalCache shows that a name is there at once with what the guide says for
 // NodeLocal DNSCache, though it was asked for too early.
 func nodeLocalCache(t *testing.T, s *server) {
 	cache := newServer(t)
 	cache.run(t, "cluster.local:"+cache.port+" {\nbind 127.0.0.1\nerrors\nready 127.0.0.1:"+cache.ready+"\nhealth 127.0.0.1:"+cache.health+
-		"\n"+block(t, readme, "On every node", "corefile", 0)+"forward . 127.0.0.1:"+s.port+" {\nforce_tcp\n}\n}\n")
+		"\n"+block(t, guide, "On every node", "corefile", 0)+"forward . 127.0.0.1:"+s.port+" {\nforce_tcp\n}\n}\n")
 	const host = "web-0.nginx.default.svc.cluster.local"
 	cache.await(t)
 	for range 2 {
@@ -614,13 +615,13 @@ func TestStandalone(t *testing.T) {
 	r := newRunbook(t)
 	r.strict(t, "standalone", "--warnings-as-errors")
 	const section = "A zone of its own"
-	printed := strings.Split(r.run(t, readme, section, 0), "\n")
+	printed := strings.Split(r.run(t, guide, section, 0), "\n")
 	address := printed[len(printed)-1]
 	t.Cleanup(func() {
 		r.change(t, "standalone")
-		r.run(t, readme, section, 0)
+		r.run(t, guide, section, 0)
 		configMaps(t, 2)
-		r.run(t, readme, section, 1)
+		r.run(t, guide, section, 1)
 		removed(t)
 	})
 	if want := at(t, get(t, "service", "headless-standalone"), "spec", "clusterIP"); address != want {
@@ -642,7 +643,7 @@ func TestStandalone(t *testing.T) {
 	}
 	t.Run("forwarded", func(t *testing.T) {
 		stub := newServer(t)
-		zone := strings.Replace(block(t, readme, section, "corefile", 0), ":53 {", ":"+stub.port+" {\nbind 127.0.0.1\nready 127.0.0.1:"+stub.ready+
+		zone := strings.Replace(block(t, guide, section, "corefile", 0), ":53 {", ":"+stub.port+" {\nbind 127.0.0.1\nready 127.0.0.1:"+stub.ready+
 			"\nhealth 127.0.0.1:"+stub.health, 1)
 		stub.run(t, strings.Replace(zone, "forward . 10.96.0.20", "forward . 127.0.0.1:"+s.port, 1))
 		stub.await(t)
@@ -675,9 +676,12 @@ func TestRendered(t *testing.T) {
 // TestImage has the commands for a first try put their image into what kustomize makes.
 func TestImage(t *testing.T) {
 	r := newRunbook(t)
-	for n, want := range []string{image, "headless:1"} { // kubeadm and kind
+	for _, test := range []struct{ file, section, image string }{
+		{readme, "Install", image},
+		{guide, "kind", "headless:1"},
+	} {
 		var rendered string
-		for line := range strings.Lines(block(t, top, "Try it on your cluster", "sh", n)) {
+		for line := range strings.Lines(block(t, test.file, test.section, "sh", 0)) {
 			if command, _, found := strings.Cut(line, "| kubectl apply"); found {
 				out, err := commandIn(r.folder, "", "sh", "-e", "-c", command)
 				if err != nil {
@@ -688,8 +692,8 @@ func TestImage(t *testing.T) {
 		}
 		objects := objectsOf(t, rendered)
 		got := at(t, objects[len(objects)-1], "spec", "template", "spec", "containers", 0, "image")
-		if got != want {
-			t.Errorf("the image is %v and not %s", got, want)
+		if got != test.image {
+			t.Errorf("the image of %s, %s, is %v and not %s", test.file, test.section, got, test.image)
 		}
 	}
 }

@@ -115,7 +115,11 @@ func TestMonitoring(t *testing.T) {
 
 	t.Run("dashboard", func(t *testing.T) { checkDashboard(t, p) })
 	t.Run("rules", func(t *testing.T) { checkRules(t, p) })
-	t.Run("README", func(t *testing.T) { checkNames(t, p, "../../README.md") })
+	t.Run("docs", func(t *testing.T) {
+		for _, page := range []string{"README.md", "docs/metrics.md", "docs/operations.md", "docs/reliability.md", "docs/troubleshooting.md"} {
+			checkNames(t, p, "../../"+page)
+		}
+	})
 	t.Run("shared", func(t *testing.T) {
 		create(t, "testdata/shared.yaml")
 		eventually(t, func() error {
