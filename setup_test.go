@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/coredns/caddy"
-	"github.com/coredns/caddy/caddyfile"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin/pkg/fall"
 )
@@ -218,53 +217,6 @@ func TestSetup(t *testing.T) {
 	plugins := dnsserver.GetConfig(c).Plugin
 	if len(plugins) != 1 || plugins[0](nil).Name() != "headless" {
 		t.Errorf("the chain is %v", plugins)
-	}
-}
-
-// TestReadme checks that the plugin takes every stanza of the README, without a
-// warning, and that each has somebody behind or owns its zones.
-func TestReadme(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := strings.Split(string(readme), "\n~~~ corefile\n")[1:]
-	if len(blocks) < 4 {
-		t.Fatalf("%d Corefiles", len(blocks))
-	}
-	for _, block := range blocks {
-		corefile, _, _ := strings.Cut(block, "\n~~~\n")
-		parsed, err := caddyfile.Parse("Corefile", strings.NewReader(corefile), nil)
-		if err != nil {
-			t.Fatalf("%v in\n%s", err, corefile)
-		}
-		stanzas := 0
-		for _, b := range parsed {
-			tokens, ok := b.Tokens[pluginName]
-			if !ok {
-				continue
-			}
-			stanzas++
-			c := caddy.NewTestController("dns", "")
-			c.Dispenser, c.ServerBlockKeys = caddyfile.NewDispenserTokens("Corefile", tokens), b.Keys
-			var s *stanza
-			text := logged(t, func() { s, err = parse(c) })
-			if err != nil || text != "" {
-				t.Errorf("%v, and the log is %q, of\n%s", err, text, corefile)
-				continue
-			}
-			behind := false
-			for _, directive := range []string{"kubernetes", "forward"} {
-				_, ok := b.Tokens[directive]
-				behind = behind || ok
-			}
-			if !behind && !s.authoritative {
-				t.Errorf("names of no headless service are REFUSED, with\n%s", corefile)
-			}
-		}
-		if stanzas == 0 {
-			t.Errorf("no stanza in\n%s", corefile)
-		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -199,6 +200,44 @@ func TestReplace(t *testing.T) {
 	if _, err := replace("<!-- /x -->\n<!-- x -->\n", "x", "new\n"); err == nil {
 		t.Error("a report without its place")
 	}
+}
+
+// TestReadme wants every figure of README.md that has a unit to be in a table of docs/,
+// so that a new run is not beside old figures.
+func TestReadme(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tables []byte
+	for _, page := range []string{"performance.md", "operations.md"} {
+		text, err := os.ReadFile("../../docs/" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tables = append(tables, text...)
+	}
+	figures := regexp.MustCompile(`[0-9][0-9,.]* (ns|µs|KB/s|MB/s|MB|%|s\b)`).FindAllString(costs(t, string(readme)), -1)
+	if len(figures) < 15 {
+		t.Fatalf("only %d figures: %q", len(figures), figures)
+	}
+	for _, figure := range figures {
+		if !strings.Contains(string(tables), "| "+figure+" |") {
+			t.Errorf("no table has %s", figure)
+		}
+	}
+}
+
+// costs returns what README.md says of costs: its beginning, and a section.
+func costs(t *testing.T, readme string) string {
+	t.Helper()
+	beginning, _, _ := strings.Cut(readme, "\n~~~")
+	_, section, found := strings.Cut(readme, "\n## What it costs\n")
+	if !found {
+		t.Fatal("README.md has no section on costs")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	return beginning + section
 }
 
 // TestRun writes a whole report, twice, as there is one in the file the second time.
