@@ -15,6 +15,7 @@ import (
 
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/clock"
 
@@ -264,9 +265,9 @@ func TestCut(t *testing.T) {
 	t.Parallel()
 	f := newFaulty(t, 100, "10.244.0.1", "10.244.0.2")
 	f.start(t)
-	for i := range 5 {
-		// One that ends within a second without an event is no watch.
-		f.api.Put(newWeb(1, func(p *corev1.Pod) { p.Annotations = map[string]string{"i": fmt.Sprint(i)} }), newWeb(2))
+	for range 5 {
+		f.api.Put(newWeb(2))
+		f.event(t)
 		f.await(t, nginxName, dns.TypeA, threePods)
 		f.api.DropWatches()
 		f.api.Apply([]apiserver.Change{{Object: newWeb(2), Gone: true}})
@@ -310,6 +311,26 @@ func TestSilent(t *testing.T) {
 		if n := f.api.Listed("pods"); n != 1 || f.lines(failsFirst) != 1 || f.received[Pods] < heard+2 {
 			t.Errorf("%d lists, %d watches fail, %d events after %d, the log has %q", n, f.failing[Pods], f.received[Pods], heard, f.logged)
 		}
+	})
+}
+
+// event changes an object of each kind, and waits until the watches have the change. One
+// that ends within a second without an event has failed.
+func (f *faulty) event(t *testing.T) {
+	t.Helper()
+	var before [kinds]int
+	f.locked(func() {
+		for k := range kinds {
+			before[k] = f.received[k]
+		}
+	})
+	now := map[string]string{"received": fmt.Sprint(before)}
+	slice := newSlice("other")
+	slice.Labels[discoveryv1.LabelServiceName] = "other"
+	slice.Annotations = now
+	f.api.Put(slice, newNginx(func(s *corev1.Service) { s.Annotations = now }), newWeb(1, func(p *corev1.Pod) { p.Annotations = now }))
+	f.awaitThat(t, "events come", func() bool {
+		return f.received[Pods] > before[Pods] && f.received[Services] > before[Services] && f.received[EndpointSlices] > before[EndpointSlices]
 	})
 }
 
@@ -395,8 +416,8 @@ func TestClockJumps(t *testing.T) {
 	for _, by := range []time.Duration{24 * time.Hour, -48 * time.Hour} {
 		f.clock.ahead.Add(int64(by))
 		f.api.Put(newWeb(2))
+		f.event(t)
 		f.await(t, nginxName, dns.TypeA, threePods)
-		f.bookmark(t) // a watch that ends within a second without one is none
 		f.api.DropWatches()
 		f.api.Apply([]apiserver.Change{{Object: newWeb(2), Gone: true}})
 		f.await(t, nginxName, dns.TypeA, twoPods)
