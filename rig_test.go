@@ -18,8 +18,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/headless-dns/headless/plugin/apiserver"
-	"github.com/headless-dns/headless/plugin/cluster"
+	"github.com/headless-dns/headless/internal/apiserver"
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 // fails is the callback in which the plugins "early" and "late" fail, as "early

@@ -27,7 +27,7 @@ import (
 	"k8s.io/client-go/transport"
 	"k8s.io/klog/v2"
 
-	"github.com/headless-dns/headless/plugin/apiserver"
+	"github.com/headless-dns/headless/internal/apiserver"
 )
 
 // newCertificate returns a certificate that signs itself, and a file of it as PEM.

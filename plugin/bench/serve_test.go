@@ -18,7 +18,7 @@ import (
 	"github.com/miekg/dns"
 
 	_ "github.com/headless-dns/headless"
-	"github.com/headless-dns/headless/plugin/apiserver"
+	"github.com/headless-dns/headless/internal/apiserver"
 )
 
 // sizes are those of the services. They are all in one cluster, so that the

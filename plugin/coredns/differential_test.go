@@ -21,7 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
-	"github.com/headless-dns/headless/plugin/apiserver"
+	"github.com/headless-dns/headless/internal/apiserver"
 )
 
 // Of the environment: DIFFERENTIAL_CLUSTERS is how many clusters there are, and

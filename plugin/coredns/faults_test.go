@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/headless-dns/headless/plugin/cluster"
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 // web has pods that are ready as soon as they have an address.

@@ -16,7 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/headless-dns/headless/plugin/apiserver"
+	"github.com/headless-dns/headless/internal/apiserver"
 )
 
 // TestReload changes the Corefile again and again under load, as the reload

@@ -11,7 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/headless-dns/headless/plugin/cluster"
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 // freeAddress is an address of the loopback interface that nobody listens on.

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headless-dns/headless/plugin/cluster"
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 // server is a running CoreDNS.

@@ -18,7 +18,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/headless-dns/headless/plugin/cluster"
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 // server is a running CoreDNS.

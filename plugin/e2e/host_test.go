@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/headless-dns/headless/plugin/cluster"
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 // volatile are the kernel parameters that change by themselves.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/headless-dns/headless/plugin/cluster"
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 // asker asks for addresses on and on, and has the history judge the answers.

@@ -25,7 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/headless-dns/headless/plugin/cluster"
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 const nodes = 5

@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headless-dns/headless/plugin/cluster"
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 const (
