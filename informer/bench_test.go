@@ -11,19 +11,6 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// nameWeb makes a pod the i-th of the s-th StatefulSet, and the n-th of all.
-func nameWeb(p *corev1.Pod, s, i, n int) {
-	p.Name = fmt.Sprintf("web-%d-%d", s, i)
-	p.Spec.Hostname, p.Spec.Subdomain = p.Name, fmt.Sprint("nginx-", s)
-	p.Labels = map[string]string{
-		"app":                                fmt.Sprint("nginx-", s),
-		"controller-revision-hash":           fmt.Sprint("web-5d7c9f8b6-", s),
-		"statefulset.kubernetes.io/pod-name": p.Name,
-		"apps.kubernetes.io/pod-index":       fmt.Sprint(i),
-	}
-	p.Status.PodIPs = []corev1.PodIP{{IP: fmt.Sprintf("10.%d.%d.%d", n>>16, n>>8&255, n&255)}}
-}
-
 // newWorld returns an informer that holds services of StatefulSet's pods, of the
 // given sizes, and a function that makes the i-th pod of a service.
 func newWorld(sizes ...int) (*Informer, func(service, i int, change ...func(*corev1.Pod)) *pod) {

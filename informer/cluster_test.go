@@ -337,7 +337,7 @@ func TestWatchSlices(t *testing.T) {
 
 // TestSelectors checks what the API server is asked to select.
 func TestSelectors(t *testing.T) {
-	s, err := newSelection(&Config{Labels: "tier in (db, web),env=prod", NamespaceLabels: "dns"})
+	s, err := newSelection(selection{labels: "tier in (db, web),env=prod", namespaceLabels: "dns"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -355,7 +355,7 @@ func TestSelectors(t *testing.T) {
 	}
 
 	// Where no pods are watched, the slices of all controllers are.
-	if s, err = newSelection(&Config{Labels: "env=prod", Slices: true}); err != nil {
+	if s, err = newSelection(selection{labels: "env=prod", slices: true}); err != nil {
 		t.Fatal(err)
 	}
 	var got metav1.ListOptions

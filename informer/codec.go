@@ -93,7 +93,7 @@ func (c *codec) DecoderToVersion(d runtime.Decoder, v runtime.GroupVersioner) ru
 type decoder struct {
 	full  runtime.Decoder
 	known func(object) object
-	pod   podFields // of the pod that is being decoded
+	scratch
 }
 
 // Decode implements runtime.Decoder. It returns a *decoded, a *decodedList or a
@@ -171,7 +171,7 @@ func kindOf(version, name string) (Kind, bool) {
 }
 
 func (d *decoder) decodeObject(k Kind, b []byte) (runtime.Object, error) {
-	o, m, err := decodeKind(k, b, &d.pod)
+	o, m, err := decodeKind(k, b, &d.scratch)
 	if err == nil {
 		return d.wrap(o, &m), nil
 	}
@@ -182,10 +182,14 @@ func (d *decoder) decodeObject(k Kind, b []byte) (runtime.Object, error) {
 	return nil, err
 }
 
-func decodeKind(k Kind, b []byte, f *podFields) (object, metadata, error) {
+// scratch is memory that decodeKind uses again for the next object.
+type scratch struct{ pod podFields }
+
+// decodeKind decodes an object of a kind from protobuf.
+func decodeKind(k Kind, b []byte, s *scratch) (object, metadata, error) {
 	switch k {
 	case Pods:
-		return decodePod(b, f)
+		return decodePod(b, &s.pod)
 	case Services:
 		return decodeService(b)
 	case EndpointSlices:
@@ -206,7 +210,7 @@ func (d *decoder) decodeList(k Kind, b []byte) (runtime.Object, error) {
 			}
 		case 2:
 			b := m.embedded()
-			o, meta, err := decodeKind(k, b, &d.pod)
+			o, meta, err := decodeKind(k, b, &d.scratch)
 			if err == nil {
 				out.Items = append(out.Items, d.wrap(o, &meta))
 				break

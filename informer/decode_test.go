@@ -9,84 +9,15 @@ import (
 	"runtime"
 	"slices"
 	"testing"
-	"time"
 	"weak"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/randfill"
 )
-
-// newFiller fills objects of Kubernetes at random, where it matters with what
-// matters.
-func newFiller(seed int64) *randfill.Filler {
-	pick := func(c randfill.Continue, from ...string) string { return from[c.Intn(len(from))] }
-	return randfill.NewWithSeed(seed).NilChance(.3).NumElements(0, 3).MaxDepth(20).Funcs(
-		func(q *resource.Quantity, c randfill.Continue) {
-			*q = *resource.NewQuantity(c.Int63n(1000), resource.DecimalSI)
-		},
-		func(t *metav1.Time, c randfill.Continue) { *t = metav1.Unix(c.Int63n(1e9), 0) },
-		func(t *metav1.MicroTime, c randfill.Continue) { *t = metav1.NewMicroTime(time.Unix(c.Int63n(1e9), 0)) },
-		func(m *metav1.ObjectMeta, c randfill.Continue) {
-			c.FillNoCustom(m)
-			m.Name = pick(c, m.Name, "web-0", "web-17", "WEB-1", "")
-			for k := range m.Labels {
-				if c.Bool() {
-					m.Labels[k] = pick(c, m.Name, "0", "17", "")
-				}
-			}
-			if c.Bool() {
-				m.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: pick(c, "true", "false")}
-			}
-			if c.Bool() && m.Labels != nil {
-				m.Labels[discoveryv1.LabelServiceName] = pick(c, "nginx", m.Name)
-			}
-		},
-		func(s *corev1.PodSpec, c randfill.Continue) {
-			c.FillNoCustom(s)
-			s.Hostname = pick(c, s.Hostname, "web-0", "job-3", "")
-		},
-		func(p *corev1.PodPhase, c randfill.Continue) {
-			*p = corev1.PodPhase(pick(c, "Running", "Pending", "Succeeded", "Failed", ""))
-		},
-		func(t *corev1.PodConditionType, c randfill.Continue) {
-			*t = corev1.PodConditionType(pick(c, "Ready", "PodScheduled"))
-		},
-		func(s *corev1.ConditionStatus, c randfill.Continue) {
-			*s = corev1.ConditionStatus(pick(c, "True", "False"))
-		},
-		func(s *corev1.PodStatus, c randfill.Continue) {
-			c.FillNoCustom(s)
-			s.PodIP = pick(c, "10.0.0.1", "fd00::1", "nonsense")
-		},
-		func(p *corev1.PodIP, c randfill.Continue) {
-			p.IP = pick(c, "10.0.0.1", "fd00::1", "::ffff:10.0.0.9", "fe80::1%eth0", "10.0.0.2", "nonsense")
-		},
-		func(p *corev1.ContainerRestartPolicy, c randfill.Continue) {
-			*p = corev1.ContainerRestartPolicy(pick(c, "Always", "OnFailure"))
-		},
-		func(p *corev1.Protocol, c randfill.Continue) {
-			*p = corev1.Protocol(pick(c, "TCP", "UDP", "SCTP", "", "tcp", "Odd"))
-		},
-		func(s *corev1.ServiceSpec, c randfill.Continue) {
-			c.FillNoCustom(s)
-			s.ClusterIP = pick(c, "None", "10.96.0.1", "")
-			s.Type = corev1.ServiceType(pick(c, "ClusterIP", "ExternalName", ""))
-		},
-		func(f *corev1.IPFamily, c randfill.Continue) { *f = corev1.IPFamily(pick(c, "IPv4", "IPv6")) },
-		func(e *discoveryv1.Endpoint, c randfill.Continue) {
-			c.FillNoCustom(e)
-			for i := range e.Addresses {
-				e.Addresses[i] = pick(c, "10.0.0.1", "fd00::1", "::ffff:10.0.0.9", "fe80::1%eth0", "db.example.org")
-			}
-		},
-	)
-}
 
 // message is an object of Kubernetes that has a form in protobuf.
 type protobufObject interface {
@@ -216,7 +147,7 @@ func checkDecode(t testing.TB, k Kind, b []byte) {
 		want, wantMeta, wantErr = decodeFull(k, pruned)
 	}
 	frame := bytes.Clone(b)
-	got, gotMeta, err := decodeKind(k, frame, new(podFields))
+	got, gotMeta, err := decodeKind(k, frame, new(scratch))
 	gotMeta = kept(gotMeta)
 	for i := range frame { // nothing may be kept of the frame
 		frame[i] = 0xa5
@@ -249,7 +180,7 @@ func TestDecode(t *testing.T) {
 				t.Fatal(err)
 			}
 			frame := bytes.Clone(b)
-			got, gotMeta, err := decodeKind(k, frame, new(podFields))
+			got, gotMeta, err := decodeKind(k, frame, new(scratch))
 			if err != nil {
 				t.Fatalf("%v, seed %d: %v", k, seed, err)
 			}
@@ -274,7 +205,7 @@ func TestDecodeRewritten(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, gotMeta, err := decodeKind(k, b, new(podFields))
+			got, gotMeta, err := decodeKind(k, b, new(scratch))
 			if err != nil || !same(got, want, kept(gotMeta), wantMeta) {
 				t.Fatalf("%v, seed %d: %v\nis   %+v %+v\nwant %+v %+v", k, seed, err, got, gotMeta, want, wantMeta)
 			}
@@ -519,73 +450,6 @@ func checkEvent(t *testing.T, b []byte) {
 	}
 }
 
-// managed is a list of fields that somebody manages, about as long as they are.
-func managed(name string) string {
-	out := fmt.Appendf(nil, "{%q:{", name)
-	for i := range 40 {
-		out = fmt.Appendf(out, `"f:field-%d":{".":{}},`, i)
-	}
-	return string(out) + `"f:last":{}}}`
-}
-
-// typicalPod is a StatefulSet's pod as an API server sends it.
-func typicalPod(i int) *corev1.Pod {
-	return newWeb(i, func(p *corev1.Pod) {
-		name := p.Name
-		p.UID, p.ResourceVersion, p.GenerateName = "7f3c9a52-0f0e-4f5c-9f0a-1a2b3c4d5e6f", "123456789", "web-"
-		p.Labels = map[string]string{
-			"app": "nginx", "controller-revision-hash": "web-5d7c9f8b6",
-			"statefulset.kubernetes.io/pod-name": name, "apps.kubernetes.io/pod-index": fmt.Sprint(i),
-		}
-		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "web", UID: p.UID, Controller: ptr.To(true)}}
-		p.ManagedFields = []metav1.ManagedFieldsEntry{
-			{Manager: "kube-controller-manager", Operation: "Update", APIVersion: "v1", FieldsType: "FieldsV1",
-				FieldsV1: metav1.NewFieldsV1(managed("f:metadata"))},
-			{Manager: "kubelet", Operation: "Update", APIVersion: "v1", FieldsType: "FieldsV1", Subresource: "status",
-				FieldsV1: metav1.NewFieldsV1(managed("f:status"))},
-		}
-		c := &p.Spec.Containers[0]
-		c.Name, c.Image, c.Command = "nginx", "registry.example.org/nginx:1.27", []string{"nginx", "-g", "daemon off;"}
-		for e := range 8 {
-			c.Env = append(c.Env, corev1.EnvVar{Name: fmt.Sprint("VARIABLE_", e), Value: "some value of it"})
-		}
-		c.Resources.Requests = corev1.ResourceList{"cpu": resource.MustParse("100m"), "memory": resource.MustParse("128Mi")}
-		c.VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}, {Name: "kube-api-access", MountPath: "/var/run/secrets", ReadOnly: true}}
-		c.ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz"}}, PeriodSeconds: 5}
-		p.Spec.Volumes = []corev1.Volume{
-			{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data-" + name}}},
-			{Name: "config", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "nginx"}}}},
-		}
-		p.Spec.NodeName, p.Spec.ServiceAccountName, p.Spec.SchedulerName = "node-17", "default", "default-scheduler"
-		p.Spec.Tolerations = []corev1.Toleration{
-			{Key: "node.kubernetes.io/not-ready", Operator: "Exists", Effect: "NoExecute", TolerationSeconds: ptr.To[int64](300)},
-			{Key: "node.kubernetes.io/unreachable", Operator: "Exists", Effect: "NoExecute", TolerationSeconds: ptr.To[int64](300)},
-		}
-		p.Status.PodIP, p.Status.HostIP = p.Status.PodIPs[0].IP, "192.0.2.17"
-		p.Status.PodIPs = p.Status.PodIPs[:1]
-		for _, kind := range []corev1.PodConditionType{"PodReadyToStartContainers", "Initialized", "ContainersReady", "PodScheduled"} {
-			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: kind, Status: "True", LastTransitionTime: metav1.Unix(1e9, 0)})
-		}
-		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "nginx", Ready: true, Image: c.Image, ImageID: "sha256:" + name,
-			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Unix(1e9, 0)}}}}
-	})
-}
-
-// encoded returns an object in protobuf, as an API server sends it.
-func encoded(t testing.TB, o kruntime.Object) []byte {
-	t.Helper()
-	info, _ := kruntime.SerializerInfoForMediaType(apiCodecs.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
-	var b bytes.Buffer
-	encoder := apiCodecs.EncoderForVersion(info.Serializer, kruntime.NewMultiGroupVersioner(corev1.SchemeGroupVersion))
-	if _, ok := o.(*discoveryv1.EndpointSlice); ok {
-		encoder = apiCodecs.EncoderForVersion(info.Serializer, discoveryv1.SchemeGroupVersion)
-	}
-	if err := encoder.Encode(o, &b); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 // protobufDecoder returns the decoder for what an API server sends in protobuf,
 // and that for Kubernetes' own objects.
 func protobufDecoder() (slim, full kruntime.Decoder) {
@@ -618,7 +482,7 @@ func TestDecodeForgets(t *testing.T) {
 		_, b := filled(t, k, 1)
 		frame := bytes.Clone(b)
 		held := weak.Make(&frame[0])
-		var f podFields
+		var f scratch
 		o, _, err := decodeKind(k, frame, &f)
 		if err != nil {
 			t.Fatal(err)

@@ -20,15 +20,15 @@ import (
 // it. The rules are those of the EndpointSlice controller; where it leaves a pod
 // out that may yet answer, the endpoint is withheld with the reason.
 func podEndpoints(s *member, p *pod, n *naming, yield func(records.Endpoint)) {
-	if p.is(podFinished) {
+	if p.finished() {
 		return
 	}
 	e := records.Endpoint{Withheld: records.Ready}
 	switch {
 	case s.publishNotReady:
-	case p.is(podTerminating):
+	case p.terminating():
 		e.Withheld = records.Terminating
-	case !p.is(podReady):
+	case !p.ready():
 		e.Withheld = records.NotReady
 	}
 	t := p.template.Value()
@@ -90,11 +90,10 @@ func (s *member) resolve(named namedPorts) *records.PortList {
 	}
 	id := append(s.digest[:], named.digest...)
 	if named.digest == "" {
-		for line := range strings.Lines(named.lines) {
+		for target, number := range named.all {
 			s.read++
-			target, number := parsePort(line)
 			if _, ok := slices.BinarySearchFunc(s.targets, target, targetPort.compare); ok {
-				id = fmt.Appendf(id, "%s/%s/%d\n", target.name, target.protocol, portNumber(number))
+				id = fmt.Appendf(id, "%s/%s/%d\n", target.name, target.protocol, number)
 			}
 		}
 	}

@@ -8,56 +8,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
 	"github.com/headless-dns/headless/records"
 )
-
-// newNginx is the service of the tutorials, changed.
-func newNginx(change ...func(*corev1.Service)) *corev1.Service {
-	s := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx"},
-		Spec: corev1.ServiceSpec{
-			ClusterIP:  corev1.ClusterIPNone,
-			IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol},
-			Selector:   map[string]string{"app": "nginx"},
-			Ports:      []corev1.ServicePort{{Name: "web", Port: 80, Protocol: corev1.ProtocolTCP}},
-		},
-	}
-	for _, c := range change {
-		c(s)
-	}
-	return s
-}
-
-// newWeb is the i-th pod of its StatefulSet, changed.
-func newWeb(i int, change ...func(*corev1.Pod)) *corev1.Pod {
-	p := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprint("web-", i), Labels: map[string]string{"app": "nginx"}},
-		Spec: corev1.PodSpec{
-			Hostname: fmt.Sprint("web-", i), Subdomain: "nginx",
-			Containers: []corev1.Container{{Ports: []corev1.ContainerPort{
-				{Name: "http", ContainerPort: 8080, Protocol: corev1.ProtocolTCP},
-				{Name: "http", ContainerPort: 8081, Protocol: corev1.ProtocolUDP},
-			}}},
-		},
-		Status: corev1.PodStatus{
-			Phase:      corev1.PodRunning,
-			PodIPs:     []corev1.PodIP{{IP: fmt.Sprint("10.244.0.", i+1)}, {IP: fmt.Sprintf("fd00::%x", i+1)}},
-			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
-		},
-	}
-	for _, c := range change {
-		c(p)
-	}
-	return p
-}
-
-func notReady(p *corev1.Pod)    { p.Status.Conditions[0].Status = corev1.ConditionFalse }
-func terminating(p *corev1.Pod) { p.DeletionTimestamp = new(metav1.Time) }
-func noAddress(p *corev1.Pod)   { p.Status.PodIPs = nil }
 
 // TestPodEndpoints holds the rules of the EndpointSlice controller, and the
 // reasons for what it leaves out.
@@ -163,16 +118,6 @@ func describe(each func(func(records.Endpoint))) string {
 		out = append(out, s)
 	})
 	return strings.Join(out, ", ")
-}
-
-func newSlice(name string, endpoints ...discoveryv1.Endpoint) *discoveryv1.EndpointSlice {
-	return &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name,
-			Labels: map[string]string{discoveryv1.LabelServiceName: "nginx"}},
-		AddressType: discoveryv1.AddressTypeIPv4,
-		Endpoints:   endpoints,
-		Ports:       []discoveryv1.EndpointPort{{Name: ptr.To("web"), Port: ptr.To[int32](8080)}},
-	}
 }
 
 func TestSliceEndpoints(t *testing.T) {

@@ -125,13 +125,6 @@ type source interface {
 	run(ctx context.Context, q *queue)
 }
 
-// origin is what one list or watch covers: the objects of a kind, of a namespace
-// or, if that is empty, of all.
-type origin struct {
-	kind      Kind
-	namespace string
-}
-
 // New returns an informer that writes to the trie. It fails on a configuration
 // that can't work, and on manifests that can't be read; it doesn't ask the API
 // server for anything yet.
@@ -174,7 +167,7 @@ func New(trie *records.Trie, c Config) (*Informer, error) {
 }
 
 func newSource(c *Config, j *join) (source, error) {
-	sel, err := newSelection(c)
+	sel, err := newSelection(selection{c.Namespaces, c.NamespaceLabels, c.Labels, c.Slices})
 	if err != nil {
 		return nil, err
 	}

@@ -349,7 +349,7 @@ func (j *join) setPod(u *records.Update, k key, p *pod) bool {
 		return true
 	}
 	in, out := counter{u, false}, counter{u, true}
-	if old != nil && p != nil && old.template == p.template && old.text == p.text { // so all labels are the same
+	if old != nil && p != nil && old.sameLabels(p) { // so all labels are the same
 		j.match(&m.selecting, p, func(s *member) {
 			j.countPod(out, s, old)
 			j.countPod(in, s, p)
@@ -647,6 +647,20 @@ func (j *join) names(kind Kind, namespace string) []key {
 func appendKeys[V any](out []key, namespace string, m map[string]V) []key {
 	for name := range maps.Keys(m) {
 		out = append(out, key{namespace, name})
+	}
+	return out
+}
+
+// handmadeIn returns the headless services without a selector of a namespace, or of all
+// where that is empty. It may be called by anyone.
+func (j *join) handmadeIn(namespace string) map[key]struct{} {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	out := make(map[key]struct{})
+	for k := range j.handmade {
+		if namespace == "" || namespace == k.namespace {
+			out[k] = struct{}{}
+		}
 	}
 	return out
 }

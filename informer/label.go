@@ -21,11 +21,12 @@ func newSelector(m map[string]string) selector {
 	for k, v := range m {
 		s = append(s, label{intern(k), intern(v)})
 	}
-	slices.SortFunc(s, byKey)
+	slices.SortFunc(s, compareKeys)
 	return s
 }
 
-func byKey(a, b label) int { return cmp.Compare(a.key, b.key) }
+// compareKeys compares labels by their keys alone.
+func compareKeys(a, b label) int { return cmp.Compare(a.key, b.key) }
 
 // The labels of a pod are one string: for each the length of its key, the key,
 // and either one of the codes below, for a value that the pod's own names tell,
@@ -43,8 +44,8 @@ const (
 // appendLabels appends the labels of the pod of a name and hostname. It sorts
 // them; of several with one key the last counts.
 func appendLabels(b []byte, labels []label, name, hostname string) []byte {
-	if !slices.IsSortedFunc(labels, byKey) {
-		slices.SortStableFunc(labels, byKey)
+	if !slices.IsSortedFunc(labels, compareKeys) {
+		slices.SortStableFunc(labels, compareKeys)
 	}
 	for i, l := range labels {
 		if i+1 < len(labels) && labels[i+1].key == l.key {

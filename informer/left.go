@@ -151,17 +151,3 @@ func (c *cluster) watchLeft(ctx context.Context, o origin, services map[key]stru
 		h.forget()
 	}}
 }
-
-// handmadeIn returns the headless services without a selector of a namespace, or of all
-// where that is empty. It may be called by anyone.
-func (j *join) handmadeIn(namespace string) map[key]struct{} {
-	j.mu.RLock()
-	defer j.mu.RUnlock()
-	out := make(map[key]struct{})
-	for k := range j.handmade {
-		if namespace == "" || namespace == k.namespace {
-			out[k] = struct{}{}
-		}
-	}
-	return out
-}

@@ -100,7 +100,7 @@ func TestSelectorLostStart(t *testing.T) {
 
 // TestLeftSelection checks which slices the API server is asked for.
 func TestLeftSelection(t *testing.T) {
-	s, err := newSelection(&Config{Labels: "env=prod"})
+	s, err := newSelection(selection{labels: "env=prod"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestLeftSelection(t *testing.T) {
 	if got, want := s.leftOrigins(), []origin{{leftSlices, ""}}; !slices.Equal(got, want) {
 		t.Errorf("%v are asked for, want %v", got, want)
 	}
-	if s, err = newSelection(&Config{Slices: true}); err != nil || len(s.leftOrigins()) > 0 {
+	if s, err = newSelection(selection{slices: true}); err != nil || len(s.leftOrigins()) > 0 {
 		t.Errorf("with slices alone, %v are asked for (%v)", s.leftOrigins(), err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 // for an item is bounded, and for items that are not reached it is next to nothing. The
 // race detector allocates more.
 func TestManifestBudget(t *testing.T) {
-	sel, err := newSelection(&Config{})
+	sel, err := newSelection(selection{})
 	if err != nil {
 		t.Fatal(err)
 	}

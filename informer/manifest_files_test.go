@@ -6,60 +6,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/miekg/dns"
-)
-
-// lookAt reads manifests as the start does, and returns a probe that looks at them
-// when the test polls.
-func lookAt(t *testing.T, paths ...string) *probe {
-	t.Helper()
-	p, err := newProbe(Config{Manifests: paths})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := p.source.(*manifests)
-	m.say()
-	m.push(p.queue)
-	p.apply(p.queue.drain(nil))
-	return p
-}
-
-// poll looks at the files some times, and each time checks what web-0 is.
-func (p *probe) poll(t *testing.T, what string, wants ...string) {
-	t.Helper()
-	for i, want := range wants {
-		p.source.(*manifests).poll(p.queue)
-		p.apply(p.queue.drain(nil))
-		if got := answer(p.trie, "web-0."+nginxName, dns.TypeA); got != want {
-			t.Errorf("%s, after look %d: web-0 is %q, want %q", what, i+1, got, want)
-		}
-	}
-}
-
-// lastBad is how many manifests the hook was last told to be bad.
-func (p *probe) lastBad() int { return p.bad[len(p.bad)-1] }
-
-func (p *probe) hasLogged(want string) bool {
-	return slices.ContainsFunc(p.logged, func(line string) bool { return strings.Contains(line, want) })
-}
-
-// writeInPlace writes a file in place, as a shell's redirection does.
-func writeInPlace(t *testing.T, path, content string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-const (
-	first  = "10.244.0.1"
-	second = "10.244.0.2"
 )
 
 // TestManifestInPlace has a writer that empties the file and fills it bit by bit.
@@ -67,9 +17,9 @@ func TestManifestInPlace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "all.yaml")
 	writeFile(t, path, nginxManifest+"---"+web0Manifest)
 	p := lookAt(t, path)
-	p.poll(t, "at first", first)
-	if len(p.bad) != 1 || p.bad[0] != 0 {
-		t.Errorf("the counts of bad manifests are %v, want 0 alone", p.bad)
+	p.expect(t, "at first", first)
+	if len(p.counts) != 1 || p.counts[0] != 0 {
+		t.Errorf("the counts of bad manifests are %v, want 0 alone", p.counts)
 	}
 
 	changed := nginxManifest + "---" + strings.ReplaceAll(web0Manifest, first, second)
@@ -84,9 +34,9 @@ func TestManifestInPlace(t *testing.T) {
 		{"blocks on a disk that were never written", strings.Repeat("\x00", 10), "zero"},
 	} {
 		writeInPlace(t, path, test.content)
-		p.poll(t, test.what, first, first, first)
-		if len(p.rejected) != i+1 || !strings.Contains(p.rejected[i].Error(), test.err) {
-			t.Errorf("%s: the errors are %q, want one more with %q", test.what, p.rejected, test.err)
+		p.expect(t, test.what, first, first, first)
+		if len(p.rejections) != i+1 || !strings.Contains(p.rejections[i].Error(), test.err) {
+			t.Errorf("%s: the errors are %q, want one more with %q", test.what, p.rejections, test.err)
 		}
 		if p.lastBad() != 1 {
 			t.Errorf("%s: %d manifests are bad, want 1", test.what, p.lastBad())
@@ -94,14 +44,14 @@ func TestManifestInPlace(t *testing.T) {
 	}
 
 	writeInPlace(t, path, changed)
-	p.poll(t, "whole", first, second)
+	p.expect(t, "whole", first, second)
 	if p.lastBad() != 0 || !p.hasLogged("manifest is good again") {
 		t.Errorf("when it is whole, %d manifests are bad, and the log is %q", p.lastBad(), p.logged)
 	}
 
 	// Nobody can know that this is not the whole of it.
 	writeInPlace(t, path, nginxManifest+"---\n")
-	p.poll(t, "cut between documents", second, "missing")
+	p.expect(t, "cut between documents", second, "missing")
 }
 
 // TestManifestGrows has a writer that never stops.
@@ -111,17 +61,17 @@ func TestManifestGrows(t *testing.T) {
 	writeFile(t, path, content)
 	p := lookAt(t, path)
 	for i := range maxMoves {
-		if len(p.rejected) > 0 {
-			t.Fatalf("after %d looks, there is the error %v", i, p.rejected[0])
+		if len(p.rejections) > 0 {
+			t.Fatalf("after %d looks, there is the error %v", i, p.rejections[0])
 		}
 		content += "---\n"
 		writeInPlace(t, path, content)
-		p.poll(t, "growing", first)
+		p.expect(t, "growing", first)
 	}
-	if len(p.rejected) != 1 || !strings.Contains(p.rejected[0].Error(), "has changed in each of") {
-		t.Errorf("the errors are %q, want one that it changes", p.rejected)
+	if len(p.rejections) != 1 || !strings.Contains(p.rejections[0].Error(), "has changed in each of") {
+		t.Errorf("the errors are %q, want one that it changes", p.rejections)
 	}
-	p.poll(t, "no more", first)
+	p.expect(t, "no more", first)
 	if p.lastBad() != 0 {
 		t.Error("it is bad when it stands still")
 	}
@@ -141,7 +91,7 @@ func TestManifestStamps(t *testing.T) {
 	if err := errors.Join(os.Chtimes(path+"~", info.ModTime(), info.ModTime()), os.Rename(path+"~", path)); err != nil {
 		t.Fatal(err)
 	}
-	p.poll(t, "another file of the same time and size", first, second)
+	p.expect(t, "another file of the same time and size", first, second)
 	if _, err := readFile(path, info); !errors.Is(err, errMoved) {
 		t.Errorf("a file that was replaced since the look gives the error %v", err)
 	}
@@ -159,18 +109,18 @@ func TestManifestGone(t *testing.T) {
 		}
 	}
 	move(b, b+"~")
-	p.poll(t, "gone", first)
+	p.expect(t, "gone", first)
 	move(b+"~", b)
-	p.poll(t, "back", first, first)
+	p.expect(t, "back", first, first)
 	move(b, b+"~")
-	p.poll(t, "gone for good", first, "missing")
+	p.expect(t, "gone for good", first, "missing")
 	move(a, a+"~")
-	p.poll(t, "all are gone", "missing", "missing", "missing")
+	p.expect(t, "all are gone", "missing", "missing", "missing")
 	if p.lastBad() != 1 || !p.hasLogged("there are no manifests any more") {
 		t.Errorf("when all are gone, %d are bad, and the log is %q", p.lastBad(), p.logged)
 	}
 	move(b+"~", b)
-	p.poll(t, "one is back", "missing", "outside") // and so the other is gone for good
+	p.expect(t, "one is back", "missing", "outside") // and so the other is gone for good
 	if p.lastBad() != 0 {
 		t.Error("one is back, and something is bad")
 	}
@@ -188,22 +138,22 @@ func TestManifestBecomes(t *testing.T) {
 		}
 	}
 	replace(func(path string) error { return syscall.Mkfifo(path, 0o600) })
-	p.poll(t, "a pipe", first, first, first)
-	named.poll(t, "a named pipe", first, first, first)
+	p.expect(t, "a pipe", first, first, first)
+	named.expect(t, "a named pipe", first, first, first)
 	replace(func(path string) error { return os.Symlink("/dev/zero", path) })
-	p.poll(t, "a device", first, first, first)
-	named.poll(t, "a named device", first, first, first)
+	p.expect(t, "a device", first, first, first)
+	named.expect(t, "a named device", first, first, first)
 	replace(func(path string) error { return os.Symlink("nowhere", path) })
-	p.poll(t, "a link to nowhere", first, first, first)
-	named.poll(t, "a named link to nowhere", first, first, first)
-	for _, p := range []*probe{p, named} {
+	p.expect(t, "a link to nowhere", first, first, first)
+	named.expect(t, "a named link to nowhere", first, first, first)
+	for _, p := range []*rig{p, named} {
 		if p.lastBad() != 1 {
 			t.Errorf("%d manifests are bad, want 1", p.lastBad())
 		}
 	}
 	replace(func(path string) error { return os.Mkdir(path, 0o700) })
-	p.poll(t, "a folder", first, "missing") // as if it was removed
-	named.poll(t, "a named folder", first, first, first)
+	p.expect(t, "a folder", first, "missing") // as if it was removed
+	named.expect(t, "a named folder", first, first, first)
 }
 
 // TestManifestIrregular starts where something is named like a manifest and is none.
@@ -219,7 +169,7 @@ func TestManifestIrregular(t *testing.T) {
 	}
 	defer listener.Close()
 	p := lookAt(t, dir)
-	p.poll(t, "beside a pipe", first, first)
+	p.expect(t, "beside a pipe", first, first)
 	for _, path := range []string{pipe, device, socket, filepath.Join(dir, "kustomization.yaml")} {
 		n := 0
 		for _, line := range p.logged {
@@ -232,7 +182,7 @@ func TestManifestIrregular(t *testing.T) {
 		}
 	}
 	for _, path := range []string{pipe, device, socket} {
-		if _, err := newProbe(Config{Manifests: []string{path}}); err == nil || !strings.Contains(err.Error(), "neither a regular file nor a folder") {
+		if _, err := newRig(path); err == nil || !strings.Contains(err.Error(), "neither a regular file nor a folder") {
 			t.Errorf("%s by name: the error is %v", path, err)
 		}
 	}
@@ -252,7 +202,7 @@ func TestManifestHuge(t *testing.T) {
 	if err := os.Truncate(path, maxManifest+1); err != nil {
 		t.Fatal(err)
 	}
-	_, err := newProbe(Config{Manifests: []string{path}})
+	_, err := newRig(path)
 	if want := fmt.Sprintf("has %d bytes, the limit is %d", maxManifest+1, maxManifest); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("the error is %v, want %q", err, want)
 	}
@@ -288,9 +238,9 @@ func TestManifestFolders(t *testing.T) {
 	link("..2026", "..data")       // as in the mount of a ConfigMap
 	link("/proc/self/fd", ".proc") // hidden
 	p := lookAt(t, dir)
-	p.poll(t, "in folders", first, first)
-	if m := p.source.(*manifests); len(m.files) != 2 {
-		t.Errorf("there are %d files, want 2", len(m.files))
+	p.expect(t, "in folders", first, first)
+	if len(p.files) != 2 {
+		t.Errorf("there are %d files, want 2", len(p.files))
 	}
 	// A link to a folder that only the link leads to.
 	if err := os.Rename(filepath.Join(dir, "pods"), filepath.Join(dir, ".pods")); err != nil {
@@ -300,7 +250,7 @@ func TestManifestFolders(t *testing.T) {
 		t.Fatal(err)
 	}
 	link(".pods", "pods")
-	p.poll(t, "through a link", first, first)
+	p.expect(t, "through a link", first, first)
 
 	empty := lookAt(t, filepath.Join(dir, "elsewhere.d"))
 	for _, want := range []string{"the folder has no manifests", "there is nothing to serve"} {
@@ -313,11 +263,11 @@ func TestManifestFolders(t *testing.T) {
 // TestManifestsYoung starts while a file is written.
 func TestManifestsYoung(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.yaml")
-	sel, err := newSelection(&Config{})
+	sel, err := newSelection(selection{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &manifests{paths: []string{path}, selected: sel, last: findManifests(nil), files: map[string]*file{}}
+	m := &manifestSource{paths: []string{path}, selected: sel, last: findManifests(nil), files: map[string]*file{}}
 	look := func(what string, want bool, objects int) {
 		t.Helper()
 		unsettled := m.look(true)
@@ -346,5 +296,43 @@ func TestManifestsYoung(t *testing.T) {
 			t.Fatal(err)
 		}
 		look("old", false, objects)
+	}
+}
+
+// TestConfigMap changes a folder as a kubelet changes the mount of a ConfigMap:
+// the files are links through a link that is replaced.
+func TestConfigMap(t *testing.T) {
+	dir := t.TempDir()
+	version := func(name, pod string) {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(dir, name, "all.yaml"), nginxManifest+"---"+pod)
+		if err := os.Symlink(name, filepath.Join(dir, "..new")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(dir, "..new"), filepath.Join(dir, "..data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version("..1", web0Manifest)
+	if err := os.Symlink("..data/all.yaml", filepath.Join(dir, "all.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	r := lookAt(t, dir)
+	r.expect(t, "at the start", first)
+	version("..2", strings.ReplaceAll(web0Manifest, "10.244.0.1", "10.244.0.2"))
+	r.expect(t, "replaced", first, second)
+}
+
+// TestManifestsCount checks what the one log line says of the files.
+func TestManifestsCount(t *testing.T) {
+	for _, test := range []struct {
+		kinds map[string]int
+		want  string
+	}{{nil, "none"}, {map[string]int{"StatefulSet": 1, "ConfigMap": 2}, "2 ConfigMap, 1 StatefulSet"}} {
+		if got := countKinds(test.kinds); got != test.want {
+			t.Errorf("%v is written %q, want %q", test.kinds, got, test.want)
+		}
 	}
 }

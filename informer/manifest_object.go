@@ -94,6 +94,17 @@ func parseManifest(data []byte, s *selected) (manifestObjects, error) {
 	}
 }
 
+// ParseManifest returns the objects in the text of a file that can be taken and are
+// selected. An error is of the file as a whole.
+func ParseManifest(data []byte, s *selected) ([]object, error) {
+	m, err := parseManifest(data, s)
+	var out []object
+	for _, o := range m.objects {
+		out = append(out, o.slim...)
+	}
+	return out, err
+}
+
 // addDocument takes in the document that begins at an offset of the text, and
 // returns its length.
 func (p *parser) addDocument(at int) (int, error) {

@@ -6,10 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/miekg/dns"
-
-	"github.com/headless-dns/headless/records"
 )
 
 // sliceManifest is an EndpointSlice with something at its end.
@@ -106,7 +102,7 @@ func TestManifestErrors(t *testing.T) {
 		{"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers: [" + manyUnknown(101) + "]", "there are 100 unknown fields or more"},
 	} {
 		dir := files(t, map[string]string{"a.yaml": test.content})
-		_, err := newProbe(Config{Manifests: []string{dir}})
+		_, err := newRig(dir)
 		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), filepath.Join(dir, "a.yaml")) {
 			t.Errorf("%q: the error is %v, want the file and %q", test.content, err, test.want)
 			continue
@@ -137,14 +133,14 @@ func TestManifestOtherVersions(t *testing.T) {
 	service := strings.Replace(nginxManifest, "spec: {", "spec: {topologyKeys: [a], ipFamily: IPv4, ", 1)
 	path := filepath.Join(files(t, map[string]string{"a.yaml": service + "---" + pod}), "a.yaml")
 	p := lookAt(t, path)
-	p.poll(t, "with unknown fields", first, first)
+	p.expect(t, "with unknown fields", first, first)
 	warnings := slices.DeleteFunc(slices.Clone(p.logged), func(line string) bool { return !strings.Contains(line, unknownFields) })
 	want := `"fields"="spec.containers[].fromTheFuture, spec.ipFamily, spec.resourceClaims[].source, spec.topologyKeys, spec.workloadRef"`
 	if len(warnings) != 1 || !strings.Contains(warnings[0], want) || !strings.Contains(warnings[0], path) {
 		t.Errorf("the warnings are %q, want one with %s", warnings, want)
 	}
 	writeFile(t, path, service+"---"+strings.Replace(pod, "spec: {", "spec: {a1: 1, a2: 1, ", 1))
-	p.poll(t, "with more of them", first, first)
+	p.expect(t, "with more of them", first, first)
 	if !p.hasLogged("spec.a1, spec.a2, spec.containers[].fromTheFuture, spec.ipFamily, spec.resourceClaims[].source, and others") {
 		t.Errorf("the log is %q, want some fields and others", p.logged)
 	}
@@ -152,7 +148,7 @@ func TestManifestOtherVersions(t *testing.T) {
 
 // TestManifestOtherGroups skips kinds of other API groups.
 func TestManifestOtherGroups(t *testing.T) {
-	sel, err := newSelection(&Config{})
+	sel, err := newSelection(selection{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,124 +197,42 @@ func TestManifestBadObject(t *testing.T) {
 	bad := strings.Replace(web0Manifest, first, "10.244.0", 1)
 	path := filepath.Join(files(t, map[string]string{"a.yaml": list(nginxManifest, web1, bad)}), "a.yaml")
 	p := lookAt(t, path)
-	p.poll(t, "bad at the start", "missing")
-	if len(p.rejected) != 1 || p.lastBad() != 1 || !strings.Contains(p.rejected[0].Error(), `pods "default/web-0": status.podIP: Invalid value`) {
-		t.Errorf("the errors are %q", p.rejected)
+	p.expect(t, "bad at the start", "missing")
+	if len(p.rejections) != 1 || p.lastBad() != 1 || !strings.Contains(p.rejections[0].Error(), `pods "default/web-0": status.podIP: Invalid value`) {
+		t.Errorf("the errors are %q", p.rejections)
 	}
 	check := func(what, want string) {
 		t.Helper()
-		if got := answer(p.trie, nginxName, dns.TypeA); got != want {
+		if got := p.answer(""); got != want {
 			t.Errorf("%s: the service has %q, want %q", what, got, want)
 		}
 	}
 	check("bad at the start", "10.244.0.9")
 
 	writeFile(t, path, list(nginxManifest, web1, web0Manifest))
-	p.poll(t, "good", "missing", first)
+	p.expect(t, "good", "missing", first)
 	if p.lastBad() != 0 {
 		t.Error("it is bad when all are good")
 	}
 	writeFile(t, path, list(nginxManifest, bad, strings.ReplaceAll(web1, ".9", ".8")))
-	p.poll(t, "bad again", first, first)
+	p.expect(t, "bad again", first, first)
 	check("bad again", "10.244.0.1, 10.244.0.8")
 	writeFile(t, path, nginxManifest+"---"+bad+"---"+web1)
-	p.poll(t, "bad in a document of its own", first, first)
+	p.expect(t, "bad in a document of its own", first, first)
 	check("bad in a document of its own", "10.244.0.1, 10.244.0.9")
 	writeFile(t, path, nginxManifest+"---"+bad+"---"+web1+"---"+web0Manifest)
-	p.poll(t, "both good and bad", first, first)
+	p.expect(t, "both good and bad", first, first)
 	check("both good and bad", "10.244.0.1, 10.244.0.9")
 	writeFile(t, path, nginxManifest+"---"+web1)
-	p.poll(t, "gone", first, "missing")
+	p.expect(t, "gone", first, "missing")
 
 	many := []string{nginxManifest}
 	for i := range 10 {
 		many = append(many, strings.ReplaceAll(bad, "web-0", fmt.Sprint("web-", i)))
 	}
 	writeFile(t, path, list(many...))
-	p.poll(t, "many", "missing", "missing")
-	if last := p.rejected[len(p.rejected)-1].Error(); !strings.Contains(last, `"default/web-4"`) || strings.Contains(last, `"default/web-5"`) || !strings.HasSuffix(last, "5 objects more") {
+	p.expect(t, "many", "missing", "missing")
+	if last := p.rejections[len(p.rejections)-1].Error(); !strings.Contains(last, `"default/web-4"`) || strings.Contains(last, `"default/web-5"`) || !strings.HasSuffix(last, "5 objects more") {
 		t.Errorf("the error of many is %q", last)
-	}
-}
-
-// TestManifestEndpoints serves what the mirroring controller makes from Endpoints.
-func TestManifestEndpoints(t *testing.T) {
-	const byHand = "apiVersion: v1\nkind: Service\nmetadata: {name: nginx}\nspec: {clusterIP: None}\n---\n"
-	endpoints := func(metadata string) string {
-		return `
-apiVersion: v1
-kind: Endpoints
-metadata: {name: nginx` + metadata + `}
-subsets:
-- addresses:
-  - {ip: 192.0.2.1, hostname: one}
-  - {ip: 192.0.2.2, targetRef: {kind: Pod, name: two}}
-  - {ip: 192.0.2.4, targetRef: {kind: Pod, name: four, uid: x}}
-  - {ip: "2001:db8::1"}
-  notReadyAddresses:
-  - {ip: 192.0.2.3}
-  - {ip: 192.0.2.4, targetRef: {kind: Pod, name: four, uid: x}}
-  ports: [{name: http, port: 80}, {name: dns, port: 53, protocol: UDP}]
-- addresses: [{ip: 192.0.2.5}]
-  ports: [{name: https, port: 443}]
-`
-	}
-	config := func(c Config, content string) Config {
-		c.Manifests = []string{files(t, map[string]string{"a.yaml": content})}
-		return c
-	}
-	p := readFiles(t, config(Config{PodNames: true}, byHand+endpoints("")))
-	for _, test := range []struct {
-		name   string
-		rrtype uint16
-		want   string
-	}{
-		{nginxName, dns.TypeA, "192.0.2.1, 192.0.2.2, 192.0.2.5"},
-		{nginxName, dns.TypeAAAA, "2001:db8::1"},
-		{"one." + nginxName, dns.TypeA, "192.0.2.1"},
-		{"two." + nginxName, dns.TypeA, "192.0.2.2"},
-		{"_https._tcp." + nginxName, dns.TypeSRV, "0 100 443 192-0-2-5.nginx.default.svc.cluster.local."},
-		{"_dns._udp.one." + nginxName, dns.TypeSRV, "missing"},
-		{"1.2.0.192.in-addr.arpa.", dns.TypePTR, "one.nginx.default.svc.cluster.local."},
-	} {
-		if got := answer(p.trie, test.name, test.rrtype); got != test.want {
-			t.Errorf("%s %s is %q, want %q", test.name, dns.TypeToString[test.rrtype], got, test.want)
-		}
-	}
-	if got := answer(p.trie, "_dns._udp."+nginxName, dns.TypeSRV); strings.Count(got, " 53 ") != 3 {
-		t.Errorf("the port dns has %q, want three endpoints", got)
-	}
-	if got := p.trie.Stats().Endpoints[records.NotReady]; got != 2 {
-		t.Errorf("%d endpoints are not ready, want 2", got)
-	}
-
-	var many strings.Builder
-	for i := range maxMirrored + 1 {
-		fmt.Fprintf(&many, "{ip: 192.0.%d.%d},", i/250, i%250+1)
-	}
-	all := answer(p.trie, nginxName, dns.TypeA)
-	for _, test := range []struct {
-		what   string
-		config Config
-		want   string
-	}{
-		{"with slices", config(Config{Slices: true}, byHand+endpoints("")), all},
-		{"with a selector", config(Config{}, nginxManifest+"---"+endpoints("")), "missing"},
-		{"with the label", config(Config{}, byHand+endpoints(", labels: {endpointslice.kubernetes.io/skip-mirror: 'true'}")), "missing"},
-		{"with another value", config(Config{}, byHand+endpoints(", labels: {endpointslice.kubernetes.io/skip-mirror: 'false'}")), all},
-		{"for an election", config(Config{}, byHand+endpoints(", annotations: {control-plane.alpha.kubernetes.io/leader: '{}'}")), "missing"},
-		{"not selected", config(Config{Labels: "!a"}, byHand+endpoints(", labels: {a: b}")), "missing"},
-		{"selected", config(Config{Labels: "!b"}, byHand+endpoints(", labels: {a: b}")), all},
-		{"in another namespace", config(Config{}, byHand+endpoints(", namespace: prod")), "missing"},
-	} {
-		p := readFiles(t, test.config)
-		if got := answer(p.trie, nginxName, dns.TypeA); got != test.want {
-			t.Errorf("%s: the service has %q, want %q", test.what, got, test.want)
-		}
-	}
-
-	limited := readFiles(t, config(Config{}, byHand+"apiVersion: v1\nkind: Endpoints\nmetadata: {name: nginx}\nsubsets: [{addresses: ["+many.String()+"]}]"))
-	if got := limited.trie.Stats().Addresses; got != maxMirrored {
-		t.Errorf("%d addresses are mirrored, want %d", got, maxMirrored)
 	}
 }

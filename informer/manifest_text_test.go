@@ -164,7 +164,7 @@ func library(text string) int {
 
 // TestManifestLimits checks what is too large to be decoded as one.
 func TestManifestLimits(t *testing.T) {
-	sel, err := newSelection(&Config{})
+	sel, err := newSelection(selection{})
 	if err != nil {
 		t.Fatal(err)
 	}

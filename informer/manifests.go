@@ -40,12 +40,13 @@ const (
 //
 // A file that stands still at a place where its text is whole can't be told from one
 // that its author wanted to be so. It is taken.
-type manifests struct {
+type manifestSource struct {
 	paths    []string
 	selected *selected
 	interval time.Duration
 	log      logr.Logger
-	hooks    Hooks
+	rejected func(error)
+	badHook  func(int)
 
 	last     *found           // of the last look
 	moves    map[string]int   // how many looks in a row have found a file changed
@@ -77,16 +78,26 @@ const (
 	unknownFields   = "manifest has unknown fields, they are ignored"
 )
 
-func newManifests(c *Config, s *selected) (*manifests, error) {
-	m := &manifests{
-		selected: s,
+// manifestConfig is what a source reads, and who is told of what can't be read.
+type manifestConfig struct {
+	paths    []string // files and folders
+	selected *selected
+	log      logr.Logger
+	rejected func(error) // called when a manifest that changed can't be read
+	bad      func(int)   // called with how many manifests can't be read, when that changes
+}
+
+func newManifestSource(c manifestConfig) (*manifestSource, error) {
+	m := &manifestSource{
+		selected: c.selected,
 		interval: manifestInterval,
-		log:      c.Log,
-		hooks:    c.Hooks,
+		log:      c.log,
+		rejected: c.rejected,
+		badHook:  c.bad,
 		last:     findManifests(nil),
 		files:    make(map[string]*file),
 	}
-	for _, path := range c.Manifests {
+	for _, path := range c.paths {
 		m.paths = append(m.paths, filepath.Clean(path))
 	}
 	for end := time.Now().Add(startLimit); m.look(true) && time.Now().Before(end); {
@@ -108,11 +119,11 @@ func newManifests(c *Config, s *selected) (*manifests, error) {
 	return m, nil
 }
 
-func (m *manifests) origins() []origin { return m.selected.origins() }
-
-func (m *manifests) run(ctx context.Context, q *queue) {
+// run calls push with all objects, by what lists them, at first and after each change, until
+// ctx is done.
+func (m *manifestSource) run(ctx context.Context, push func(map[origin][]object)) {
 	m.say()
-	m.push(q)
+	m.push(push)
 	ticker := time.NewTicker(m.interval)
 	defer ticker.Stop()
 	for {
@@ -120,24 +131,24 @@ func (m *manifests) run(ctx context.Context, q *queue) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			m.poll(q)
+			m.poll(push)
 		}
 	}
 }
 
 // poll takes up what changed in the files.
-func (m *manifests) poll(q *queue) {
+func (m *manifestSource) poll(push func(map[origin][]object)) {
 	m.look(false)
 	m.say()
 	if !m.pushed && m.conflict == nil {
-		m.push(q)
+		m.push(push)
 	}
 }
 
 // look looks at the files and reads those that have changed and stand still. The
 // start takes for granted that old files stand still. It reports whether another
 // look may soon find more: a file changes, or is young and not whole.
-func (m *manifests) look(start bool) (unsettled bool) {
+func (m *manifestSource) look(start bool) (unsettled bool) {
 	now := findManifests(m.paths)
 	problems := now.problems
 	young := func(path string) bool {
@@ -179,7 +190,7 @@ func (m *manifests) look(start bool) (unsettled bool) {
 }
 
 // read reads a file, and reports whether it is what was looked at.
-func (m *manifests) read(path string, info fs.FileInfo) bool {
+func (m *manifestSource) read(path string, info fs.FileInfo) bool {
 	data, err := readFile(path, info)
 	if errors.Is(err, errMoved) || errors.Is(err, fs.ErrNotExist) {
 		return false
@@ -240,7 +251,7 @@ func (f *file) keep(before *file) {
 // drop forgets the files that two looks in a row have missed, unless something is
 // wrong on the way to them, or nothing is left below a path: a volume may not be
 // mounted.
-func (m *manifests) drop(now *found, problems map[string]error) {
+func (m *manifestSource) drop(now *found, problems map[string]error) {
 	var gone []string
 	for path := range m.files {
 		if now.files[path] == nil {
@@ -296,7 +307,7 @@ func isAt(problems map[string]error, path string) bool {
 }
 
 // say logs what is wrong, once, and when it is over.
-func (m *manifests) say() {
+func (m *manifestSource) say() {
 	now := make(map[remark]string)
 	for path, reason := range m.last.skipped {
 		now[remark{path, skippedManifest}] = reason
@@ -317,7 +328,7 @@ func (m *manifests) say() {
 		case r.message == badManifest:
 			err := fmt.Errorf("read manifest %q: %w", r.path, m.problems[r.path])
 			m.log.Error(err, badManifest)
-			m.hooks.Rejected(err)
+			m.rejected(err)
 		case r.message == unknownFields:
 			m.log.Error(nil, unknownFields, "manifest", r.path, "fields", text)
 		default:
@@ -331,13 +342,13 @@ func (m *manifests) say() {
 	}
 	if m.said == nil || len(m.problems) != m.bad {
 		m.bad = len(m.problems)
-		m.hooks.BadManifests(m.bad)
+		m.badHook(m.bad)
 	}
 	m.said = now
 }
 
 // push sends the whole of every kind.
-func (m *manifests) push(q *queue) {
+func (m *manifestSource) push(push func(map[origin][]object)) {
 	lists := make(map[origin][]object)
 	skipped := make(map[string]int)
 	selects := make(map[key]bool) // the services with a selector
@@ -366,11 +377,7 @@ func (m *manifests) push(q *queue) {
 			n++
 		}
 	}
-	var events []event
-	for _, o := range m.origins() {
-		events = append(events, event{origin: o, list: true, objects: lists[o]})
-	}
-	q.push(events...)
+	push(lists)
 	m.pushed = true
 	values := []any{"files", len(m.files), "objects", n, "skipped", countKinds(skipped)}
 	if n == 0 {
@@ -400,7 +407,7 @@ type conflictError struct {
 
 // findConflict returns an error if an object stands twice. Until the files agree
 // again, nothing is taken up.
-func (m *manifests) findConflict() *conflictError {
+func (m *manifestSource) findConflict() *conflictError {
 	type place struct {
 		path     string
 		document int

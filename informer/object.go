@@ -39,6 +39,13 @@ func (k Kind) String() string {
 	return [kinds + 1]string{"services", "pods", "endpointslices", "namespaces", "endpointslices"}[k]
 }
 
+// origin is what one list or watch covers: the objects of a kind, of a namespace
+// or, if that is empty, of all.
+type origin struct {
+	kind      Kind
+	namespace string
+}
+
 // key names an object; namespace is empty for a namespace itself.
 type key struct{ namespace, name string }
 

@@ -72,6 +72,10 @@ func (p *pod) hostname() string {
 
 func (p *pod) is(s podState) bool { return p.state&s != 0 }
 
+func (p *pod) ready() bool       { return p.is(podReady) }
+func (p *pod) terminating() bool { return p.is(podTerminating) }
+func (p *pod) finished() bool    { return p.is(podFinished) }
+
 // addrs yields the addresses of the pod.
 func (p *pod) addrs(yield func(netip.Addr) bool) {
 	if p.is(podV4) && !yield(netip.AddrFrom4(p.v4)) {
@@ -87,6 +91,10 @@ func (p *pod) equal(q *pod) bool {
 		p.state == q.state && p.v4 == q.v4 && (p.v6 == q.v6 || p.v6 != nil && q.v6 != nil && *p.v6 == *q.v6)
 }
 
+// sameLabels reports whether two pods with one key have the same labels, whatever else
+// differs.
+func (p *pod) sameLabels(q *pod) bool { return p.template == q.template && p.text == q.text }
+
 // parsePort returns the port of a line of namedPorts.
 func parsePort(line string) (_ targetPort, number string) {
 	name, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "/")
@@ -101,6 +109,15 @@ func portNumber(number string) uint16 {
 		return 0
 	}
 	return uint16(n)
+}
+
+// all yields the ports, each with its number, or 0 if that is none that a port has.
+func (p namedPorts) all(yield func(targetPort, uint16) bool) {
+	for line := range strings.Lines(p.lines) {
+		if port, number := parsePort(line); !yield(port, portNumber(number)) {
+			return
+		}
+	}
 }
 
 // find returns the number of a port, or 0, and how many lines it read. It reads the lines

@@ -11,14 +11,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/selection"
+	operator "k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
-
-// sliceController is who manages the slices that are made from pods. Where pods
-// are watched, those do not count: the pods tell the same, and sooner. See leftovers for
-// the exception.
-const sliceController = "endpointslice-controller.k8s.io"
 
 // clusterIPField is the field of a Service that tells whether it is headless.
 const clusterIPField = "spec.clusterIP"
@@ -36,21 +31,29 @@ type selected struct {
 	managed   labels.Requirement
 }
 
-func newSelection(c *Config) (*selected, error) {
-	if len(c.Namespaces) > 0 && c.NamespaceLabels != "" {
-		return nil, fmt.Errorf("select namespaces: by name %q and by label %q at once", c.Namespaces, c.NamespaceLabels)
+// selection is which objects are wanted, as Config has it.
+type selection struct {
+	namespaces      []string
+	namespaceLabels string
+	labels          string
+	slices          bool
+}
+
+func newSelection(c selection) (*selected, error) {
+	if len(c.namespaces) > 0 && c.namespaceLabels != "" {
+		return nil, fmt.Errorf("select namespaces: by name %q and by label %q at once", c.namespaces, c.namespaceLabels)
 	}
-	s := &selected{namespaces: slices.Clone(c.Namespaces), services: labels.Everything(), slices: labels.Everything(), pods: !c.Slices}
+	s := &selected{namespaces: slices.Clone(c.namespaces), services: labels.Everything(), slices: labels.Everything(), pods: !c.slices}
 	slices.Sort(s.namespaces)
 	s.namespaces = slices.Compact(s.namespaces)
 	var err error
-	if c.NamespaceLabels != "" {
-		if s.namespaceLabels, err = ParseSelector(c.NamespaceLabels); err != nil {
+	if c.namespaceLabels != "" {
+		if s.namespaceLabels, err = ParseSelector(c.namespaceLabels); err != nil {
 			return nil, err
 		}
 	}
-	if c.Labels != "" {
-		if s.services, err = ParseSelector(c.Labels); err != nil {
+	if c.labels != "" {
+		if s.services, err = ParseSelector(c.labels); err != nil {
 			return nil, err
 		}
 		// The controller copies the labels of a Service to its slices.
@@ -59,11 +62,11 @@ func newSelection(c *Config) (*selected, error) {
 	if !s.pods {
 		return s, nil
 	}
-	managed, err := labels.NewRequirement(discoveryv1.LabelManagedBy, selection.Equals, []string{sliceController})
+	managed, err := labels.NewRequirement(discoveryv1.LabelManagedBy, operator.Equals, []string{sliceController})
 	if err != nil {
 		return nil, fmt.Errorf("select EndpointSlices: %w", err)
 	}
-	unmanaged, err := labels.NewRequirement(discoveryv1.LabelManagedBy, selection.NotEquals, []string{sliceController})
+	unmanaged, err := labels.NewRequirement(discoveryv1.LabelManagedBy, operator.NotEquals, []string{sliceController})
 	if err != nil {
 		return nil, fmt.Errorf("select EndpointSlices: %w", err)
 	}
@@ -136,7 +139,7 @@ func (s *selected) left(services map[key]struct{}) labels.Selector {
 	out := s.services.Add(s.managed)
 	if len(names) <= leftNames {
 		// The name of a service is a valid value of a label.
-		if named, err := labels.NewRequirement(discoveryv1.LabelServiceName, selection.In, slices.Collect(maps.Keys(names))); err == nil {
+		if named, err := labels.NewRequirement(discoveryv1.LabelServiceName, operator.In, slices.Collect(maps.Keys(names))); err == nil {
 			out = out.Add(*named)
 		}
 	}

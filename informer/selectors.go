@@ -103,7 +103,7 @@ func (n *selectorNode) match(labels []label, f func(*member)) (lookups int) {
 	if len(n.next) < len(labels) {
 		for l, child := range n.next {
 			lookups++
-			if i, ok := slices.BinarySearchFunc(labels, l, byKey); ok && labels[i] == l {
+			if i, ok := slices.BinarySearchFunc(labels, l, compareKeys); ok && labels[i] == l {
 				lookups += child.match(labels[i+1:], f)
 			}
 		}

@@ -11,6 +11,11 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
+// sliceController is who manages the slices that are made from pods. Where pods
+// are watched, those do not count: the pods tell the same, and sooner. See leftovers for
+// the exception.
+const sliceController = "endpointslice-controller.k8s.io"
+
 // endpointSlice is what is kept of an EndpointSlice.
 type endpointSlice struct {
 	key
