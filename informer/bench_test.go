@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/headless-dns/headless/records"
 )
@@ -103,19 +104,18 @@ func BenchmarkHeap(b *testing.B) {
 // object, decoded as it comes from an API server, and its entry in the join.
 func BenchmarkObjects(b *testing.B) {
 	const services, pods = 1000, 100
-	slim, _ := protobufDecoder()
 	for b.Loop() {
 		before := heap()
 		i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), missing: map[origin]bool{{}: true}}
 		for s := range services {
-			var batch []event
+			var of []kruntime.Object
 			for k := range pods {
 				p := typicalPod(k)
 				nameWeb(p, s, k, s*pods+k)
-				o, _, err := slim.Decode(encoded(b, p), nil, nil)
-				if err != nil {
-					b.Fatal(err)
-				}
+				of = append(of, p)
+			}
+			var batch []event
+			for _, o := range decodedAll(b, of...) {
 				batch = append(batch, eventOf(o.(*decoded).object))
 			}
 			i.apply(batch)

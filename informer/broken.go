@@ -54,7 +54,7 @@ func (d *decoder) salvage(data []byte, reason error) runtime.Object {
 		return nil
 	}
 	name, list := strings.CutSuffix(outer.Kind, "List")
-	if _, ok := kindOf(outer.APIVersion, name); !ok {
+	if _, ok := kindNamed(outer.APIVersion, name); !ok {
 		return nil
 	}
 	if !list {

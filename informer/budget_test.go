@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"slices"
 	"testing"
-	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -26,7 +25,10 @@ func TestPortsBudget(t *testing.T) {
 		var lists []*records.PortList
 		before := heap()
 		for n := range templates {
-			lists = append(lists, s.portsOf(&podTemplate{ports: unique.Make(namedPorts{lines: fmt.Sprintf("t1/tcp/%d\n", 1+n)})}))
+			template := newPod(newWeb(0, func(p *corev1.Pod) {
+				p.Spec.Containers[0].Ports = []corev1.ContainerPort{{Name: "t1", ContainerPort: int32(1 + n)}}
+			})).template.Value()
+			lists = append(lists, s.portsOf(&template))
 		}
 		s.resolved = nil // as after a batch
 		perTemplate := (int64(heap()) - int64(before)) / templates

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -335,52 +334,19 @@ func TestWatchSlices(t *testing.T) {
 	}
 }
 
-// TestSelectors checks what the API server is asked to select.
-func TestSelectors(t *testing.T) {
-	s, err := newSelection(selection{labels: "tier in (db, web),env=prod", namespaceLabels: "dns"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for kind, want := range map[Kind]metav1.ListOptions{
-		Services:       {FieldSelector: "spec.clusterIP=None", LabelSelector: "env=prod,tier in (db,web)"},
-		Pods:           {FieldSelector: "status.phase!=Succeeded,status.phase!=Failed"},
-		EndpointSlices: {LabelSelector: "endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io,env=prod,tier in (db,web)"},
-		Namespaces:     {LabelSelector: "dns"},
-	} {
-		var got metav1.ListOptions
-		s.options(kind, &got)
-		if got != want {
-			t.Errorf("%v are asked for with %+v, want %+v", kind, got, want)
-		}
-	}
-
-	// Where no pods are watched, the slices of all controllers are.
-	if s, err = newSelection(selection{labels: "env=prod", slices: true}); err != nil {
-		t.Fatal(err)
-	}
-	var got metav1.ListOptions
-	s.options(EndpointSlices, &got)
-	if want := (metav1.ListOptions{LabelSelector: "env=prod"}); got != want {
-		t.Errorf("slices are asked for with %+v, want %+v", got, want)
-	}
-	if s.has(Pods, newWeb(0)) {
-		t.Error("pods are selected")
-	}
-	if want := []origin{{Services, ""}, {EndpointSlices, ""}}; !slices.Equal(s.origins(), want) {
-		t.Errorf("%v are asked for, want %v", s.origins(), want)
-	}
-}
-
 // decodedAll returns objects as they come from a decoder.
-func decodedAll(objects ...runtime.Object) []any {
-	d := &decoder{known: func(o object) object { return o }}
+func decodedAll(t testing.TB, objects ...runtime.Object) []any {
+	t.Helper()
+	c := newCodec(func(o object) object { return o })
+	info, _ := runtime.SerializerInfoForMediaType(c.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
+	d := c.DecoderToVersion(info.Serializer, nil)
 	var out []any
 	for _, o := range objects {
-		c, err := d.convert(o)
+		got, _, err := d.Decode(encoded(t, o), nil, nil)
 		if err != nil {
-			panic(err)
+			t.Fatal(err)
 		}
-		out = append(out, c)
+		out = append(out, got)
 	}
 	return out
 }
@@ -411,8 +377,8 @@ func TestStore(t *testing.T) {
 	}
 
 	// Before every kind was listed, nothing is served.
-	must(stores[Pods].Replace(decodedAll(newWeb(0), newWeb(1)), "1"))
-	must(stores[Services].Replace(decodedAll(newNginx()), "1"))
+	must(stores[Pods].Replace(decodedAll(t, newWeb(0), newWeb(1)), "1"))
+	must(stores[Services].Replace(decodedAll(t, newNginx()), "1"))
 	apply()
 	check("not all is listed", "outside")
 	must(stores[EndpointSlices].Replace(nil, "1"))
@@ -426,28 +392,28 @@ func TestStore(t *testing.T) {
 	}
 
 	// A list replaces: web-0 was deleted while nobody watched, web-2 came.
-	must(stores[Pods].Replace(decodedAll(newWeb(1), newWeb(2)), "2"))
+	must(stores[Pods].Replace(decodedAll(t, newWeb(1), newWeb(2)), "2"))
 	apply()
 	check("a relist", "10.244.0.2, 10.244.0.3")
 
 	// A deletion of which only the name is known, and one of something unknown.
 	must(stores[Pods].Delete(cache.DeletedFinalStateUnknown{Key: "default/web-1"}))
-	must(stores[Pods].Delete(decodedAll(newWeb(7))[0]))
+	must(stores[Pods].Delete(decodedAll(t, newWeb(7))[0]))
 	apply()
 	check("a missed deletion", "10.244.0.3")
 
 	// What changes nothing in DNS publishes nothing; a drain publishes once.
 	before := len(p.published)
-	must(stores[Pods].Update(decodedAll(newWeb(2, func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} }))[0]))
-	must(stores[Pods].Update(decodedAll(newWeb(0, func(p *corev1.Pod) { p.Labels = map[string]string{"app": "other"} }))[0]))
-	must(stores[Services].Update(decodedAll(newNginx(func(s *corev1.Service) { s.Annotations = map[string]string{"a": "b"} }))[0]))
-	must(stores[Pods].Replace(decodedAll(newWeb(2)), "3"))
+	must(stores[Pods].Update(decodedAll(t, newWeb(2, func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} }))[0]))
+	must(stores[Pods].Update(decodedAll(t, newWeb(0, func(p *corev1.Pod) { p.Labels = map[string]string{"app": "other"} }))[0]))
+	must(stores[Services].Update(decodedAll(t, newNginx(func(s *corev1.Service) { s.Annotations = map[string]string{"a": "b"} }))[0]))
+	must(stores[Pods].Replace(decodedAll(t, newWeb(2)), "3"))
 	apply()
 	if n := len(p.published); n != before {
 		t.Errorf("%d publications without a change", n-before)
 	}
 	for i := range 5 {
-		must(stores[Pods].Add(decodedAll(newWeb(10 + i))[0]))
+		must(stores[Pods].Add(decodedAll(t, newWeb(10+i))[0]))
 	}
 	apply()
 	if n := len(p.published); n != before+1 || p.published[n-1] != 1 {
@@ -455,7 +421,7 @@ func TestStore(t *testing.T) {
 	}
 
 	// A transformed object is taken as it is; anything else is an error.
-	slimmed, err := stores[Pods].Transformer()(decodedAll(newWeb(1))[0])
+	slimmed, err := stores[Pods].Transformer()(decodedAll(t, newWeb(1))[0])
 	must(err)
 	must(stores[Pods].Replace([]any{slimmed}, "4"))
 	apply()

@@ -145,7 +145,7 @@ func (d *decoder) decode(data []byte) (runtime.Object, error) {
 		return nil, m.err
 	}
 	name, list := strings.CutSuffix(kind, "List")
-	k, ok := kindOf(version, name)
+	k, ok := kindNamed(version, name)
 	switch {
 	case !ok:
 		return nil, nil
@@ -155,8 +155,8 @@ func (d *decoder) decode(data []byte) (runtime.Object, error) {
 	return d.decodeObject(k, raw)
 }
 
-// kindOf returns the kind that has an API version and a name.
-func kindOf(version, name string) (Kind, bool) {
+// kindNamed returns the kind that has an API version and a name.
+func kindNamed(version, name string) (Kind, bool) {
 	switch {
 	case version == "v1" && name == "Pod":
 		return Pods, true
@@ -185,7 +185,12 @@ func (d *decoder) decodeObject(k Kind, b []byte) (runtime.Object, error) {
 // scratch is memory that decodeKind uses again for the next object.
 type scratch struct{ pod podFields }
 
-// decodeKind decodes an object of a kind from protobuf.
+// Decode decodes an object of a kind from protobuf. It keeps nothing of b.
+func Decode(k Kind, b []byte, s *scratch) (object, error) {
+	o, _, err := decodeKind(k, b, s)
+	return o, err
+}
+
 func decodeKind(k Kind, b []byte, s *scratch) (object, metadata, error) {
 	switch k {
 	case Pods:

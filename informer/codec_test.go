@@ -2,7 +2,6 @@ package informer
 
 import (
 	"bytes"
-	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -20,7 +19,7 @@ import (
 func TestCodec(t *testing.T) {
 	c := newCodec(func(o object) object { return o })
 	mark := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "8", Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"}}}
-	for _, o := range []apiObject{typicalPod(3), newNginx(), newSlice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}),
+	for _, o := range []RandomObject{typicalPod(3), newNginx(), newSlice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}),
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", ResourceVersion: "9"}}, mark} {
 		for _, info := range c.SupportedMediaTypes() {
 			if info.MediaType != runtime.ContentTypeJSON && info.MediaType != runtime.ContentTypeProtobuf {
@@ -166,38 +165,5 @@ func TestEvent(t *testing.T) {
 		if (err != nil) != (wantErr != nil) || err == nil && (got.Type != want.Type || !bytes.Equal(got.Object.Raw, want.Object.Raw)) {
 			t.Fatalf("cut at %d of %d: %q and error %v, want %q and %v", n, len(b), got.Type, err, want.Type, wantErr)
 		}
-	}
-}
-
-// TestKnown checks that what is decoded again is what the join holds, and that a
-// relist so keeps nothing.
-func TestKnown(t *testing.T) {
-	i, _ := newWorld(100)
-	c := newCodec(i.join.known)
-	info, _ := runtime.SerializerInfoForMediaType(c.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
-	d := c.DecoderToVersion(info.Serializer, nil)
-	decode := func(o runtime.Object) object {
-		got, _, err := d.Decode(encoded(t, o), nil, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return got.(*decoded).object
-	}
-	slice := newSlice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}})
-	i.apply([]event{eventOf(newPod(newWeb(0))), eventOf(newEndpointSlice(slice)), eventOf(newService(newNginx()))})
-	held := i.join.namespaces["default"]
-	if decode(newWeb(0)) != object(held.pods["web-0"]) || decode(newNginx()) != object(held.services["nginx"].service) || decode(slice) != object(held.slices["by-hand"]) {
-		t.Error("an object that is held is made anew")
-	}
-	if decode(newWeb(0, notReady)) == object(held.pods["web-0"]) {
-		t.Error("an object that changed is taken for the one that is held")
-	}
-	for _, o := range []runtime.Object{newWeb(1), newWeb(0, func(p *corev1.Pod) { p.Namespace = "prod" })} {
-		if got := decode(o); got.id() == (key{}) {
-			t.Errorf("%v is lost", o)
-		}
-	}
-	if got := decode(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default"}}); fmt.Sprint(got.id()) != "default" {
-		t.Errorf("a namespace is %v", got)
 	}
 }

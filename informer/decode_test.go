@@ -19,28 +19,10 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// message is an object of Kubernetes that has a form in protobuf.
-type protobufObject interface {
-	apiObject
-	Marshal() ([]byte, error)
-	Unmarshal([]byte) error
-}
-
-func newKind(k Kind) protobufObject {
-	_, o := apiList(k)
-	return o.(protobufObject)
-}
-
 // filled returns a random object, and its protobuf.
-func filled(t testing.TB, k Kind, seed int64) (protobufObject, []byte) {
-	o := newKind(k)
-	newFiller(seed).Fill(o)
-	b, err := o.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return o, b
-}
+func filled(t testing.TB, k Kind, seed int64) (RandomObject, []byte) { return Random(t, int(k), seed) }
+
+func newKind(k Kind) RandomObject { return NewRandom(int(k)) }
 
 // decodeFull decodes by way of Kubernetes' own object.
 func decodeFull(k Kind, b []byte) (object, metadata, error) {

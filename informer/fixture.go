@@ -237,3 +237,29 @@ func writeFile(t *testing.T, path, content string) {
 }
 
 var stamps int64
+
+// Object is an object of Kubernetes that has a form in protobuf.
+type RandomObject interface {
+	metav1.Object
+	runtime.Object
+	Marshal() ([]byte, error)
+	Unmarshal([]byte) error
+}
+
+// NewRandom returns an empty object of the kind that has a number in the package object,
+// which can't be imported here.
+func NewRandom(kind int) RandomObject {
+	return []RandomObject{new(corev1.Service), new(corev1.Pod), new(discoveryv1.EndpointSlice), new(corev1.Namespace)}[kind]
+}
+
+// Random returns a random object of a kind, and its protobuf.
+func Random(t testing.TB, kind int, seed int64) (RandomObject, []byte) {
+	t.Helper()
+	o := NewRandom(kind)
+	newFiller(seed).Fill(o)
+	b, err := o.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o, b
+}

@@ -3,6 +3,7 @@ package informer
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -95,31 +96,6 @@ func TestSelectorLostStart(t *testing.T) {
 				p.await(t, nginxName, dns.TypeA, "missing")
 			})
 		}
-	}
-}
-
-// TestLeftSelection checks which slices the API server is asked for.
-func TestLeftSelection(t *testing.T) {
-	s, err := newSelection(selection{labels: "env=prod"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	services := map[key]struct{}{{"a", "db"}: {}, {"b", "db"}: {}, {"b", "nginx"}: {}}
-	const managed = "endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io,env=prod"
-	if got, want := s.left(services).String(), managed+",kubernetes.io/service-name in (db,nginx)"; got != want {
-		t.Errorf("slices are asked for with %q, want %q", got, want)
-	}
-	for i := range leftNames {
-		services[key{"a", fmt.Sprint("s", i)}] = struct{}{}
-	}
-	if got := s.left(services).String(); got != managed {
-		t.Errorf("with %d services, slices are asked for with %q, want %q", len(services), got, managed)
-	}
-	if got, want := s.leftOrigins(), []origin{{leftSlices, ""}}; !slices.Equal(got, want) {
-		t.Errorf("%v are asked for, want %v", got, want)
-	}
-	if s, err = newSelection(selection{slices: true}); err != nil || len(s.leftOrigins()) > 0 {
-		t.Errorf("with slices alone, %v are asked for (%v)", s.leftOrigins(), err)
 	}
 }
 
@@ -224,10 +200,10 @@ func TestLeftStore(t *testing.T) {
 	moved := controlledSlice("10.244.0.1")
 	moved.Labels[discoveryv1.LabelServiceName] = "other"
 	foreign := newSlice("nginx-foreign")
-	if err := s.Replace(decodedAll(controlledSlice("10.244.0.1"), elsewhere, moved, foreign), "1"); err != nil {
+	if err := s.Replace(decodedAll(t, controlledSlice("10.244.0.1"), elsewhere, moved, foreign), "1"); err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range decodedAll(controlledSlice("10.244.0.2"), moved) {
+	for _, o := range decodedAll(t, controlledSlice("10.244.0.2"), moved) {
 		if err := s.Update(o); err != nil {
 			t.Fatal(err)
 		}
@@ -250,12 +226,14 @@ func TestLeftStore(t *testing.T) {
 
 // TestLeftSnapshot restores a slice that the controller has left.
 func TestLeftSnapshot(t *testing.T) {
-	var s snapshot
-	for _, o := range []object{newService(newNginx(unselecting)), newEndpointSlice(controlledSlice("10.244.0.9"))} {
-		var err error
-		if s.objects, err = appendObject(s.objects, o); err != nil {
-			t.Fatal(err)
-		}
+	path := filepath.Join(t.TempDir(), "snapshot")
+	held := []object{newService(newNginx(unselecting)), newEndpointSlice(controlledSlice("10.244.0.9"))}
+	if _, err := writeSnapshot(path, time.Now(), "", held); err != nil {
+		t.Fatal(err)
+	}
+	s, err := readSnapshot(path)
+	if err != nil {
+		t.Fatal(err)
 	}
 	objects, err := s.decode()
 	if err != nil {

@@ -2,11 +2,7 @@ package informer
 
 import (
 	"fmt"
-	"maps"
-	"math/rand/v2"
-	"strings"
 	"testing"
-	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -14,59 +10,6 @@ import (
 
 	"github.com/headless-dns/headless/records"
 )
-
-// TestNamedPorts compares the named ports of a pod with what its containers have: the
-// first of a name and protocol counts, those of containers before those of sidecars.
-func TestNamedPorts(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	for range 2000 {
-		want := map[targetPort]uint16{}
-		draw := func(most int) (ports []corev1.ContainerPort) {
-			for range rng.IntN(most) {
-				p := corev1.ContainerPort{
-					Name:          []string{"", "a", "a-b", "ab", "b", "a/b", "a\nb"}[rng.IntN(7)] + []string{"", "", "1", "2"}[rng.IntN(4)],
-					Protocol:      []corev1.Protocol{"", "TCP", "UDP", "SCTP", "x/y"}[rng.IntN(5)],
-					ContainerPort: []int32{-1, 0, 1, 80, 65535, 65536}[rng.IntN(6)],
-				}
-				ports = append(ports, p)
-				to := targetPort{p.Name, protocol(string(p.Protocol))}
-				if _, ok := want[to]; ok || p.Name == "" || strings.ContainsAny(to.name+to.protocol, "/\n") {
-					continue
-				}
-				if want[to] = uint16(p.ContainerPort); p.ContainerPort < 0 || p.ContainerPort > 65535 {
-					want[to] = 0
-				}
-			}
-			return ports
-		}
-		p := newPod(newWeb(0, func(p *corev1.Pod) {
-			p.Spec.Containers = []corev1.Container{{Ports: draw(5)}, {Ports: draw(20)}}
-			p.Spec.InitContainers = []corev1.Container{{RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways), Ports: draw(9)}}
-		}))
-		template := p.template.Value()
-		got := map[targetPort]uint16{}
-		for line := range strings.Lines(template.named().lines) {
-			to, number := parsePort(line)
-			got[to] = portNumber(number)
-		}
-		if !maps.Equal(got, want) {
-			t.Fatalf("the ports are %v, want %v", got, want)
-		}
-		for to, number := range want {
-			if found, _ := template.named().find(to); found != number {
-				t.Fatalf("%v is %d, want %d, in %q", to, found, number, template.named().lines)
-			}
-			for _, other := range []targetPort{{to.name + "0", to.protocol}, {to.name, to.protocol + "0"}, {"", ""}, {"z", "z"}} {
-				if found, _ := template.named().find(other); found != 0 {
-					t.Fatalf("%v is %d, and is not there", other, found)
-				}
-			}
-		}
-		if named := template.ports != (unique.Handle[namedPorts]{}); named != (len(want) > 0) {
-			t.Fatalf("with %d ports, ports are held: %v", len(want), named)
-		}
-	}
-}
 
 // manyPorts gives the pod n named ports, p00000 and so on, from a number on.
 func manyPorts(n int, first int32) func(*corev1.Pod) {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -12,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	operator "k8s.io/apimachinery/pkg/selection"
-	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // clusterIPField is the field of a Service that tells whether it is headless.
@@ -48,12 +46,12 @@ func newSelection(c selection) (*selected, error) {
 	s.namespaces = slices.Compact(s.namespaces)
 	var err error
 	if c.namespaceLabels != "" {
-		if s.namespaceLabels, err = ParseSelector(c.namespaceLabels); err != nil {
+		if s.namespaceLabels, err = parseSelector(c.namespaceLabels); err != nil {
 			return nil, err
 		}
 	}
 	if c.labels != "" {
-		if s.services, err = ParseSelector(c.labels); err != nil {
+		if s.services, err = parseSelector(c.labels); err != nil {
 			return nil, err
 		}
 		// The controller copies the labels of a Service to its slices.
@@ -75,16 +73,8 @@ func newSelection(c selection) (*selected, error) {
 	return s, nil
 }
 
-// CheckNamespace returns an error for what can't be the name of a namespace.
-func CheckNamespace(name string) error {
-	if reasons := validation.IsDNS1123Label(name); len(reasons) > 0 {
-		return fmt.Errorf("%q: %s", name, strings.Join(reasons, "; "))
-	}
-	return nil
-}
-
-// ParseSelector parses a label selector as kubectl's --selector does.
-func ParseSelector(expression string) (labels.Selector, error) {
+// parseSelector parses a label selector as kubectl's --selector does.
+func parseSelector(expression string) (labels.Selector, error) {
 	parsed, err := metav1.ParseToLabelSelector(expression)
 	if err != nil {
 		return nil, fmt.Errorf("parse label selector %q: %w", expression, err)

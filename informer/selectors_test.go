@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -54,6 +55,30 @@ func TestSelectorMatches(t *testing.T) {
 		}
 	}
 }
+
+// TestSelectsOwnNames selects pods by labels whose values are their names or ordinals, which
+// the template holds as placeholders.
+func TestSelectsOwnNames(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	pick := func(from ...string) string { return from[rng.IntN(len(from))] }
+	for range 3000 {
+		name, hostname := pick("web-0", "web-17", "0", "7-007"), pick("web-0", "job-3", "0", "")
+		labels := map[string]string{}
+		for range rng.IntN(5) {
+			labels[pick("app", "pod-index", "pod-name", "", "\x00", string(make([]byte, 200)))] =
+				pick(name, hostname, ordinalOf(name), ordinalOf(hostname), "", "\x00", "\x04", string(make([]byte, 300)))
+		}
+		p := newPod(newWeb(0, func(p *corev1.Pod) { p.Name, p.Spec.Hostname, p.Labels = name, hostname, labels }))
+		for k, v := range labels {
+			if !selects(selector{{k, v}}, p) || selects(selector{{k, v + "x"}}, p) {
+				t.Fatalf("%q with %q is not selected by %q=%q, or by another value", name, labels, k, v)
+			}
+		}
+	}
+}
+
+// ordinalOf returns what follows the last dash of a name.
+func ordinalOf(name string) string { return name[strings.LastIndexByte(name, '-')+1:] }
 
 // TestSelectorsMatch adds and removes services at random, and compares what they select
 // with the selectors of Kubernetes.
@@ -252,7 +277,7 @@ func TestMatchesOfTemplates(t *testing.T) {
 	drawLabels := func(name, hostname string) map[string]string {
 		m := make(map[string]string)
 		for _, k := range []string{"a", "b", "c"} {
-			if v := []string{"", "x", name, hostname, ordinal(name), ordinal(hostname)}[rng.IntN(6)]; rng.IntN(2) == 0 {
+			if v := []string{"", "x", name, hostname, ordinalOf(name), ordinalOf(hostname)}[rng.IntN(6)]; rng.IntN(2) == 0 {
 				m[k] = v
 			}
 		}

@@ -128,10 +128,10 @@ func appendObject(to []byte, o object) ([]byte, error) {
 	return appendField(to, b), nil
 }
 
-// CheckSnapshot returns an error if a snapshot can't be kept in a file: its folder
+// checkSnapshot returns an error if a snapshot can't be kept in a file: its folder
 // does not exist, or something else is there, which the snapshot would replace. An
 // empty file may be replaced.
-func CheckSnapshot(path string) error {
+func checkSnapshot(path string) error {
 	because := func(name string, err error) error {
 		var cause *fs.PathError
 		if errors.As(err, &cause) {
@@ -242,7 +242,7 @@ func (s *snapshot) decode() ([kinds][]object, error) {
 		if kind >= kinds {
 			return out, fmt.Errorf("kind %d is not known", kind)
 		}
-		if o, _, err = decodeKind(kind, b, &memory); err != nil {
+		if o, err = Decode(kind, b, &memory); err != nil {
 			return out, err
 		}
 		out[kind] = append(out[kind], o)

@@ -1,0 +1,25 @@
+package informer
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// CheckNamespace returns an error for what can't be the name of a namespace.
+func CheckNamespace(name string) error {
+	if reasons := validation.IsDNS1123Label(name); len(reasons) > 0 {
+		return fmt.Errorf("%q: %s", name, strings.Join(reasons, "; "))
+	}
+	return nil
+}
+
+// CheckSnapshot returns an error if a snapshot can't be kept in a file: its folder
+// does not exist, or something else is there, which the snapshot would replace. An
+// empty file may be replaced.
+func CheckSnapshot(path string) error { return checkSnapshot(path) }
+
+// ParseSelector parses a label selector as kubectl's --selector does.
+func ParseSelector(expression string) (labels.Selector, error) { return parseSelector(expression) }
