@@ -4,68 +4,85 @@ import (
 	"errors"
 	"go/build"
 	"io/fs"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
 const module = "github.com/headless-dns/headless"
 
-// TestImports keeps the dependencies between the packages pointing one way: the
-// trie knows neither where its data comes from nor who asks, and what watches
-// Kubernetes knows nothing of the server.
+// TestImports keeps the dependencies between packages pointing one way. Each package of
+// this module may import the listed ones and nothing with a forbidden prefix: the trie
+// knows neither the source of its data nor who asks, the informer knows no DNS server, and
+// what is kept of objects and read from files needs no client of an API server.
 func TestImports(t *testing.T) {
-	for dir, forbidden := range map[string][]string{
-		".":                  {"k8s.io/", module + "/plugin"},
-		"records":            {"k8s.io/", "sigs.k8s.io/", "github.com/coredns/", "github.com/prometheus/", module},
-		"informer":           {"github.com/coredns/", "github.com/prometheus/", module + "/plugin"},
-		"internal/apiserver": {"github.com/coredns/", "github.com/prometheus/", module},
-		"plugin/bench":       {"k8s.io/", "github.com/coredns/", module},
-		"plugin/coredns":     {"k8s.io/", module + "/records", module + "/informer", module + "/plugin"},
-	} {
-		for _, p := range packages(t, dir) {
-			for _, imported := range p.Imports {
-				for _, f := range forbidden {
-					if imported == f || strings.HasPrefix(imported, strings.TrimSuffix(f, "/")+"/") {
-						t.Errorf("package %s imports %s", p.Dir, imported)
-					}
+	const (
+		kubernetes = "k8s.io/"
+		client     = "k8s.io/client-go/"
+		coredns    = "github.com/coredns/"
+		prometheus = "github.com/prometheus/"
+		below      = "informer/internal/"
+	)
+	rules := map[string]struct{ allowed, forbidden []string }{
+		".":                  {[]string{"records", "informer"}, []string{kubernetes}},
+		"records":            {nil, []string{kubernetes, "sigs.k8s.io/", coredns, prometheus}},
+		"informer":           {[]string{"records", below + "object", below + "selection", below + "manifest", below + "snapshot"}, []string{coredns, prometheus}},
+		below + "manifest":   {[]string{below + "object", below + "selection"}, []string{client, coredns, prometheus}},
+		below + "snapshot":   {[]string{below + "object"}, []string{client, coredns, prometheus}},
+		below + "selection":  {[]string{below + "object"}, []string{client, coredns, prometheus}},
+		below + "object":     {[]string{"records"}, []string{client, coredns, prometheus}},
+		below + "fixture":    {nil, []string{coredns, prometheus}},
+		"internal/apiserver": {nil, []string{coredns, prometheus}},
+		"internal/cluster":   {nil, []string{coredns, prometheus}},
+		"plugin/bench":       {nil, []string{kubernetes, coredns}},
+		"plugin/coredns":     {[]string{"."}, []string{kubernetes}},
+	}
+	for dir, imports := range packages(t) {
+		rule, ok := rules[dir]
+		if !ok && !strings.HasPrefix(dir, "plugin/") {
+			t.Errorf("no rule says what package %s may import", dir)
+		}
+		for _, imported := range imports {
+			if rest, ours := strings.CutPrefix(imported, module); ours && !slices.Contains(rule.allowed, path.Join(".", rest)) {
+				t.Errorf("package %s imports %s", dir, imported)
+			}
+			for _, prefix := range rule.forbidden {
+				if strings.HasPrefix(imported, prefix) {
+					t.Errorf("package %s imports %s", dir, imported)
 				}
 			}
 		}
+		delete(rules, dir)
 	}
-	for _, p := range packages(t, "informer") {
-		for _, imported := range p.Imports {
-			if imported == module {
-				t.Errorf("package %s imports the plugin", p.Dir)
-			}
-		}
+	for dir := range rules {
+		t.Errorf("there is no package %s", dir)
 	}
 }
 
-// packages returns the packages of a folder; of the top level that one alone.
-func packages(t *testing.T, dir string) []*build.Package {
+// packages returns the imports of each package in this folder and below, without those
+// of its tests.
+func packages(t *testing.T) map[string][]string {
 	t.Helper()
-	var out []*build.Package
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	out := make(map[string][]string)
+	err := filepath.WalkDir(".", func(dir string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
 			return err
 		}
-		if dir == "." && path != "." || d.Name() == "testdata" {
+		if d.Name() == "testdata" || dir != "." && strings.HasPrefix(d.Name(), ".") {
 			return fs.SkipDir
 		}
-		p, err := build.ImportDir(path, 0)
+		p, err := build.ImportDir(dir, 0)
 		var none *build.NoGoError
 		if errors.As(err, &none) {
 			return nil
 		}
-		out = append(out, p)
+		out[filepath.ToSlash(dir)] = p.Imports
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	if len(out) == 0 {
-		t.Fatalf("no packages in %s", dir)
 	}
 	return out
 }

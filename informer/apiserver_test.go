@@ -21,6 +21,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer/streaming"
 	"k8s.io/apimachinery/pkg/watch"
 	restwatch "k8s.io/client-go/rest/watch"
+
+	"github.com/headless-dns/headless/informer/internal/object"
 )
 
 // apiServer is a stand-in API server. It sends everything that there is, whatever
@@ -49,7 +51,7 @@ type apiOptions struct {
 }
 
 type apiEvent struct {
-	kind    Kind
+	kind    object.Kind
 	version int
 	watch.Event
 }
@@ -96,7 +98,7 @@ func (a *apiServer) drop() {
 }
 
 // fail ends the watches of a kind with an error.
-func (a *apiServer) fail(k Kind, err *apierrors.StatusError) {
+func (a *apiServer) fail(k object.Kind, err *apierrors.StatusError) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.version++
@@ -118,21 +120,21 @@ func (a *apiServer) append(e apiEvent) {
 	a.changed = make(chan struct{})
 }
 
-func apiKind(o runtime.Object) Kind {
+func apiKind(o runtime.Object) object.Kind {
 	switch o.(type) {
 	case *corev1.Service:
-		return Services
+		return object.Services
 	case *corev1.Pod:
-		return Pods
+		return object.Pods
 	case *discoveryv1.EndpointSlice:
-		return EndpointSlices
+		return object.EndpointSlices
 	default:
-		return Namespaces
+		return object.Namespaces
 	}
 }
 
 // current returns the objects of an origin and the version that they are of.
-func (a *apiServer) current(o origin) ([]runtime.Object, string) {
+func (a *apiServer) current(o object.Origin) ([]runtime.Object, string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var out []runtime.Object
@@ -159,9 +161,9 @@ func (a *apiServer) current(o origin) ([]runtime.Object, string) {
 	return there, strconv.Itoa(a.version)
 }
 
-func (e *apiEvent) of(o origin) bool {
+func (e *apiEvent) of(o object.Origin) bool {
 	m, ok := e.Object.(apiObject)
-	return e.kind == o.kind && (!ok || o.namespace == "" || m.GetNamespace() == o.namespace)
+	return e.kind == o.Kind && (!ok || o.Namespace == "" || m.GetNamespace() == o.Namespace)
 }
 
 // asked returns the requests so far that have some text in them.
@@ -178,35 +180,35 @@ func (a *apiServer) asked(text string) []string {
 }
 
 // apiOrigin parses a path such as /api/v1/namespaces/default/pods.
-func apiOrigin(path string) (origin, bool) {
+func apiOrigin(path string) (object.Origin, bool) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
-	var o origin
+	var o object.Origin
 	if n := len(parts); n >= 5 && parts[n-3] == "namespaces" {
-		o.namespace = parts[n-2]
+		o.Namespace = parts[n-2]
 	}
-	for o.kind = range kinds {
-		if parts[len(parts)-1] == o.kind.String() {
-			return o, strings.HasPrefix(path, map[bool]string{true: "/apis/discovery.k8s.io/v1/", false: "/api/v1/"}[o.kind == EndpointSlices])
+	for o.Kind = range object.Kinds {
+		if parts[len(parts)-1] == o.Kind.String() {
+			return o, strings.HasPrefix(path, map[bool]string{true: "/apis/discovery.k8s.io/v1/", false: "/api/v1/"}[o.Kind == object.EndpointSlices])
 		}
 	}
 	return o, false
 }
 
 // apiList returns an empty list of a kind, and an empty object.
-func apiList(k Kind) (runtime.Object, apiObject) {
+func apiList(k object.Kind) (runtime.Object, apiObject) {
 	switch k {
-	case Services:
+	case object.Services:
 		return &corev1.ServiceList{}, &corev1.Service{}
-	case Pods:
+	case object.Pods:
 		return &corev1.PodList{}, &corev1.Pod{}
-	case EndpointSlices:
+	case object.EndpointSlices:
 		return &discoveryv1.EndpointSliceList{}, &discoveryv1.EndpointSlice{}
 	default:
 		return &corev1.NamespaceList{}, &corev1.Namespace{}
 	}
 }
 
-var apiCodecs = serializer.NewCodecFactory(scheme)
+var apiCodecs = serializer.NewCodecFactory(object.Scheme)
 
 func (a *apiServer) serve(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
@@ -229,7 +231,7 @@ func (a *apiServer) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !ok:
 		status(apierrors.NewNotFound(schema.GroupResource{}, r.URL.Path))
-	case a.noField && o.kind == Services && q.Get("fieldSelector") != "":
+	case a.noField && o.Kind == object.Services && q.Get("fieldSelector") != "":
 		status(apierrors.NewBadRequest(`"spec.clusterIP" is not a known field selector: only "metadata.name", "metadata.namespace"`))
 	case initial && a.noInit:
 		status(apierrors.NewInvalid(schema.GroupKind{Kind: "ListOptions"}, "", nil))
@@ -239,10 +241,10 @@ func (a *apiServer) serve(w http.ResponseWriter, r *http.Request) {
 		stream := streaming.NewEncoder(info.StreamSerializer.NewFrameWriter(w), info.StreamSerializer.Serializer)
 		a.watch(w, r, o, restwatch.NewEncoder(stream, encoder), since, initial)
 	case a.noList:
-		status(apierrors.NewForbidden(schema.GroupResource{Resource: o.kind.String()}, "", nil))
+		status(apierrors.NewForbidden(schema.GroupResource{Resource: o.Kind.String()}, "", nil))
 	default:
 		objects, version := a.current(o)
-		list, _ := apiList(o.kind)
+		list, _ := apiList(o.Kind)
 		_ = meta.SetList(list, objects)
 		m, _ := meta.ListAccessor(list)
 		m.SetResourceVersion(version)
@@ -250,7 +252,7 @@ func (a *apiServer) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (a *apiServer) watch(w http.ResponseWriter, r *http.Request, o origin, encoder *restwatch.Encoder, since int, initial bool) {
+func (a *apiServer) watch(w http.ResponseWriter, r *http.Request, o object.Origin, encoder *restwatch.Encoder, since int, initial bool) {
 	// An encoder writes to the object for a moment, and other watches send it, too.
 	send := func(t watch.EventType, o runtime.Object) {
 		_ = encoder.Encode(&watch.Event{Type: t, Object: o.DeepCopyObject()})
@@ -260,7 +262,7 @@ func (a *apiServer) watch(w http.ResponseWriter, r *http.Request, o origin, enco
 		for _, o := range objects {
 			send(watch.Added, o)
 		}
-		_, mark := apiList(o.kind)
+		_, mark := apiList(o.Kind)
 		mark.SetResourceVersion(version)
 		mark.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
 		send(watch.Bookmark, mark)

@@ -10,6 +10,8 @@ import (
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -18,14 +20,14 @@ import (
 func TestBatchOfOnePod(t *testing.T) {
 	const n = 1000
 	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
-	i.damage.hook = func(Kind, int) {}
+	i.damage.hook = func(object.Kind, int) {}
 	var services []event
 	for s := range n {
-		services = append(services, eventOf(newService(newNginx(func(o *corev1.Service) { o.Name = fmt.Sprint("s-", s) }))))
+		services = append(services, eventOf(object.NewService(fixture.Nginx(func(o *corev1.Service) { o.Name = fmt.Sprint("s-", s) }))))
 	}
 	i.apply(services)
-	ready, unready := newPod(newWeb(0)), newPod(newWeb(0, notReady))
-	gone := event{origin: origin{kind: Pods}, key: ready.id()}
+	ready, unready := object.NewPod(fixture.Web(0)), object.NewPod(fixture.Web(0, fixture.NotReady))
+	gone := event{Origin: object.Origin{Kind: object.Pods}, key: ready.ID()}
 	for _, test := range []struct {
 		what  string
 		batch []event
@@ -34,7 +36,7 @@ func TestBatchOfOnePod(t *testing.T) {
 		{"it comes", []event{gone, eventOf(unready), eventOf(ready)}, records.Ready},
 		{"it changes", slices.Repeat([]event{eventOf(ready), gone, eventOf(unready)}, 30), records.NotReady},
 		{"it changes back, and is broken then", append(slices.Repeat([]event{eventOf(unready), eventOf(ready)}, 30),
-			event{origin: origin{kind: Pods}, object: &broken{ready.id(), errors.New("cut short")}}), records.Ready},
+			event{Origin: object.Origin{Kind: object.Pods}, object: &object.Broken{Key: ready.ID(), Err: errors.New("cut short")}}), records.Ready},
 	} {
 		i.join.lookups = 0
 		i.apply(test.batch)
@@ -45,11 +47,11 @@ func TestBatchOfOnePod(t *testing.T) {
 			t.Errorf("%s: %d endpoints are %v, want %d", test.what, got, test.want, n)
 		}
 	}
-	if !i.damage.any(Pods) {
+	if !i.damage.any(object.Pods) {
 		t.Error("a pod that is broken in the end is not said to be")
 	}
 	i.apply([]event{gone, eventOf(ready), gone})
-	if i.damage.any(Pods) || i.join.trie.Stats().Endpoints[records.Ready] != 0 {
+	if i.damage.any(object.Pods) || i.join.trie.Stats().Endpoints[records.Ready] != 0 {
 		t.Errorf("after the pod has gone there are %v", i.join.trie.Stats())
 	}
 }
@@ -58,10 +60,10 @@ func TestBatchOfOnePod(t *testing.T) {
 // it: its change was late since it became ready.
 func TestBatchDelay(t *testing.T) {
 	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
-	i.apply([]event{eventOf(newService(newNginx()))})
+	i.apply([]event{eventOf(object.NewService(fixture.Nginx()))})
 	var delays []time.Duration
 	i.hooks.Published = func(_ int, _ records.Stats, d []time.Duration) { delays = slices.Clone(d) }
-	batch := []event{eventOf(newPod(newWeb(0))), eventOf(newPod(newWeb(0, notReady))), eventOf(newPod(newWeb(0)))}
+	batch := []event{eventOf(object.NewPod(fixture.Web(0))), eventOf(object.NewPod(fixture.Web(0, fixture.NotReady))), eventOf(object.NewPod(fixture.Web(0)))}
 	now := time.Now()
 	for n, ago := range []time.Duration{time.Hour, time.Minute, time.Second} {
 		batch[n].received = now.Add(-ago)
@@ -77,11 +79,11 @@ func TestBatchDelay(t *testing.T) {
 func TestBatchOfOneService(t *testing.T) {
 	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	i.join.holds = true
-	i.apply([]event{eventOf(newService(newNginx())), eventOf(newPod(newWeb(0)))})
+	i.apply([]event{eventOf(object.NewService(fixture.Nginx())), eventOf(object.NewPod(fixture.Web(0)))})
 	if got := answer(i.join.trie, nginxName, dns.TypeA); got != "10.244.0.1" {
 		t.Fatalf("the service has %q", got)
 	}
-	i.apply([]event{{origin: origin{kind: Services}, key: newService(newNginx()).key}, eventOf(newService(newNginx(unselecting)))})
+	i.apply([]event{{Origin: object.Origin{Kind: object.Services}, key: object.NewService(fixture.Nginx()).Key}, eventOf(object.NewService(fixture.Nginx(unselecting)))})
 	if got := answer(i.join.trie, nginxName, dns.TypeA); got != "missing" || len(i.join.losing) > 0 {
 		t.Errorf("the service has %q, and %d wait for their slices", got, len(i.join.losing))
 	}

@@ -9,23 +9,25 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	kruntime "k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/records"
 )
 
 // newWorld returns an informer that holds services of StatefulSet's pods, of the
 // given sizes, and a function that makes the i-th pod of a service.
-func newWorld(sizes ...int) (*Informer, func(service, i int, change ...func(*corev1.Pod)) *pod) {
+func newWorld(sizes ...int) (*Informer, func(service, i int, change ...func(*corev1.Pod)) *object.Pod) {
 	first, all := make([]int, len(sizes)), 0 // of all pods
 	for s, size := range sizes {
 		first[s], all = all, all+size
 	}
-	newPodOf := func(s, i int, change ...func(*corev1.Pod)) *pod {
-		return newPod(newWeb(0, append(change, func(p *corev1.Pod) { nameWeb(p, s, i, first[s]+i) })...))
+	newPodOf := func(s, i int, change ...func(*corev1.Pod)) *object.Pod {
+		return object.NewPod(fixture.Web(0, append(change, func(p *corev1.Pod) { fixture.NameWeb(p, s, i, first[s]+i) })...))
 	}
 	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	var batch []event
 	for s, size := range sizes {
-		batch = append(batch, eventOf(newService(newNginx(func(o *corev1.Service) {
+		batch = append(batch, eventOf(object.NewService(fixture.Nginx(func(o *corev1.Service) {
 			o.Name = fmt.Sprint("nginx-", s)
 			o.Spec.Selector = map[string]string{"app": o.Name}
 		}))))
@@ -45,7 +47,7 @@ func BenchmarkEvent(b *testing.B) {
 	i, newPodOf := newWorld(sizes...)
 	for s, n := range sizes[:3] {
 		b.Run(fmt.Sprint("n=", n), func(b *testing.B) {
-			states := [2]*pod{newPodOf(s, n/2, notReady), newPodOf(s, n/2)}
+			states := [2]*object.Pod{newPodOf(s, n/2, fixture.NotReady), newPodOf(s, n/2)}
 			b.ReportAllocs()
 			for k := 0; b.Loop(); k++ {
 				i.apply([]event{eventOf(states[k%2])})
@@ -68,7 +70,7 @@ func BenchmarkReplicas(b *testing.B) {
 	for replica := range n {
 		services[0] = append(services[0], eventOf(serviceOf(replica, publish)))
 		services[1] = append(services[1], eventOf(serviceOf(replica)))
-		pods[0] = append(pods[0], eventOf(podOf(replica, notReady)))
+		pods[0] = append(pods[0], eventOf(podOf(replica, fixture.NotReady)))
 		pods[1] = append(pods[1], eventOf(podOf(replica)))
 	}
 	for _, run := range []struct {
@@ -106,17 +108,17 @@ func BenchmarkObjects(b *testing.B) {
 	const services, pods = 1000, 100
 	for b.Loop() {
 		before := heap()
-		i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), missing: map[origin]bool{{}: true}}
+		i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), missing: map[object.Origin]bool{{}: true}}
 		for s := range services {
 			var of []kruntime.Object
 			for k := range pods {
-				p := typicalPod(k)
-				nameWeb(p, s, k, s*pods+k)
+				p := fixture.TypicalPod(k)
+				fixture.NameWeb(p, s, k, s*pods+k)
 				of = append(of, p)
 			}
 			var batch []event
 			for _, o := range decodedAll(b, of...) {
-				batch = append(batch, eventOf(o.(*decoded).object))
+				batch = append(batch, eventOf(o.(*object.Decoded).Object))
 			}
 			i.apply(batch)
 		}
@@ -128,7 +130,7 @@ func BenchmarkObjects(b *testing.B) {
 // BenchmarkRelist is a list of 100,000 pods that are known already.
 func BenchmarkRelist(b *testing.B) {
 	i, _ := newWorld(slices.Repeat([]int{100}, 1000)...)
-	list := event{origin: origin{kind: Pods}, list: true}
+	list := event{Origin: object.Origin{Kind: object.Pods}, list: true}
 	for _, p := range i.join.namespaces["default"].pods {
 		list.objects = append(list.objects, p)
 	}

@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -17,7 +19,7 @@ import (
 func TestPortsBudget(t *testing.T) {
 	const templates, budget = 1000, 1000 // bytes
 	for _, ports := range []int32{17, 10_000} {
-		s := newMember(newService(newNginx(func(s *corev1.Service) {
+		s := newMember(object.NewService(fixture.Nginx(func(s *corev1.Service) {
 			for n := range ports {
 				s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: fmt.Sprint("p", n), TargetPort: intstr.FromString(fmt.Sprint("t", n))})
 			}
@@ -25,9 +27,9 @@ func TestPortsBudget(t *testing.T) {
 		var lists []*records.PortList
 		before := heap()
 		for n := range templates {
-			template := newPod(newWeb(0, func(p *corev1.Pod) {
+			template := object.NewPod(fixture.Web(0, func(p *corev1.Pod) {
 				p.Spec.Containers[0].Ports = []corev1.ContainerPort{{Name: "t1", ContainerPort: int32(1 + n)}}
-			})).template.Value()
+			})).Template.Value()
 			lists = append(lists, s.portsOf(&template))
 		}
 		s.resolved = nil // as after a batch

@@ -27,6 +27,8 @@ import (
 	"k8s.io/client-go/transport"
 	"k8s.io/klog/v2"
 
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/internal/apiserver"
 )
 
@@ -82,7 +84,7 @@ func TestCA(t *testing.T) {
 		rotate := func() {
 			der, file := newCertificate(t, key, x509.ExtKeyUsageServerAuth, "api")
 			serves.Store(&tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})
-			writeFile(t, ca, file)
+			fixture.WriteFile(t, ca, file)
 		}
 		rotate()
 		network := make(pipes)
@@ -151,12 +153,12 @@ func TestCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, folder+"/key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	fixture.WriteFile(t, folder+"/key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
 	var right atomic.Pointer[string]
 	rotate := func(name string) {
 		_, file := newCertificate(t, key, x509.ExtKeyUsageClientAuth, name)
 		right.Store(&name)
-		writeFile(t, folder+"/cert", file)
+		fixture.WriteFile(t, folder+"/cert", file)
 	}
 	rotate("first")
 	f := newFaultyBy(t, 100, func(api *apiserver.Server) Cluster {
@@ -171,14 +173,14 @@ func TestCertificate(t *testing.T) {
 		s.Config.ErrorLog = log.New(io.Discard, "", 0) // of connections that end too soon
 		s.StartTLS()
 		t.Cleanup(s.Close)
-		writeFile(t, folder+"/ca", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
+		fixture.WriteFile(t, folder+"/ca", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
 		return Cluster{Endpoint: s.URL, Cert: folder + "/cert", Key: folder + "/key", CA: folder + "/ca"}
 	}, "10.244.0.1", "10.244.0.2")
 	f.start(t)
 	f.tries(t, 2, func() { rotate("second") }) // the connection is closed, and the watch resumed by another
-	f.api.Put(newWeb(2))
+	f.api.Put(fixture.Web(2))
 	f.await(t, nginxName, dns.TypeA, threePods)
-	f.awaitThat(t, "all is well", func() bool { return f.failing[Pods] == 0 })
+	f.awaitThat(t, "all is well", func() bool { return f.failing[object.Pods] == 0 })
 	f.locked(func() {
 		if n := f.api.Listed("pods"); n != 1 {
 			t.Errorf("%d lists; the log has %q", n, f.logged)

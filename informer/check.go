@@ -6,6 +6,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/headless-dns/headless/informer/internal/selection"
+	"github.com/headless-dns/headless/informer/internal/snapshot"
 )
 
 // CheckNamespace returns an error for what can't be the name of a namespace.
@@ -19,7 +22,9 @@ func CheckNamespace(name string) error {
 // CheckSnapshot returns an error if a snapshot can't be kept in a file: its folder
 // does not exist, or something else is there, which the snapshot would replace. An
 // empty file may be replaced.
-func CheckSnapshot(path string) error { return checkSnapshot(path) }
+func CheckSnapshot(path string) error { return snapshot.Check(path) }
 
 // ParseSelector parses a label selector as kubectl's --selector does.
-func ParseSelector(expression string) (labels.Selector, error) { return parseSelector(expression) }
+func ParseSelector(expression string) (labels.Selector, error) {
+	return selection.ParseSelector(expression)
+}

@@ -24,6 +24,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
+
+	"github.com/headless-dns/headless/informer/internal/object"
+	"github.com/headless-dns/headless/informer/internal/selection"
 )
 
 // Cluster is how to reach an API server. The first of Kubeconfig and Endpoint
@@ -80,10 +83,10 @@ func (c *Cluster) config() (*rest.Config, error) {
 // cluster is the source that watches an API server.
 type cluster struct {
 	core, discovery rest.Interface // clients of the API groups
-	selected        *selected
+	selected        *selection.Selection
 	left            *leftovers // nil if no pods are watched
 	log             logr.Logger
-	failing         func(Kind, bool) // a hook
+	failing         func(object.Kind, bool) // a hook
 	outage          outage
 	// allServices is set once the API server has refused to select headless Services.
 	allServices atomic.Bool
@@ -97,7 +100,7 @@ type cluster struct {
 // often is no burden: as long as no watch can be resumed, it is for one object.
 var pauses = wait.Backoff{Duration: 800 * time.Millisecond, Factor: 2, Jitter: 1, Cap: 5 * time.Second, Steps: 10}
 
-func newCluster(c *Config, s *selected, j *join) (*cluster, error) {
+func newCluster(c *Config, s *selection.Selection, j *join) (*cluster, error) {
 	config, err := c.Cluster.config()
 	if err != nil {
 		return nil, err
@@ -105,9 +108,9 @@ func newCluster(c *Config, s *selected, j *join) (*cluster, error) {
 	if c.Transport != nil {
 		config.Wrap(c.Transport)
 	}
-	config.NegotiatedSerializer = newCodec(j.known)
+	config.NegotiatedSerializer = object.NewCodec(j.known)
 	out := &cluster{selected: s, log: c.Log, failing: c.Hooks.Failing, clock: clock.RealClock{}, backoff: pauses}
-	if s.pods {
+	if s.Pods {
 		out.left = newLeftovers(out, j)
 	}
 	client, err := rest.HTTPClientFor(config)
@@ -129,16 +132,16 @@ func newClient(config *rest.Config, client *http.Client, path string, version sc
 	return rest.RESTClientForConfigAndClient(config, client)
 }
 
-func (c *cluster) origins() []origin {
-	return append(c.selected.origins(), c.selected.leftOrigins()...)
+func (c *cluster) origins() []object.Origin {
+	return append(c.selected.Origins(), c.selected.LeftoverOrigins()...)
 }
 
 func (c *cluster) run(ctx context.Context, q *queue) {
 	// What client-go logs is left out: it tells of a fault at each try, or never.
 	ctx = klog.NewContext(ctx, logr.Discard())
 	var group sync.WaitGroup
-	for _, o := range c.selected.origins() {
-		r := c.reflector(ctx, newHealth(o, c), &store{origin: o, queue: q})
+	for _, o := range c.selected.Origins() {
+		r := c.reflector(ctx, newHealth(o, c), &store{Origin: o, queue: q})
 		group.Go(func() { r.RunWithContext(ctx) })
 	}
 	if c.left != nil {
@@ -150,8 +153,8 @@ func (c *cluster) run(ctx context.Context, q *queue) {
 // reflector lists and watches what the origin of a store covers, again and again.
 func (c *cluster) reflector(ctx context.Context, h *health, s *store) *cache.Reflector {
 	log := logr.Discard()
-	return cache.NewReflectorWithOptions(c.listWatch(h, s), &decoded{}, s,
-		cache.ReflectorOptions{Name: "headless " + s.kind.String(), Logger: &log, Clock: mortal{c.clock, ctx}, Backoff: &c.backoff})
+	return cache.NewReflectorWithOptions(c.listWatch(h, s), &object.Decoded{}, s,
+		cache.ReflectorOptions{Name: "headless " + s.Kind.String(), Logger: &log, Clock: mortal{c.clock, ctx}, Backoff: &c.backoff})
 }
 
 // mortal is a clock whose waits end with a context. A reflector that waits to try
@@ -178,13 +181,13 @@ func (m mortal) After(d time.Duration) <-chan time.Time {
 }
 
 func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
-	o, client := s.origin, c.core
-	if o.kind == EndpointSlices || o.kind == leftSlices {
+	o, client := s.Origin, c.core
+	if o.Kind == object.EndpointSlices || o.Kind == object.LeftoverSlices {
 		client = c.discovery
 	}
 	// The client itself tries nothing again: a reflector does, and less often.
 	all := func(options *metav1.ListOptions) *rest.Request {
-		return client.Get().MaxRetries(0).Namespace(o.namespace).Resource(o.kind.String()).VersionedParams(options, parameters)
+		return client.Get().MaxRetries(0).Namespace(o.Namespace).Resource(o.Kind.String()).VersionedParams(options, parameters)
 	}
 	get := func(options *metav1.ListOptions) *rest.Request {
 		r := all(options)
@@ -228,17 +231,17 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 // calls do again for all Services, of which the join serves the headless ones, and
 // leaves the selector out from then on.
 func (c *cluster) selecting(s *store, options *metav1.ListOptions, do func() error) error {
-	if s.kind == leftSlices {
-		options.LabelSelector = c.selected.left(s.services).String()
+	if s.Kind == object.LeftoverSlices {
+		options.LabelSelector = c.selected.Leftover(s.services).String()
 		return do()
 	}
-	c.selected.options(s.kind, options)
-	if s.kind != Services {
+	c.selected.Options(s.Kind, options)
+	if s.Kind != object.Services {
 		return do()
 	}
 	if !c.allServices.Load() {
 		// The reply to another bad request does not speak of the field.
-		if err := do(); !apierrors.IsBadRequest(err) || !strings.Contains(err.Error(), clusterIPField) {
+		if err := do(); !apierrors.IsBadRequest(err) || !strings.Contains(err.Error(), selection.ClusterIPField) {
 			return err
 		}
 	}
@@ -251,13 +254,13 @@ func (c *cluster) selecting(s *store, options *metav1.ListOptions, do func() err
 }
 
 // parameters writes list options into URLs.
-var parameters = runtime.NewParameterCodec(scheme)
+var parameters = runtime.NewParameterCodec(object.Scheme)
 
 // store is what a reflector writes to: it queues the slim objects.
 type store struct {
-	origin
+	object.Origin
 	queue    *queue
-	services map[key]struct{} // whose slices it takes, of the kind leftSlices
+	services map[object.Key]struct{} // whose slices it takes, of the kind leftSlices
 	listed   atomic.Bool
 }
 
@@ -273,11 +276,11 @@ func (s *store) Transformer() cache.TransformFunc {
 }
 
 // unwrap returns the slim object of what was decoded.
-func unwrap(obj any) (object, error) {
+func unwrap(obj any) (object.Object, error) {
 	switch o := obj.(type) {
-	case *decoded:
-		return o.object, nil
-	case object: // it went through the transformer
+	case *object.Decoded:
+		return o.Object, nil
+	case object.Object: // it went through the transformer
 		return o, nil
 	}
 	return nil, fmt.Errorf("keep object: %T is none that is watched", obj)
@@ -293,22 +296,22 @@ func (s *store) Update(obj any) error {
 		return err
 	}
 	if s.takes(o) {
-		s.queue.push(event{origin: s.origin, object: o})
+		s.queue.push(event{Origin: s.Origin, object: o})
 	} else { // it may have been that of another service
-		s.queue.push(event{origin: s.origin, key: o.id()})
+		s.queue.push(event{Origin: s.Origin, key: o.ID()})
 	}
 	return nil
 }
 
 // takes reports whether the store keeps an object. The API server selects slices by the
 // names of services alone, in all namespaces.
-func (s *store) takes(o object) bool {
-	slice, ok := o.(*endpointSlice)
-	if s.kind != leftSlices || !ok {
+func (s *store) takes(o object.Object) bool {
+	slice, ok := o.(*object.EndpointSlice)
+	if s.Kind != object.LeftoverSlices || !ok {
 		return true
 	}
-	_, ok = s.services[key{slice.namespace, slice.service}]
-	return ok && slice.controlled
+	_, ok = s.services[object.Key{Namespace: slice.Namespace, Name: slice.Service}]
+	return ok && slice.Controlled
 }
 
 // Delete implements cache.ReflectorStore. The object may be one whose deletion
@@ -318,13 +321,13 @@ func (s *store) Delete(obj any) error {
 	if err != nil {
 		return fmt.Errorf("delete object: %w", err)
 	}
-	s.queue.push(event{origin: s.origin, key: key{name.Namespace, name.Name}})
+	s.queue.push(event{Origin: s.Origin, key: object.Key{Namespace: name.Namespace, Name: name.Name}})
 	return nil
 }
 
 // Replace implements cache.ReflectorStore.
 func (s *store) Replace(list []any, _ string) error {
-	objects := make([]object, 0, len(list))
+	objects := make([]object.Object, 0, len(list))
 	for _, obj := range list {
 		o, err := unwrap(obj)
 		if err != nil {
@@ -335,14 +338,14 @@ func (s *store) Replace(list []any, _ string) error {
 		}
 	}
 	s.listed.Store(true)
-	s.queue.push(event{origin: s.origin, list: true, objects: objects, left: s.services})
+	s.queue.push(event{Origin: s.Origin, list: true, objects: objects, left: s.services})
 	return nil
 }
 
 // Bookmark implements cache.ReflectorBookmarkStore: a watch with nothing to tell
 // is alive.
 func (s *store) Bookmark(string) error {
-	s.queue.received(s.kind, s.namespace)
+	s.queue.received(s.Kind, s.Namespace)
 	return nil
 }
 

@@ -21,6 +21,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/ptr"
 
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/internal/apiserver"
 	"github.com/headless-dns/headless/records"
 )
@@ -34,19 +36,19 @@ type probe struct {
 	mu        sync.Mutex
 	changed   *sync.Cond
 	published []int
-	received  map[Kind]int
+	received  map[object.Kind]int
 	rejected  []error
 	bad       []int // manifests
 	restored  []bool
 	wrote     []error
 	due       []time.Time
-	failing   map[Kind]int
-	broken    map[Kind]int
+	failing   map[object.Kind]int
+	broken    map[object.Kind]int
 	logged    []string
 }
 
 func newProbe(c Config) (*probe, error) {
-	p := &probe{trie: records.New(), received: map[Kind]int{}, failing: map[Kind]int{}, broken: map[Kind]int{}}
+	p := &probe{trie: records.New(), received: map[object.Kind]int{}, failing: map[object.Kind]int{}, broken: map[object.Kind]int{}}
 	p.changed = sync.NewCond(&p.mu)
 	note := func(f func()) {
 		p.mu.Lock()
@@ -56,17 +58,17 @@ func newProbe(c Config) (*probe, error) {
 	}
 	c.Log = funcr.New(func(_, args string) { note(func() { p.logged = append(p.logged, args) }) }, funcr.Options{})
 	c.Hooks = Hooks{
-		Received:  func(k Kind, _ string) { note(func() { p.received[k]++ }) },
+		Received:  func(k object.Kind, _ string) { note(func() { p.received[k]++ }) },
 		Published: func(n int, _ records.Stats, _ []time.Duration) { note(func() { p.published = append(p.published, n) }) },
 		Rejected:  func(err error) { note(func() { p.rejected = append(p.rejected, err) }) },
 
 		BadManifests: func(n int) { note(func() { p.bad = append(p.bad, n) }) },
 
 		Restored: func(is bool) { note(func() { p.restored = append(p.restored, is) }) },
-		Failing: func(k Kind, is bool) {
+		Failing: func(k object.Kind, is bool) {
 			note(func() { p.failing[k] += map[bool]int{true: 1, false: -1}[is] })
 		},
-		Broken: func(k Kind, n int) { note(func() { p.broken[k] = n }) },
+		Broken: func(k object.Kind, n int) { note(func() { p.broken[k] = n }) },
 		Wrote:  func(_ int64, err error) { note(func() { p.wrote = append(p.wrote, err) }) },
 		Due:    func(at time.Time) { note(func() { p.due = append(p.due, at) }) },
 	}
@@ -135,33 +137,33 @@ func TestWatch(t *testing.T) {
 }
 
 func testWatch(t *testing.T, o apiOptions) {
-	p := watchServer(t, Config{}, o, newNginx(), newWeb(0), newWeb(1))
+	p := watchServer(t, Config{}, o, fixture.Nginx(), fixture.Web(0), fixture.Web(1))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2")
 
-	p.api.apply(newWeb(2))
+	p.api.apply(fixture.Web(2))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.3")
-	p.api.apply(newWeb(1, notReady))
+	p.api.apply(fixture.Web(1, fixture.NotReady))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.3")
-	p.api.remove(newWeb(0))
+	p.api.remove(fixture.Web(0))
 	p.await(t, "web-0."+nginxName, dns.TypeA, "missing")
 
 	// A slice of another controller is a source beside the pods.
-	p.api.apply(newSlice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}))
+	p.api.apply(fixture.Slice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 192.0.2.1")
 
 	// A service that is headless no more is not ours any more.
-	p.api.apply(newNginx(func(s *corev1.Service) {
+	p.api.apply(fixture.Nginx(func(s *corev1.Service) {
 		s.Spec.ClusterIP, s.Spec.Type, s.Spec.ExternalName = "", corev1.ServiceTypeExternalName, "example.org"
 	}))
 	p.await(t, nginxName, dns.TypeA, "outside")
 	p.await(t, "3.0.244.10.in-addr.arpa.", dns.TypePTR, "outside")
-	p.api.apply(newNginx())
+	p.api.apply(fixture.Nginx())
 	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 192.0.2.1")
 
 	// An error ends a watch; the next begins with a new list.
 	before := len(p.api.asked("pods"))
-	p.api.fail(Pods, apierrors.NewResourceExpired("too old"))
-	p.api.apply(newWeb(4))
+	p.api.fail(object.Pods, apierrors.NewResourceExpired("too old"))
+	p.api.apply(fixture.Web(4))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 10.244.0.5, 192.0.2.1")
 	if requests := p.api.asked("pods"); len(requests) == before {
 		t.Errorf("after an error, nothing was asked for anew: %q", requests)
@@ -169,7 +171,7 @@ func testWatch(t *testing.T, o apiOptions) {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, k := range []Kind{Services, Pods, EndpointSlices} {
+	for _, k := range []object.Kind{object.Services, object.Pods, object.EndpointSlices} {
 		if p.received[k] == 0 {
 			t.Errorf("no event of %v was noted", k)
 		}
@@ -180,7 +182,7 @@ func testWatch(t *testing.T, o apiOptions) {
 func TestWatchNamespaces(t *testing.T) {
 	elsewhere := func(p *corev1.Pod) { p.Namespace = "prod" }
 	p := watchServer(t, Config{Namespaces: []string{"default", "staging", "default"}}, apiOptions{},
-		newNginx(), newWeb(0), newNginx(func(s *corev1.Service) { s.Namespace = "prod" }), newWeb(1, elsewhere))
+		fixture.Nginx(), fixture.Web(0), fixture.Nginx(func(s *corev1.Service) { s.Namespace = "prod" }), fixture.Web(1, elsewhere))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1")
 	p.await(t, "nginx.prod.svc.cluster.local.", dns.TypeA, "outside")
 	requests := p.api.asked("/")
@@ -204,12 +206,12 @@ func TestWatchManyNamespaces(t *testing.T) {
 			c := Config{Cluster: Cluster{Endpoint: api.URL}}
 			if o.http2 {
 				c.Cluster.CA = filepath.Join(t.TempDir(), "ca")
-				writeFile(t, c.Cluster.CA, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw})))
+				fixture.WriteFile(t, c.Cluster.CA, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw})))
 			}
 			in := func(ns string) (*corev1.Service, *discoveryv1.EndpointSlice, func(*corev1.Pod)) {
-				slice := newSlice("by-hand")
+				slice := fixture.Slice("by-hand")
 				slice.Namespace = ns
-				return newNginx(func(s *corev1.Service) { s.Namespace = ns }), slice, func(p *corev1.Pod) { p.Namespace = ns }
+				return fixture.Nginx(func(s *corev1.Service) { s.Namespace = ns }), slice, func(p *corev1.Pod) { p.Namespace = ns }
 			}
 			for i := range 100 {
 				c.Namespaces = append(c.Namespaces, fmt.Sprint("team-", i))
@@ -217,7 +219,7 @@ func TestWatchManyNamespaces(t *testing.T) {
 			applyAll := func(pod int) {
 				for _, ns := range c.Namespaces {
 					service, slice, namespaced := in(ns)
-					api.apply(service, slice, newWeb(pod, namespaced))
+					api.apply(service, slice, fixture.Web(pod, namespaced))
 				}
 			}
 			applyAll(0)
@@ -231,7 +233,7 @@ func TestWatchManyNamespaces(t *testing.T) {
 				p.await(t, "nginx."+ns+".svc.cluster.local.", dns.TypeA, twoPods)
 			}
 			p.awaitThat(t, "all watches had events", func() bool {
-				return p.received[Services] >= 200 && p.received[EndpointSlices] >= 200
+				return p.received[object.Services] >= 200 && p.received[object.EndpointSlices] >= 200
 			})
 			api.drop()
 			applyAll(2)
@@ -258,15 +260,15 @@ func TestWatchOldServer(t *testing.T) {
 		"lists":    {noField: true, noInit: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := watchServer(t, Config{Namespaces: []string{"default", "prod"}}, o, newNginx(), newWeb(0),
-				newNginx(web, func(s *corev1.Service) { s.Spec.ClusterIP = "10.96.0.1" }))
+			p := watchServer(t, Config{Namespaces: []string{"default", "prod"}}, o, fixture.Nginx(), fixture.Web(0),
+				fixture.Nginx(web, func(s *corev1.Service) { s.Spec.ClusterIP = "10.96.0.1" }))
 			p.await(t, nginxName, dns.TypeA, "10.244.0.1")
 			p.await(t, webName, dns.TypeA, "outside")
-			p.api.apply(newNginx(web))
+			p.api.apply(fixture.Nginx(web))
 			p.await(t, webName, dns.TypeA, "10.244.0.1")
 			before := p.api.asked("fieldSelector=spec.clusterIP")
-			p.api.fail(Services, apierrors.NewResourceExpired("too old"))
-			p.api.apply(newNginx(web, func(s *corev1.Service) { s.Spec.ClusterIP = "10.96.0.1" }))
+			p.api.fail(object.Services, apierrors.NewResourceExpired("too old"))
+			p.api.apply(fixture.Nginx(web, func(s *corev1.Service) { s.Spec.ClusterIP = "10.96.0.1" }))
 			p.await(t, webName, dns.TypeA, "outside")
 			if after := p.api.asked("fieldSelector=spec.clusterIP"); len(after) != len(before) {
 				t.Errorf("the selector is tried again: %q", after[len(before):])
@@ -286,7 +288,7 @@ func TestWatchBadRequest(t *testing.T) {
 	f := newFaulty(t, 10)
 	f.api.SetFault(apiserver.Fault{Code: http.StatusBadRequest})
 	f.Start()
-	f.awaitThat(t, "the fault is logged", func() bool { return f.failing[Services] == 1 })
+	f.awaitThat(t, "the fault is logged", func() bool { return f.failing[object.Services] == 1 })
 	f.api.SetFault(apiserver.Fault{})
 	f.await(t, nginxName, dns.TypeA, twoPods)
 	if f.source.(*cluster).allServices.Load() {
@@ -299,7 +301,7 @@ func TestWatchNamespaceLabels(t *testing.T) {
 	labelled := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", Labels: map[string]string{"dns": "headless"}}}
 	for name, o := range servers {
 		t.Run(name, func(t *testing.T) {
-			p := watchServer(t, Config{NamespaceLabels: "dns=headless"}, o, labelled, newNginx(), newWeb(0))
+			p := watchServer(t, Config{NamespaceLabels: "dns=headless"}, o, labelled, fixture.Nginx(), fixture.Web(0))
 			p.await(t, nginxName, dns.TypeA, "10.244.0.1")
 			// An API server tells a selecting watch that the object is gone.
 			p.api.remove(labelled)
@@ -313,12 +315,12 @@ func TestWatchNamespaceLabels(t *testing.T) {
 // TestWatchSlices takes the endpoints from slices, and asks for no pods.
 func TestWatchSlices(t *testing.T) {
 	controlled := func(name string, e ...discoveryv1.Endpoint) *discoveryv1.EndpointSlice {
-		s := newSlice(name, e...)
-		s.Labels[discoveryv1.LabelManagedBy] = sliceController
+		s := fixture.Slice(name, e...)
+		s.Labels[discoveryv1.LabelManagedBy] = object.SliceController
 		return s
 	}
-	p := watchServer(t, Config{Slices: true, Labels: "dns=headless"}, apiOptions{}, newNginx(), newWeb(0),
-		newSlice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}),
+	p := watchServer(t, Config{Slices: true, Labels: "dns=headless"}, apiOptions{}, fixture.Nginx(), fixture.Web(0),
+		fixture.Slice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}),
 		controlled("nginx-abc", discoveryv1.Endpoint{Addresses: []string{"10.244.0.2"}, Hostname: ptr.To("web-1")}))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.2, 192.0.2.1")
 	p.await(t, "web-1."+nginxName, dns.TypeA, "10.244.0.2")
@@ -337,12 +339,12 @@ func TestWatchSlices(t *testing.T) {
 // decodedAll returns objects as they come from a decoder.
 func decodedAll(t testing.TB, objects ...runtime.Object) []any {
 	t.Helper()
-	c := newCodec(func(o object) object { return o })
+	c := object.NewCodec(func(o object.Object) object.Object { return o })
 	info, _ := runtime.SerializerInfoForMediaType(c.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
 	d := c.DecoderToVersion(info.Serializer, nil)
 	var out []any
 	for _, o := range objects {
-		got, _, err := d.Decode(encoded(t, o), nil, nil)
+		got, _, err := d.Decode(fixture.Encode(t, o), nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -358,9 +360,9 @@ func TestStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stores := map[Kind]*store{}
+	stores := map[object.Kind]*store{}
 	for _, o := range p.source.origins() {
-		stores[o.kind] = &store{origin: o, queue: p.queue}
+		stores[o.Kind] = &store{Origin: o, queue: p.queue}
 	}
 	apply := func() { p.apply(p.queue.drain(nil)) }
 	check := func(what, want string) {
@@ -377,12 +379,12 @@ func TestStore(t *testing.T) {
 	}
 
 	// Before every kind was listed, nothing is served.
-	must(stores[Pods].Replace(decodedAll(t, newWeb(0), newWeb(1)), "1"))
-	must(stores[Services].Replace(decodedAll(t, newNginx()), "1"))
+	must(stores[object.Pods].Replace(decodedAll(t, fixture.Web(0), fixture.Web(1)), "1"))
+	must(stores[object.Services].Replace(decodedAll(t, fixture.Nginx()), "1"))
 	apply()
 	check("not all is listed", "outside")
-	must(stores[EndpointSlices].Replace(nil, "1"))
-	must(stores[leftSlices].Replace(nil, "1"))
+	must(stores[object.EndpointSlices].Replace(nil, "1"))
+	must(stores[object.LeftoverSlices].Replace(nil, "1"))
 	apply()
 	check("all is listed", "10.244.0.1, 10.244.0.2")
 	select {
@@ -392,28 +394,28 @@ func TestStore(t *testing.T) {
 	}
 
 	// A list replaces: web-0 was deleted while nobody watched, web-2 came.
-	must(stores[Pods].Replace(decodedAll(t, newWeb(1), newWeb(2)), "2"))
+	must(stores[object.Pods].Replace(decodedAll(t, fixture.Web(1), fixture.Web(2)), "2"))
 	apply()
 	check("a relist", "10.244.0.2, 10.244.0.3")
 
 	// A deletion of which only the name is known, and one of something unknown.
-	must(stores[Pods].Delete(cache.DeletedFinalStateUnknown{Key: "default/web-1"}))
-	must(stores[Pods].Delete(decodedAll(t, newWeb(7))[0]))
+	must(stores[object.Pods].Delete(cache.DeletedFinalStateUnknown{Key: "default/web-1"}))
+	must(stores[object.Pods].Delete(decodedAll(t, fixture.Web(7))[0]))
 	apply()
 	check("a missed deletion", "10.244.0.3")
 
 	// What changes nothing in DNS publishes nothing; a drain publishes once.
 	before := len(p.published)
-	must(stores[Pods].Update(decodedAll(t, newWeb(2, func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} }))[0]))
-	must(stores[Pods].Update(decodedAll(t, newWeb(0, func(p *corev1.Pod) { p.Labels = map[string]string{"app": "other"} }))[0]))
-	must(stores[Services].Update(decodedAll(t, newNginx(func(s *corev1.Service) { s.Annotations = map[string]string{"a": "b"} }))[0]))
-	must(stores[Pods].Replace(decodedAll(t, newWeb(2)), "3"))
+	must(stores[object.Pods].Update(decodedAll(t, fixture.Web(2, func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} }))[0]))
+	must(stores[object.Pods].Update(decodedAll(t, fixture.Web(0, func(p *corev1.Pod) { p.Labels = map[string]string{"app": "other"} }))[0]))
+	must(stores[object.Services].Update(decodedAll(t, fixture.Nginx(func(s *corev1.Service) { s.Annotations = map[string]string{"a": "b"} }))[0]))
+	must(stores[object.Pods].Replace(decodedAll(t, fixture.Web(2)), "3"))
 	apply()
 	if n := len(p.published); n != before {
 		t.Errorf("%d publications without a change", n-before)
 	}
 	for i := range 5 {
-		must(stores[Pods].Add(decodedAll(t, newWeb(10+i))[0]))
+		must(stores[object.Pods].Add(decodedAll(t, fixture.Web(10+i))[0]))
 	}
 	apply()
 	if n := len(p.published); n != before+1 || p.published[n-1] != 1 {
@@ -421,25 +423,25 @@ func TestStore(t *testing.T) {
 	}
 
 	// A transformed object is taken as it is; anything else is an error.
-	slimmed, err := stores[Pods].Transformer()(decodedAll(t, newWeb(1))[0])
+	slimmed, err := stores[object.Pods].Transformer()(decodedAll(t, fixture.Web(1))[0])
 	must(err)
-	must(stores[Pods].Replace([]any{slimmed}, "4"))
+	must(stores[object.Pods].Replace([]any{slimmed}, "4"))
 	apply()
 	check("a transformed list", "10.244.0.2")
-	if err := stores[Pods].Add(&corev1.ConfigMap{}); err == nil || !strings.Contains(err.Error(), "ConfigMap") {
+	if err := stores[object.Pods].Add(&corev1.ConfigMap{}); err == nil || !strings.Contains(err.Error(), "ConfigMap") {
 		t.Errorf("a ConfigMap is taken: %v", err)
 	}
-	if err := stores[Pods].Replace([]any{&corev1.ConfigMap{}}, "5"); err == nil {
+	if err := stores[object.Pods].Replace([]any{&corev1.ConfigMap{}}, "5"); err == nil {
 		t.Error("a list of ConfigMaps is taken")
 	}
-	if err := stores[Pods].Delete(7); err == nil {
+	if err := stores[object.Pods].Delete(7); err == nil {
 		t.Error("the deletion of a number is taken")
 	}
 
 	// A bookmark is a sign of life.
-	received := p.received[Services]
-	must(stores[Services].Bookmark("9"))
-	if p.received[Services] != received+1 {
+	received := p.received[object.Services]
+	must(stores[object.Services].Bookmark("9"))
+	if p.received[object.Services] != received+1 {
 		t.Error("a bookmark was not noted")
 	}
 }

@@ -4,33 +4,35 @@ import (
 	"maps"
 
 	"github.com/go-logr/logr"
+
+	"github.com/headless-dns/headless/informer/internal/object"
 )
 
 // damage is which objects are broken at present.
 type damage struct {
 	log  logr.Logger
-	hook func(Kind, int)             // Broken of Hooks
-	keys [kinds + 1]map[key]struct{} // those without a name are one, of no name
+	hook func(object.Kind, int)                    // Broken of Hooks
+	keys [object.Kinds + 1]map[object.Key]struct{} // those without a name are one, of no name
 }
 
 // note notes a broken object. The first of a kind is logged: if all are, one line is
 // as good as a hundred thousand.
-func (d *damage) note(k Kind, id key, err error) {
+func (d *damage) note(k object.Kind, id object.Key, err error) {
 	if _, ok := d.keys[k][id]; ok {
 		return
 	}
 	if d.keys[k] == nil {
-		d.keys[k] = make(map[key]struct{})
+		d.keys[k] = make(map[object.Key]struct{})
 	}
 	d.keys[k][id] = struct{}{}
 	if len(d.keys[k]) == 1 {
-		d.log.Error(err, "object can't be decoded, it is served as it was before", "kind", k, "namespace", id.namespace, "name", id.name)
+		d.log.Error(err, "object can't be decoded, it is served as it was before", "kind", k, "namespace", id.Namespace, "name", id.Name)
 	}
 	d.hook(k, len(d.keys[k]))
 }
 
 // clear notes that an object was decoded, or is gone.
-func (d *damage) clear(k Kind, id key) {
+func (d *damage) clear(k object.Kind, id object.Key) {
 	if _, ok := d.keys[k][id]; !ok {
 		return
 	}
@@ -41,13 +43,13 @@ func (d *damage) clear(k Kind, id key) {
 	d.hook(k, len(d.keys[k]))
 }
 
-func (d *damage) any(k Kind) bool { return len(d.keys[k]) > 0 }
+func (d *damage) any(k object.Kind) bool { return len(d.keys[k]) > 0 }
 
 // keep clears what an origin has no more.
-func (d *damage) keep(o origin, listed map[key]bool) {
-	for id := range maps.Clone(d.keys[o.kind]) {
-		if (o.namespace == "" || o.namespace == id.namespace) && !listed[id] {
-			d.clear(o.kind, id)
+func (d *damage) keep(o object.Origin, listed map[object.Key]bool) {
+	for id := range maps.Clone(d.keys[o.Kind]) {
+		if (o.Namespace == "" || o.Namespace == id.Namespace) && !listed[id] {
+			d.clear(o.Kind, id)
 		}
 	}
 }

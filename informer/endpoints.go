@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -19,28 +20,28 @@ import (
 // podEndpoints yields the endpoints that a pod is of a service, which selects
 // it. The rules are those of the EndpointSlice controller; where it leaves a pod
 // out that may yet answer, the endpoint is withheld with the reason.
-func podEndpoints(s *member, p *pod, n *naming, yield func(records.Endpoint)) {
-	if p.finished() {
+func podEndpoints(s *member, p *object.Pod, n *naming, yield func(records.Endpoint)) {
+	if p.Finished() {
 		return
 	}
 	e := records.Endpoint{Withheld: records.Ready}
 	switch {
-	case s.publishNotReady:
-	case p.terminating():
+	case s.PublishNotReady:
+	case p.Terminating():
 		e.Withheld = records.Terminating
-	case !p.ready():
+	case !p.Ready():
 		e.Withheld = records.NotReady
 	}
-	t := p.template.Value()
-	e.Host = p.hostname()
-	e.Hostname = e.Host != "" && t.subdomain == s.name
+	t := p.Template.Value()
+	e.Host = p.Hostname()
+	e.Hostname = e.Host != "" && t.Subdomain == s.Name
 	if !e.Hostname {
-		e.Host = n.pod(p.name())
+		e.Host = n.pod(p.Name())
 	}
 	addressed, fits := false, false
-	for a := range p.addrs {
+	for a := range p.Addrs {
 		addressed = true
-		if a.Is4() && s.v4 || a.Is6() && s.v6 {
+		if a.Is4() && s.V4 || a.Is6() && s.V6 {
 			fits = true
 			e := e
 			e.Ports = s.portsOf(&t)
@@ -61,17 +62,17 @@ func podEndpoints(s *member, p *pod, n *naming, yield func(records.Endpoint)) {
 
 // portsOf returns the service's ports as the pods of a template have them. A port
 // whose name no container has is left out.
-func (s *member) portsOf(t *podTemplate) *records.PortList {
+func (s *member) portsOf(t *object.PodTemplate) *records.PortList {
 	if len(s.targets) == 0 {
 		return s.fixed
 	}
-	ports, ok := s.resolved[t.ports]
+	ports, ok := s.resolved[t.Ports]
 	if !ok {
-		ports = s.resolve(t.named())
+		ports = s.resolve(t.NamedPorts())
 		if s.resolved == nil {
-			s.resolved = make(map[unique.Handle[namedPorts]]*records.PortList)
+			s.resolved = make(map[unique.Handle[object.NamedPorts]]*records.PortList)
 		}
-		s.resolved[t.ports] = ports
+		s.resolved[t.Ports] = ports
 	}
 	return ports
 }
@@ -81,19 +82,19 @@ func (s *member) portsOf(t *podTemplate) *records.PortList {
 // however many ports both have. Its id has those named ports that the service looks for.
 // It has all of them if they are more than comparedPorts: lists may then differ only in
 // their ids.
-func (s *member) resolve(named namedPorts) *records.PortList {
+func (s *member) resolve(named object.NamedPorts) *records.PortList {
 	ports := s.sorted
 	if ports == nil {
-		resolved, read := resolve(s.ports, named)
+		resolved, read := resolve(s.Ports, named)
 		s.read += read
 		return records.NewPortList(resolved)
 	}
-	id := append(s.digest[:], named.digest...)
-	if named.digest == "" {
-		for target, number := range named.all {
+	id := append(s.digest[:], named.Digest...)
+	if named.Digest == "" {
+		for target, number := range named.All {
 			s.read++
-			if _, ok := slices.BinarySearchFunc(s.targets, target, targetPort.compare); ok {
-				id = fmt.Appendf(id, "%s/%s/%d\n", target.name, target.protocol, number)
+			if _, ok := slices.BinarySearchFunc(s.targets, target, object.TargetPort.Compare); ok {
+				id = fmt.Appendf(id, "%s/%s/%d\n", target.Name, target.Protocol, number)
 			}
 		}
 	}
@@ -105,18 +106,18 @@ func (s *member) resolve(named namedPorts) *records.PortList {
 
 // resolve returns ports with the numbers that the named ports of a pod give them, and how
 // many lines of these it read.
-func resolve(ports []servicePort, named namedPorts) (out []records.Port, read int) {
+func resolve(ports []object.ServicePort, named object.NamedPorts) (out []records.Port, read int) {
 	out = make([]records.Port, 0, len(ports))
 	for _, sp := range ports {
-		number := sp.number
-		if sp.target != "" {
+		number := sp.Number
+		if sp.Target != "" {
 			var n int
-			number, n = named.find(sp.targetPort())
+			number, n = named.Find(sp.TargetPort())
 			if read += n; number == 0 {
 				continue
 			}
 		}
-		out = append(out, records.Port{Name: sp.name, Protocol: sp.protocol, Number: number})
+		out = append(out, records.Port{Name: sp.Name, Protocol: sp.Protocol, Number: number})
 	}
 	return out, read
 }
@@ -124,21 +125,21 @@ func resolve(ports []servicePort, named namedPorts) (out []records.Port, read in
 // sliceEndpoints yields what some endpoints of a slice are of a service. If the service
 // has publishNotReadyAddresses, they are ready whatever the slice says: the controllers
 // write it so, but a slice made by hand may not.
-func sliceEndpoints(s *member, slice *endpointSlice, endpoints []endpoint, n *naming, yield func(records.Endpoint)) {
+func sliceEndpoints(s *member, slice *object.EndpointSlice, endpoints []object.Endpoint, n *naming, yield func(records.Endpoint)) {
 	for _, e := range endpoints {
 		reason := records.Ready
 		switch {
-		case e.ready || s.publishNotReady:
-		case e.terminating:
+		case e.Ready || s.PublishNotReady:
+		case e.Terminating:
 			reason = records.Terminating
 		default:
 			reason = records.NotReady
 		}
-		host := e.hostname
+		host := e.Hostname
 		if host == "" {
-			host = n.pod(e.pod)
+			host = n.pod(e.Pod)
 		}
-		yield(n.at(records.Endpoint{Host: host, Hostname: e.hostname != "", Ports: slice.ports, Withheld: reason}, e.addr))
+		yield(n.at(records.Endpoint{Host: host, Hostname: e.Hostname != "", Ports: slice.Ports, Withheld: reason}, e.Addr))
 	}
 }
 

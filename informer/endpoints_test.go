@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -40,18 +42,18 @@ func TestPodEndpoints(t *testing.T) {
 		{what: "a family that the pod has not", service: []func(*corev1.Service){only6},
 			pod:  []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.PodIPs = p.Status.PodIPs[:1] }},
 			want: "web-0* (no address in a family of the service)"},
-		{what: "not ready", pod: []func(*corev1.Pod){notReady}, want: "web-0* 10.244.0.1 tcp/web:80 (not ready)"},
+		{what: "not ready", pod: []func(*corev1.Pod){fixture.NotReady}, want: "web-0* 10.244.0.1 tcp/web:80 (not ready)"},
 		{what: "no condition", pod: []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.Conditions = nil }},
 			want: "web-0* 10.244.0.1 tcp/web:80 (not ready)"},
-		{what: "terminating", pod: []func(*corev1.Pod){terminating}, want: "web-0* 10.244.0.1 tcp/web:80 (terminating)"},
-		{what: "terminating and not ready", pod: []func(*corev1.Pod){terminating, notReady},
+		{what: "terminating", pod: []func(*corev1.Pod){fixture.Terminating}, want: "web-0* 10.244.0.1 tcp/web:80 (terminating)"},
+		{what: "terminating and not ready", pod: []func(*corev1.Pod){fixture.Terminating, fixture.NotReady},
 			want: "web-0* 10.244.0.1 tcp/web:80 (terminating)"},
-		{what: "not ready but published", service: []func(*corev1.Service){publish}, pod: []func(*corev1.Pod){notReady},
+		{what: "not ready but published", service: []func(*corev1.Service){publish}, pod: []func(*corev1.Pod){fixture.NotReady},
 			want: "web-0* 10.244.0.1 tcp/web:80"},
-		{what: "terminating but published", service: []func(*corev1.Service){publish}, pod: []func(*corev1.Pod){terminating},
+		{what: "terminating but published", service: []func(*corev1.Service){publish}, pod: []func(*corev1.Pod){fixture.Terminating},
 			want: "web-0* 10.244.0.1 tcp/web:80"},
-		{what: "no IP yet", pod: []func(*corev1.Pod){noAddress}, want: "web-0* (no address yet)"},
-		{what: "no IP yet but published", service: []func(*corev1.Service){publish}, pod: []func(*corev1.Pod){noAddress},
+		{what: "no IP yet", pod: []func(*corev1.Pod){fixture.NoAddress}, want: "web-0* (no address yet)"},
+		{what: "no IP yet but published", service: []func(*corev1.Service){publish}, pod: []func(*corev1.Pod){fixture.NoAddress},
 			want: "web-0* (no address yet)"},
 		{what: "succeeded", pod: []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }}, want: ""},
 		{what: "failed", pod: []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }}, want: ""},
@@ -90,7 +92,7 @@ func TestPodEndpoints(t *testing.T) {
 		}}, want: "web-0* 10.244.0.1 tcp/:3306"},
 	} {
 		got := describe(func(yield func(records.Endpoint)) {
-			podEndpoints(newMember(newService(newNginx(test.service...))), newPod(newWeb(0, test.pod...)), &naming{podNames: test.podNames}, yield)
+			podEndpoints(newMember(object.NewService(fixture.Nginx(test.service...))), object.NewPod(fixture.Web(0, test.pod...)), &naming{podNames: test.podNames}, yield)
 		})
 		if got != test.want {
 			t.Errorf("%s: the endpoints are %q, want %q", test.what, got, test.want)
@@ -122,7 +124,7 @@ func describe(each func(func(records.Endpoint))) string {
 
 func TestSliceEndpoints(t *testing.T) {
 	pod := &corev1.ObjectReference{Kind: "Pod", Name: "web-x7k2p"}
-	slice := newSlice("by-hand",
+	slice := fixture.Slice("by-hand",
 		discoveryv1.Endpoint{Addresses: []string{"010.0.0.01", "10.0.0.2"}, Hostname: ptr.To("DB-0")},
 		discoveryv1.Endpoint{Addresses: []string{"10.0.0.3"}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true)}, TargetRef: pod},
 		discoveryv1.Endpoint{Addresses: []string{"10.0.0.4"}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(false)}},
@@ -134,8 +136,8 @@ func TestSliceEndpoints(t *testing.T) {
 		"10-0-0-4 10.0.0.4 tcp/web:8080, 10-0-0-5 10.0.0.5 tcp/web:8080"
 	endpoints := func(podNames bool, change ...func(*corev1.Service)) string {
 		return describe(func(yield func(records.Endpoint)) {
-			s := newEndpointSlice(slice)
-			sliceEndpoints(newMember(newService(newNginx(change...))), s, s.endpoints, &naming{podNames: podNames}, yield)
+			s := object.NewEndpointSlice(slice)
+			sliceEndpoints(newMember(object.NewService(fixture.Nginx(change...))), s, s.Endpoints, &naming{podNames: podNames}, yield)
 		})
 	}
 	if got := endpoints(false, publish); got != published {
@@ -175,17 +177,17 @@ func TestDashed(t *testing.T) {
 // TestLabelBudget holds that the labels of a pod are made once for all services that
 // select it: checking a name and writing an address take longer than all the rest.
 func TestLabelBudget(t *testing.T) {
-	s := newMember(newService(newNginx(func(s *corev1.Service) {
+	s := newMember(object.NewService(fixture.Nginx(func(s *corev1.Service) {
 		s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
 	})))
-	podOf := func(name string) *pod {
-		return newPod(newWeb(0, func(p *corev1.Pod) {
+	podOf := func(name string) *object.Pod {
+		return object.NewPod(fixture.Web(0, func(p *corev1.Pod) {
 			p.Name, p.Spec.Hostname, p.Status.PodIPs = name, "", []corev1.PodIP{{IP: "10.244.0.1"}, {IP: "fd00::1"}}
 		}))
 	}
 	for _, test := range []struct {
 		naming naming
-		pod    *pod
+		pod    *object.Pod
 		want   string
 	}{
 		{naming{}, podOf("web-0"), "10-244-0-1 fd00--1"},

@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/clock"
 
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/internal/apiserver"
 	"github.com/headless-dns/headless/records"
 )
@@ -80,7 +82,7 @@ func newFaultyBy(t *testing.T, times float64, way func(*apiserver.Server) Cluste
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { api.Close() })
-	api.Put(newNginx(), newWeb(0), newWeb(1))
+	api.Put(fixture.Nginx(), fixture.Web(0), fixture.Web(1))
 	f := &faulty{api: api, clock: fast{times: times, ahead: new(atomic.Int64)}}
 	c := Config{Cluster: way(api)}
 	c.Transport = func(next http.RoundTripper) http.RoundTripper {
@@ -220,19 +222,19 @@ func TestFaults(t *testing.T) {
 			f.tries(t, test.tries)
 			f.locked(func() {
 				// A watch that ends and a list that is refused may show one fault.
-				if f.lines(failsFirst) > 3 || f.lines(worksAgain) != 0 || f.failing[Pods] != 1 {
-					t.Errorf("%d watches fail; the log has %q", f.failing[Pods], f.logged)
+				if f.lines(failsFirst) > 3 || f.lines(worksAgain) != 0 || f.failing[object.Pods] != 1 {
+					t.Errorf("%d watches fail; the log has %q", f.failing[object.Pods], f.logged)
 				}
 			})
 			f.refuse.Store(false)
 			f.api.SetFault(apiserver.Fault{})
 			f.await(t, nginxName, dns.TypeA, threePods)
 			f.awaitThat(t, "it works again", f.works)
-			f.api.Apply([]apiserver.Change{{Object: newWeb(2), Gone: true}})
+			f.api.Apply([]apiserver.Change{{Object: fixture.Web(2), Gone: true}})
 			f.await(t, nginxName, dns.TypeA, twoPods)
 			f.locked(func() {
 				if !f.works() || f.lines(failsFirst) != len(f.causes()) {
-					t.Errorf("%d watches fail afterwards; the log has %q", f.failing[Pods], f.logged)
+					t.Errorf("%d watches fail afterwards; the log has %q", f.failing[object.Pods], f.logged)
 				}
 				if line := strings.Join(f.logged, "\n"); !strings.Contains(line, test.reason) {
 					t.Errorf("the log has %q, without %q", f.logged, test.reason)
@@ -242,7 +244,7 @@ func TestFaults(t *testing.T) {
 		t.Run(test.name+" at the start", func(t *testing.T) {
 			t.Parallel()
 			f := newFaulty(t, times)
-			f.api.Put(newWeb(2))
+			f.api.Put(fixture.Web(2))
 			begin(f)
 			f.Start()
 			end(t, f)
@@ -254,7 +256,7 @@ func TestFaults(t *testing.T) {
 			f.await(t, nginxName, dns.TypeA, twoPods)
 			begin(f)
 			f.tries(t, 1, f.api.Expire)
-			f.api.Put(newWeb(2))
+			f.api.Put(fixture.Web(2))
 			end(t, f)
 		})
 	}
@@ -266,16 +268,16 @@ func TestCut(t *testing.T) {
 	f := newFaulty(t, 100, "10.244.0.1", "10.244.0.2")
 	f.start(t)
 	for range 5 {
-		f.api.Put(newWeb(2))
+		f.api.Put(fixture.Web(2))
 		f.event(t)
 		f.await(t, nginxName, dns.TypeA, threePods)
 		f.api.DropWatches()
-		f.api.Apply([]apiserver.Change{{Object: newWeb(2), Gone: true}})
+		f.api.Apply([]apiserver.Change{{Object: fixture.Web(2), Gone: true}})
 		f.await(t, nginxName, dns.TypeA, twoPods)
 	}
 	f.locked(func() {
-		if n := f.api.Listed("pods"); n != 1 || f.lines("") != 0 || f.failing[Pods] != 0 {
-			t.Errorf("%d lists, %d watches fail, the log has %q", n, f.failing[Pods], f.logged)
+		if n := f.api.Listed("pods"); n != 1 || f.lines("") != 0 || f.failing[object.Pods] != 0 {
+			t.Errorf("%d lists, %d watches fail, the log has %q", n, f.failing[object.Pods], f.logged)
 		}
 	})
 }
@@ -288,16 +290,16 @@ func TestSilent(t *testing.T) {
 	f.start(t)
 	f.bookmark(t)
 	f.api.SetFault(apiserver.Fault{Silent: true})
-	f.api.Put(newWeb(2))
+	f.api.Put(fixture.Web(2))
 	f.awaitThat(t, "the silence is logged", func() bool {
 		return f.lines("watch: neither an event nor a bookmark for 3m0s") > 0
 	})
 	f.tries(t, 3)
 	var heard int
 	f.locked(func() {
-		heard = f.received[Pods]
-		if f.failing[Pods] != 1 || f.lines(failsFirst) != 1 {
-			t.Errorf("%d watches fail, the log has %q", f.failing[Pods], f.logged)
+		heard = f.received[object.Pods]
+		if f.failing[object.Pods] != 1 || f.lines(failsFirst) != 1 {
+			t.Errorf("%d watches fail, the log has %q", f.failing[object.Pods], f.logged)
 		}
 	})
 	if got := answer(f.trie, nginxName, dns.TypeA); got != twoPods {
@@ -308,8 +310,8 @@ func TestSilent(t *testing.T) {
 	f.bookmark(t) // for the other kinds
 	f.awaitThat(t, "it works again", f.works)
 	f.locked(func() {
-		if n := f.api.Listed("pods"); n != 1 || f.lines(failsFirst) != 1 || f.received[Pods] < heard+2 {
-			t.Errorf("%d lists, %d watches fail, %d events after %d, the log has %q", n, f.failing[Pods], f.received[Pods], heard, f.logged)
+		if n := f.api.Listed("pods"); n != 1 || f.lines(failsFirst) != 1 || f.received[object.Pods] < heard+2 {
+			t.Errorf("%d lists, %d watches fail, %d events after %d, the log has %q", n, f.failing[object.Pods], f.received[object.Pods], heard, f.logged)
 		}
 	})
 }
@@ -318,19 +320,19 @@ func TestSilent(t *testing.T) {
 // that ends within a second without an event has failed.
 func (f *faulty) event(t *testing.T) {
 	t.Helper()
-	var before [kinds]int
+	var before [object.Kinds]int
 	f.locked(func() {
-		for k := range kinds {
+		for k := range object.Kinds {
 			before[k] = f.received[k]
 		}
 	})
 	now := map[string]string{"received": fmt.Sprint(before)}
-	slice := newSlice("other")
+	slice := fixture.Slice("other")
 	slice.Labels[discoveryv1.LabelServiceName] = "other"
 	slice.Annotations = now
-	f.api.Put(slice, newNginx(func(s *corev1.Service) { s.Annotations = now }), newWeb(1, func(p *corev1.Pod) { p.Annotations = now }))
+	f.api.Put(slice, fixture.Nginx(func(s *corev1.Service) { s.Annotations = now }), fixture.Web(1, func(p *corev1.Pod) { p.Annotations = now }))
 	f.awaitThat(t, "events come", func() bool {
-		return f.received[Pods] > before[Pods] && f.received[Services] > before[Services] && f.received[EndpointSlices] > before[EndpointSlices]
+		return f.received[object.Pods] > before[object.Pods] && f.received[object.Services] > before[object.Services] && f.received[object.EndpointSlices] > before[object.EndpointSlices]
 	})
 }
 
@@ -338,15 +340,15 @@ func (f *faulty) event(t *testing.T) {
 // misses what is sent meanwhile.
 func (f *faulty) bookmark(t *testing.T) {
 	t.Helper()
-	var before [kinds]int
+	var before [object.Kinds]int
 	f.locked(func() {
-		for k := range kinds {
+		for k := range object.Kinds {
 			before[k] = f.received[k]
 		}
 	})
 	f.awaitThat(t, "bookmarks come", func() bool {
 		f.api.Bookmark()
-		return f.received[Pods] > before[Pods] && f.received[Services] > before[Services] && f.received[EndpointSlices] > before[EndpointSlices]
+		return f.received[object.Pods] > before[object.Pods] && f.received[object.Services] > before[object.Services] && f.received[object.EndpointSlices] > before[object.EndpointSlices]
 	})
 }
 
@@ -356,7 +358,7 @@ func TestIdle(t *testing.T) {
 	f := newFaulty(t, 100, "10.244.0.1", "10.244.0.2")
 	f.start(t)
 	f.tries(t, 4) // two watches, each after a look at the version
-	f.api.Put(newWeb(2))
+	f.api.Put(fixture.Web(2))
 	f.await(t, nginxName, dns.TypeA, threePods)
 	f.locked(func() {
 		if n := f.api.Listed("pods"); n != 1 || len(f.logged) != 0 || len(f.failing) != 0 {
@@ -393,7 +395,7 @@ func TestSlowList(t *testing.T) {
 	f.start(t)
 	f.api.SetFault(apiserver.Fault{Stall: true})
 	f.tries(t, 1, f.api.Expire) // for the initial events
-	f.api.Put(newWeb(2))
+	f.api.Put(fixture.Web(2))
 	if got := answer(f.trie, nginxName, dns.TypeA); got != twoPods {
 		t.Errorf("meanwhile the answer is %q", got)
 	}
@@ -415,11 +417,11 @@ func TestClockJumps(t *testing.T) {
 	f.bookmark(t)
 	for _, by := range []time.Duration{24 * time.Hour, -48 * time.Hour} {
 		f.clock.ahead.Add(int64(by))
-		f.api.Put(newWeb(2))
+		f.api.Put(fixture.Web(2))
 		f.event(t)
 		f.await(t, nginxName, dns.TypeA, threePods)
 		f.api.DropWatches()
-		f.api.Apply([]apiserver.Change{{Object: newWeb(2), Gone: true}})
+		f.api.Apply([]apiserver.Change{{Object: fixture.Web(2), Gone: true}})
 		f.await(t, nginxName, dns.TypeA, twoPods)
 	}
 	f.locked(func() {
@@ -453,16 +455,16 @@ func TestRestoredServer(t *testing.T) {
 			f.start(t)
 			f.bookmark(t)
 			for i := range 100 {
-				f.api.Put(newWeb(1, func(p *corev1.Pod) { p.Annotations = map[string]string{"i": fmt.Sprint(i)} }))
+				f.api.Put(fixture.Web(1, func(p *corev1.Pod) { p.Annotations = map[string]string{"i": fmt.Sprint(i)} }))
 			}
-			f.awaitThat(t, "all is received", func() bool { return f.received[Pods] >= 102 })
+			f.awaitThat(t, "all is received", func() bool { return f.received[object.Pods] >= 102 })
 			if away {
 				f.api.SetFault(fault)
 			}
 			_, watches := f.api.Requests("pods")
-			f.api.Restore(newNginx(), newWeb(0), newWeb(2))
+			f.api.Restore(fixture.Nginx(), fixture.Web(0), fixture.Web(2))
 			if away {
-				f.awaitThat(t, "the fault is logged", func() bool { return f.failing[Pods] == 1 && f.lines(fails) > 0 })
+				f.awaitThat(t, "the fault is logged", func() bool { return f.failing[object.Pods] == 1 && f.lines(fails) > 0 })
 				// A watch that is let in would be silent, and of no use.
 				if _, now := f.api.Requests("pods"); now != watches {
 					t.Errorf("%d watches were asked for before the version was known", now-watches)
@@ -470,7 +472,7 @@ func TestRestoredServer(t *testing.T) {
 				f.api.SetFault(apiserver.Fault{})
 			}
 			f.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.3")
-			f.api.Put(newWeb(1))
+			f.api.Put(fixture.Web(1))
 			f.await(t, nginxName, dns.TypeA, threePods)
 			if away {
 				f.awaitThat(t, "it works again", f.works)
@@ -500,19 +502,19 @@ func TestDamaged(t *testing.T) {
 				f.await(t, nginxName, dns.TypeA, twoPods)
 				f.locked(func() { f.requests = 0 })
 				for range 3 {
-					f.api.Damage(newWeb(1, moved), true)
+					f.api.Damage(fixture.Web(1, moved), true)
 				}
-				f.api.Damage(newWeb(7), true) // of which nothing is held
-				f.api.Apply([]apiserver.Change{{Object: newWeb(0), Gone: true}, {Object: newWeb(2)}})
+				f.api.Damage(fixture.Web(7), true) // of which nothing is held
+				f.api.Apply([]apiserver.Change{{Object: fixture.Web(0), Gone: true}, {Object: fixture.Web(2)}})
 				if relist {
 					f.api.Expire()
 				}
 				f.await(t, nginxName, dns.TypeA, "10.244.0.2, 10.244.0.3")
-				f.awaitThat(t, "two are broken", func() bool { return f.broken[Pods] == 2 && f.lines(broken) == 1 })
-				f.api.Put(newWeb(1, moved))
+				f.awaitThat(t, "two are broken", func() bool { return f.broken[object.Pods] == 2 && f.lines(broken) == 1 })
+				f.api.Put(fixture.Web(1, moved))
 				f.await(t, nginxName, dns.TypeA, "10.244.0.3, 10.244.0.99")
-				f.api.Apply([]apiserver.Change{{Object: newWeb(7), Gone: true}})
-				f.awaitThat(t, "none is broken", func() bool { return f.broken[Pods] == 0 && f.lines(sound) == 1 })
+				f.api.Apply([]apiserver.Change{{Object: fixture.Web(7), Gone: true}})
+				f.awaitThat(t, "none is broken", func() bool { return f.broken[object.Pods] == 0 && f.lines(sound) == 1 })
 				f.locked(func() {
 					if f.lines(broken) != 1 || f.lines(fails) != 0 || !relist && f.requests != 0 {
 						t.Errorf("%d requests, the log has %q", f.requests, f.logged)
@@ -526,13 +528,13 @@ func TestDamaged(t *testing.T) {
 			f.json = json
 			f.start(t)
 			f.await(t, nginxName, dns.TypeA, twoPods)
-			f.api.Damage(newWeb(1, moved), false)
-			f.api.Put(newWeb(2))
+			f.api.Damage(fixture.Web(1, moved), false)
+			f.api.Put(fixture.Web(2))
 			f.await(t, nginxName, dns.TypeA, threePods)
-			f.awaitThat(t, "the watch works again", func() bool { return f.broken[Pods] == 1 && f.lines(worksAgain) == 1 })
-			f.api.Put(newWeb(1))
+			f.awaitThat(t, "the watch works again", func() bool { return f.broken[object.Pods] == 1 && f.lines(worksAgain) == 1 })
+			f.api.Put(fixture.Web(1))
 			f.api.Expire() // a list without it is what tells
-			f.awaitThat(t, "none is broken", func() bool { return f.broken[Pods] == 0 && f.lines(sound) == 1 })
+			f.awaitThat(t, "none is broken", func() bool { return f.broken[object.Pods] == 0 && f.lines(sound) == 1 })
 			f.locked(func() {
 				if f.lines(broken) != 1 || f.lines(fails) != 1 {
 					t.Errorf("the log has %q", f.logged)

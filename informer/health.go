@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
+
+	"github.com/headless-dns/headless/informer/internal/object"
 )
 
 const (
@@ -30,11 +32,11 @@ const (
 // is used by one goroutine at a time: a reflector lists or has one watch, and has
 // stopped that before it goes on.
 type health struct {
-	origin
+	object.Origin
 	clock  clock.WithTickerAndDelayedExecution
 	log    logr.Logger
-	hook   func(Kind, bool) // Failing of Hooks
-	outage *outage          // of all watches of the informer
+	hook   func(object.Kind, bool) // Failing of Hooks
+	outage *outage                 // of all watches of the informer
 
 	failing bool
 	// silent tells that nothing came where there should have been bookmarks. That a
@@ -45,15 +47,15 @@ type health struct {
 	bookmarks bool
 }
 
-func newHealth(o origin, c *cluster) *health {
-	return &health{origin: o, clock: c.clock, log: c.log.WithValues("kind", o.kind, "namespace", o.namespace), hook: c.failing, outage: &c.outage}
+func newHealth(o object.Origin, c *cluster) *health {
+	return &health{Origin: o, clock: c.clock, log: c.log.WithValues("kind", o.Kind, "namespace", o.Namespace), hook: c.failing, outage: &c.outage}
 }
 
 // fails notes a fault.
 func (h *health) fails(err error) {
 	if !h.failing {
 		h.failing = true
-		h.hook(h.kind, true)
+		h.hook(h.Kind, true)
 	}
 	h.outage.fails(h, err)
 }
@@ -64,14 +66,14 @@ func (h *health) works() {
 		return
 	}
 	h.failing, h.silent = false, false
-	h.hook(h.kind, false)
+	h.hook(h.Kind, false)
 	h.outage.works(h)
 }
 
 // forget ends a fault that nobody looks after any more.
 func (h *health) forget() {
 	if h.failing {
-		h.hook(h.kind, false)
+		h.hook(h.Kind, false)
 		h.outage.forget(h)
 	}
 }
@@ -119,7 +121,7 @@ func (h *health) restored(outer context.Context, version string, do func(context
 		h.fails(err)
 		return apierrors.NewTooManyRequests(err.Error(), 0)
 	}
-	list, ok := obj.(*decodedList)
+	list, ok := obj.(*object.DecodedList)
 	if !ok || !before(list.ResourceVersion, version) {
 		return nil
 	}

@@ -23,6 +23,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -37,7 +39,7 @@ type history struct {
 
 type step struct {
 	op   op
-	kind Kind
+	kind object.Kind
 	name int    // of the object: the place in names
 	seed uint64 // of its content
 }
@@ -57,7 +59,7 @@ const (
 
 func (s step) String() string {
 	name := [ops]string{"changed", "deleted", "repeated", "unwatched", "relisted", "restored", "drained"}[s.op]
-	kind := [kinds]string{"Services", "Pods", "EndpointSlices", "Namespaces"}[s.kind]
+	kind := [object.Kinds]string{"Services", "Pods", "EndpointSlices", "Namespaces"}[s.kind]
 	return fmt.Sprintf("{%s, %s, %d, %d}", name, kind, s.name, s.seed)
 }
 
@@ -86,37 +88,37 @@ var (
 )
 
 // objectNames are how many objects of each kind there may be.
-var objectNames = [kinds]int{
-	Services:       len(namespacesOf) * len(services),
-	Pods:           len(namespacesOf) * len(podsOf),
-	EndpointSlices: len(namespacesOf) * 3,
-	Namespaces:     len(namespacesOf),
+var objectNames = [object.Kinds]int{
+	object.Services:       len(namespacesOf) * len(services),
+	object.Pods:           len(namespacesOf) * len(podsOf),
+	object.EndpointSlices: len(namespacesOf) * 3,
+	object.Namespaces:     len(namespacesOf),
 }
 
-func keyOf(kind Kind, name int) key {
+func keyOf(kind object.Kind, name int) object.Key {
 	ns := namespacesOf[name%len(namespacesOf)]
 	n := name / len(namespacesOf)
 	switch kind {
-	case Services:
-		return key{ns, services[n]}
-	case Pods:
-		return key{ns, podsOf[n]}
-	case EndpointSlices:
-		return key{ns, fmt.Sprint("slice-", n)}
+	case object.Services:
+		return object.Key{Namespace: ns, Name: services[n]}
+	case object.Pods:
+		return object.Key{Namespace: ns, Name: podsOf[n]}
+	case object.EndpointSlices:
+		return object.Key{Namespace: ns, Name: fmt.Sprint("slice-", n)}
 	default:
-		return key{name: ns}
+		return object.Key{Name: ns}
 	}
 }
 
 // build makes an object; the same arguments make the same.
-func build(kind Kind, name int, seed uint64) kruntime.Object {
+func build(kind object.Kind, name int, seed uint64) kruntime.Object {
 	rng := rand.New(rand.NewPCG(seed, uint64(kind)))
 	k := keyOf(kind, name)
-	meta := metav1.ObjectMeta{Namespace: k.namespace, Name: k.name, UID: types.UID(fmt.Sprint(seed)), ResourceVersion: "1"}
+	meta := metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Name, UID: types.UID(fmt.Sprint(seed)), ResourceVersion: "1"}
 	pick := func(from []string) string { return from[rng.IntN(len(from))] }
 	rarely := func() bool { return rng.IntN(8) == 0 }
 	switch kind {
-	case Services:
+	case object.Services:
 		s := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{
 			ClusterIP:  corev1.ClusterIPNone,
 			IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol},
@@ -151,7 +153,7 @@ func build(kind Kind, name int, seed uint64) kruntime.Object {
 			s.Spec.Ports[5].TargetPort = intstr.FromString([]string{"http", "none"}[rng.IntN(2)])
 		}
 		return s
-	case Pods:
+	case object.Pods:
 		p := &corev1.Pod{ObjectMeta: meta, Spec: corev1.PodSpec{
 			Hostname: pick(hostnames), Subdomain: pick(services),
 			Containers: []corev1.Container{{Ports: []corev1.ContainerPort{
@@ -169,16 +171,16 @@ func build(kind Kind, name int, seed uint64) kruntime.Object {
 			}
 		}
 		if rarely() {
-			notReady(p)
+			fixture.NotReady(p)
 		}
 		if rarely() {
-			terminating(p)
+			fixture.Terminating(p)
 		}
 		if rarely() {
 			p.Status.Phase = corev1.PodSucceeded
 		}
 		return p
-	case EndpointSlices:
+	case object.EndpointSlices:
 		s := &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4}
 		s.Labels = map[string]string{discoveryv1.LabelServiceName: pick(services)}
 		if rng.IntN(3) == 0 {
@@ -199,7 +201,7 @@ func build(kind Kind, name int, seed uint64) kruntime.Object {
 		}
 		return s
 	default:
-		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: k.name, ResourceVersion: "1"}}
+		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: k.Name, ResourceVersion: "1"}}
 	}
 }
 
@@ -231,7 +233,7 @@ func drawHistory(rng *rand.Rand, n int) *history {
 	draw := func() step {
 		s := step{op: changed, kind: watched[rng.IntN(len(watched))], seed: rng.Uint64N(1 << 32)}
 		if rng.IntN(3) > 0 {
-			s.kind = Pods // as in life
+			s.kind = object.Pods // as in life
 		}
 		if rng.IntN(3) == 0 {
 			s.op = deleted
@@ -284,31 +286,31 @@ type pipeline struct {
 func newPipeline(h *history) *pipeline {
 	p := &pipeline{
 		Informer: &Informer{join: newJoin(records.New(), h.podNames, h.selectNamespaces), hooks: quietHooks(),
-			missing: make(map[origin]bool), synced: make(chan struct{}), complete: make(chan struct{})},
+			missing: make(map[object.Origin]bool), synced: make(chan struct{}), complete: make(chan struct{})},
 		told: newModel(h.podNames, h.selectNamespaces),
 	}
-	c := newCodec(p.join.known)
+	c := object.NewCodec(p.join.known)
 	info, _ := kruntime.SerializerInfoForMediaType(c.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
 	p.decoder = c.DecoderToVersion(info.Serializer, nil)
 	for _, k := range p.told.watched() {
-		p.missing[origin{kind: k}] = true
+		p.missing[object.Origin{Kind: k}] = true
 	}
 	return p
 }
 
 // decode passes an object through protobuf.
-func (p *pipeline) decode(t testing.TB, o any) object {
-	slim, _, err := p.decoder.Decode(encoded(t, o.(kruntime.Object)), nil, nil)
+func (p *pipeline) decode(t testing.TB, o any) object.Object {
+	slim, _, err := p.decoder.Decode(fixture.Encode(t, o.(kruntime.Object)), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slim.(*decoded).object
+	return slim.(*object.Decoded).Object
 }
 
 // play lets a history happen, and calls look at each drain, which is to apply
 // the batch. It stops at the first error.
 func (h *history) play(t testing.TB, p *pipeline, look func() error) error {
-	var watching [kinds]bool
+	var watching [object.Kinds]bool
 	truth := newModel(h.podNames, h.selectNamespaces)
 	old := truth.clone()
 	for i, s := range h.steps {
@@ -319,19 +321,19 @@ func (h *history) play(t testing.TB, p *pipeline, look func() error) error {
 			o := build(s.kind, s.name, s.seed)
 			if now[k] = o; watching[s.kind] {
 				told[k] = o
-				p.batch = append(p.batch, event{origin: origin{kind: s.kind}, object: p.decode(t, o)})
+				p.batch = append(p.batch, event{Origin: object.Origin{Kind: s.kind}, object: p.decode(t, o)})
 			}
 		case deleted:
 			delete(now, k)
 			if watching[s.kind] {
 				delete(told, k)
-				p.batch = append(p.batch, event{origin: origin{kind: s.kind}, key: k})
+				p.batch = append(p.batch, event{Origin: object.Origin{Kind: s.kind}, key: k})
 			}
 		case repeated:
 			if !watching[s.kind] {
 				break
 			}
-			e := event{origin: origin{kind: s.kind}, key: k}
+			e := event{Origin: object.Origin{Kind: s.kind}, key: k}
 			if o := now[k]; o != nil {
 				e.object = p.decode(t, o)
 			}
@@ -351,7 +353,7 @@ func (h *history) play(t testing.TB, p *pipeline, look func() error) error {
 			p.told.objects[s.kind] = maps.Clone(listed)
 			p.told.listed[s.kind] = true
 			watching[s.kind] = true
-			e := event{origin: origin{kind: s.kind}, list: true}
+			e := event{Origin: object.Origin{Kind: s.kind}, list: true}
 			for _, o := range listed {
 				e.objects = append(e.objects, p.decode(t, o))
 			}
@@ -384,12 +386,12 @@ var questions = func() []question {
 					name = host + "." + base
 				}
 				for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV} {
-					out = append(out, question{name: name, service: key{ns, service}, host: host, qtype: qtype})
+					out = append(out, question{name: name, service: object.Key{Namespace: ns, Name: service}, host: host, qtype: qtype})
 				}
 			}
 			for _, port := range []string{"web tcp", "peer udp"} {
 				name, protocol, _ := strings.Cut(port, " ")
-				out = append(out, question{name: fmt.Sprintf("_%s._%s.%s", name, protocol, base), service: key{ns, service},
+				out = append(out, question{name: fmt.Sprintf("_%s._%s.%s", name, protocol, base), service: object.Key{Namespace: ns, Name: service},
 					port: name, protocol: protocol, qtype: dns.TypeSRV})
 			}
 		}
@@ -561,7 +563,7 @@ func partOf(got string, before, after state, q *question) bool {
 		owns := func(s state) bool {
 			for k, endpoints := range s {
 				for _, e := range endpoints {
-					if e.addr == q.addr && name == fmt.Sprintf("%s.%s.%s.svc.cluster.local.", e.host, k.name, k.namespace) {
+					if e.addr == q.addr && name == fmt.Sprintf("%s.%s.%s.svc.cluster.local.", e.host, k.Name, k.Namespace) {
 						return true
 					}
 				}

@@ -17,6 +17,8 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/transport"
 
+	"github.com/headless-dns/headless/informer/internal/object"
+	"github.com/headless-dns/headless/informer/internal/selection"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -66,7 +68,7 @@ type Config struct {
 type Hooks struct {
 	// Received is called for each event, list and bookmark of a watch, with the
 	// namespace that the watch covers, or "" if it covers all. Manifests are not watched.
-	Received func(kind Kind, namespace string)
+	Received func(kind object.Kind, namespace string)
 	// Published is called after each publication with the number of services
 	// that changed and what the trie now holds. Delays are the times from the
 	// receipt of each watch event that took part to now; lists have none. They
@@ -83,16 +85,27 @@ type Hooks struct {
 	// Failing is called with true when what an origin covers, a kind or one of a
 	// namespace, can no longer be watched, and with false when it can again. It is
 	// called for several origins at once.
-	Failing func(Kind, bool)
+	Failing func(object.Kind, bool)
 	// Broken is called with how many objects of a kind can't be decoded at present,
 	// when that changes.
-	Broken func(Kind, int)
+	Broken func(object.Kind, int)
 	// Wrote is called after each try to write the snapshot, with its size in bytes.
 	Wrote func(size int64, err error)
 	// Due is called with the time by which the snapshot has to be written, its interval
 	// after the first change that it lacks, and with the zero time when it lacks none.
 	Due func(time.Time)
 }
+
+// Kind is a kind of object that is watched.
+type Kind = object.Kind
+
+// The kinds.
+const (
+	Services       = object.Services
+	Pods           = object.Pods
+	EndpointSlices = object.EndpointSlices
+	Namespaces     = object.Namespaces
+)
 
 // Informer keeps a trie up to date with a source.
 type Informer struct {
@@ -105,9 +118,9 @@ type Informer struct {
 	hooks  Hooks
 
 	// The writer's.
-	missing  map[origin]bool // lists not yet seen
-	restored bool            // what is missing is from a snapshot
-	seen     []time.Time     // of apply, as delays
+	missing  map[object.Origin]bool // lists not yet seen
+	restored bool                   // what is missing is from a snapshot
+	seen     []time.Time            // of apply, as delays
 	delays   []time.Duration
 
 	synced   chan struct{} // closed when something can be served
@@ -120,7 +133,7 @@ type Informer struct {
 // source is where objects come from.
 type source interface {
 	// origins are the lists that the source sends before it is complete.
-	origins() []origin
+	origins() []object.Origin
 	// run sends events until ctx is done.
 	run(ctx context.Context, q *queue)
 }
@@ -142,7 +155,7 @@ func New(trie *records.Trie, c Config) (*Informer, error) {
 	}
 	received := c.Hooks.Received
 	if len(c.Manifests) > 0 {
-		received = func(Kind, string) {}
+		received = func(object.Kind, string) {}
 	}
 	i := &Informer{
 		keeper:  keeper,
@@ -151,7 +164,7 @@ func New(trie *records.Trie, c Config) (*Informer, error) {
 		join:    join,
 		damage:  damage{log: c.Log, hook: c.Hooks.Broken},
 		hooks:   c.Hooks,
-		missing: make(map[origin]bool),
+		missing: make(map[object.Origin]bool),
 		synced:  make(chan struct{}),
 
 		complete: make(chan struct{}),
@@ -167,7 +180,7 @@ func New(trie *records.Trie, c Config) (*Informer, error) {
 }
 
 func newSource(c *Config, j *join) (source, error) {
-	sel, err := newSelection(selection{c.Namespaces, c.NamespaceLabels, c.Labels, c.Slices})
+	sel, err := selection.New(selection.Config{Namespaces: c.Namespaces, NamespaceLabels: c.NamespaceLabels, Labels: c.Labels, Slices: c.Slices})
 	if err != nil {
 		return nil, err
 	}
@@ -243,12 +256,12 @@ func (i *Informer) apply(batch []event) {
 			case e.left != nil && !e.list:
 			case e.list:
 				changed = i.replace(update, e)
-				delete(i.missing, e.origin)
+				delete(i.missing, e.Origin)
 			case e.object != nil:
-				changed = i.set(update, e.kind, e.object)
+				changed = i.set(update, e.Kind, e.object)
 			default:
-				i.damage.clear(e.kind, e.key)
-				changed = i.join.remove(update, e.kind, e.key)
+				i.damage.clear(e.Kind, e.key)
+				changed = i.join.remove(update, e.Kind, e.key)
 			}
 			anything = anything || changed
 			if changed && !e.list {
@@ -296,22 +309,22 @@ func (i *Informer) apply(batch []event) {
 
 // restore takes the objects of a snapshot in place of the lists that are missing.
 // Each list then replaces those of its kind.
-func (i *Informer) restore(u *records.Update, objects *[kinds][]object) {
+func (i *Informer) restore(u *records.Update, objects *[object.Kinds][]object.Object) {
 	if len(i.missing) == 0 {
 		return
 	}
-	for kind := range kinds {
+	for kind := range object.Kinds {
 		for _, o := range objects[kind] {
 			at := kind
-			slice, ok := o.(*endpointSlice)
-			if ok && slice.controlled && !i.join.allSlices {
-				at = leftSlices
+			slice, ok := o.(*object.EndpointSlice)
+			if ok && slice.Controlled && !i.join.allSlices {
+				at = object.LeftoverSlices
 			}
 			switch {
-			case !i.missing[origin{kind: at}] && !i.missing[origin{at, o.id().namespace}]:
+			case !i.missing[object.Origin{Kind: at}] && !i.missing[object.Origin{Kind: at, Namespace: o.ID().Namespace}]:
 				// It was listed, and the list knows better.
-			case at == leftSlices:
-				i.join.setSlice(u, leftSlices, slice.id(), slice)
+			case at == object.LeftoverSlices:
+				i.join.setSlice(u, object.LeftoverSlices, slice.ID(), slice)
 			default:
 				i.join.set(u, o)
 			}
@@ -322,14 +335,14 @@ func (i *Informer) restore(u *records.Update, objects *[kinds][]object) {
 }
 
 // set stores an object. One that is broken changes nothing.
-func (i *Informer) set(u *records.Update, k Kind, o object) bool {
-	if b, ok := o.(*broken); ok {
-		i.damage.note(k, b.key, b.err)
+func (i *Informer) set(u *records.Update, k object.Kind, o object.Object) bool {
+	if b, ok := o.(*object.Broken); ok {
+		i.damage.note(k, b.Key, b.Err)
 		return false
 	}
-	i.damage.clear(k, o.id())
-	if slice, ok := o.(*endpointSlice); ok && k == leftSlices {
-		return i.join.setSlice(u, k, slice.id(), slice)
+	i.damage.clear(k, o.ID())
+	if slice, ok := o.(*object.EndpointSlice); ok && k == object.LeftoverSlices {
+		return i.join.setSlice(u, k, slice.ID(), slice)
 	}
 	return i.join.set(u, o)
 }
@@ -339,28 +352,28 @@ func (i *Informer) set(u *records.Update, k Kind, o object) bool {
 func (i *Informer) replace(u *records.Update, e event) bool {
 	changed, sound := false, true
 	for _, o := range e.objects {
-		if b, ok := o.(*broken); ok {
+		if b, ok := o.(*object.Broken); ok {
 			sound = false
-			if b.name == "" {
-				b.namespace = e.namespace
+			if b.Name == "" {
+				b.Namespace = e.Namespace
 			}
 		}
-		changed = i.set(u, e.kind, o) || changed
+		changed = i.set(u, e.Kind, o) || changed
 	}
-	if sound && !i.damage.any(e.kind) && i.join.count(e.origin) == len(e.objects) {
+	if sound && !i.damage.any(e.Kind) && i.join.count(e.Origin) == len(e.objects) {
 		return changed // all that is held was listed
 	}
-	listed := make(map[key]bool, len(e.objects))
+	listed := make(map[object.Key]bool, len(e.objects))
 	for _, o := range e.objects {
-		listed[o.id()] = true
+		listed[o.ID()] = true
 	}
-	i.damage.keep(e.origin, listed)
-	if listed[key{namespace: e.namespace}] {
+	i.damage.keep(e.Origin, listed)
+	if listed[object.Key{Namespace: e.Namespace}] {
 		return changed // what has no name may be any of those that are missing
 	}
-	for _, k := range i.join.names(e.kind, e.namespace) {
+	for _, k := range i.join.names(e.Kind, e.Namespace) {
 		if !listed[k] {
-			changed = i.join.remove(u, e.kind, k) || changed
+			changed = i.join.remove(u, e.Kind, k) || changed
 		}
 	}
 	return changed
@@ -368,24 +381,24 @@ func (i *Informer) replace(u *records.Update, e event) bool {
 
 // event is a change of one object, or a list of all that an origin has.
 type event struct {
-	origin
+	object.Origin
 	received time.Time
 	list     bool
-	objects  []object         // of a list
-	object   object           // that came or changed
-	key      key              // of what is gone, if object is nil
-	restored *[kinds][]object // instead, the objects of a snapshot
+	objects  []object.Object                // of a list
+	object   object.Object                  // that came or changed
+	key      object.Key                     // of what is gone, if object is nil
+	restored *[object.Kinds][]object.Object // instead, the objects of a snapshot
 	// left are services all of whose slices are known, of the kind leftSlices. It comes
 	// with a list, or instead.
-	left map[key]struct{}
+	left map[object.Key]struct{}
 	// superseded is for compact.
 	superseded bool
 }
 
 // kindKey names an object.
 type kindKey struct {
-	Kind
-	key
+	object.Kind
+	object.Key
 }
 
 // id returns the object that the event is of, if it is of a single one.
@@ -394,9 +407,9 @@ func (e *event) id() (id kindKey, ok bool) {
 	case e.list || e.left != nil || e.restored != nil:
 		return id, false
 	case e.object != nil:
-		return kindKey{e.kind, e.object.id()}, true
+		return kindKey{e.Kind, e.object.ID()}, true
 	}
-	return kindKey{e.kind, e.key}, true
+	return kindKey{e.Kind, e.key}, true
 }
 
 // compact leaves one event of each object in a batch, in place: the last one, with the
@@ -412,7 +425,7 @@ func compact(batch []event) []event {
 	for n := range batch {
 		e := &batch[n]
 		id, ok := e.id()
-		if _, isBroken := e.object.(*broken); !ok || isBroken || id.Kind == Services {
+		if _, isBroken := e.object.(*object.Broken); !ok || isBroken || id.Kind == object.Services {
 			continue
 		}
 		if before, ok := last[id]; ok {
@@ -432,10 +445,10 @@ func compact(batch []event) []event {
 // one of these as it holds services.
 func (e *event) last() bool {
 	switch e.object.(type) {
-	case *service:
+	case *object.Service:
 		return true
-	case nil, *broken:
-		return e.restored != nil || e.kind == Services
+	case nil, *object.Broken:
+		return e.restored != nil || e.Kind == object.Services
 	}
 	return false
 }
@@ -443,14 +456,14 @@ func (e *event) last() bool {
 // queue passes events from the sources to the writer. It has no bound: slim
 // objects are small, and a source that had to wait would hold the full ones.
 type queue struct {
-	received func(Kind, string)
+	received func(object.Kind, string)
 	filled   chan struct{} // holds a token while there are events
 
 	mu     sync.Mutex
 	events []event
 }
 
-func newQueue(received func(Kind, string)) *queue {
+func newQueue(received func(object.Kind, string)) *queue {
 	return &queue{received: received, filled: make(chan struct{}, 1)}
 }
 
@@ -464,7 +477,7 @@ func (q *queue) push(events ...event) {
 	q.mu.Unlock()
 	for _, e := range events {
 		if e.restored == nil && (e.left == nil || e.list) {
-			q.received(e.kind, e.namespace)
+			q.received(e.Kind, e.Namespace)
 		}
 	}
 	select {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"unique"
 
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -28,76 +29,76 @@ type join struct {
 	started bool
 	// changed are the served services that changed since the last flush, as they were
 	// then; nil for one that was not there.
-	changed         map[key]*member
+	changed         map[object.Key]*member
 	handmadeChanged bool // handmade did
 	// losing are the services that have lost their selector, by key. Those that are
 	// stored have it still, until the slices are known that the controller has left.
-	losing  map[key]*service
-	holds   bool    // there will be a release
-	labels  []label // scratch of match
-	lookups int     // of labels, of which tests have budgets
+	losing  map[object.Key]*object.Service
+	holds   bool           // there will be a release
+	labels  []object.Label // scratch of match
+	lookups int            // of labels, of which tests have budgets
 	// What a batch remembers, until forget.
 	recalls  []*selectors // that know what they match
 	resolved []*member    // that know the ports of pods
 
 	mu         sync.RWMutex // held by the writer to change what follows
 	namespaces map[string]*members
-	handmade   map[key]struct{} // the headless services without a selector
+	handmade   map[object.Key]struct{} // the headless services without a selector
 }
 
 // members are the objects of one namespace.
 type members struct {
-	pods     map[string]*pod
+	pods     map[string]*object.Pod
 	services map[string]*member
-	slices   map[string]*endpointSlice
-	left     map[string]*endpointSlice // of the kind leftSlices
+	slices   map[string]*object.EndpointSlice
+	left     map[string]*object.EndpointSlice // of the kind leftSlices
 	// selecting finds the headless services that select a pod.
 	selecting selectors
 	// sliced finds the slices of a service, of both kinds.
-	sliced map[string]map[sliceName]*endpointSlice
+	sliced map[string]map[sliceName]*object.EndpointSlice
 }
 
 // sliceName names a slice of a namespace. While it moves from one kind to the other, it
 // may be there twice.
 type sliceName struct {
-	kind Kind
+	kind object.Kind
 	name string
 }
 
 // member is a service with what is computed of it. The ports of endpoints are
 // shared.
 type member struct {
-	*service
+	*object.Service
 	key      records.ServiceKey
-	targets  []targetPort                                    // container ports that give numbers to ports, sorted
-	fixed    *records.PortList                               // the ports if there are no targets
-	resolved map[unique.Handle[namedPorts]]*records.PortList // the ports if there are, by those of pods; until forget
-	sorted   []servicePort                                   // the ports, if there are targets and many ports,
-	digest   [sha256.Size]byte                               // and what they are known by
-	read     int                                             // lines of namedPorts, of which tests have budgets
+	targets  []object.TargetPort                                    // container ports that give numbers to ports, sorted
+	fixed    *records.PortList                                      // the ports if there are no targets
+	resolved map[unique.Handle[object.NamedPorts]]*records.PortList // the ports if there are, by those of pods; until forget
+	sorted   []object.ServicePort                                   // the ports, if there are targets and many ports,
+	digest   [sha256.Size]byte                                      // and what they are known by
+	read     int                                                    // lines of namedPorts, of which tests have budgets
 }
 
-func newMember(s *service) *member {
-	m := &member{service: s, key: records.ServiceKey{Namespace: s.namespace, Name: s.name}}
-	for _, p := range s.ports {
-		if p.target != "" {
-			m.targets = append(m.targets, p.targetPort())
+func newMember(s *object.Service) *member {
+	m := &member{Service: s, key: records.ServiceKey{Namespace: s.Namespace, Name: s.Name}}
+	for _, p := range s.Ports {
+		if p.Target != "" {
+			m.targets = append(m.targets, p.TargetPort())
 		}
 	}
 	if len(m.targets) == 0 {
-		ports, _ := resolve(s.ports, namedPorts{})
+		ports, _ := resolve(s.Ports, object.NamedPorts{})
 		m.fixed = records.NewPortList(ports)
 		return m
 	}
-	slices.SortFunc(m.targets, targetPort.compare)
+	slices.SortFunc(m.targets, object.TargetPort.Compare)
 	m.targets = slices.Compact(m.targets)
-	if records.IsLong(len(s.ports)) {
-		m.sorted = slices.SortedStableFunc(slices.Values(s.ports), func(p, q servicePort) int {
-			return cmp.Or(strings.Compare(p.protocol, q.protocol), strings.Compare(p.name, q.name))
+	if records.IsLong(len(s.Ports)) {
+		m.sorted = slices.SortedStableFunc(slices.Values(s.Ports), func(p, q object.ServicePort) int {
+			return cmp.Or(strings.Compare(p.Protocol, q.Protocol), strings.Compare(p.Name, q.Name))
 		})
 		var content []byte
 		for _, p := range m.sorted {
-			content = fmt.Appendf(content, "%q %q %q %d\n", p.name, p.protocol, p.target, p.number)
+			content = fmt.Appendf(content, "%q %q %q %d\n", p.Name, p.Protocol, p.Target, p.Number)
 		}
 		m.digest = sha256.Sum256(content)
 	}
@@ -105,7 +106,7 @@ func newMember(s *service) *member {
 }
 
 func newJoin(trie *records.Trie, podNames, selectNamespaces bool) *join {
-	j := &join{trie: trie, naming: naming{podNames: podNames}, namespaces: make(map[string]*members), changed: make(map[key]*member), handmade: make(map[key]struct{}), losing: make(map[key]*service)}
+	j := &join{trie: trie, naming: naming{podNames: podNames}, namespaces: make(map[string]*members), changed: make(map[object.Key]*member), handmade: make(map[object.Key]struct{}), losing: make(map[object.Key]*object.Service)}
 	if selectNamespaces {
 		j.allowed = make(map[string]bool)
 	}
@@ -116,11 +117,11 @@ func (j *join) members(namespace string) *members {
 	m, ok := j.namespaces[namespace]
 	if !ok {
 		m = &members{
-			pods:     make(map[string]*pod),
+			pods:     make(map[string]*object.Pod),
 			services: make(map[string]*member),
-			slices:   make(map[string]*endpointSlice),
-			left:     make(map[string]*endpointSlice),
-			sliced:   make(map[string]map[sliceName]*endpointSlice),
+			slices:   make(map[string]*object.EndpointSlice),
+			left:     make(map[string]*object.EndpointSlice),
+			sliced:   make(map[string]map[sliceName]*object.EndpointSlice),
 		}
 		j.namespaces[namespace] = m
 	}
@@ -128,8 +129,8 @@ func (j *join) members(namespace string) *members {
 }
 
 // slicesOf returns the slices of a kind.
-func (m *members) slicesOf(kind Kind) map[string]*endpointSlice {
-	if kind == leftSlices {
+func (m *members) slicesOf(kind object.Kind) map[string]*object.EndpointSlice {
+	if kind == object.LeftoverSlices {
 		return m.left
 	}
 	return m.slices
@@ -145,26 +146,26 @@ func (j *join) prune(namespace string, m *members) {
 // known returns the object that is held under the key of o if it is equal, else
 // o. It may be called by anyone: so what is listed anew, but did not change, is
 // not kept twice until the writer comes to it.
-func (j *join) known(o object) object {
+func (j *join) known(o object.Object) object.Object {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	k := o.id()
-	m := j.namespaces[k.namespace]
+	k := o.ID()
+	m := j.namespaces[k.Namespace]
 	if m == nil {
 		return o
 	}
 	switch o := o.(type) {
-	case *pod:
-		if held := m.pods[k.name]; held != nil && held.equal(o) {
+	case *object.Pod:
+		if held := m.pods[k.Name]; held != nil && held.Equal(o) {
 			return held
 		}
-	case *service:
-		if held := m.services[k.name]; held != nil && held.equal(o) {
-			return held.service
+	case *object.Service:
+		if held := m.services[k.Name]; held != nil && held.Equal(o) {
+			return held.Service
 		}
-	case *endpointSlice:
-		for _, held := range []*endpointSlice{m.slices[k.name], m.left[k.name]} {
-			if held != nil && held.equal(o) {
+	case *object.EndpointSlice:
+		for _, held := range []*object.EndpointSlice{m.slices[k.Name], m.left[k.Name]} {
+			if held != nil && held.Equal(o) {
 				return held
 			}
 		}
@@ -193,7 +194,7 @@ func (j *join) start() int {
 		}
 		of := j.podsOf(m)
 		for _, s := range m.services {
-			if !s.headless {
+			if !s.Headless {
 				continue
 			}
 			j.serve(c, s, m, of[s])
@@ -208,8 +209,8 @@ func (j *join) start() int {
 }
 
 // podsOf returns the pods of each service of a namespace.
-func (j *join) podsOf(m *members) map[*member][]*pod {
-	of := make(map[*member][]*pod)
+func (j *join) podsOf(m *members) map[*member][]*object.Pod {
+	of := make(map[*member][]*object.Pod)
 	for _, p := range m.pods {
 		j.match(&m.selecting, p, func(s *member) { of[s] = append(of[s], p) })
 	}
@@ -218,7 +219,7 @@ func (j *join) podsOf(m *members) map[*member][]*pod {
 }
 
 // serve adds a headless service with its pods.
-func (j *join) serve(c counter, s *member, m *members, pods []*pod) {
+func (j *join) serve(c counter, s *member, m *members, pods []*object.Pod) {
 	c.update.Create(s.key)
 	for _, p := range pods {
 		j.countPod(c, s, p)
@@ -243,16 +244,16 @@ func (c counter) count(k records.ServiceKey, e records.Endpoint) {
 // match calls f for each service of n that selects the pod. Until forget, it looks up the
 // labels of one pod of each template. Only if a service selects by a label that is each
 // pod's own, it looks up those of every pod.
-func (j *join) match(n *selectors, p *pod, f func(*member)) {
+func (j *join) match(n *selectors, p *object.Pod, f func(*member)) {
 	if n.empty() {
 		return
 	}
-	matched, ok := n.matched[p.template]
+	matched, ok := n.matched[p.Template]
 	if !ok {
 		one := false
 		j.labels = j.labels[:0]
-		for l, own := range p.labels {
-			one = one || own && n.keys[l.key] > 0
+		for l, own := range p.Labels {
+			one = one || own && n.keys[l.Key] > 0
 			j.labels = append(j.labels, l)
 		}
 		if one {
@@ -263,7 +264,7 @@ func (j *join) match(n *selectors, p *pod, f func(*member)) {
 		if len(n.matched) == 0 {
 			j.recalls = append(j.recalls, n)
 		}
-		n.remember(p.template, matched)
+		n.remember(p.Template, matched)
 	}
 	for _, s := range matched {
 		f(s)
@@ -283,7 +284,7 @@ func (j *join) forget() {
 }
 
 // countPod counts the endpoints that a pod is of a service that selects it.
-func (j *join) countPod(c counter, s *member, p *pod) {
+func (j *join) countPod(c counter, s *member, p *object.Pod) {
 	resolved := len(s.resolved) > 0
 	podEndpoints(s, p, &j.naming, func(e records.Endpoint) { c.count(s.key, e) })
 	if !resolved && len(s.resolved) > 0 {
@@ -292,16 +293,16 @@ func (j *join) countPod(c counter, s *member, p *pod) {
 }
 
 func (j *join) countSlices(c counter, s *member, m *members) {
-	for _, slice := range m.sliced[s.name] {
-		j.countSlice(c, s, slice, slice.endpoints)
+	for _, slice := range m.sliced[s.Name] {
+		j.countSlice(c, s, slice, slice.Endpoints)
 	}
 }
 
 // countSlice counts the endpoints of a slice of a service. Where pods are watched, they
 // stand for the slices of the EndpointSlice controller, unless the service has lost its
 // selector: then the controller leaves its slices as they are, and they still count.
-func (j *join) countSlice(c counter, s *member, slice *endpointSlice, endpoints []endpoint) {
-	if slice.controlled && !j.allSlices && len(s.selector) > 0 {
+func (j *join) countSlice(c counter, s *member, slice *object.EndpointSlice, endpoints []object.Endpoint) {
+	if slice.Controlled && !j.allSlices && len(s.Selector) > 0 {
 		return
 	}
 	sliceEndpoints(s, slice, endpoints, &j.naming, func(e records.Endpoint) { c.count(s.key, e) })
@@ -309,47 +310,47 @@ func (j *join) countSlice(c counter, s *member, slice *endpointSlice, endpoints 
 
 // set stores an object in place of the one with its key. It reports whether DNS
 // could see a difference.
-func (j *join) set(u *records.Update, o object) bool {
+func (j *join) set(u *records.Update, o object.Object) bool {
 	switch o := o.(type) {
-	case *pod:
-		return j.setPod(u, o.id(), o)
-	case *service:
-		return j.setService(o.key, o)
-	case *endpointSlice:
-		return j.setSlice(u, EndpointSlices, o.key, o)
-	case *namespace:
-		return j.setNamespace(u, o.name, true)
+	case *object.Pod:
+		return j.setPod(u, o.ID(), o)
+	case *object.Service:
+		return j.setService(o.Key, o)
+	case *object.EndpointSlice:
+		return j.setSlice(u, object.EndpointSlices, o.Key, o)
+	case *object.Namespace:
+		return j.setNamespace(u, o.Name, true)
 	}
 	return false
 }
 
 // remove takes away the object with a key, if there is one.
-func (j *join) remove(u *records.Update, kind Kind, k key) bool {
+func (j *join) remove(u *records.Update, kind object.Kind, k object.Key) bool {
 	switch kind {
-	case Pods:
+	case object.Pods:
 		return j.setPod(u, k, nil)
-	case Services:
+	case object.Services:
 		return j.setService(k, nil)
-	case EndpointSlices, leftSlices:
+	case object.EndpointSlices, object.LeftoverSlices:
 		return j.setSlice(u, kind, k, nil)
-	case Namespaces:
-		return j.setNamespace(u, k.name, false)
+	case object.Namespaces:
+		return j.setNamespace(u, k.Name, false)
 	}
 	return false
 }
 
-func (j *join) setPod(u *records.Update, k key, p *pod) bool {
-	m := j.members(k.namespace)
-	defer j.prune(k.namespace, m)
-	old := m.pods[k.name]
-	if !replace(m.pods, k.name, old, p) {
+func (j *join) setPod(u *records.Update, k object.Key, p *object.Pod) bool {
+	m := j.members(k.Namespace)
+	defer j.prune(k.Namespace, m)
+	old := m.pods[k.Name]
+	if !replace(m.pods, k.Name, old, p) {
 		return false
 	}
-	if !j.served(k.namespace) {
+	if !j.served(k.Namespace) {
 		return true
 	}
 	in, out := counter{u, false}, counter{u, true}
-	if old != nil && p != nil && old.sameLabels(p) { // so all labels are the same
+	if old != nil && p != nil && old.SameLabels(p) { // so all labels are the same
 		j.match(&m.selecting, p, func(s *member) {
 			j.countPod(out, s, old)
 			j.countPod(in, s, p)
@@ -365,41 +366,41 @@ func (j *join) setPod(u *records.Update, k key, p *pod) bool {
 	return true
 }
 
-func (j *join) setSlice(u *records.Update, kind Kind, k key, slice *endpointSlice) bool {
-	m := j.members(k.namespace)
-	defer j.prune(k.namespace, m)
+func (j *join) setSlice(u *records.Update, kind object.Kind, k object.Key, slice *object.EndpointSlice) bool {
+	m := j.members(k.Namespace)
+	defer j.prune(k.Namespace, m)
 	held := m.slicesOf(kind)
-	old := held[k.name]
-	if !replace(held, k.name, old, slice) {
+	old := held[k.Name]
+	if !replace(held, k.Name, old, slice) {
 		return false
 	}
-	count := func(c counter, slice, other *endpointSlice) {
-		if s := m.services[slice.service]; s != nil && s.headless && j.served(k.namespace) {
-			j.countSlice(c, s, slice, slice.without(other))
+	count := func(c counter, slice, other *object.EndpointSlice) {
+		if s := m.services[slice.Service]; s != nil && s.Headless && j.served(k.Namespace) {
+			j.countSlice(c, s, slice, slice.Without(other))
 		}
 	}
 	if old != nil {
-		delete(m.sliced[old.service], sliceName{kind, k.name})
-		if len(m.sliced[old.service]) == 0 {
-			delete(m.sliced, old.service)
+		delete(m.sliced[old.Service], sliceName{kind, k.Name})
+		if len(m.sliced[old.Service]) == 0 {
+			delete(m.sliced, old.Service)
 		}
 		count(counter{u, true}, old, slice)
 	}
 	if slice != nil {
-		if m.sliced[slice.service] == nil {
-			m.sliced[slice.service] = make(map[sliceName]*endpointSlice)
+		if m.sliced[slice.Service] == nil {
+			m.sliced[slice.Service] = make(map[sliceName]*object.EndpointSlice)
 		}
-		m.sliced[slice.service][sliceName{kind, slice.name}] = slice
+		m.sliced[slice.Service][sliceName{kind, slice.Name}] = slice
 		count(counter{u, false}, slice, old)
 	}
 	return true
 }
 
 // setService stores a service. One that loses its selector waits for release.
-func (j *join) setService(k key, changed *service) bool {
-	if j.holds && j.started && changed != nil && changed.headless && len(changed.selector) == 0 {
-		if m := j.namespaces[k.namespace]; m != nil {
-			if old := m.services[k.name]; old != nil && old.headless && len(old.selector) > 0 {
+func (j *join) setService(k object.Key, changed *object.Service) bool {
+	if j.holds && j.started && changed != nil && changed.Headless && len(changed.Selector) == 0 {
+		if m := j.namespaces[k.Namespace]; m != nil {
+			if old := m.services[k.Name]; old != nil && old.Headless && len(old.Selector) > 0 {
 				j.losing[k] = changed
 				j.handmade[k] = struct{}{}
 				j.handmadeChanged = true
@@ -417,7 +418,7 @@ func (j *join) setService(k key, changed *service) bool {
 
 // release stores those of some services that have lost their selector: all slices of
 // them are known.
-func (j *join) release(services map[key]struct{}) bool {
+func (j *join) release(services map[object.Key]struct{}) bool {
 	if len(services) == 0 {
 		return false
 	}
@@ -433,39 +434,39 @@ func (j *join) release(services map[key]struct{}) bool {
 
 // putService stores a service. Its endpoints are counted by flush, which walks the pods
 // once for all services that changed.
-func (j *join) putService(k key, changed *service) bool {
-	m := j.members(k.namespace)
-	defer j.prune(k.namespace, m)
-	old := m.services[k.name]
+func (j *join) putService(k object.Key, changed *object.Service) bool {
+	m := j.members(k.Namespace)
+	defer j.prune(k.Namespace, m)
+	old := m.services[k.Name]
 	var s *member
 	switch {
-	case changed == nil && old == nil || changed != nil && old != nil && old.equal(changed):
+	case changed == nil && old == nil || changed != nil && old != nil && old.Equal(changed):
 		return false
 	case changed == nil:
-		delete(m.services, k.name)
+		delete(m.services, k.Name)
 	default:
 		s = newMember(changed)
-		m.services[s.name] = s
+		m.services[s.Name] = s
 	}
-	was, is := old != nil && old.headless, s != nil && s.headless
+	was, is := old != nil && old.Headless, s != nil && s.Headless
 	if was {
 		m.selecting.remove(old)
 	}
 	if is {
 		m.selecting.add(s)
 	}
-	if _, listed := j.handmade[k]; listed != (is && len(s.selector) == 0) {
+	if _, listed := j.handmade[k]; listed != (is && len(s.Selector) == 0) {
 		j.handmadeChanged = true
 		if listed {
 			delete(j.handmade, k)
 		} else {
-			j.handmade[s.id()] = struct{}{}
+			j.handmade[s.ID()] = struct{}{}
 		}
 	}
 	if !was && !is {
-		return !j.served(k.namespace)
+		return !j.served(k.Namespace)
 	}
-	if _, ok := j.changed[k]; !ok && j.served(k.namespace) {
+	if _, ok := j.changed[k]; !ok && j.served(k.Namespace) {
 		j.changed[k] = old
 	}
 	return true
@@ -478,16 +479,16 @@ func (j *join) flush(u *records.Update) {
 	affected := make(map[string]*selectors) // the services as they were and are, by namespace
 	outdated := make(map[*member]bool)
 	for k, old := range j.changed {
-		m := j.namespaces[k.namespace]
+		m := j.namespaces[k.Namespace]
 		if m == nil { // its last object is gone
 			m = new(members)
 		}
-		s := m.services[k.name]
-		was, is := old != nil && old.headless, s != nil && s.headless
-		n := affected[k.namespace]
+		s := m.services[k.Name]
+		was, is := old != nil && old.Headless, s != nil && s.Headless
+		n := affected[k.Namespace]
 		if n == nil {
 			n = new(selectors)
-			affected[k.namespace] = n
+			affected[k.Namespace] = n
 		}
 		switch {
 		case was && is:
@@ -525,7 +526,7 @@ func (j *join) setNamespace(u *records.Update, name string, allowed bool) bool {
 	if !allowed {
 		delete(j.allowed, name)
 		for _, s := range m.services {
-			if j.started && s.headless {
+			if j.started && s.Headless {
 				u.Delete(s.key)
 			}
 		}
@@ -535,7 +536,7 @@ func (j *join) setNamespace(u *records.Update, name string, allowed bool) bool {
 	if j.started {
 		of := j.podsOf(m)
 		for _, s := range m.services {
-			if s.headless {
+			if s.Headless {
 				j.serve(counter{u, false}, s, m, of[s])
 			}
 		}
@@ -546,8 +547,8 @@ func (j *join) setNamespace(u *records.Update, name string, allowed bool) bool {
 // differing is an object that can tell whether DNS could see a difference.
 type differing[T any] interface {
 	*T
-	object
-	equal(*T) bool
+	object.Object
+	Equal(*T) bool
 }
 
 // replace stores value in place of old, or deletes the entry if value is nil, and
@@ -557,21 +558,21 @@ func replace[T any, P differing[T]](m map[string]P, name string, old, value P) b
 	case value == nil:
 		delete(m, name)
 		return old != nil
-	case old != nil && old.equal(value):
+	case old != nil && old.Equal(value):
 		return false
 	}
-	m[value.id().name] = value // also the key is then the new object's, so that the old one can go
+	m[value.ID().Name] = value // also the key is then the new object's, so that the old one can go
 	return true
 }
 
 // objects returns all that are held. It may be called by anyone.
-func (j *join) objects() []object {
+func (j *join) objects() []object.Object {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	var out []object
+	var out []object.Object
 	for _, m := range j.namespaces {
 		for _, s := range m.services {
-			out = append(out, s.service)
+			out = append(out, s.Service)
 		}
 		for _, p := range m.pods {
 			out = append(out, p)
@@ -584,25 +585,25 @@ func (j *join) objects() []object {
 		}
 	}
 	for name := range j.allowed {
-		out = append(out, &namespace{key{name: name}})
+		out = append(out, &object.Namespace{Key: object.Key{Name: name}})
 	}
 	return out
 }
 
 // count returns how many objects of an origin are held.
-func (j *join) count(o origin) int {
-	if o.kind == Namespaces {
+func (j *join) count(o object.Origin) int {
+	if o.Kind == object.Namespaces {
 		return len(j.allowed)
 	}
 	n := 0
-	for _, m := range j.within(o.namespace) {
-		switch o.kind {
-		case Pods:
+	for _, m := range j.within(o.Namespace) {
+		switch o.Kind {
+		case object.Pods:
 			n += len(m.pods)
-		case Services:
+		case object.Services:
 			n += len(m.services)
-		case EndpointSlices, leftSlices:
-			n += len(m.slicesOf(o.kind))
+		case object.EndpointSlices, object.LeftoverSlices:
+			n += len(m.slicesOf(o.Kind))
 		}
 	}
 	return n
@@ -622,43 +623,43 @@ func (j *join) within(namespace string) iter.Seq2[string, *members] {
 
 // names returns the keys of the stored objects of a kind; of one namespace, or
 // of all where that is empty.
-func (j *join) names(kind Kind, namespace string) []key {
-	if kind == Namespaces {
-		var out []key
+func (j *join) names(kind object.Kind, namespace string) []object.Key {
+	if kind == object.Namespaces {
+		var out []object.Key
 		for name := range j.allowed {
-			out = append(out, key{name: name})
+			out = append(out, object.Key{Name: name})
 		}
 		return out
 	}
-	var out []key
+	var out []object.Key
 	for ns, m := range j.within(namespace) {
 		switch kind {
-		case Pods:
+		case object.Pods:
 			out = appendKeys(out, ns, m.pods)
-		case Services:
+		case object.Services:
 			out = appendKeys(out, ns, m.services)
-		case EndpointSlices, leftSlices:
+		case object.EndpointSlices, object.LeftoverSlices:
 			out = appendKeys(out, ns, m.slicesOf(kind))
 		}
 	}
 	return out
 }
 
-func appendKeys[V any](out []key, namespace string, m map[string]V) []key {
+func appendKeys[V any](out []object.Key, namespace string, m map[string]V) []object.Key {
 	for name := range maps.Keys(m) {
-		out = append(out, key{namespace, name})
+		out = append(out, object.Key{Namespace: namespace, Name: name})
 	}
 	return out
 }
 
 // handmadeIn returns the headless services without a selector of a namespace, or of all
 // where that is empty. It may be called by anyone.
-func (j *join) handmadeIn(namespace string) map[key]struct{} {
+func (j *join) handmadeIn(namespace string) map[object.Key]struct{} {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	out := make(map[key]struct{})
+	out := make(map[object.Key]struct{})
 	for k := range j.handmade {
-		if namespace == "" || namespace == k.namespace {
+		if namespace == "" || namespace == k.Namespace {
 			out[k] = struct{}{}
 		}
 	}

@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -53,17 +55,17 @@ func answer(trie *records.Trie, name string, rrtype uint16) string {
 }
 
 // eventOf is the event of an object that comes or changes.
-func eventOf(o object) event {
+func eventOf(o object.Object) event {
 	e := event{object: o}
 	switch o.(type) {
-	case *service:
-		e.kind = Services
-	case *pod:
-		e.kind = Pods
-	case *endpointSlice:
-		e.kind = EndpointSlices
-	case *namespace:
-		e.kind = Namespaces
+	case *object.Service:
+		e.Kind = object.Services
+	case *object.Pod:
+		e.Kind = object.Pods
+	case *object.EndpointSlice:
+		e.Kind = object.EndpointSlices
+	case *object.Namespace:
+		e.Kind = object.Namespaces
 	}
 	return e
 }
@@ -71,38 +73,38 @@ func eventOf(o object) event {
 // quietHooks are hooks of nobody.
 func quietHooks() Hooks {
 	return Hooks{
-		Received:  func(Kind, string) {},
+		Received:  func(object.Kind, string) {},
 		Published: func(int, records.Stats, []time.Duration) {},
 		Rejected:  func(error) {},
 
 		BadManifests: func(int) {},
 
 		Restored: func(bool) {},
-		Failing:  func(Kind, bool) {},
-		Broken:   func(Kind, int) {},
+		Failing:  func(object.Kind, bool) {},
+		Broken:   func(object.Kind, int) {},
 		Wrote:    func(int64, error) {},
 		Due:      func(time.Time) {},
 	}
 }
 
 // world is a set of objects, by kind and key.
-type world map[Kind]map[key]object
+type world map[object.Kind]map[object.Key]object.Object
 
-func (w world) set(k Kind, o object) {
+func (w world) set(k object.Kind, o object.Object) {
 	if w[k] == nil {
-		w[k] = map[key]object{}
+		w[k] = map[object.Key]object.Object{}
 	}
-	w[k][o.id()] = o
+	w[k][o.ID()] = o
 }
 
 // draw makes a random object; few names and addresses, so that they meet.
-func draw(rng *rand.Rand) (Kind, object) {
+func draw(rng *rand.Rand) (object.Kind, object.Object) {
 	ns := []string{"default", "prod"}[rng.IntN(2)]
 	apps := []string{"nginx", "db", "web"}
 	app := func() string { return apps[rng.IntN(len(apps))] }
 	switch rng.IntN(6) {
 	case 0, 1:
-		return Services, newService(newNginx(func(s *corev1.Service) {
+		return object.Services, object.NewService(fixture.Nginx(func(s *corev1.Service) {
 			s.Namespace, s.Name = ns, app()
 			s.Spec.Selector = map[string]string{"app": app()}
 			switch rng.IntN(8) {
@@ -121,25 +123,25 @@ func draw(rng *rand.Rand) (Kind, object) {
 			}
 		}))
 	case 2:
-		return EndpointSlices, newEndpointSlice(&discoveryv1.EndpointSlice{
+		return object.EndpointSlices, object.NewEndpointSlice(&discoveryv1.EndpointSlice{
 			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: fmt.Sprint("slice-", rng.IntN(3)),
 				Labels: map[string]string{discoveryv1.LabelServiceName: app()}},
 			Endpoints: drawEndpoints(rng),
 			Ports:     []discoveryv1.EndpointPort{{Name: ptr.To("web"), Port: ptr.To(80 + rng.Int32N(2))}},
 		})
 	default:
-		return Pods, newPod(newWeb(rng.IntN(4), func(p *corev1.Pod) {
+		return object.Pods, object.NewPod(fixture.Web(rng.IntN(4), func(p *corev1.Pod) {
 			p.Namespace = ns
 			p.Labels = map[string]string{"app": app(), "tier": []string{"front", "back"}[rng.IntN(2)]}
 			p.Spec.Subdomain = app()
-			p.Status.PodIPs = newWeb(rng.IntN(6)).Status.PodIPs
+			p.Status.PodIPs = fixture.Web(rng.IntN(6)).Status.PodIPs
 			switch rng.IntN(8) {
 			case 0:
-				notReady(p)
+				fixture.NotReady(p)
 			case 1:
-				terminating(p)
+				fixture.Terminating(p)
 			case 2:
-				noAddress(p)
+				fixture.NoAddress(p)
 			case 3:
 				p.Status.Phase = corev1.PodSucceeded
 			}
@@ -198,7 +200,7 @@ func (w world) joined(allowed map[string]bool) (map[string]string, records.Stats
 	}
 	for ns, ok := range allowed {
 		if ok {
-			j.set(u, &namespace{key{name: ns}})
+			j.set(u, &object.Namespace{Key: object.Key{Name: ns}})
 		}
 	}
 	u.Commit()
@@ -213,7 +215,7 @@ func TestJoinOrder(t *testing.T) {
 	for seed := range uint64(30) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		trie := records.New()
-		i := &Informer{join: newJoin(trie, false, seed%2 == 0), hooks: quietHooks(), synced: make(chan struct{}), missing: map[origin]bool{}}
+		i := &Informer{join: newJoin(trie, false, seed%2 == 0), hooks: quietHooks(), synced: make(chan struct{}), missing: map[object.Origin]bool{}}
 		w := world{}
 		var allowed map[string]bool
 		if seed%2 == 0 {
@@ -247,7 +249,7 @@ func TestJoinOrder(t *testing.T) {
 func drawEvent(rng *rand.Rand, w world, allowed map[string]bool) event {
 	switch n := rng.IntN(10); {
 	case n == 0:
-		kind := Kind(rng.IntN(3))
+		kind := object.Kind(rng.IntN(3))
 		list := world{}
 		for range rng.IntN(12) {
 			if k, o := draw(rng); k == kind {
@@ -255,36 +257,36 @@ func drawEvent(rng *rand.Rand, w world, allowed map[string]bool) event {
 			}
 		}
 		w[kind] = list[kind]
-		return event{origin: origin{kind: kind}, list: true, objects: slices.Collect(maps.Values(list[kind]))}
+		return event{Origin: object.Origin{Kind: kind}, list: true, objects: slices.Collect(maps.Values(list[kind]))}
 	case n == 1 && allowed != nil:
 		ns := []string{"default", "prod"}[rng.IntN(2)]
 		if allowed[ns] = !allowed[ns]; allowed[ns] {
-			return event{origin: origin{kind: Namespaces}, object: &namespace{key{name: ns}}}
+			return event{Origin: object.Origin{Kind: object.Namespaces}, object: &object.Namespace{Key: object.Key{Name: ns}}}
 		}
-		return event{origin: origin{kind: Namespaces}, key: key{name: ns}}
+		return event{Origin: object.Origin{Kind: object.Namespaces}, key: object.Key{Name: ns}}
 	case n < 4:
-		kind := Kind(rng.IntN(3))
+		kind := object.Kind(rng.IntN(3))
 		for k := range w[kind] {
 			delete(w[kind], k)
-			return event{origin: origin{kind: kind}, key: k}
+			return event{Origin: object.Origin{Kind: kind}, key: k}
 		}
-		return event{origin: origin{kind: kind}, key: key{"default", "never-seen"}}
+		return event{Origin: object.Origin{Kind: kind}, key: object.Key{Namespace: "default", Name: "never-seen"}}
 	}
 	kind, o := draw(rng)
 	w.set(kind, o)
-	return event{origin: origin{kind: kind}, object: o}
+	return event{Origin: object.Origin{Kind: kind}, object: o}
 }
 
 // TestJoinHostnameLabel has a Service that selects the hostname of a pod, which
 // then gets another: its labels are then others, though its template is not.
 func TestJoinHostnameLabel(t *testing.T) {
 	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
-	pod := func(hostname string) *pod {
-		return newPod(newWeb(0, func(p *corev1.Pod) {
+	pod := func(hostname string) *object.Pod {
+		return object.NewPod(fixture.Web(0, func(p *corev1.Pod) {
 			p.Spec.Hostname, p.Labels = hostname, map[string]string{"host": hostname}
 		}))
 	}
-	i.apply([]event{eventOf(pod("a")), eventOf(newService(newNginx(func(s *corev1.Service) {
+	i.apply([]event{eventOf(pod("a")), eventOf(object.NewService(fixture.Nginx(func(s *corev1.Service) {
 		s.Spec.Selector = map[string]string{"host": "a"}
 	})))})
 	for _, step := range []struct{ hostname, want string }{{"b", "missing"}, {"a", "10.244.0.1"}, {"b", "missing"}} {
@@ -299,17 +301,17 @@ func TestJoinHostnameLabel(t *testing.T) {
 // batch remembers of these is forgotten after it, at the start and later.
 func TestJoinTargets(t *testing.T) {
 	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
-	batch := []event{eventOf(newService(newNginx(func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = intstr.FromString("http") })))}
+	batch := []event{eventOf(object.NewService(fixture.Nginx(func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = intstr.FromString("http") })))}
 	var want []string
 	for n := range 20 {
-		batch = append(batch, eventOf(newPod(newWeb(n, func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort = int32(8000 + n) }))))
+		batch = append(batch, eventOf(object.NewPod(fixture.Web(n, func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort = int32(8000 + n) }))))
 		want = append(want, fmt.Sprintf("0 5 %d web-%d.%s", 8000+n, n, nginxName))
 	}
 	i.apply(batch)
 	if got := answer(i.join.trie, "_web._tcp."+nginxName, dns.TypeSRV); got != strings.Join(want, ", ") {
 		t.Errorf("the port is %q, want %q", got, want)
 	}
-	for _, again := range [][]event{nil, batch[:1], batch[1:], {eventOf(newPod(newWeb(7)))}} {
+	for _, again := range [][]event{nil, batch[:1], batch[1:], {eventOf(object.NewPod(fixture.Web(7)))}} {
 		i.apply(again)
 		if s := i.join.namespaces["default"].services["nginx"]; s.resolved != nil || len(i.join.resolved) > 0 {
 			t.Errorf("after %d events, the ports of %d templates are remembered", len(again), len(s.resolved))
@@ -322,15 +324,15 @@ func TestJoinTargets(t *testing.T) {
 // and the order in which they come does not matter.
 func TestJoinManyPorts(t *testing.T) {
 	const ports, pods = 20, 12
-	service := newService(newNginx(func(s *corev1.Service) {
+	service := object.NewService(fixture.Nginx(func(s *corev1.Service) {
 		for n := range int32(ports - 2) {
 			s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: fmt.Sprint("p", n), Port: 1000 + n, Protocol: corev1.ProtocolUDP})
 		}
 		s.Spec.Ports[0].TargetPort = intstr.FromString("http")
 		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: "none", TargetPort: intstr.FromString("none"), Protocol: corev1.ProtocolTCP})
 	}))
-	pod := func(n int) *pod {
-		return newPod(newWeb(n, func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort = int32(8000 + n) }))
+	pod := func(n int) *object.Pod {
+		return object.NewPod(fixture.Web(n, func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort = int32(8000 + n) }))
 	}
 	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	i.apply([]event{eventOf(service), eventOf(pod(0)), eventOf(pod(1))})
@@ -367,19 +369,19 @@ func TestJoinManyPorts(t *testing.T) {
 // TestJoinSlice changes a slice in one endpoint, its ports and its service.
 func TestJoinSlice(t *testing.T) {
 	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
-	slice := func(change func(*discoveryv1.EndpointSlice), last ...string) *endpointSlice {
-		s := newSlice("by-hand")
+	slice := func(change func(*discoveryv1.EndpointSlice), last ...string) *object.EndpointSlice {
+		s := fixture.Slice("by-hand")
 		for _, n := range last {
 			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{"10.0.0." + n}})
 		}
 		if change != nil {
 			change(s)
 		}
-		return newEndpointSlice(s)
+		return object.NewEndpointSlice(s)
 	}
-	i.apply([]event{eventOf(newService(newNginx()))})
+	i.apply([]event{eventOf(object.NewService(fixture.Nginx()))})
 	for _, step := range []struct {
-		slice     *endpointSlice
+		slice     *object.EndpointSlice
 		want, srv string
 	}{
 		{slice(nil, "1", "2", "3"), "10.0.0.1, 10.0.0.2, 10.0.0.3", "0 33 8080"},
@@ -404,18 +406,18 @@ func TestJoinSlice(t *testing.T) {
 // TestQueue checks that a queue goes on with the memory of events drained before,
 // and holds on to none of them.
 func TestQueue(t *testing.T) {
-	q := newQueue(func(Kind, string) {})
+	q := newQueue(func(object.Kind, string) {})
 	var batch []event
 	for n := range 3 {
-		q.push(eventOf(newPod(newWeb(n))))
+		q.push(eventOf(object.NewPod(fixture.Web(n))))
 		used := batch
 		batch = q.drain(batch)
-		if len(batch) != 1 || batch[0].object.id().name != fmt.Sprint("web-", n) || batch[0].received.IsZero() {
+		if len(batch) != 1 || batch[0].object.ID().Name != fmt.Sprint("web-", n) || batch[0].received.IsZero() {
 			t.Fatalf("drain %d gives %+v", n, batch)
 		}
 		for _, e := range used {
 			if e.object != nil {
-				t.Errorf("drain %d holds on to %v", n, e.object.id())
+				t.Errorf("drain %d holds on to %v", n, e.object.ID())
 			}
 		}
 	}
@@ -431,11 +433,11 @@ func TestStartPortions(t *testing.T) {
 	i.hooks.Published = func(n int, _ records.Stats, _ []time.Duration) { published += n }
 	var batch []event
 	for s := range 4 {
-		batch = append(batch, eventOf(newService(newNginx(func(o *corev1.Service) {
+		batch = append(batch, eventOf(object.NewService(fixture.Nginx(func(o *corev1.Service) {
 			o.Name, o.Spec.Selector = fmt.Sprint("nginx-", s), map[string]string{"app": fmt.Sprint("nginx-", s)}
 		}))))
 		for n := range portion / 2 {
-			batch = append(batch, eventOf(newPod(newWeb(0, func(p *corev1.Pod) { nameWeb(p, s, n, s*portion+n) }))))
+			batch = append(batch, eventOf(object.NewPod(fixture.Web(0, func(p *corev1.Pod) { fixture.NameWeb(p, s, n, s*portion+n) }))))
 		}
 	}
 	i.apply(batch)
@@ -450,16 +452,16 @@ func TestStartPortions(t *testing.T) {
 func TestJoinForgets(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	trie := records.New()
-	i := &Informer{join: newJoin(trie, false, false), hooks: quietHooks(), synced: make(chan struct{}), missing: map[origin]bool{}}
+	i := &Informer{join: newJoin(trie, false, false), hooks: quietHooks(), synced: make(chan struct{}), missing: map[object.Origin]bool{}}
 	w := world{}
 	for range 200 {
 		i.apply([]event{drawEvent(rng, w, nil)})
 	}
 	i.apply([]event{
-		{origin: origin{kind: Services}, list: true},
-		{origin: origin{kind: Pods}, list: true},
-		{origin: origin{kind: EndpointSlices}, list: true},
-		{origin: origin{kind: Pods}, key: key{"never", "seen"}},
+		{Origin: object.Origin{Kind: object.Services}, list: true},
+		{Origin: object.Origin{Kind: object.Pods}, list: true},
+		{Origin: object.Origin{Kind: object.EndpointSlices}, list: true},
+		{Origin: object.Origin{Kind: object.Pods}, key: object.Key{Namespace: "never", Name: "seen"}},
 	})
 	if len(i.join.namespaces) != 0 {
 		t.Errorf("the join still holds %v", i.join.namespaces)
@@ -473,7 +475,7 @@ func TestJoinForgets(t *testing.T) {
 // last service of a namespace comes and goes.
 func TestJoinIsReadBesideWriter(t *testing.T) {
 	i, _ := newWorld(1)
-	service := newService(newNginx(func(s *corev1.Service) { s.Namespace = "tenant" }))
+	service := object.NewService(fixture.Nginx(func(s *corev1.Service) { s.Namespace = "tenant" }))
 	var stop atomic.Bool
 	var readers sync.WaitGroup
 	for range 2 {
@@ -487,7 +489,7 @@ func TestJoinIsReadBesideWriter(t *testing.T) {
 	}
 	for range 2000 {
 		i.apply([]event{eventOf(service)})
-		i.apply([]event{{origin: origin{kind: Services}, key: service.key}})
+		i.apply([]event{{Origin: object.Origin{Kind: object.Services}, key: service.Key}})
 	}
 	stop.Store(true)
 	readers.Wait()
@@ -499,17 +501,17 @@ func TestJoinIsReadBesideWriter(t *testing.T) {
 // TestRestoreByOrigin restores a snapshot when some lists are there. The slices that the
 // controller leaves are listed apart from those of others.
 func TestRestoreByOrigin(t *testing.T) {
-	left := newEndpointSlice(newSlice("left", discoveryv1.Endpoint{Addresses: []string{"10.244.0.7"}}))
-	left.controlled = true
-	other := newEndpointSlice(newSlice("other", discoveryv1.Endpoint{Addresses: []string{"10.244.0.8"}}))
-	var objects [kinds][]object
-	objects[EndpointSlices] = []object{left, other}
-	for missing, want := range map[Kind][]string{leftSlices: {"left"}, EndpointSlices: {"other"}} {
-		i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), missing: map[origin]bool{{kind: missing}: true}}
+	left := object.NewEndpointSlice(fixture.Slice("left", discoveryv1.Endpoint{Addresses: []string{"10.244.0.7"}}))
+	left.Controlled = true
+	other := object.NewEndpointSlice(fixture.Slice("other", discoveryv1.Endpoint{Addresses: []string{"10.244.0.8"}}))
+	var objects [object.Kinds][]object.Object
+	objects[object.EndpointSlices] = []object.Object{left, other}
+	for missing, want := range map[object.Kind][]string{object.LeftoverSlices: {"left"}, object.EndpointSlices: {"other"}} {
+		i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), missing: map[object.Origin]bool{{Kind: missing}: true}}
 		i.restore(i.join.trie.Update(), &objects)
 		var got []string
 		for _, o := range i.join.objects() {
-			got = append(got, o.id().name)
+			got = append(got, o.ID().Name)
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("without the list of %v %d, the snapshot gives %q, want %q", missing, missing, got, want)
@@ -521,13 +523,13 @@ func TestRestoreByOrigin(t *testing.T) {
 // in one batch: it is broken then, not before.
 func TestBrokenAfterSound(t *testing.T) {
 	i, _ := newWorld(1)
-	i.damage.hook = func(Kind, int) {}
-	service := newService(newNginx())
+	i.damage.hook = func(object.Kind, int) {}
+	service := object.NewService(fixture.Nginx())
 	i.apply([]event{
-		{origin: origin{kind: Services}, object: service},
-		{origin: origin{kind: Services}, object: &broken{service.key, errors.New("cut short")}},
+		{Origin: object.Origin{Kind: object.Services}, object: service},
+		{Origin: object.Origin{Kind: object.Services}, object: &object.Broken{Key: service.Key, Err: errors.New("cut short")}},
 	})
-	if !i.damage.any(Services) {
+	if !i.damage.any(object.Services) {
 		t.Error("the Service counts as sound")
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+
+	"github.com/headless-dns/headless/informer/internal/snapshot"
 )
 
 // keeper keeps a snapshot of what an informer holds, for a start while the API
@@ -157,7 +159,7 @@ func (k *keeper) run(ctx context.Context, i *Informer) {
 		case <-k.taken:
 		}
 	}
-	if err := removeTemporary(k.path); err != nil {
+	if err := snapshot.RemoveTemporary(k.path); err != nil {
 		k.log.Error(err, "what is left of a snapshot is not removed", "file", k.path)
 	}
 	if !k.successor {
@@ -204,17 +206,17 @@ func (k *keeper) run(ctx context.Context, i *Informer) {
 }
 
 func (k *keeper) write(i *Informer) error {
-	size, err := writeSnapshot(k.path, time.Now(), k.settings, i.join.objects())
+	size, err := snapshot.Write(k.path, time.Now(), k.settings, i.join.objects())
 	k.wrote(size, err)
 	return err
 }
 
 // read returns the snapshot of the file, if there is one for these settings. What
 // is none is moved aside, where it is not written over.
-func (k *keeper) read() *snapshot {
-	s, err := readSnapshot(k.path)
-	if err == nil && s.settings != k.settings {
-		err = fmt.Errorf("it has the objects of other settings: %s", s.settings)
+func (k *keeper) read() *snapshot.Snapshot {
+	s, err := snapshot.Read(k.path)
+	if err == nil && s.Settings != k.settings {
+		err = fmt.Errorf("it has the objects of other settings: %s", s.Settings)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -232,13 +234,13 @@ func (k *keeper) read() *snapshot {
 
 // restore gives the informer the objects of a snapshot, unless the API server is
 // there: it knows better, and answers soon enough.
-func (k *keeper) restore(ctx context.Context, i *Informer, s *snapshot) {
+func (k *keeper) restore(ctx context.Context, i *Informer, s *snapshot.Snapshot) {
 	began := time.Now()
 	if k.listed(ctx, i, patience/3) {
 		return
 	}
 	// The API server is late, so this is likely to be needed. It takes a while.
-	objects, err := s.decode()
+	objects, err := s.Objects()
 	if err != nil {
 		k.log.Error(err, "snapshot is not used", "file", k.path)
 		return
@@ -246,7 +248,7 @@ func (k *keeper) restore(ctx context.Context, i *Informer, s *snapshot) {
 	if k.listed(ctx, i, patience-time.Since(began)) {
 		return
 	}
-	k.log.Info("API server can't be reached: the answers are those of the snapshot", "file", k.path, "taken", s.taken)
+	k.log.Info("API server can't be reached: the answers are those of the snapshot", "file", k.path, "taken", s.Taken)
 	i.queue.push(event{restored: &objects})
 }
 

@@ -12,6 +12,10 @@ import (
 
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
+	"github.com/headless-dns/headless/informer/internal/snapshot"
 )
 
 // inNamespace is set in the process that has mounts of its own.
@@ -52,26 +56,26 @@ func TestSnapshotDisk(t *testing.T) {
 	if err := os.WriteFile(left, make([]byte, 60<<10), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := watchServer(t, c, apiOptions{}, newNginx(), newWeb(0))
+	p := watchServer(t, c, apiOptions{}, fixture.Nginx(), fixture.Web(0))
 	// Each state differs from the one before, so that the last write tells.
 	state := func(what string, failed bool) {
 		t.Helper()
 		p.awaitThat(t, what, func() bool { return len(p.wrote) > 0 && (p.wrote[len(p.wrote)-1] != nil) == failed })
 	}
 	objects := func() int {
-		s, err := readSnapshot(c.Snapshot)
+		s, err := snapshot.Read(c.Snapshot)
 		if err != nil {
 			t.Fatal(err)
 		}
-		all, err := s.decode()
+		all, err := s.Objects()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return len(all[Pods])
+		return len(all[object.Pods])
 	}
 	state("it is written", false)
 
-	large := newWeb(1, func(p *corev1.Pod) { p.Labels["large"] = strings.Repeat("a", 1<<17) })
+	large := fixture.Web(1, func(p *corev1.Pod) { p.Labels["large"] = strings.Repeat("a", 1<<17) })
 	p.api.apply(large)
 	state("the disk is full", true)
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2")
@@ -82,7 +86,7 @@ func TestSnapshotDisk(t *testing.T) {
 	state("there is room again", false)
 
 	mount(syscall.MS_REMOUNT | syscall.MS_RDONLY)
-	p.api.apply(newWeb(2))
+	p.api.apply(fixture.Web(2))
 	state("the disk is read-only", true)
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.3")
 	mount(syscall.MS_REMOUNT)

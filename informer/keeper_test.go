@@ -14,6 +14,10 @@ import (
 
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
+	"github.com/headless-dns/headless/informer/internal/snapshot"
 )
 
 // gate is a server before an API server that may not let requests through.
@@ -55,8 +59,8 @@ func hangs(_ http.ResponseWriter, r *http.Request)   { <-r.Context().Done() }
 func keep(t *testing.T) Config {
 	t.Helper()
 	c := Config{Snapshot: filepath.Join(t.TempDir(), "snapshot"), SnapshotInterval: time.Hour}
-	p := watchServer(t, c, apiOptions{}, newNginx(), newWeb(0), newWeb(1), newWeb(2),
-		newSlice("by-hand"), newNginx(func(s *corev1.Service) { s.Name = "gone" }))
+	p := watchServer(t, c, apiOptions{}, fixture.Nginx(), fixture.Web(0), fixture.Web(1), fixture.Web(2),
+		fixture.Slice("by-hand"), fixture.Nginx(func(s *corev1.Service) { s.Name = "gone" }))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.3")
 	p.Stop()
 	if len(p.wrote) != 1 || p.wrote[0] != nil || len(p.restored) != 0 {
@@ -74,7 +78,7 @@ func TestRestore(t *testing.T) {
 			c := keep(t)
 			// Meanwhile web-1 went, web-2 got another address, and web-3 came.
 			api := newAPIServer(t, apiOptions{})
-			api.apply(newNginx(), newWeb(0), newWeb(3), newWeb(5, func(p *corev1.Pod) { p.Name, p.Spec.Hostname = "web-2", "web-2" }))
+			api.apply(fixture.Nginx(), fixture.Web(0), fixture.Web(3), fixture.Web(5, func(p *corev1.Pod) { p.Name, p.Spec.Hostname = "web-2", "web-2" }))
 			g := newGate(t, api)
 			g.set(fault)
 			c.Cluster.Endpoint = g.URL
@@ -134,15 +138,15 @@ func TestRestore(t *testing.T) {
 // another endpoint.
 func settle(t *testing.T, c Config) {
 	t.Helper()
-	s, err := readSnapshot(c.Snapshot)
+	s, err := snapshot.Read(c.Snapshot)
 	if err != nil {
 		t.Fatal(err)
 	}
-	objects, err := s.decode()
+	objects, err := s.Objects()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := writeSnapshot(c.Snapshot, s.taken, newKeeper(&c).settings, slices.Concat(objects[:]...)); err != nil {
+	if _, err := snapshot.Write(c.Snapshot, s.Taken, newKeeper(&c).settings, slices.Concat(objects[:]...)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -176,7 +180,7 @@ func (p *probe) tells(parts ...string) bool {
 func TestNotRestored(t *testing.T) {
 	c := keep(t)
 	api := newAPIServer(t, apiOptions{})
-	api.apply(newNginx(), newWeb(4))
+	api.apply(fixture.Nginx(), fixture.Web(4))
 	c.Cluster.Endpoint = api.URL
 	settle(t, c)
 	p, err := newProbe(c)
@@ -191,11 +195,11 @@ func TestNotRestored(t *testing.T) {
 	if len(p.restored) != 0 {
 		t.Errorf("restored: %v", p.restored)
 	}
-	s, err := readSnapshot(c.Snapshot)
+	s, err := snapshot.Read(c.Snapshot)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if objects, err := s.decode(); err != nil || len(objects[Pods]) != 1 {
+	if objects, err := s.Objects(); err != nil || len(objects[object.Pods]) != 1 {
 		t.Errorf("the snapshot now has %v, %v", objects, err)
 	}
 }
@@ -227,7 +231,7 @@ func TestRejectedSnapshot(t *testing.T) {
 			c := keep(t)
 			change(t, &c)
 			api := newAPIServer(t, apiOptions{})
-			api.apply(newNginx(), newWeb(4))
+			api.apply(fixture.Nginx(), fixture.Web(4))
 			g := newGate(t, api)
 			g.set(breaks)
 			c.Cluster.Endpoint = g.URL
@@ -250,7 +254,7 @@ func TestRejectedSnapshot(t *testing.T) {
 			p.await(t, nginxName, dns.TypeA, "10.244.0.5")
 			<-p.complete
 			p.Stop()
-			if _, err := readSnapshot(c.Snapshot); err != nil || len(p.restored) != 0 {
+			if _, err := snapshot.Read(c.Snapshot); err != nil || len(p.restored) != 0 {
 				t.Errorf("afterwards: %v, restored: %v", err, p.restored)
 			}
 		})
@@ -262,9 +266,9 @@ func TestRejectedSnapshot(t *testing.T) {
 func TestSnapshotFails(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "volume")
 	c := Config{Snapshot: filepath.Join(folder, "snapshot"), SnapshotInterval: 10 * time.Millisecond}
-	p := watchServer(t, c, apiOptions{}, newNginx(), newWeb(0))
+	p := watchServer(t, c, apiOptions{}, fixture.Nginx(), fixture.Web(0))
 	p.awaitThat(t, "three tries failed", func() bool { return len(p.wrote) >= 3 })
-	p.api.apply(newWeb(1))
+	p.api.apply(fixture.Web(1))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2")
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
@@ -285,7 +289,7 @@ func TestSnapshotFails(t *testing.T) {
 	}
 	// Nothing is written without a change.
 	tries := len(p.wrote)
-	if s, err := readSnapshot(c.Snapshot); err != nil || p.wrote[tries-1] != nil {
+	if s, err := snapshot.Read(c.Snapshot); err != nil || p.wrote[tries-1] != nil {
 		t.Errorf("%v, %v, %v", s, err, p.wrote)
 	}
 }
@@ -341,10 +345,10 @@ func TestUnwritten(t *testing.T) {
 // TestSnapshotIsDue checks that an informer tells when changes wait for the snapshot.
 func TestSnapshotIsDue(t *testing.T) {
 	c := Config{Snapshot: filepath.Join(t.TempDir(), "snapshot"), SnapshotInterval: time.Hour}
-	p := watchServer(t, c, apiOptions{}, newNginx(), newWeb(0))
+	p := watchServer(t, c, apiOptions{}, fixture.Nginx(), fixture.Web(0))
 	p.awaitThat(t, "the first is written", func() bool { return len(p.due) == 3 && p.due[2].IsZero() })
 	before := time.Now()
-	p.api.apply(newWeb(1))
+	p.api.apply(fixture.Web(1))
 	p.awaitThat(t, "the second is due", func() bool { return len(p.due) == 4 })
 	if wait := p.due[3].Sub(before); wait < time.Hour || wait > time.Hour+time.Minute {
 		t.Errorf("the snapshot is due in %v", wait)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/headless-dns/headless/informer/internal/object"
 )
 
 const (
@@ -26,7 +28,7 @@ type leftovers struct {
 	join    *join
 	began   bool          // the services are listed; the writer's
 	changed chan struct{} // holds a token when services have changed
-	watch   func(ctx context.Context, o origin, services map[key]struct{}, q *queue) *leftWatch
+	watch   func(ctx context.Context, o object.Origin, services map[object.Key]struct{}, q *queue) *leftWatch
 }
 
 func newLeftovers(c *cluster, j *join) *leftovers {
@@ -34,10 +36,10 @@ func newLeftovers(c *cluster, j *join) *leftovers {
 }
 
 // check looks at what the writer has changed.
-func (l *leftovers) check(missing map[origin]bool) {
+func (l *leftovers) check(missing map[object.Origin]bool) {
 	if !l.began {
 		for o := range missing {
-			if o.kind == Services {
+			if o.Kind == object.Services {
 				return
 			}
 		}
@@ -62,7 +64,7 @@ type leftWatch struct {
 // creates services one by one makes a list of each, so the pause between those grows while
 // they go on; a service that a watch covers does not wait for it.
 func (l *leftovers) run(ctx context.Context, q *queue) {
-	running := make(map[origin]*leftWatch)
+	running := make(map[object.Origin]*leftWatch)
 	defer func() {
 		for _, w := range running {
 			w.stop()
@@ -81,12 +83,12 @@ func (l *leftovers) run(ctx context.Context, q *queue) {
 			retry = nil
 		}
 		now, began := clock.Now(), false
-		for _, o := range l.cluster.selected.leftOrigins() {
-			wanted, w := l.join.handmadeIn(o.namespace), running[o]
+		for _, o := range l.cluster.selected.LeftoverOrigins() {
+			wanted, w := l.join.handmadeIn(o.Namespace), running[o]
 			if w != nil && len(wanted) > 0 {
 				covered := w.covered(wanted)
 				if len(covered) > 0 && w.listed.Load() { // else the list will tell
-					q.push(event{origin: o, left: covered})
+					q.push(event{Origin: o, left: covered})
 				}
 				if len(covered) == len(wanted) {
 					continue
@@ -107,7 +109,7 @@ func (l *leftovers) run(ctx context.Context, q *queue) {
 				running[o] = l.watch(ctx, o, wanted, q)
 				began = true
 			case w != nil || first:
-				q.push(event{origin: o, list: true})
+				q.push(event{Origin: o, list: true})
 			}
 		}
 		if began {
@@ -125,8 +127,8 @@ func (l *leftovers) run(ctx context.Context, q *queue) {
 }
 
 // covered returns those of some services that the watch is for.
-func (w *leftWatch) covered(services map[key]struct{}) map[key]struct{} {
-	out := make(map[key]struct{})
+func (w *leftWatch) covered(services map[object.Key]struct{}) map[object.Key]struct{} {
+	out := make(map[object.Key]struct{})
 	for k := range services {
 		if _, ok := w.services[k]; ok {
 			out[k] = struct{}{}
@@ -136,10 +138,10 @@ func (w *leftWatch) covered(services map[key]struct{}) map[key]struct{} {
 }
 
 // watchLeft begins to watch the slices of some services.
-func (c *cluster) watchLeft(ctx context.Context, o origin, services map[key]struct{}, q *queue) *leftWatch {
+func (c *cluster) watchLeft(ctx context.Context, o object.Origin, services map[object.Key]struct{}, q *queue) *leftWatch {
 	ctx, cancel := context.WithCancel(ctx)
 	h := newHealth(o, c)
-	s := &store{origin: o, queue: q, services: services}
+	s := &store{Origin: o, queue: q, services: services}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

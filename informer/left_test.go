@@ -16,14 +16,18 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/utils/clock"
 
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
+	"github.com/headless-dns/headless/informer/internal/selection"
+	"github.com/headless-dns/headless/informer/internal/snapshot"
 	"github.com/headless-dns/headless/internal/apiserver"
 	"github.com/headless-dns/headless/records"
 )
 
 // controlledSlice is a slice of nginx that the EndpointSlice controller manages.
 func controlledSlice(addresses ...string) *discoveryv1.EndpointSlice {
-	s := newSlice("nginx-abcde")
-	s.Labels[discoveryv1.LabelManagedBy] = sliceController
+	s := fixture.Slice("nginx-abcde")
+	s.Labels[discoveryv1.LabelManagedBy] = object.SliceController
 	for _, a := range addresses {
 		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{a}})
 	}
@@ -49,27 +53,27 @@ func TestSelectorLost(t *testing.T) {
 		t.Errorf("%d watches of slices while each service has a selector", n)
 	}
 	lose := func() {
-		f.api.Put(newNginx(unselecting))
+		f.api.Put(fixture.Nginx(unselecting))
 		f.await(t, "web-0."+nginxName, dns.TypeA, "missing") // the slice has no hostnames
 		f.await(t, nginxName, dns.TypeA, twoPods)
 	}
 	lose()
 	// There is another such service, so that the watch goes on, with both names.
 	const byHand = "by-hand.default.svc.cluster.local."
-	f.api.Put(newNginx(func(s *corev1.Service) { s.Name = "by-hand" }, unselecting))
+	f.api.Put(fixture.Nginx(func(s *corev1.Service) { s.Name = "by-hand" }, unselecting))
 	f.await(t, byHand, dns.TypeA, "missing")
 	f.awaitThat(t, "both are watched", func() bool { return f.watchesOfSlices() == 3 })
 
-	f.api.Put(newWeb(2))
-	f.api.Apply([]apiserver.Change{{Object: newWeb(0), Gone: true}})
+	f.api.Put(fixture.Web(2))
+	f.api.Apply([]apiserver.Change{{Object: fixture.Web(0), Gone: true}})
 	f.api.Put(controlledSlice("10.244.0.1", "10.244.0.2", "10.244.0.9"))
 	f.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.9")
 
 	// With the selector, the pods count again.
-	f.api.Put(newWeb(0))
-	f.api.Put(newNginx())
+	f.api.Put(fixture.Web(0))
+	f.api.Put(fixture.Nginx())
 	f.await(t, nginxName, dns.TypeA, threePods)
-	f.api.Apply([]apiserver.Change{{Object: newWeb(2), Gone: true}})
+	f.api.Apply([]apiserver.Change{{Object: fixture.Web(2), Gone: true}})
 	f.await(t, nginxName, dns.TypeA, twoPods)
 
 	// It loses it again. Its slices are watched already.
@@ -78,7 +82,7 @@ func TestSelectorLost(t *testing.T) {
 	if n := f.watchesOfSlices(); n != 3 {
 		t.Errorf("%d watches of slices, want 3", n)
 	}
-	f.api.Apply([]apiserver.Change{{Object: newNginx(func(s *corev1.Service) { s.Name = "by-hand" }), Gone: true}})
+	f.api.Apply([]apiserver.Change{{Object: fixture.Nginx(func(s *corev1.Service) { s.Name = "by-hand" }), Gone: true}})
 	f.await(t, byHand, dns.TypeA, "outside")
 }
 
@@ -88,7 +92,7 @@ func TestSelectorLostStart(t *testing.T) {
 	for name, c := range map[string]Config{"all": {}, "namespaces": {Namespaces: []string{"default", "prod"}}} {
 		for server, o := range servers {
 			t.Run(name+", "+server, func(t *testing.T) {
-				p := watchServer(t, c, o, newNginx(unselecting), newWeb(0), controlledSlice("10.244.0.9"))
+				p := watchServer(t, c, o, fixture.Nginx(unselecting), fixture.Web(0), controlledSlice("10.244.0.9"))
 				if got := answer(p.trie, nginxName, dns.TypeA); got != "10.244.0.9" {
 					t.Errorf("the service has %q", got)
 				}
@@ -104,25 +108,25 @@ func TestSelectorLostStart(t *testing.T) {
 // that is covered at any time.
 func TestLeftPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLeftovers(&cluster{selected: &selected{pods: true}, clock: clock.RealClock{}}, newJoin(records.New(), false, false))
+		l := newLeftovers(&cluster{selected: &selection.Selection{Pods: true}, clock: clock.RealClock{}}, newJoin(records.New(), false, false))
 		start := time.Now()
 		var mu sync.Mutex // of both
 		var began []time.Duration
-		l.watch = func(_ context.Context, o origin, services map[key]struct{}, _ *queue) *leftWatch {
+		l.watch = func(_ context.Context, o object.Origin, services map[object.Key]struct{}, _ *queue) *leftWatch {
 			mu.Lock()
 			began = append(began, time.Since(start).Round(time.Second))
 			mu.Unlock()
-			w := &leftWatch{&store{origin: o, services: services}, func() {}}
+			w := &leftWatch{&store{Origin: o, services: services}, func() {}}
 			w.listed.Store(true)
 			return w
 		}
-		q := newQueue(func(Kind, string) {})
+		q := newQueue(func(object.Kind, string) {})
 		ctx, cancel := context.WithCancel(t.Context())
 		go l.run(ctx, q)
 		defer cancel()
 		create := func(name string) {
 			l.join.mu.Lock()
-			l.join.handmade[key{"default", name}] = struct{}{}
+			l.join.handmade[object.Key{Namespace: "default", Name: name}] = struct{}{}
 			l.join.mu.Unlock()
 			l.join.handmadeChanged = true
 			l.check(nil)
@@ -193,13 +197,13 @@ func TestLeftPauses(t *testing.T) {
 // TestLeftStore has the API server send slices that were not asked for: of services of
 // the same name, and of those of another controller.
 func TestLeftStore(t *testing.T) {
-	q := newQueue(func(Kind, string) {})
-	s := &store{origin: origin{kind: leftSlices}, queue: q, services: map[key]struct{}{{"default", "nginx"}: {}}}
+	q := newQueue(func(object.Kind, string) {})
+	s := &store{Origin: object.Origin{Kind: object.LeftoverSlices}, queue: q, services: map[object.Key]struct{}{{Namespace: "default", Name: "nginx"}: {}}}
 	elsewhere := controlledSlice("10.244.0.1")
 	elsewhere.Namespace = "prod"
 	moved := controlledSlice("10.244.0.1")
 	moved.Labels[discoveryv1.LabelServiceName] = "other"
-	foreign := newSlice("nginx-foreign")
+	foreign := fixture.Slice("nginx-foreign")
 	if err := s.Replace(decodedAll(t, controlledSlice("10.244.0.1"), elsewhere, moved, foreign), "1"); err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +220,7 @@ func TestLeftStore(t *testing.T) {
 		case e.object != nil:
 			got = append(got, "object")
 		default:
-			got = append(got, "gone "+e.key.name)
+			got = append(got, "gone "+e.key.Name)
 		}
 	}
 	if want := "list of 1, object, gone nginx-abcde"; strings.Join(got, ", ") != want {
@@ -227,15 +231,15 @@ func TestLeftStore(t *testing.T) {
 // TestLeftSnapshot restores a slice that the controller has left.
 func TestLeftSnapshot(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "snapshot")
-	held := []object{newService(newNginx(unselecting)), newEndpointSlice(controlledSlice("10.244.0.9"))}
-	if _, err := writeSnapshot(path, time.Now(), "", held); err != nil {
+	held := []object.Object{object.NewService(fixture.Nginx(unselecting)), object.NewEndpointSlice(controlledSlice("10.244.0.9"))}
+	if _, err := snapshot.Write(path, time.Now(), "", held); err != nil {
 		t.Fatal(err)
 	}
-	s, err := readSnapshot(path)
+	s, err := snapshot.Read(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	objects, err := s.decode()
+	objects, err := s.Objects()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +252,7 @@ func TestLeftSnapshot(t *testing.T) {
 		t.Errorf("the service has %q", got)
 	}
 	// The first list without it takes it away.
-	p.apply([]event{{origin: origin{kind: leftSlices}, list: true}})
+	p.apply([]event{{Origin: object.Origin{Kind: object.LeftoverSlices}, list: true}})
 	if got := answer(p.trie, nginxName, dns.TypeA); got != "missing" {
 		t.Errorf("after a list, the service has %q", got)
 	}

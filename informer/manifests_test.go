@@ -10,6 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/headless-dns/headless/informer/internal/fixture"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -19,14 +20,14 @@ func readFiles(t *testing.T, c Config) *probe {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.source.(*manifests).interval = time.Millisecond
+	p.source.(*manifests).Interval = time.Millisecond
 	p.start(t)
 	return p
 }
 
 // TestManifestsSelect applies the options that an API server would apply.
 func TestManifestsSelect(t *testing.T) {
-	dir := files(t, map[string]string{"a.yaml": nginxManifest + "---" + web0Manifest + `
+	dir := fixture.Files(t, map[string]string{"a.yaml": fixture.NginxManifest + "---" + fixture.Web0Manifest + `
 ---
 apiVersion: v1
 kind: Namespace
@@ -67,7 +68,7 @@ endpoints: [{addresses: [192.0.2.2]}]
 
 // TestManifestsSlices takes the endpoints from slices alone.
 func TestManifestsSlices(t *testing.T) {
-	dir := files(t, map[string]string{"nginx.yaml": nginxManifest + "---" + web0Manifest + "---" + `
+	dir := fixture.Files(t, map[string]string{"nginx.yaml": fixture.NginxManifest + "---" + fixture.Web0Manifest + "---" + `
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {name: nginx-abc, labels: {kubernetes.io/service-name: nginx, endpointslice.kubernetes.io/managed-by: endpointslice-controller.k8s.io}}
@@ -86,36 +87,36 @@ endpoints:
 
 // TestManifestsChange changes files under a running informer.
 func TestManifestsChange(t *testing.T) {
-	dir := files(t, map[string]string{"nginx.yaml": nginxManifest, "web-0.yaml": web0Manifest})
+	dir := fixture.Files(t, map[string]string{"nginx.yaml": fixture.NginxManifest, "web-0.yaml": fixture.Web0Manifest})
 	web0 := filepath.Join(dir, "web-0.yaml")
 	p := readFiles(t, Config{Manifests: []string{dir}})
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1")
 
-	moved := strings.ReplaceAll(web0Manifest, "10.244.0.1", "10.244.0.7")
-	writeFile(t, web0, moved)
+	moved := strings.ReplaceAll(fixture.Web0Manifest, "10.244.0.1", "10.244.0.7")
+	fixture.WriteFile(t, web0, moved)
 	p.await(t, nginxName, dns.TypeA, "10.244.0.7")
 
 	// A file that can't be read goes on to be served as it was; others change.
-	writeFile(t, web0, moved+"bad: [\n")
+	fixture.WriteFile(t, web0, moved+"bad: [\n")
 	p.awaitRejected(t, 1, "is no YAML")
-	writeFile(t, filepath.Join(dir, "web-1.yaml"), strings.NewReplacer("web-0", "web-1", "10.244.0.1", "10.244.0.2").Replace(web0Manifest))
+	fixture.WriteFile(t, filepath.Join(dir, "web-1.yaml"), strings.NewReplacer("web-0", "web-1", "10.244.0.1", "10.244.0.2").Replace(fixture.Web0Manifest))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.2, 10.244.0.7")
 
 	// Two files with one object: neither is taken up, and it is an error once.
-	writeFile(t, filepath.Join(dir, "copy.yaml"), nginxManifest)
+	fixture.WriteFile(t, filepath.Join(dir, "copy.yaml"), fixture.NginxManifest)
 	p.awaitRejected(t, 2, `services "default/nginx" stands also in`)
 	// It goes, which is taken up; the file that can't be read is no news.
 	if err := os.Remove(filepath.Join(dir, "copy.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(dir, "web-2.yaml"), strings.NewReplacer("web-0", "web-2", "10.244.0.1", "10.244.0.3").Replace(web0Manifest))
+	fixture.WriteFile(t, filepath.Join(dir, "web-2.yaml"), strings.NewReplacer("web-0", "web-2", "10.244.0.1", "10.244.0.3").Replace(fixture.Web0Manifest))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.2, 10.244.0.3, 10.244.0.7")
 	if err := os.Remove(filepath.Join(dir, "web-2.yaml")); err != nil {
 		t.Fatal(err)
 	}
 
 	// The file is mended, and another goes.
-	writeFile(t, web0, web0Manifest)
+	fixture.WriteFile(t, web0, fixture.Web0Manifest)
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2")
 	if err := os.Remove(web0); err != nil {
 		t.Fatal(err)
@@ -158,6 +159,7 @@ func (p *probe) awaitRejected(t *testing.T, n int, want string) {
 
 // TestManifestEndpoints serves what the mirroring controller makes from Endpoints.
 func TestManifestEndpoints(t *testing.T) {
+	const mostMirrored = 1000
 	const byHand = "apiVersion: v1\nkind: Service\nmetadata: {name: nginx}\nspec: {clusterIP: None}\n---\n"
 	endpoints := func(metadata string) string {
 		return `
@@ -179,7 +181,7 @@ subsets:
 `
 	}
 	config := func(c Config, content string) Config {
-		c.Manifests = []string{files(t, map[string]string{"a.yaml": content})}
+		c.Manifests = []string{fixture.Files(t, map[string]string{"a.yaml": content})}
 		return c
 	}
 	p := readFiles(t, config(Config{PodNames: true}, byHand+endpoints("")))
@@ -208,7 +210,7 @@ subsets:
 	}
 
 	var many strings.Builder
-	for i := range maxMirrored + 1 {
+	for i := range mostMirrored + 1 {
 		fmt.Fprintf(&many, "{ip: 192.0.%d.%d},", i/250, i%250+1)
 	}
 	all := answer(p.trie, nginxName, dns.TypeA)
@@ -218,7 +220,7 @@ subsets:
 		want   string
 	}{
 		{"with slices", config(Config{Slices: true}, byHand+endpoints("")), all},
-		{"with a selector", config(Config{}, nginxManifest+"---"+endpoints("")), "missing"},
+		{"with a selector", config(Config{}, fixture.NginxManifest+"---"+endpoints("")), "missing"},
 		{"with the label", config(Config{}, byHand+endpoints(", labels: {endpointslice.kubernetes.io/skip-mirror: 'true'}")), "missing"},
 		{"with another value", config(Config{}, byHand+endpoints(", labels: {endpointslice.kubernetes.io/skip-mirror: 'false'}")), all},
 		{"for an election", config(Config{}, byHand+endpoints(", annotations: {control-plane.alpha.kubernetes.io/leader: '{}'}")), "missing"},
@@ -233,7 +235,7 @@ subsets:
 	}
 
 	limited := readFiles(t, config(Config{}, byHand+"apiVersion: v1\nkind: Endpoints\nmetadata: {name: nginx}\nsubsets: [{addresses: ["+many.String()+"]}]"))
-	if got := limited.trie.Stats().Addresses; got != maxMirrored {
-		t.Errorf("%d addresses are mirrored, want %d", got, maxMirrored)
+	if got := limited.trie.Stats().Addresses; got != mostMirrored {
+		t.Errorf("%d addresses are mirrored, want %d", got, mostMirrored)
 	}
 }

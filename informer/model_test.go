@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -20,8 +21,8 @@ import (
 // as they were told, and the rules. It has no trie, no batches and no memory of
 // what was before.
 type model struct {
-	objects   [kinds]map[key]any // *corev1.Service and so on
-	listed    [kinds]bool        // the kind was listed; nothing is served until all were
+	objects   [object.Kinds]map[object.Key]any // *corev1.Service and so on
+	listed    [object.Kinds]bool               // the kind was listed; nothing is served until all were
 	podNames  bool
 	selective bool // only the namespaces that are there are served
 }
@@ -29,22 +30,22 @@ type model struct {
 func newModel(podNames, selectNamespaces bool) *model {
 	m := &model{podNames: podNames, selective: selectNamespaces}
 	for k := range m.objects {
-		m.objects[k] = make(map[key]any)
+		m.objects[k] = make(map[object.Key]any)
 	}
 	return m
 }
 
 // watched are the kinds that must be listed.
-func (m *model) watched() []Kind {
+func (m *model) watched() []object.Kind {
 	if m.selective {
-		return []Kind{Services, Pods, EndpointSlices, Namespaces}
+		return []object.Kind{object.Services, object.Pods, object.EndpointSlices, object.Namespaces}
 	}
-	return []Kind{Services, Pods, EndpointSlices}
+	return []object.Kind{object.Services, object.Pods, object.EndpointSlices}
 }
 
 // state is what the objects come to: the ready endpoints of each service that is
 // served.
-type state map[key][]modelEndpoint
+type state map[object.Key][]modelEndpoint
 
 // modelEndpoint is an address of a host, with its ports as "protocol name number".
 type modelEndpoint struct {
@@ -61,9 +62,9 @@ func (m *model) state() state {
 			return s
 		}
 	}
-	for k, o := range m.objects[Services] {
+	for k, o := range m.objects[object.Services] {
 		service := o.(*corev1.Service)
-		if _, ok := m.objects[Namespaces][key{name: k.namespace}]; m.selective && !ok || service.Spec.ClusterIP != corev1.ClusterIPNone {
+		if _, ok := m.objects[object.Namespaces][object.Key{Name: k.Namespace}]; m.selective && !ok || service.Spec.ClusterIP != corev1.ClusterIPNone {
 			continue
 		}
 		s[k] = append(m.ofPods(service), m.ofSlices(service)...)
@@ -76,9 +77,9 @@ func (m *model) ofPods(service *corev1.Service) []modelEndpoint {
 	if len(service.Spec.Selector) == 0 {
 		return nil
 	}
-	for k, o := range m.objects[Pods] {
+	for k, o := range m.objects[object.Pods] {
 		pod := o.(*corev1.Pod)
-		if k.namespace != service.Namespace || !labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(pod.Labels)) {
+		if k.Namespace != service.Namespace || !labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(pod.Labels)) {
 			continue
 		}
 		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
@@ -140,9 +141,9 @@ func podPorts(service *corev1.Service, pod *corev1.Pod) string {
 
 func (m *model) ofSlices(service *corev1.Service) []modelEndpoint {
 	var out []modelEndpoint
-	for k, o := range m.objects[EndpointSlices] {
+	for k, o := range m.objects[object.EndpointSlices] {
 		slice := o.(*discoveryv1.EndpointSlice)
-		if k.namespace != service.Namespace || slice.Labels[discoveryv1.LabelServiceName] != service.Name {
+		if k.Namespace != service.Namespace || slice.Labels[discoveryv1.LabelServiceName] != service.Name {
 			continue
 		}
 		// The controller writes what the pods tell, later. It leaves the slices of a service
@@ -168,7 +169,7 @@ func (m *model) ofSlices(service *corev1.Service) []modelEndpoint {
 // question is a name, in the parts that the model knows it by, and a type.
 type question struct {
 	name           string
-	service        key
+	service        object.Key
 	host           string // of a host
 	port, protocol string // of a port
 	addr           netip.Addr
@@ -223,7 +224,7 @@ func (s state) pointers(q *question) string {
 	var hostnames, others []string
 	for k, endpoints := range s {
 		for _, e := range endpoints {
-			name := fmt.Sprintf("%s.%s.%s.svc.cluster.local.", e.host, k.name, k.namespace)
+			name := fmt.Sprintf("%s.%s.%s.svc.cluster.local.", e.host, k.Name, k.Namespace)
 			switch {
 			case e.addr != q.addr:
 			case e.hostname:
@@ -254,7 +255,7 @@ func canonical(data []string) string {
 // address moves on from it, where services exchange addresses. A host whose label was
 // made may keep its address when it becomes a hostname, as it does if the service was
 // made anew.
-func (s state) common(t state, k key, madeAnew bool) state {
+func (s state) common(t state, k object.Key, madeAnew bool) state {
 	var both []modelEndpoint
 	rest := slices.Clone(t[k])
 	for _, e := range s[k] {

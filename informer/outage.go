@@ -13,6 +13,8 @@ import (
 	"golang.org/x/time/rate"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/headless-dns/headless/informer/internal/object"
 )
 
 const (
@@ -70,7 +72,7 @@ func (o *outage) fails(h *health, err error) {
 		o.mended = slices.DeleteFunc(o.mended, func(m mended) bool { return m.health == h })
 	}
 	defer o.tell(now)
-	text := causeOf(h.origin, err)
+	text := causeOf(h.Origin, err)
 	c, known := o.causes[text]
 	if !known {
 		c = &cause{watches: make(map[*health]struct{})}
@@ -157,15 +159,15 @@ func (o *outage) tell(now time.Time) {
 // causeOf returns the text of an error without what differs from one try to the next, or
 // from one watch to another: the URL, the namespace, the kind unless a right to it is
 // missing, and each word with a digit, as addresses, ports, times and most IDs are.
-func causeOf(of origin, err error) string {
+func causeOf(of object.Origin, err error) string {
 	text := err.Error()
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		text = u.Err.Error()
 	}
-	text = strings.ReplaceAll(text, strconv.Quote(of.namespace), "")
+	text = strings.ReplaceAll(text, strconv.Quote(of.Namespace), "")
 	if !apierrors.IsForbidden(err) {
-		resource := of.kind.String()
-		if of.kind == EndpointSlices || of.kind == leftSlices {
+		resource := of.Kind.String()
+		if of.Kind == object.EndpointSlices || of.Kind == object.LeftoverSlices {
 			resource = discoveryv1.Resource(resource).String()
 		}
 		text = strings.ReplaceAll(text, resource, "")

@@ -16,6 +16,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/headless-dns/headless/informer/internal/object"
 )
 
 // journal is what an informer logs of its watches, by a clock that stands still.
@@ -28,7 +30,7 @@ type journal struct {
 func newJournal() *journal {
 	j := &journal{clock: clocktesting.NewFakeClock(time.Now())}
 	log := funcr.New(func(_, args string) { j.lines = append(j.lines, args) }, funcr.Options{})
-	j.cluster = &cluster{clock: j.clock, log: log, failing: func(Kind, bool) {}}
+	j.cluster = &cluster{clock: j.clock, log: log, failing: func(object.Kind, bool) {}}
 	return j
 }
 
@@ -62,7 +64,7 @@ func asked(of error, port int) error {
 func TestFaultChanges(t *testing.T) {
 	unknown := x509.UnknownAuthorityError{}
 	j := newJournal()
-	h := newHealth(origin{kind: Pods}, j.cluster)
+	h := newHealth(object.Origin{Kind: object.Pods}, j.cluster)
 	for port := range 100 {
 		h.fails(asked(refused(1+port), port))
 	}
@@ -105,9 +107,9 @@ func TestOutage(t *testing.T) {
 	j := newJournal()
 	var all []*health
 	for i := range 100 {
-		for _, k := range []Kind{Services, Pods, EndpointSlices} {
+		for _, k := range []object.Kind{object.Services, object.Pods, object.EndpointSlices} {
 			namespace := "team-" + string(rune('a'+i/10)) + string(rune('a'+i%10))
-			all = append(all, newHealth(origin{k, namespace}, j.cluster))
+			all = append(all, newHealth(object.Origin{Kind: k, Namespace: namespace}, j.cluster))
 		}
 	}
 	const retry = 10 * time.Second
@@ -122,15 +124,15 @@ func TestOutage(t *testing.T) {
 	}
 	refused := func(*health) error { return refused(1) }
 	unavailable := func(h *health) error {
-		of := schema.GroupResource{Resource: h.kind.String()}
-		if h.kind == EndpointSlices {
+		of := schema.GroupResource{Resource: h.Kind.String()}
+		if h.Kind == object.EndpointSlices {
 			of.Group = "discovery.k8s.io"
 		}
 		return apierrors.NewGenericServerResponse(503, "get", of, "", "", 0, true)
 	}
 	forbidden := func(h *health) error {
-		return apierrors.NewForbidden(schema.GroupResource{Resource: h.kind.String()}, "",
-			fmt.Errorf("User %q cannot list resource %q in the namespace %q", "headless", h.kind, h.namespace))
+		return apierrors.NewForbidden(schema.GroupResource{Resource: h.Kind.String()}, "",
+			fmt.Errorf("User %q cannot list resource %q in the namespace %q", "headless", h.Kind, h.Namespace))
 	}
 
 	round(all, refused)
@@ -200,7 +202,7 @@ func TestOutageMeetsOthers(t *testing.T) {
 	j := newJournal()
 	var watches []*health
 	for range 360 { // for an hour
-		watches = append(watches, newHealth(origin{kind: Pods}, j.cluster))
+		watches = append(watches, newHealth(object.Origin{Kind: object.Pods}, j.cluster))
 		for _, h := range watches {
 			h.fails(refused(1))
 		}
@@ -215,7 +217,7 @@ func TestOutageMeetsOthers(t *testing.T) {
 	// The first is named no longer when it is gone.
 	watches[0].forget()
 	j.expect(t, "the end of a watch is no recovery")
-	late := newHealth(origin{Pods, "late"}, j.cluster)
+	late := newHealth(object.Origin{Kind: object.Pods, Namespace: "late"}, j.cluster)
 	late.fails(refused(1))
 	j.clock.Step(causePause)
 	late.fails(refused(1))

@@ -8,6 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -45,18 +47,18 @@ func TestNamedPortsBudget(t *testing.T) {
 	}{
 		{"one port of many", 1, many, 15},
 		{"16 ports of many", 16, many, 16 * 15},
-		{"a long list with few named ports", many, comparedPorts, comparedPorts},
-		{"a long list with many named ports", many, comparedPorts + 1, 0},
+		{"a long list with few named ports", many, object.ComparedPorts, object.ComparedPorts},
+		{"a long list with many named ports", many, object.ComparedPorts + 1, 0},
 		{"a long list with as many named ports", many, many, 0},
 	} {
-		s := newMember(newService(newNginx(targeting(test.ports, many-1))))
-		var pods []*pod
+		s := newMember(object.NewService(fixture.Nginx(targeting(test.ports, many-1))))
+		var pods []*object.Pod
 		for i := range 20 {
-			pods = append(pods, newPod(newWeb(i, manyPorts(test.named, int32(1+i)))))
+			pods = append(pods, object.NewPod(fixture.Web(i, manyPorts(test.named, int32(1+i)))))
 		}
-		few := newPod(newWeb(0, manyPorts(1, 1)))
-		resolve := func(p *pod) float64 {
-			template := p.template.Value()
+		few := object.NewPod(fixture.Web(0, manyPorts(1, 1)))
+		resolve := func(p *object.Pod) float64 {
+			template := p.Template.Value()
 			return testing.AllocsPerRun(1, func() {
 				clear(s.resolved)
 				s.portsOf(&template)
@@ -72,10 +74,10 @@ func TestNamedPortsBudget(t *testing.T) {
 			t.Errorf("%s: %d lines are read, at most %d", test.what, s.read, most)
 		}
 		// Each port that is compared is written with its number.
-		if allocs, most := resolve(pods[0]), fewAllocs+4*comparedPorts; allocs > most {
+		if allocs, most := resolve(pods[0]), fewAllocs+4*object.ComparedPorts; allocs > most {
 			t.Errorf("%s: %v allocations, at most %v", test.what, allocs, most)
 		}
-		list := s.portsOf(ptr.To(pods[1].template.Value())).Ports()
+		list := s.portsOf(ptr.To(pods[1].Template.Value())).Ports()
 		if want := min(test.ports, test.named); len(list) != want {
 			t.Errorf("%s: there are %d ports, want %d", test.what, len(list), want)
 		}
@@ -89,9 +91,9 @@ func TestNamedPortsBudget(t *testing.T) {
 
 // TestLongListsOfNamedPorts checks which pods have the same long list.
 func TestLongListsOfNamedPorts(t *testing.T) {
-	s := newMember(newService(newNginx(targeting(17, 16))))
+	s := newMember(object.NewService(fixture.Nginx(targeting(17, 16))))
 	list := func(n int, first int32, change ...func(*corev1.Pod)) *records.PortList {
-		template := newPod(newWeb(0, append([]func(*corev1.Pod){manyPorts(n, first)}, change...)...)).template.Value()
+		template := object.NewPod(fixture.Web(0, append([]func(*corev1.Pod){manyPorts(n, first)}, change...)...)).Template.Value()
 		return s.portsOf(&template)
 	}
 	other := func(p *corev1.Pod) {
@@ -106,9 +108,9 @@ func TestLongListsOfNamedPorts(t *testing.T) {
 		{"other numbers", list(20, 1), list(20, 2), false},
 		{"another port that the service does not look for", list(20, 1), list(20, 1, other), true},
 		{"one port less that it looks for", list(17, 1), list(16, 1), false},
-		{"many ports", list(comparedPorts+1, 1), list(comparedPorts+1, 1), true},
-		{"many ports with other numbers", list(comparedPorts+1, 1), list(comparedPorts+1, 2), false},
-		{"few ports and many", list(comparedPorts, 1), list(comparedPorts+1, 1), false},
+		{"many ports", list(object.ComparedPorts+1, 1), list(object.ComparedPorts+1, 1), true},
+		{"many ports with other numbers", list(object.ComparedPorts+1, 1), list(object.ComparedPorts+1, 2), false},
+		{"few ports and many", list(object.ComparedPorts, 1), list(object.ComparedPorts+1, 1), false},
 	} {
 		if got := test.a.Equal(test.b); got != test.want {
 			t.Errorf("%s: the lists are equal: %v, want %v", test.what, got, test.want)

@@ -3,6 +3,8 @@ package informer
 import (
 	"slices"
 	"unique"
+
+	"github.com/headless-dns/headless/informer/internal/object"
 )
 
 // selectors finds the services that select a pod.
@@ -11,7 +13,7 @@ type selectors struct {
 	keys map[string]int // of labels, with the number of services that select by one
 	// matched are the services that select the pods of a template, until the selectors
 	// change or are told to forget.
-	matched map[unique.Handle[podTemplate]][]*member
+	matched map[unique.Handle[object.PodTemplate]][]*member
 }
 
 // selectorNode is a node of a trie: the labels of a selector, sorted by key, are the path
@@ -19,13 +21,13 @@ type selectors struct {
 // labels the pod has, however many services have one of them.
 type selectorNode struct {
 	services map[*member]struct{}
-	next     map[label]*selectorNode
+	next     map[object.Label]*selectorNode
 }
 
 // add adds a service. An empty selector selects nothing: the service's endpoints are
 // made by hand.
 func (t *selectors) add(s *member) {
-	if len(s.selector) == 0 {
+	if len(s.Selector) == 0 {
 		return
 	}
 	t.forget()
@@ -33,10 +35,10 @@ func (t *selectors) add(s *member) {
 		t.keys = make(map[string]int)
 	}
 	n := &t.root
-	for _, l := range s.selector {
-		t.keys[l.key]++
+	for _, l := range s.Selector {
+		t.keys[l.Key]++
 		if n.next == nil {
-			n.next = make(map[label]*selectorNode)
+			n.next = make(map[object.Label]*selectorNode)
 		}
 		child := n.next[l]
 		if child == nil {
@@ -55,11 +57,11 @@ func (t *selectors) add(s *member) {
 func (t *selectors) remove(s *member) {
 	t.forget()
 	var above *selectorNode // the last node that stays
-	var cut label           // the label below it
+	var cut object.Label    // the label below it
 	node := &t.root
-	for i, l := range s.selector {
-		if t.keys[l.key]--; t.keys[l.key] == 0 {
-			delete(t.keys, l.key)
+	for i, l := range s.Selector {
+		if t.keys[l.Key]--; t.keys[l.Key] == 0 {
+			delete(t.keys, l.Key)
 		}
 		if i == 0 || len(node.next) > 1 || len(node.services) > 0 {
 			above, cut = node, l
@@ -78,9 +80,9 @@ func (t *selectors) empty() bool { return len(t.root.next) == 0 }
 
 // remember notes the services that select the pods of a template. The caller has to end
 // that with forget: what is remembered takes memory for templates that are gone.
-func (t *selectors) remember(template unique.Handle[podTemplate], services []*member) {
+func (t *selectors) remember(template unique.Handle[object.PodTemplate], services []*member) {
 	if t.matched == nil {
-		t.matched = make(map[unique.Handle[podTemplate]][]*member)
+		t.matched = make(map[unique.Handle[object.PodTemplate]][]*member)
 	}
 	t.matched[template] = services
 }
@@ -96,14 +98,14 @@ func (t *selectors) forget() {
 // match calls f for each service whose selector is among the labels of a pod, which are
 // sorted by key. It returns how many labels it looked up. Each node that it visits takes
 // the fewer of the labels below the node and those of the pod that are left.
-func (n *selectorNode) match(labels []label, f func(*member)) (lookups int) {
+func (n *selectorNode) match(labels []object.Label, f func(*member)) (lookups int) {
 	for s := range n.services {
 		f(s)
 	}
 	if len(n.next) < len(labels) {
 		for l, child := range n.next {
 			lookups++
-			if i, ok := slices.BinarySearchFunc(labels, l, compareKeys); ok && labels[i] == l {
+			if i, ok := slices.BinarySearchFunc(labels, l, object.CompareKeys); ok && labels[i] == l {
 				lookups += child.match(labels[i+1:], f)
 			}
 		}

@@ -10,21 +10,23 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/records"
 )
 
 func publish(s *corev1.Service) { s.Spec.PublishNotReadyAddresses = true }
 
-func selecting(name string, s selector) *member {
-	return &member{service: &service{key: key{name: name}, selector: s}}
+func selecting(name string, s object.Selector) *member {
+	return &member{Service: &object.Service{Key: object.Key{Name: name}, Selector: s}}
 }
 
 // selects reports whether a selector selects a pod.
-func selects(s selector, p *pod) bool {
+func selects(s object.Selector, p *object.Pod) bool {
 	var n selectors
 	n.add(selecting("", s))
-	var labels []label
-	for l := range p.labels {
+	var labels []object.Label
+	for l := range p.Labels {
 		labels = append(labels, l)
 	}
 	found := false
@@ -33,7 +35,7 @@ func selects(s selector, p *pod) bool {
 }
 
 func TestSelectorMatches(t *testing.T) {
-	pod := newPod(newWeb(0, func(p *corev1.Pod) {
+	pod := object.NewPod(fixture.Web(0, func(p *corev1.Pod) {
 		p.Labels = map[string]string{"app": "nginx", "tier": "web", "zone": "a"}
 	}))
 	for _, test := range []struct {
@@ -50,7 +52,7 @@ func TestSelectorMatches(t *testing.T) {
 		{map[string]string{"zz": "a"}, false},
 		{map[string]string{"aa": "a"}, false},
 	} {
-		if got := selects(newSelector(test.selector), pod); got != test.want {
+		if got := selects(object.NewSelector(test.selector), pod); got != test.want {
 			t.Errorf("selector %v matches: %v, want %v", test.selector, got, test.want)
 		}
 	}
@@ -68,9 +70,9 @@ func TestSelectsOwnNames(t *testing.T) {
 			labels[pick("app", "pod-index", "pod-name", "", "\x00", string(make([]byte, 200)))] =
 				pick(name, hostname, ordinalOf(name), ordinalOf(hostname), "", "\x00", "\x04", string(make([]byte, 300)))
 		}
-		p := newPod(newWeb(0, func(p *corev1.Pod) { p.Name, p.Spec.Hostname, p.Labels = name, hostname, labels }))
+		p := object.NewPod(fixture.Web(0, func(p *corev1.Pod) { p.Name, p.Spec.Hostname, p.Labels = name, hostname, labels }))
 		for k, v := range labels {
-			if !selects(selector{{k, v}}, p) || selects(selector{{k, v + "x"}}, p) {
+			if !selects(object.Selector{{Key: k, Value: v}}, p) || selects(object.Selector{{Key: k, Value: v + "x"}}, p) {
 				t.Fatalf("%q with %q is not selected by %q=%q, or by another value", name, labels, k, v)
 			}
 		}
@@ -103,7 +105,7 @@ func TestSelectorsMatch(t *testing.T) {
 				}
 			} else {
 				m := random(4)
-				s := selecting(fmt.Sprint(i), newSelector(m))
+				s := selecting(fmt.Sprint(i), object.NewSelector(m))
 				n.add(s)
 				held[s] = m
 			}
@@ -115,9 +117,9 @@ func TestSelectorsMatch(t *testing.T) {
 				}
 			}
 			got := make(map[*member]bool)
-			n.root.match(newSelector(pod), func(s *member) {
+			n.root.match(object.NewSelector(pod), func(s *member) {
 				if got[s] {
-					t.Fatalf("%v is found twice", s.selector)
+					t.Fatalf("%v is found twice", s.Selector)
 				}
 				got[s] = true
 			})
@@ -194,10 +196,10 @@ func TestSelectorsLookups(t *testing.T) {
 	} {
 		var n selectors
 		for i := range services {
-			n.add(selecting(fmt.Sprint(i), newSelector(test.selector(i))))
+			n.add(selecting(fmt.Sprint(i), object.NewSelector(test.selector(i))))
 		}
 		matches := 0
-		lookups := n.root.match(newSelector(test.pod), func(*member) { matches++ })
+		lookups := n.root.match(object.NewSelector(test.pod), func(*member) { matches++ })
 		if matches != test.matches || lookups > test.budget {
 			t.Errorf("%s: %d services in %d lookups, want %d in %d", test.what, matches, lookups, test.matches, test.budget)
 		}
@@ -206,29 +208,29 @@ func TestSelectorsLookups(t *testing.T) {
 
 // newReplicas returns an informer with a headless service for each replica of a job, and
 // functions that make the service and the pod of one.
-func newReplicas(n int) (_ *Informer, serviceOf func(replica int, change ...func(*corev1.Service)) object, podOf func(replica int, change ...func(*corev1.Pod)) object) {
+func newReplicas(n int) (_ *Informer, serviceOf func(replica int, change ...func(*corev1.Service)) object.Object, podOf func(replica int, change ...func(*corev1.Pod)) object.Object) {
 	labelsOf := func(replica int) map[string]string {
 		return map[string]string{"job": "big", "replica": fmt.Sprint(replica), "type": "worker"}
 	}
-	serviceOf = func(replica int, change ...func(*corev1.Service)) object {
-		return newService(newNginx(append(change, func(s *corev1.Service) {
+	serviceOf = func(replica int, change ...func(*corev1.Service)) object.Object {
+		return object.NewService(fixture.Nginx(append(change, func(s *corev1.Service) {
 			s.Name, s.Spec.Selector = fmt.Sprint("worker-", replica), labelsOf(replica)
 		})...))
 	}
-	podOf = func(replica int, change ...func(*corev1.Pod)) object {
-		return newPod(newWeb(0, append(change, func(p *corev1.Pod) {
+	podOf = func(replica int, change ...func(*corev1.Pod)) object.Object {
+		return object.NewPod(fixture.Web(0, append(change, func(p *corev1.Pod) {
 			p.Name, p.Labels = fmt.Sprint("worker-", replica), labelsOf(replica)
 			p.Status.PodIPs = []corev1.PodIP{{IP: fmt.Sprintf("10.0.%d.%d", replica>>8, replica&255)}}
 		})...))
 	}
 	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
-	var pods, services []object
+	var pods, services []object.Object
 	for replica := range n {
 		pods, services = append(pods, podOf(replica)), append(services, serviceOf(replica))
 	}
 	i.apply([]event{
-		{origin: origin{kind: Services}, list: true, objects: services},
-		{origin: origin{kind: Pods}, list: true, objects: pods},
+		{Origin: object.Origin{Kind: object.Services}, list: true, objects: services},
+		{Origin: object.Origin{Kind: object.Pods}, list: true, objects: pods},
 	})
 	return i, serviceOf, podOf
 }
@@ -248,7 +250,7 @@ func TestJoinLookups(t *testing.T) {
 		i.join.lookups = 0
 	}
 	spent("the start", n*each)
-	i.apply([]event{eventOf(podOf(7, notReady))})
+	i.apply([]event{eventOf(podOf(7, fixture.NotReady))})
 	spent("a pod", each)
 	i.apply([]event{eventOf(serviceOf(7, publish))})
 	spent("a service", n*each)
@@ -256,7 +258,7 @@ func TestJoinLookups(t *testing.T) {
 	for replica := range n {
 		services = append(services, eventOf(serviceOf(replica)))
 		pods = append(pods, eventOf(podOf(replica)))
-		both = append(both, eventOf(serviceOf(replica, publish)), eventOf(podOf(replica, notReady)))
+		both = append(both, eventOf(serviceOf(replica, publish)), eventOf(podOf(replica, fixture.NotReady)))
 	}
 	i.apply(services)
 	spent("all services", n*each)
@@ -301,7 +303,7 @@ func TestMatchesOfTemplates(t *testing.T) {
 				}
 			case 1:
 				s := drawLabels(drawNames())
-				m := selecting("", newSelector(s))
+				m := selecting("", object.NewSelector(s))
 				n.add(m)
 				held[m] = s
 			case 2:
@@ -312,8 +314,8 @@ func TestMatchesOfTemplates(t *testing.T) {
 			}
 			name, hostname := drawNames()
 			podLabels := drawLabels(name, hostname)
-			p := newPod(newWeb(0, func(p *corev1.Pod) { p.Name, p.Spec.Hostname, p.Labels = name, hostname, podLabels }))
-			if _, ok := n.matched[p.template]; ok {
+			p := object.NewPod(fixture.Web(0, func(p *corev1.Pod) { p.Name, p.Spec.Hostname, p.Labels = name, hostname, podLabels }))
+			if _, ok := n.matched[p.Template]; ok {
 				recalled++
 			}
 			want := make(map[*member]bool)
@@ -338,16 +340,16 @@ func TestMatchesOfTemplates(t *testing.T) {
 // a part of their labels and one more: as much as one pod, whatever their number.
 func TestTemplateLookups(t *testing.T) {
 	const services, common = 1000, 10
-	podOf := func(n int, change ...func(*corev1.Pod)) object {
-		return newPod(newWeb(0, append([]func(*corev1.Pod){func(p *corev1.Pod) {
-			nameWeb(p, 0, n, n)
+	podOf := func(n int, change ...func(*corev1.Pod)) object.Object {
+		return object.NewPod(fixture.Web(0, append([]func(*corev1.Pod){func(p *corev1.Pod) {
+			fixture.NameWeb(p, 0, n, n)
 			for k := range common {
 				p.Labels[fmt.Sprint("l", k)] = ""
 			}
 		}}, change...)...))
 	}
-	serviceOf := func(n int, change ...func(*corev1.Service)) object {
-		return newService(newNginx(append(change, func(s *corev1.Service) {
+	serviceOf := func(n int, change ...func(*corev1.Service)) object.Object {
+		return object.NewService(fixture.Nginx(append(change, func(s *corev1.Service) {
 			s.Name, s.Spec.Selector = fmt.Sprint("s-", n), map[string]string{"none": ""}
 			for k := range common {
 				if n>>k&1 != 0 {
@@ -359,9 +361,9 @@ func TestTemplateLookups(t *testing.T) {
 	relabelled := func(p *corev1.Pod) { p.Labels["app"] = "other" }
 	steps := []string{"the start", "a service", "all services", "all pods", "other labels"}
 	lookups := func(pods int) (out []int) {
-		i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), missing: map[origin]bool{{kind: Pods}: true},
+		i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), missing: map[object.Origin]bool{{Kind: object.Pods}: true},
 			synced: make(chan struct{}), complete: make(chan struct{})}
-		apply := func(n int, object func(n int) object) {
+		apply := func(n int, object func(n int) object.Object) {
 			var batch []event
 			for n := range n {
 				batch = append(batch, eventOf(object(n)))
@@ -375,17 +377,19 @@ func TestTemplateLookups(t *testing.T) {
 			out = append(out, i.join.lookups)
 			i.join.lookups = 0
 		}
-		apply(services, func(n int) object { return serviceOf(n) })
-		apply(pods, func(n int) object { return podOf(n) })
-		i.apply([]event{{origin: origin{kind: Pods}, list: true, objects: i.join.objects()[services:]}})
+		apply(services, func(n int) object.Object { return serviceOf(n) })
+		apply(pods, func(n int) object.Object { return podOf(n) })
+		i.apply([]event{{Origin: object.Origin{Kind: object.Pods}, list: true, objects: i.join.objects()[services:]}})
 		spent()
-		apply(1, func(n int) object { return serviceOf(n, publish) })
+		apply(1, func(n int) object.Object { return serviceOf(n, publish) })
 		spent()
-		apply(services, func(n int) object { return serviceOf(n, publish, func(s *corev1.Service) { s.Spec.Ports = nil }) })
+		apply(services, func(n int) object.Object {
+			return serviceOf(n, publish, func(s *corev1.Service) { s.Spec.Ports = nil })
+		})
 		spent()
-		apply(pods, func(n int) object { return podOf(n, notReady) })
+		apply(pods, func(n int) object.Object { return podOf(n, fixture.NotReady) })
 		spent()
-		apply(pods, func(n int) object { return podOf(n, notReady, relabelled) })
+		apply(pods, func(n int) object.Object { return podOf(n, fixture.NotReady, relabelled) })
 		spent()
 		return out
 	}

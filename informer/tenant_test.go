@@ -16,6 +16,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/utils/ptr"
 
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -27,21 +29,21 @@ import (
 // which comes as one batch of events.
 type hostile struct {
 	name    string
-	objects func() []object
-	changes []func() []object
+	objects func() []object.Object
+	changes []func() []object.Object
 	names   []string // to ask for, relative to the zone
 	addr    string   // to ask for by its reverse name
 }
 
-func tenantService(name string, change ...func(*corev1.Service)) object {
-	return newService(newNginx(append([]func(*corev1.Service){func(s *corev1.Service) {
+func tenantService(name string, change ...func(*corev1.Service)) object.Object {
+	return object.NewService(fixture.Nginx(append([]func(*corev1.Service){func(s *corev1.Service) {
 		s.Namespace, s.Name = "tenant", name
 	}}, change...)...))
 }
 
 // tenantPod is the i-th pod, with a hostname below the service nginx.
-func tenantPod(i int, change ...func(*corev1.Pod)) object {
-	return newPod(newWeb(0, append([]func(*corev1.Pod){func(p *corev1.Pod) {
+func tenantPod(i int, change ...func(*corev1.Pod)) object.Object {
+	return object.NewPod(fixture.Web(0, append([]func(*corev1.Pod){func(p *corev1.Pod) {
 		p.Namespace, p.Name = "tenant", fmt.Sprint("web-", i)
 		p.Spec.Hostname = p.Name
 		p.Status.PodIPs = []corev1.PodIP{{IP: fmt.Sprintf("10.%d.%d.%d", 200+i>>16, i>>8&255, i&255)}}
@@ -49,9 +51,9 @@ func tenantPod(i int, change ...func(*corev1.Pod)) object {
 }
 
 // many returns n objects.
-func many(n int, f func(i int) object) func() []object {
-	return func() []object {
-		out := make([]object, n)
+func many(n int, f func(i int) object.Object) func() []object.Object {
+	return func() []object.Object {
+		out := make([]object.Object, n)
 		for i := range out {
 			out[i] = f(i)
 		}
@@ -59,8 +61,8 @@ func many(n int, f func(i int) object) func() []object {
 	}
 }
 
-func both(a, b func() []object) func() []object {
-	return func() []object { return append(a(), b()...) }
+func both(a, b func() []object.Object) func() []object.Object {
+	return func() []object.Object { return append(a(), b()...) }
 }
 
 func selectsPods(labels map[string]string) func(*corev1.Service) {
@@ -76,11 +78,11 @@ func labelled(labels map[string]string) func(*corev1.Pod) {
 func hostiles() []hostile {
 	const services, pods = 16_000, 10_000
 	x, y := map[string]string{"app": "x"}, map[string]string{"app": "y"}
-	one := func(change ...func(*corev1.Pod)) func() []object {
-		return many(1, func(int) object { return tenantPod(0, append([]func(*corev1.Pod){labelled(x)}, change...)...) })
+	one := func(change ...func(*corev1.Pod)) func() []object.Object {
+		return many(1, func(int) object.Object { return tenantPod(0, append([]func(*corev1.Pod){labelled(x)}, change...)...) })
 	}
-	selecting := func(n int, labels func(i int) map[string]string) func() []object {
-		return many(n, func(i int) object { return tenantService(fmt.Sprint("s-", i), selectsPods(labels(i))) })
+	selecting := func(n int, labels func(i int) map[string]string) func() []object.Object {
+		return many(n, func(i int) object.Object { return tenantService(fmt.Sprint("s-", i), selectsPods(labels(i))) })
 	}
 	replica := func(i int) map[string]string { return map[string]string{"a-job": "big", "replica": fmt.Sprint(i)} }
 	half := func(i int) map[string]string {
@@ -90,8 +92,8 @@ func hostiles() []hostile {
 		return y
 	}
 	other := func(i int) map[string]string { return half(services - 1 - i) }
-	halfPods := func(n int) func() []object {
-		return many(n, func(i int) object {
+	halfPods := func(n int) func() []object.Object {
+		return many(n, func(i int) object.Object {
 			if i < n/2 {
 				return tenantPod(i, labelled(x))
 			}
@@ -104,61 +106,61 @@ func hostiles() []hostile {
 			s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: fmt.Sprint("p", i), Port: int32(1 + i), Protocol: corev1.ProtocolTCP})
 		}
 	}
-	shared := func(change ...func(*corev1.Pod)) func() []object {
-		return many(pods, func(i int) object {
+	shared := func(change ...func(*corev1.Pod)) func() []object.Object {
+		return many(pods, func(i int) object.Object {
 			return tenantPod(i, append([]func(*corev1.Pod){labelled(x), func(p *corev1.Pod) { p.Spec.Hostname = "same" }}, change...)...)
 		})
 	}
 	long := func(i int) string { return fmt.Sprintf("%063d", i) }
-	longPods := func(change ...func(*corev1.Pod)) func() []object {
-		return many(pods, func(i int) object {
+	longPods := func(change ...func(*corev1.Pod)) func() []object.Object {
+		return many(pods, func(i int) object.Object {
 			return tenantPod(i, append([]func(*corev1.Pod){labelled(x), func(p *corev1.Pod) {
 				p.Name, p.Spec.Hostname, p.Spec.Subdomain = long(i), long(i), long(0)
 			}}, change...)...)
 		})
 	}
-	nginx := many(1, func(int) object { return tenantService("nginx", selectsPods(x)) })
-	blueGreen := func(a, b map[string]string) func() []object {
-		return many(2, func(i int) object {
+	nginx := many(1, func(int) object.Object { return tenantService("nginx", selectsPods(x)) })
+	blueGreen := func(a, b map[string]string) func() []object.Object {
+		return many(2, func(i int) object.Object {
 			return tenantService([]string{"blue", "green"}[i], selectsPods([]map[string]string{a, b}[i]))
 		})
 	}
-	slice := func(ready bool) func() []object {
-		return many(100, func(k int) object {
-			s := newSlice(fmt.Sprint("by-hand-", k))
+	slice := func(ready bool) func() []object.Object {
+		return many(100, func(k int) object.Object {
+			s := fixture.Slice(fmt.Sprint("by-hand-", k))
 			s.Namespace = "tenant"
 			for i := range 100 {
 				s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{"10.200.0.0"},
 					Hostname: ptr.To(fmt.Sprint("h-", k*100+i)), Conditions: discoveryv1.EndpointConditions{Ready: &ready}})
 			}
-			return newEndpointSlice(s)
+			return object.NewEndpointSlice(s)
 		})
 	}
 	return []hostile{
 		{"16000 services select one pod", both(selecting(services, func(int) map[string]string { return x }), one()),
-			[]func() []object{one(notReady), one(), one(labelled(y)), one()}, []string{"s-1", "web-0.s-1"}, "10.200.0.0"},
+			[]func() []object.Object{one(fixture.NotReady), one(), one(labelled(y)), one()}, []string{"s-1", "web-0.s-1"}, "10.200.0.0"},
 		{"one address moves from 8000 services to 8000", both(selecting(services, half), one()),
-			[]func() []object{one(labelled(y)), one(labelled(x)), selecting(services, other), selecting(services, half)},
+			[]func() []object.Object{one(labelled(y)), one(labelled(x)), selecting(services, other), selecting(services, half)},
 			[]string{"s-1", "s-9000"}, "10.200.0.0"},
-		{"8000 services with one label in common", both(selecting(8000, replica), many(8000, func(i int) object { return tenantPod(i, labelled(replica(i))) })),
-			[]func() []object{
-				many(8000, func(i int) object { return tenantPod(i, labelled(replica(i)), notReady) }),
-				many(8000, func(i int) object { return tenantPod(i, labelled(replica(7999-i))) }),
+		{"8000 services with one label in common", both(selecting(8000, replica), many(8000, func(i int) object.Object { return tenantPod(i, labelled(replica(i))) })),
+			[]func() []object.Object{
+				many(8000, func(i int) object.Object { return tenantPod(i, labelled(replica(i)), fixture.NotReady) }),
+				many(8000, func(i int) object.Object { return tenantPod(i, labelled(replica(7999-i))) }),
 			}, []string{"s-1"}, "10.200.0.1"},
 		{"two services of 5000 exchange selectors", both(blueGreen(x, y), halfPods(pods)),
-			[]func() []object{blueGreen(y, x), blueGreen(x, y), blueGreen(x, x)}, []string{"blue", "green"}, "10.200.0.1"},
+			[]func() []object.Object{blueGreen(y, x), blueGreen(x, y), blueGreen(x, x)}, []string{"blue", "green"}, "10.200.0.1"},
 		{"10000 pods are relabelled", both(blueGreen(x, y), halfPods(pods)),
-			[]func() []object{many(pods, func(i int) object { return tenantPod(i, labelled(y)) }), halfPods(pods)}, []string{"blue", "green"}, "10.200.0.1"},
-		{"a service of 10000 ports and 500 pods", both(many(1, func(int) object { return tenantService("nginx", selectsPods(x), manyPorts) }),
-			many(500, func(i int) object { return tenantPod(i, labelled(x)) })),
-			[]func() []object{one(notReady), one(), many(500, func(i int) object { return tenantPod(i, labelled(x), notReady) })},
+			[]func() []object.Object{many(pods, func(i int) object.Object { return tenantPod(i, labelled(y)) }), halfPods(pods)}, []string{"blue", "green"}, "10.200.0.1"},
+		{"a service of 10000 ports and 500 pods", both(many(1, func(int) object.Object { return tenantService("nginx", selectsPods(x), manyPorts) }),
+			many(500, func(i int) object.Object { return tenantPod(i, labelled(x)) })),
+			[]func() []object.Object{one(fixture.NotReady), one(), many(500, func(i int) object.Object { return tenantPod(i, labelled(x), fixture.NotReady) })},
 			[]string{"nginx", "web-1.nginx", "_p77._tcp.nginx", "_none._tcp.nginx", "_udp.nginx"}, "10.200.0.1"},
 		{"10000 pods with one hostname", both(nginx, shared()),
-			[]func() []object{one(notReady), one(), shared(notReady), shared()}, []string{"nginx", "same.nginx"}, "10.200.0.1"},
-		{"10000 names of 63 bytes", both(many(1, func(int) object { return tenantService(long(0), selectsPods(x)) }), longPods()),
-			[]func() []object{longPods(notReady), longPods()}, []string{long(0), long(1) + "." + long(0)}, "10.200.0.1"},
-		{"10000 hostnames of one address", both(many(1, func(int) object { return tenantService("nginx", selectsPods(nil)) }), slice(true)),
-			[]func() []object{slice(false), slice(true)}, []string{"nginx", "h-1.nginx"}, "10.200.0.0"},
+			[]func() []object.Object{one(fixture.NotReady), one(), shared(fixture.NotReady), shared()}, []string{"nginx", "same.nginx"}, "10.200.0.1"},
+		{"10000 names of 63 bytes", both(many(1, func(int) object.Object { return tenantService(long(0), selectsPods(x)) }), longPods()),
+			[]func() []object.Object{longPods(fixture.NotReady), longPods()}, []string{long(0), long(1) + "." + long(0)}, "10.200.0.1"},
+		{"10000 hostnames of one address", both(many(1, func(int) object.Object { return tenantService("nginx", selectsPods(nil)) }), slice(true)),
+			[]func() []object.Object{slice(false), slice(true)}, []string{"nginx", "h-1.nginx"}, "10.200.0.0"},
 	}
 }
 
@@ -168,7 +170,7 @@ func newTenantWorld() *Informer {
 	return i
 }
 
-func tenantEvents(objects []object) []event {
+func tenantEvents(objects []object.Object) []event {
 	out := make([]event, len(objects))
 	for i, o := range objects {
 		out[i] = eventOf(o)

@@ -8,6 +8,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/headless-dns/headless/informer/internal/object"
 )
 
 const (
@@ -97,7 +99,7 @@ func (w *watched) run() {
 
 // pass passes on an event. It tells whether the watch goes on.
 func (w *watched) pass(e watch.Event) bool {
-	d, ok := e.Object.(*decoded)
+	d, ok := e.Object.(*object.Decoded)
 	if !ok {
 		w.broken(fmt.Errorf("watch: %T is none that is watched", e.Object))
 		return false
@@ -105,12 +107,12 @@ func (w *watched) pass(e watch.Event) bool {
 	w.heard = true
 	switch {
 	case w.initial:
-		w.initial = e.Type != watch.Bookmark || !d.initialEvents
+		w.initial = e.Type != watch.Bookmark || !d.InitialEvents
 		w.silent = w.silent && w.initial
 	case w.silent:
 		w.works()
 	}
-	if e.Type == watch.Bookmark && !w.initial && !d.initialEvents {
+	if e.Type == watch.Bookmark && !w.initial && !d.InitialEvents {
 		w.bookmarks = true
 	}
 	return w.send(e)

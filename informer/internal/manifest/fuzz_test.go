@@ -1,0 +1,65 @@
+package manifest
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/headless-dns/headless/informer/internal/selection"
+)
+
+// FuzzText reads whatever may stand in a file. The parts of a split list are the list,
+// errors say where, and no document is lost.
+func FuzzText(f *testing.F) {
+	samples, err := filepath.Glob("../../../testdata/run/*.yaml")
+	if err != nil || len(samples) == 0 {
+		f.Fatalf("no samples: %v", err)
+	}
+	for _, sample := range append(samples, "../../../testdata/handler.yaml") {
+		data, err := os.ReadFile(sample)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+		for document := range strings.SplitSeq(string(data), "\n---\n") {
+			f.Add([]byte(document))
+		}
+	}
+	f.Add([]byte(`{"kind": "List", "apiVersion": "v1", "items": [{"kind": "PodList", "apiVersion": "v1", "items": [{"metadata": {"name": "x"}}]}]}`))
+	f.Add([]byte("\xff\xfea\x00:\x00 \x00b\x00"))
+	f.Add([]byte("\ufeffa: b\r--- # c\r...\r%YAML 1.1\r---\r{\"kind\": \"Pod\", \"kind\": 7}"))
+	f.Add([]byte(`{"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "x"}, "subsets": [{"addresses": [{"ip": "192.0.2.1", "hostname": "a"}], "notReadyAddresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 1}]}]}`))
+	f.Add([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {clusterIp: None, topologyKeys: [a]}"))
+	f.Add([]byte(listOf(2, "# c\n\n")))
+	s, err := selection.New(selection.Config{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if rest, items, ok := splitList(data); ok {
+			if differs := compareSplit(string(data), rest, items); differs != "" {
+				t.Errorf("a list is split: %s", differs)
+			}
+		}
+		m, err := parse(data, s)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "document ") {
+				t.Errorf("%q does not say where", err)
+			}
+			return
+		}
+		for _, b := range m.bad {
+			if !strings.HasPrefix(b.err.Error(), "document ") || b.Name == "" {
+				t.Errorf("%q does not say where", b.err)
+			}
+		}
+		// The library may find fewer documents where it takes none behind an end.
+		if text, err := decodeText(data); err == nil && !bytes.Contains(text, []byte("{")) {
+			if got, want := ours(string(text)), library(string(text)); got < want {
+				t.Errorf("there are %d documents, want %d", got, want)
+			}
+		}
+	})
+}

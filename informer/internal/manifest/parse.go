@@ -1,0 +1,522 @@
+package manifest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	strictjson "sigs.k8s.io/json"
+
+	"github.com/headless-dns/headless/informer/internal/object"
+	"github.com/headless-dns/headless/informer/internal/selection"
+)
+
+// contents is what a file holds.
+type contents struct {
+	entries   []entry
+	bad       []badEntry
+	documents int            // with content
+	skipped   map[string]int // other kinds, with how many there are
+	unknown   map[string]bool
+}
+
+// identity names an object of a file.
+type identity struct {
+	resource string
+	object.Key
+}
+
+// String is the name of an object in errors.
+func (id identity) String() string { return fmt.Sprintf("%s %q", id.resource, id.Key) }
+
+type entry struct {
+	identity
+	kind     object.Kind
+	objects  []object.Object // what is kept of it
+	document int             // of the file, counted from 1
+}
+
+// badEntry is an object that has a name and can't be taken.
+type badEntry struct {
+	identity
+	listed bool // in a list
+	err    error
+}
+
+// parser reads the text of a file.
+type parser struct {
+	contents
+	selected *selection.Selection
+	text     []byte
+	lists    int // that the object is in which is taken in
+	// braces is set once a document in braces was no JSON. The search for the end of
+	// another may lead far beyond it, so it is then limited to the document.
+	braces bool
+	end    int // of the document, then
+}
+
+// maxLists is how deep lists may be nested: the text of an inner one is walked
+// through for each outer one.
+const maxLists = 4
+
+// head is what decides how an object is decoded.
+type head struct {
+	metav1.TypeMeta
+	key   object.Key
+	items []byte // an array, or nil
+}
+
+// parse reads the documents of a file. An error is of the file as a whole,
+// and says in which document it is; objects that can't be taken are among those of
+// the result.
+func parse(data []byte, s *selection.Selection) (contents, error) {
+	p := parser{selected: s, contents: contents{skipped: make(map[string]int), unknown: make(map[string]bool)}}
+	var err error
+	if p.text, err = decodeText(data); err != nil {
+		return contents{}, fmt.Errorf("document 1: %w", err)
+	}
+	for at := 0; ; {
+		at += skipBlank(p.text[at:])
+		if at == len(p.text) {
+			return p.contents, nil
+		}
+		p.documents++
+		n, err := p.addDocument(at)
+		if err != nil {
+			return contents{}, fmt.Errorf("document %d: %w", p.documents, plainError(err))
+		}
+		at += n
+	}
+}
+
+// Parse returns the objects in the text of a file that can be taken and are
+// selected. An error is of the file as a whole.
+func Parse(data []byte, s *selection.Selection) ([]object.Object, error) {
+	m, err := parse(data, s)
+	var out []object.Object
+	for _, o := range m.entries {
+		out = append(out, o.objects...)
+	}
+	return out, err
+}
+
+// addDocument takes in the document that begins at an offset of the text, and
+// returns its length.
+func (p *parser) addDocument(at int) (int, error) {
+	text := p.text[at:]
+	var notJSON error
+	if text[0] == '{' {
+		if p.braces && p.end <= at {
+			p.end = at + documentEnd(text)
+		}
+		if p.braces {
+			text = p.text[at:p.end]
+		}
+		raw, err := cutJSON(text)
+		switch {
+		case err == nil:
+			return len(raw), p.add(raw, metav1.TypeMeta{}, false)
+		case isCutOff(err):
+			return 0, err
+		}
+		p.braces, text, notJSON = true, p.text[at:], err // but it may be YAML, which has braces, too
+	}
+	n := documentEnd(text)
+	if n > maxYAML {
+		if notJSON != nil {
+			return 0, fmt.Errorf("line %d: is no JSON: %w", lineNumber(p.text[:at]), notJSON)
+		}
+		if rest, items, ok := splitList(text[:n]); ok {
+			return n, p.addItems(at, rest, items)
+		}
+	}
+	raw, err := yamlToJSON(p.text, at, at+n)
+	if err != nil {
+		return 0, err
+	}
+	return n, p.add(raw, metav1.TypeMeta{}, false)
+}
+
+// addItems takes in a list of YAML item by item, so that it takes the memory of
+// one. The offsets of the items are from that of the document.
+func (p *parser) addItems(at int, rest []byte, items []int) error {
+	raw, err := yamlToJSON(rest, 0, len(rest))
+	if err != nil {
+		return err
+	}
+	h, err := readHead(raw)
+	if err != nil {
+		return err
+	}
+	outer, ok := h.list()
+	if !ok {
+		return p.add(raw, metav1.TypeMeta{}, false)
+	}
+	for i := range len(items) - 1 {
+		raw, err := yamlToJSON(p.text, at+items[i], at+items[i+1])
+		if err != nil {
+			return fmt.Errorf("items[%d]: %w", i, err)
+		}
+		// It is a sequence of one item.
+		err = eachElement(raw, func(_ int, item []byte) error { return p.add(item, outer, true) })
+		if err != nil {
+			return fmt.Errorf("items[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// readHead reads the head of an object.
+func readHead(text []byte) (head, error) {
+	var h head
+	seen := make(map[string]bool)
+	err := eachMember(text, func(name string, value []byte) error {
+		if seen[name] {
+			return fmt.Errorf("field %q is given twice", name)
+		}
+		seen[name] = true
+		var err error
+		switch name {
+		case "apiVersion":
+			err = json.Unmarshal(value, &h.APIVersion)
+		case "kind":
+			err = json.Unmarshal(value, &h.Kind)
+		case "metadata":
+			var meta struct {
+				Namespace string `json:"namespace"`
+				Name      string `json:"name"`
+			}
+			// An error is found again when the object is decoded.
+			_ = strictjson.UnmarshalCaseSensitivePreserveInts(value, &meta)
+			h.key = object.Key{Namespace: meta.Namespace, Name: meta.Name}
+		case "items":
+			if value[0] == '[' {
+				h.items = value
+			}
+		}
+		if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
+			wrong.Field = name
+		}
+		return err
+	})
+	return h, err
+}
+
+// list returns the type of the items that have none of their own, and whether the
+// object is a list.
+func (h *head) list() (metav1.TypeMeta, bool) {
+	item, ok := strings.CutSuffix(h.Kind, "List")
+	return metav1.TypeMeta{APIVersion: h.APIVersion, Kind: item}, ok && (h.items != nil || item == "")
+}
+
+// add takes in an object of JSON, or every object of a list. The items of a typed
+// list, as the API server sends it, have no type of their own: it is outer's.
+func (p *parser) add(raw []byte, outer metav1.TypeMeta, listed bool) error {
+	if string(raw) == "null" {
+		return nil
+	}
+	if raw[0] != '{' {
+		return fmt.Errorf("must be an object, not %s", typeOf(raw))
+	}
+	h, err := readHead(raw)
+	if err != nil {
+		return err
+	}
+	if h.Kind == "" {
+		h.TypeMeta = outer
+	}
+	if h.Kind == "" {
+		return errors.New(`is no object of Kubernetes: field "kind" is missing`)
+	}
+	if item, ok := h.list(); ok {
+		if h.items == nil {
+			return nil
+		}
+		if p.lists++; p.lists > maxLists {
+			return fmt.Errorf("more than %d lists are nested", maxLists)
+		}
+		defer func() { p.lists-- }()
+		return eachElement(h.items, func(i int, raw []byte) error {
+			if err := p.add(raw, item, true); err != nil {
+				return fmt.Errorf("items[%d]: %w", i, err)
+			}
+			return nil
+		})
+	}
+	switch h.APIVersion + " " + h.Kind {
+	case "v1 Service":
+		return addObject(p, raw, &h, listed, object.Services, object.Services.String(), checkService, one(object.NewService))
+	case "v1 Pod":
+		return addObject(p, raw, &h, listed, object.Pods, object.Pods.String(), checkPod, one(object.NewPod))
+	case "v1 Namespace":
+		return addObject(p, raw, &h, listed, object.Namespaces, object.Namespaces.String(), checkNamespace, one(object.NewNamespace))
+	case "v1 Endpoints":
+		return addObject(p, raw, &h, listed, object.EndpointSlices, endpointsResource, checkEndpoints, p.mirror)
+	case "discovery.k8s.io/v1 EndpointSlice":
+		return addObject(p, raw, &h, listed, object.EndpointSlices, object.EndpointSlices.String(), checkEndpointSlice, one(object.NewEndpointSlice))
+	}
+	if err := checkType(h.TypeMeta); err != nil {
+		return err
+	}
+	p.skipped[h.Kind]++
+	return nil
+}
+
+// one makes a list of what is kept of an object.
+func one[P any, O object.Object](slim func(P) O) func(P) []object.Object {
+	return func(o P) []object.Object { return []object.Object{slim(o)} }
+}
+
+// checkType returns an error for what is probably meant to be a kind that is read,
+// and isn't. Other API groups have kinds of the same names.
+func checkType(t metav1.TypeMeta) error {
+	group, _, ok := strings.Cut(t.APIVersion, "/")
+	if ok && !slices.Contains([]string{"core", "discovery", discoveryv1.GroupName}, group) {
+		return nil
+	}
+	for _, want := range []metav1.TypeMeta{
+		{APIVersion: "v1", Kind: "Service"}, {APIVersion: "v1", Kind: "Pod"}, {APIVersion: "v1", Kind: "Namespace"},
+		{APIVersion: "v1", Kind: "Endpoints"}, {APIVersion: discoveryv1.SchemeGroupVersion.String(), Kind: "EndpointSlice"},
+		{APIVersion: "v1", Kind: "List"},
+	} {
+		switch {
+		case t.Kind != want.Kind && (strings.EqualFold(t.Kind, want.Kind) || strings.EqualFold(t.Kind, want.Kind+"s")):
+			return fmt.Errorf("kind %q must be %q", t.Kind, want.Kind)
+		case t.Kind == want.Kind && t.APIVersion == "":
+			return fmt.Errorf(`field "apiVersion" is missing, must be %q for the kind %s`, want.APIVersion, want.Kind)
+		case t.Kind == want.Kind && t.APIVersion != want.APIVersion:
+			return fmt.Errorf("apiVersion %q must be %q for the kind %s", t.APIVersion, want.APIVersion, want.Kind)
+		}
+	}
+	return nil
+}
+
+// addObject decodes and checks an object, and keeps it if it is selected. An object
+// that has a name and is wrong does not make the file wrong.
+func addObject[T any, P interface {
+	*T
+	metav1.Object
+}](p *parser, raw []byte, h *head, listed bool, kind object.Kind, resource string, check func(P) field.ErrorList, slim func(P) []object.Object) error {
+	full := P(new(T))
+	strict, err := strictjson.UnmarshalStrict(raw, full)
+	id := identity{resource, h.key}
+	if kind != object.Namespaces && id.Namespace == "" {
+		id.Namespace = metav1.NamespaceDefault
+		full.SetNamespace(metav1.NamespaceDefault)
+	}
+	if err == nil {
+		err = p.checkFields(resource, strict)
+	}
+	if err == nil {
+		err = check(full).ToAggregate()
+	}
+	if err != nil {
+		err = fmt.Errorf("%v: %w", id, plainError(err))
+		if id.Name == "" {
+			return err
+		}
+		p.bad = append(p.bad, badEntry{id, listed, fmt.Errorf("document %d: %w", p.documents, err)})
+		return nil
+	}
+	o := entry{identity: id, kind: kind, document: p.documents}
+	if resource == endpointsResource || p.selected.Has(kind, full) {
+		o.objects = slim(full)
+	}
+	if len(o.objects) > 0 {
+		p.entries = append(p.entries, o)
+	}
+	return nil
+}
+
+// readFields are the fields that DNS is made from, by resource.
+var readFields = map[string][]string{
+	object.Services.String(): {"metadata", "spec", "clusterIP", "type", "selector", "ports", "protocol", "port", "targetPort", "publishNotReadyAddresses", "ipFamilies"},
+	object.Pods.String(): {"metadata", "spec", "status", "hostname", "subdomain", "containers", "initContainers", "ports", "containerPort", "protocol",
+		"restartPolicy", "podIP", "podIPs", "phase", "conditions"},
+	object.EndpointSlices.String(): {"metadata", "addressType", "endpoints", "ports", "addresses", "conditions", "ready", "terminating", "hostname", "targetRef", "protocol", "port"},
+	endpointsResource:              {"metadata", "subsets", "addresses", "notReadyAddresses", "ports", "hostname", "targetRef", "protocol", "port"},
+	object.Namespaces.String():     {"metadata"},
+}
+
+// metadataFields are those of every resource.
+var metadataFields = []string{"name", "namespace", "labels", "annotations", "deletionTimestamp"}
+
+// maxStrict is how many unknown and duplicate fields the JSON library reports.
+const maxStrict = 100
+
+// checkFields judges the fields that an object has and its type does not, and those
+// that it has twice. Other versions of Kubernetes have other fields, so those that
+// are unknown are noted and ignored. But a misspelt field would silently take names
+// away: a name that is that of a field that DNS reads in another case, or close to
+// it, is an error.
+func (p *parser) checkFields(resource string, strict []error) error {
+	for _, err := range strict {
+		var e strictjson.FieldError
+		switch {
+		case !errors.As(err, &e):
+			return err
+		case !strings.HasPrefix(err.Error(), "unknown"):
+			return fmt.Errorf("field %q is given twice", e.FieldPath())
+		}
+		path := e.FieldPath()
+		parent, name := "", path
+		if i := strings.LastIndexByte(path, '.'); i >= 0 {
+			parent, name = path[:i], path[i+1:]
+		}
+		read := readFields[resource]
+		if parent == "metadata" {
+			read = metadataFields
+		}
+		for _, known := range read {
+			if isClose(name, known) {
+				return fmt.Errorf("unknown field %q, did you mean %q?", path, known)
+			}
+		}
+		p.noteUnknown(path)
+	}
+	if len(strict) >= maxStrict {
+		return fmt.Errorf("there are %d unknown fields or more", maxStrict)
+	}
+	return nil
+}
+
+// noteUnknown notes an unknown field, without the indices in its path.
+func (p *parser) noteUnknown(path string) {
+	if len(p.unknown) > maxNamed {
+		return
+	}
+	var b strings.Builder
+	inside := false
+	for _, r := range path {
+		switch r {
+		case '[':
+			inside = true
+			b.WriteString("[")
+		case ']':
+			inside = false
+		}
+		if !inside {
+			b.WriteRune(r)
+		}
+	}
+	p.unknown[b.String()] = true
+}
+
+// unknownFields names the unknown fields of a file.
+func (m *contents) unknownFields() string {
+	names := slices.Sorted(maps.Keys(m.unknown))
+	if len(names) > maxNamed {
+		names = append(names[:maxNamed], "and others")
+	}
+	return strings.Join(names, ", ")
+}
+
+// isClose reports whether a name differs from a known one in case, or in at most two
+// letters; in one, if the known name is short.
+func isClose(name, known string) bool {
+	limit := 2
+	switch {
+	case len(known) < 4:
+		limit = 0
+	case len(known) < 7:
+		limit = 1
+	}
+	if d := len(name) - len(known); d > limit || -d > limit {
+		return false
+	}
+	return distance(strings.ToLower(name), strings.ToLower(known)) <= limit
+}
+
+// distance returns how many letters have to be inserted, deleted, replaced or
+// exchanged with their neighbour to make one name the other.
+func distance(a, b string) int {
+	rows := make([][]int, len(a)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+		for k := range rows[i] {
+			if i == 0 || k == 0 {
+				rows[i][k] = i + k
+				continue
+			}
+			d := rows[i-1][k-1]
+			if a[i-1] != b[k-1] {
+				d++
+			}
+			d = min(d, rows[i-1][k]+1, rows[i][k-1]+1)
+			if i > 1 && k > 1 && a[i-1] == b[k-2] && a[i-2] == b[k-1] {
+				d = min(d, rows[i-2][k-2]+1)
+			}
+			rows[i][k] = d
+		}
+	}
+	return rows[len(a)][len(b)]
+}
+
+// plainError returns an error of a decoder in the words of a manifest's author: without
+// the types of Go.
+func plainError(err error) error {
+	var wrong *json.UnmarshalTypeError
+	var when *time.ParseError
+	switch {
+	case errors.As(err, &wrong):
+		field := "a field"
+		if wrong.Field != "" {
+			field = fmt.Sprintf("field %q", wrong.Field)
+		}
+		value, ok := map[string]string{"array": "a list", "object": "an object", "string": "a string", "bool": "true or false", "number": "a number"}[wrong.Value]
+		if !ok {
+			value = strings.TrimPrefix(wrong.Value, "number ")
+		}
+		return fmt.Errorf("%s must be %s, not %s", field, typeName(wrong.Type), value)
+	case errors.As(err, &when):
+		return fmt.Errorf("%q is no time such as %q", when.Value, "2006-01-02T15:04:05Z")
+	case isCutOff(err):
+		return errors.New("JSON is cut off")
+	case strings.HasPrefix(err.Error(), "json: "):
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return err
+}
+
+// isCutOff reports whether an error is that JSON ends too early.
+func isCutOff(err error) bool {
+	e := (*json.SyntaxError)(nil)
+	return errors.As(err, &e) && e.Error() == "unexpected end of JSON input"
+}
+
+func typeName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return fmt.Sprintf("a whole number of at most %d bits", t.Bits())
+	}
+	return "an object"
+}
+
+// typeOf names the type of a JSON value.
+func typeOf(raw []byte) string {
+	switch raw[0] {
+	case '[':
+		return "a list"
+	case '"':
+		return "a string"
+	case 't', 'f':
+		return "true or false"
+	}
+	return "a number"
+}

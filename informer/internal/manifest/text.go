@@ -1,0 +1,336 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"golang.org/x/text/encoding/unicode"
+	"sigs.k8s.io/yaml"
+)
+
+// maxYAML is the size in bytes of a YAML text that is decoded as one: a document,
+// or an item of a list. The YAML library takes about forty times the size of the
+// text. No object that fits into a cluster is as large.
+const maxYAML = 2 << 20
+
+// byteOrderMark is one in UTF-8. It may begin any line: files are concatenated.
+const byteOrderMark = "\ufeff"
+
+// decodeText returns the text of a file as UTF-8 without a byte order mark.
+// PowerShell's redirection writes UTF-16 with one.
+func decodeText(data []byte) ([]byte, error) {
+	if bytes.HasPrefix(data, []byte("\xfe\xff")) || bytes.HasPrefix(data, []byte("\xff\xfe")) {
+		if len(data)%2 != 0 {
+			return nil, errors.New("UTF-16 is cut off")
+		}
+		var err error
+		if data, err = unicode.UTF16(unicode.BigEndian, unicode.UseBOM).NewDecoder().Bytes(data); err != nil {
+			return nil, fmt.Errorf("decode UTF-16: %w", err)
+		}
+	}
+	if i := bytes.IndexByte(data, 0); i >= 0 {
+		return nil, fmt.Errorf("byte %d is zero, which no text has", i)
+	}
+	return data, nil
+}
+
+// skipBlank returns the length of what stands before the first document of a text:
+// blank lines, comments and bare document markers.
+func skipBlank(text []byte) int {
+	n := 0
+	for n < len(text) {
+		rest := bytes.TrimPrefix(text[n:], []byte(byteOrderMark))
+		end := lineEnd(rest)
+		line := rest[:end]
+		if marker := documentMarker(line); marker != "" {
+			line = line[len(marker):]
+		}
+		if line = trim(line); len(line) > 0 && line[0] != '#' {
+			return len(text) - len(rest)
+		}
+		n = len(text) - len(rest) + end
+	}
+	return n
+}
+
+// documentEnd returns where the YAML document ends that a text begins with: before
+// the next marker. This is so wherever the marker stands: no value of YAML can have
+// one at the start of a line.
+func documentEnd(text []byte) int {
+	content := false
+	for n := 0; n < len(text); {
+		line := text[n:]
+		line = line[:lineEnd(line)]
+		switch trimmed := trim(line); {
+		case documentMarker(line) == "...":
+			return n
+		case documentMarker(line) == "---" && content:
+			return n
+		case len(trimmed) > 0 && trimmed[0] != '#' && trimmed[0] != '%': // directives stand before a marker
+			content = true
+		}
+		n += len(line)
+	}
+	return len(text)
+}
+
+// documentMarker returns the YAML document marker that a line begins with, if any.
+func documentMarker(line []byte) string {
+	line = bytes.TrimPrefix(line, []byte(byteOrderMark))
+	for _, marker := range []string{"---", "..."} {
+		rest, ok := bytes.CutPrefix(line, []byte(marker))
+		if ok && (len(bytes.TrimSpace(rest)) < len(rest) && bytes.IndexByte([]byte(" \t"), rest[0]) >= 0 || lineBreak(rest) == len(rest)) {
+			return marker
+		}
+	}
+	return ""
+}
+
+// lineEnd returns the length of the first line of a text with its break.
+func lineEnd(text []byte) int {
+	for i, c := range text {
+		if c <= '\r' || c >= 0xc2 {
+			if n := lineBreak(text[i:]); n > 0 {
+				return i + n
+			}
+		}
+	}
+	return len(text)
+}
+
+// lineBreak returns the length of the line break that a text begins with, or 0.
+// They are those of YAML 1.1, as the YAML library takes them.
+func lineBreak(text []byte) int {
+	for _, b := range []string{"\n", "\r\n", "\r", "\u0085", "\u2028", "\u2029"} {
+		if bytes.HasPrefix(text, []byte(b)) {
+			return len(b)
+		}
+	}
+	return 0
+}
+
+// lineNumber returns the number of the line where a text ends, counted from 1.
+func lineNumber(text []byte) int {
+	line := 1
+	for i := 0; i < len(text); {
+		n := lineBreak(text[i:])
+		if n > 0 {
+			line++
+		}
+		i += max(n, 1)
+	}
+	return line
+}
+
+var (
+	yamlLine      = regexp.MustCompile(`\bline (\d+)\b`)
+	yamlDuplicate = regexp.MustCompile(`line (\d+): key (.+) already set in map`)
+)
+
+// yamlToJSON converts the YAML document at text[start:end].
+func yamlToJSON(file []byte, start, end int) ([]byte, error) {
+	text := file[start:end]
+	if len(text) > maxYAML {
+		return nil, fmt.Errorf("line %d: YAML of %d bytes is no list of objects, or one of them is as large; the limit is %d", lineNumber(file[:start]), len(text), maxYAML)
+	}
+	out, err := yaml.YAMLToJSONStrict(text)
+	if err == nil {
+		return out, nil
+	}
+	if bytes.Contains(text, []byte("{{")) {
+		return nil, errors.New(`is no YAML, but has "{{" as a template, which must be rendered first`)
+	}
+	message := err.Error()
+	if found := yamlDuplicate.FindStringSubmatch(message); found != nil {
+		message = fmt.Sprintf("line %s: key %s is given twice", found[1], found[2])
+	}
+	// The library prints keys that are no strings in the syntax of Go.
+	for _, prefix := range []string{"invalid map key", "unsupported map key"} {
+		if strings.Contains(message, prefix) {
+			message = "a key must be a string"
+		}
+	}
+	before := lineNumber(file[:start]) - 1
+	message = strings.TrimPrefix(strings.TrimPrefix(message, "yaml: "), "json: ")
+	message = yamlLine.ReplaceAllStringFunc(message, func(s string) string {
+		n, _ := strconv.Atoi(strings.TrimPrefix(s, "line "))
+		return fmt.Sprint("line ", n+before)
+	})
+	return nil, fmt.Errorf("is no YAML: %s", strings.ReplaceAll(message, "\n", " "))
+}
+
+// splitList splits a YAML document that is a list as kubectl prints it, a mapping
+// with a block sequence of items. It returns where each item starts and the last one
+// ends, and the mapping with no items. It looks at the indentation of lines only:
+// what is a list of another form, or has a value with lines that are indented less
+// than its item, is not split, or into parts that are no YAML.
+func splitList(text []byte) (rest []byte, items []int, ok bool) {
+	const key = "items:"
+	start := -1 // of the items
+	for n := 0; n < len(text); {
+		line := text[n:]
+		line = line[:lineEnd(line)]
+		n += len(line)
+		if value, found := bytes.CutPrefix(line, []byte(key)); found && isBlank(value) {
+			start = n
+			break
+		}
+	}
+	if start < 0 {
+		return nil, nil, false
+	}
+	indent, end := -1, len(text)
+	for n := start; n < end; {
+		line := text[n:]
+		line = line[:lineEnd(line)]
+		depth := len(line) - len(bytes.TrimLeft(line, " "))
+		dash, isItem := bytes.CutPrefix(line[depth:], []byte("-"))
+		isItem = isItem && (len(dash) == 0 || dash[0] == ' ' || dash[0] == '\t' || lineBreak(dash) > 0)
+		switch {
+		case isBlank(line):
+		case isItem && (indent < 0 || depth == indent):
+			indent = depth
+			items = append(items, n)
+		case indent >= 0 && depth == 0:
+			end = n
+		case depth <= indent || indent < 0:
+			return nil, nil, false
+		}
+		n += len(line)
+	}
+	if len(items) == 0 || !isPlain(text[:start]) || !isPlain(text[end:]) {
+		return nil, nil, false
+	}
+	items = append(items, end)
+	rest = append(rest, text[:start]...)
+	rest = append(rest, "  []\n"...)
+	return append(rest, text[end:]...), items, true
+}
+
+// isPlain reports whether each line of a text that is not indented begins with a letter,
+// as the keys of a list do, and whether indented lines are below such a line.
+func isPlain(text []byte) bool {
+	below := false
+	for len(text) > 0 {
+		line := text[:lineEnd(text)]
+		text = text[len(line):]
+		switch letter := line[0] | 0x20; { // in lower case
+		case isBlank(line), !below && bytes.HasPrefix(line, []byte("---")):
+		case 'a' <= letter && letter <= 'z':
+			below = true
+		case line[0] != ' ' || !below:
+			return false
+		}
+	}
+	return true
+}
+
+// trim returns a line without the white space of YAML around it: spaces, tabs and line
+// breaks (YAML 1.1, sections 4.1.4 and 4.1.5). Other spaces of Unicode are content.
+func trim(line []byte) []byte { return bytes.Trim(line, " \t\r\n\u0085\u2028\u2029") }
+
+// isBlank reports whether a line, or the rest of one, has no content.
+func isBlank(line []byte) bool {
+	line = trim(line)
+	return len(line) == 0 || line[0] == '#'
+}
+
+// cutJSON returns the JSON object that a text begins with.
+func cutJSON(text []byte) ([]byte, error) {
+	if end := jsonEnd(text); end > 0 {
+		text = text[:end]
+	}
+	if err := json.Unmarshal(text, new(struct{})); err != nil {
+		return nil, err
+	}
+	return text, nil
+}
+
+// The functions below walk through JSON that is known to be valid. The package json
+// would look at each byte of a list several times, and copy it.
+
+// jsonEnd returns the length of the JSON value that a text begins with, or 0 if it
+// does not end.
+func jsonEnd(text []byte) int {
+	depth, inString := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inString && c == '\\':
+			i++
+			continue
+		case c == '"':
+			inString = !inString
+		case inString:
+			continue
+		case c == '{' || c == '[':
+			depth++
+			continue
+		case c == '}' || c == ']':
+			if depth == 0 {
+				return i // behind a number or a word
+			}
+			depth--
+		case depth == 0 && (c == ',' || c == ':' || isSpace(c)):
+			return i
+		default:
+			continue
+		}
+		if depth == 0 && !inString {
+			return i + 1
+		}
+	}
+	if depth == 0 && !inString {
+		return len(text)
+	}
+	return 0
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
+// next returns the first value of the inside of an object or array, and what is
+// behind the value and a comma or colon. There is no value at the end.
+func next(text []byte) (value, rest []byte) {
+	text = bytes.TrimLeft(text, " \t\n\r")
+	if text[0] == '}' || text[0] == ']' {
+		return nil, nil
+	}
+	end := jsonEnd(text)
+	value, rest = text[:end], bytes.TrimLeft(text[end:], " \t\n\r")
+	if rest[0] == ',' || rest[0] == ':' {
+		rest = rest[1:]
+	}
+	return value, rest
+}
+
+// eachMember calls a function for each member of an object.
+func eachMember(object []byte, member func(name string, value []byte) error) error {
+	for quoted, rest := next(object[1:]); quoted != nil; quoted, rest = next(rest) {
+		var name string
+		if err := json.Unmarshal(quoted, &name); err != nil {
+			return err
+		}
+		var value []byte
+		value, rest = next(rest)
+		if err := member(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachElement calls a function for each element of an array.
+func eachElement(array []byte, element func(i int, value []byte) error) error {
+	i := 0
+	for value, rest := next(array[1:]); value != nil; value, rest = next(rest) {
+		if err := element(i, value); err != nil {
+			return err
+		}
+		i++
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package object
+
+import (
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	strictjson "sigs.k8s.io/json"
+)
+
+// Broken stands for an object that can't be decoded. What is held of it stays as it
+// is: an answer that is old is better than none, and the others are none of its
+// business. In a list, it may be without a name.
+type Broken struct {
+	Key
+	Err error
+}
+
+// breakObject returns what stands for an object that can't be decoded, or nil if not
+// even its name and version can be.
+func breakObject(b []byte, err error) *Decoded {
+	var meta metadata
+	for m := newMessage("object", b); m.next(); {
+		if m.number == 1 {
+			meta.decode(&m)
+			if m.err != nil {
+				return nil
+			}
+		}
+	}
+	if meta.name == "" || meta.version == "" {
+		return nil
+	}
+	return newBroken(meta.namespace, meta.name, meta.version, err)
+}
+
+func newBroken(namespace, name, version string, err error) *Decoded {
+	return &Decoded{
+		Object:  &Broken{Key{strings.Clone(namespace), strings.Clone(name)}, err},
+		version: strings.Clone(version),
+	}
+}
+
+// salvage decodes JSON that can't be decoded as a whole, for the given reason: of a
+// list what can be, of an object its name. It returns nil if there is nothing.
+func (d *decoder) salvage(data []byte, reason error) runtime.Object {
+	var outer struct {
+		metav1.TypeMeta `json:",inline"`
+		Metadata        runtime.RawExtension   `json:"metadata"`
+		Items           []runtime.RawExtension `json:"items"`
+	}
+	if strictjson.UnmarshalCaseSensitivePreserveInts(data, &outer) != nil {
+		return nil
+	}
+	name, list := strings.CutSuffix(outer.Kind, "List")
+	if _, ok := kindNamed(outer.APIVersion, name); !ok {
+		return nil
+	}
+	if !list {
+		if o := salvageObject(data, reason); o != nil {
+			return o
+		}
+		return nil
+	}
+	out := new(DecodedList)
+	if strictjson.UnmarshalCaseSensitivePreserveInts(outer.Metadata.Raw, &out.ListMeta) != nil {
+		return nil
+	}
+	kind := schema.FromAPIVersionAndKind(outer.APIVersion, name)
+	for _, item := range outer.Items {
+		o, _, err := d.full.Decode(item.Raw, &kind, nil)
+		var c runtime.Object
+		if err == nil {
+			c, err = d.convert(o)
+		}
+		one, ok := c.(*Decoded)
+		if !ok {
+			if one = salvageObject(item.Raw, err); one == nil {
+				one = newBroken("", "", "", err)
+			}
+		}
+		out.Items = append(out.Items, one)
+	}
+	return out
+}
+
+func salvageObject(data []byte, reason error) *Decoded {
+	var o struct {
+		metav1.ObjectMeta `json:"metadata"`
+	}
+	if strictjson.UnmarshalCaseSensitivePreserveInts(data, &o) != nil || o.Name == "" || o.ResourceVersion == "" {
+		return nil
+	}
+	return newBroken(o.Namespace, o.Name, o.ResourceVersion, reason)
+}

@@ -1,0 +1,317 @@
+package object
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+)
+
+// Scheme has the kinds that are watched.
+var Scheme = func() *runtime.Scheme {
+	s := runtime.NewScheme()
+	metav1.AddToGroupVersion(s, schema.GroupVersion{Version: "v1"})
+	utilruntime.Must(corev1.AddToScheme(s))
+	utilruntime.Must(discoveryv1.AddToScheme(s))
+	return s
+}()
+
+// codec decodes what an API server answers. Of the kinds that are watched it
+// makes slim objects; of protobuf straight from the bytes, as the objects of
+// Kubernetes take some twenty times the memory. All else, a Status above all, is
+// decoded as usual. Something broken stands for an object that can't be decoded.
+type codec struct {
+	runtime.NegotiatedSerializer
+	// known returns the object that is held already if it is equal, else its
+	// argument, so that a list of what did not change takes no memory.
+	known func(Object) Object
+}
+
+func NewCodec(known func(Object) Object) *codec {
+	return &codec{serializer.NewCodecFactory(Scheme).WithoutConversion(), known}
+}
+
+// SupportedMediaTypes implements runtime.NegotiatedSerializer.
+func (c *codec) SupportedMediaTypes() []runtime.SerializerInfo {
+	infos := slices.Clone(c.NegotiatedSerializer.SupportedMediaTypes())
+	for i, info := range infos {
+		if info.MediaType == runtime.ContentTypeProtobuf && info.StreamSerializer != nil {
+			stream := *info.StreamSerializer
+			stream.Serializer = &eventDecoder{stream.Serializer}
+			infos[i].StreamSerializer = &stream
+		}
+	}
+	return infos
+}
+
+// eventDecoder decodes the events of a watch in protobuf. Unlike the usual
+// decoder, it doesn't copy the object in them, which is decoded before the next
+// event is read.
+type eventDecoder struct{ runtime.Serializer }
+
+// Decode implements runtime.Decoder.
+func (d *eventDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, into runtime.Object) (runtime.Object, *schema.GroupVersionKind, error) {
+	event, ok := into.(*metav1.WatchEvent)
+	if !ok {
+		return d.Serializer.Decode(data, defaults, into)
+	}
+	*event = metav1.WatchEvent{}
+	m := newMessage("event", data)
+	for m.next() {
+		switch m.number {
+		case 1:
+			event.Type = strings.Clone(m.string())
+		case 2:
+			raw := newMessage("object", m.embedded())
+			for raw.next() {
+				if raw.number == 1 {
+					event.Object.Raw = raw.embedded()
+				}
+			}
+			m.ended(&raw)
+		}
+	}
+	return event, nil, m.err
+}
+
+// DecoderToVersion implements runtime.NegotiatedSerializer.
+func (c *codec) DecoderToVersion(d runtime.Decoder, v runtime.GroupVersioner) runtime.Decoder {
+	return &decoder{full: c.NegotiatedSerializer.DecoderToVersion(d, v), known: c.known}
+}
+
+// decoder decodes an answer, or the objects of a watch one after another. There
+// is one for each response, so it need not be safe for several at once.
+type decoder struct {
+	full  runtime.Decoder
+	known func(Object) Object
+	Scratch
+}
+
+// Decode implements runtime.Decoder. It returns a *decoded, a *decodedList or a
+// *metav1.Status.
+func (d *decoder) Decode(data []byte, defaults *schema.GroupVersionKind, into runtime.Object) (runtime.Object, *schema.GroupVersionKind, error) {
+	if raw, ok := bytes.CutPrefix(data, protobufPrefix); ok {
+		if out, err := d.decode(raw); out != nil || err != nil {
+			return out, nil, err
+		}
+	}
+	full, kind, err := d.full.Decode(data, defaults, into)
+	if err != nil {
+		if out := d.salvage(data, err); out != nil {
+			return out, kind, nil
+		}
+		return nil, kind, err
+	}
+	out, err := d.convert(full)
+	return out, kind, err
+}
+
+// protobufPrefix is before every message of Kubernetes in protobuf.
+var protobufPrefix = []byte("k8s\x00")
+
+// decode decodes a runtime.Unknown in protobuf. What it holds may be of a kind
+// that is not watched: then there is neither a result nor an error.
+func (d *decoder) decode(data []byte) (runtime.Object, error) {
+	var version, kind string
+	var raw []byte
+	m := newMessage("envelope", data)
+	for m.next() {
+		switch m.number {
+		case 1:
+			t := newMessage("type", m.embedded())
+			for t.next() {
+				switch t.number {
+				case 1:
+					version = t.string()
+				case 2:
+					kind = t.string()
+				}
+			}
+			m.ended(&t)
+		case 2:
+			raw = m.embedded()
+		}
+	}
+	if m.err != nil {
+		return nil, m.err
+	}
+	name, list := strings.CutSuffix(kind, "List")
+	k, ok := kindNamed(version, name)
+	switch {
+	case !ok:
+		return nil, nil
+	case list:
+		return d.decodeList(k, raw)
+	}
+	return d.decodeObject(k, raw)
+}
+
+// kindNamed returns the kind that has an API version and a name.
+func kindNamed(version, name string) (Kind, bool) {
+	switch {
+	case version == "v1" && name == "Pod":
+		return Pods, true
+	case version == "v1" && name == "Service":
+		return Services, true
+	case version == "v1" && name == "Namespace":
+		return Namespaces, true
+	case version == "discovery.k8s.io/v1" && name == "EndpointSlice":
+		return EndpointSlices, true
+	}
+	return 0, false
+}
+
+func (d *decoder) decodeObject(k Kind, b []byte) (runtime.Object, error) {
+	o, m, err := decodeKind(k, b, &d.Scratch)
+	if err == nil {
+		return d.wrap(o, &m), nil
+	}
+	if o := breakObject(b, err); o != nil {
+		return o, nil
+	}
+	// In a watch, it is not known what changed, nor at which version to resume.
+	return nil, err
+}
+
+// Scratch is memory that decodeKind uses again for the next object.
+type Scratch struct{ pod podFields }
+
+// Decode decodes an object of a kind from protobuf. It keeps nothing of b.
+func Decode(k Kind, b []byte, s *Scratch) (Object, error) {
+	o, _, err := decodeKind(k, b, s)
+	return o, err
+}
+
+func decodeKind(k Kind, b []byte, s *Scratch) (Object, metadata, error) {
+	switch k {
+	case Pods:
+		return decodePod(b, &s.pod)
+	case Services:
+		return decodeService(b)
+	case EndpointSlices:
+		return decodeEndpointSlice(b)
+	default:
+		return decodeNamespace(b)
+	}
+}
+
+func (d *decoder) decodeList(k Kind, b []byte) (runtime.Object, error) {
+	out := new(DecodedList)
+	m := newMessage(k.String(), b)
+	for m.next() {
+		switch m.number {
+		case 1:
+			if err := out.ListMeta.Unmarshal(m.embedded()); err != nil {
+				m.fail("metadata", err)
+			}
+		case 2:
+			b := m.embedded()
+			o, meta, err := decodeKind(k, b, &d.Scratch)
+			if err == nil {
+				out.Items = append(out.Items, d.wrap(o, &meta))
+				break
+			}
+			item := breakObject(b, err)
+			if item == nil {
+				item = newBroken("", "", "", fmt.Errorf("item %d: %w", len(out.Items), err))
+			}
+			out.Items = append(out.Items, item)
+		}
+	}
+	if m.err != nil {
+		return nil, m.err
+	}
+	return out, nil
+}
+
+// convert makes of an object of Kubernetes what decode makes of its protobuf.
+func (d *decoder) convert(obj runtime.Object) (runtime.Object, error) {
+	if status, ok := obj.(*metav1.Status); ok {
+		return status, nil
+	}
+	if !meta.IsListType(obj) {
+		o, m, err := slim(obj)
+		if err != nil {
+			return nil, err
+		}
+		return d.wrap(o, &m), nil
+	}
+	list, err := meta.ListAccessor(obj)
+	if err != nil {
+		return nil, fmt.Errorf("decode %T: %w", obj, err)
+	}
+	out := &DecodedList{ListMeta: metav1.ListMeta{
+		ResourceVersion: list.GetResourceVersion(), Continue: list.GetContinue(), RemainingItemCount: list.GetRemainingItemCount(),
+	}}
+	err = meta.EachListItem(obj, func(item runtime.Object) error {
+		o, m, err := slim(item)
+		if err == nil {
+			out.Items = append(out.Items, d.wrap(o, &m))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (d *decoder) wrap(o Object, m *metadata) *Decoded {
+	return &Decoded{Object: d.known(o), version: strings.Clone(m.version), InitialEvents: m.initialEvents}
+}
+
+// Decoded is a slim object with what a reflector needs to know of it.
+type Decoded struct {
+	Object
+	version       string
+	InitialEvents bool
+}
+
+var _ interface {
+	runtime.Object
+	metav1.ObjectMetaAccessor
+} = (*Decoded)(nil)
+
+// GetObjectKind implements runtime.Object.
+func (d *Decoded) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
+
+// DeepCopyObject implements runtime.Object. Slim objects are never written.
+func (d *Decoded) DeepCopyObject() runtime.Object {
+	c := *d
+	return &c
+}
+
+// GetObjectMeta implements metav1.ObjectMetaAccessor.
+func (d *Decoded) GetObjectMeta() metav1.Object {
+	k := d.ID()
+	m := &metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Name, ResourceVersion: d.version}
+	if d.InitialEvents {
+		m.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
+	}
+	return m
+}
+
+// DecodedList is a list of slim objects.
+type DecodedList struct {
+	metav1.ListMeta
+	Items []*Decoded
+}
+
+// GetObjectKind implements runtime.Object.
+func (l *DecodedList) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
+
+// DeepCopyObject implements runtime.Object.
+func (l *DecodedList) DeepCopyObject() runtime.Object {
+	c := &DecodedList{Items: append([]*Decoded(nil), l.Items...)}
+	l.ListMeta.DeepCopyInto(&c.ListMeta)
+	return c
+}

@@ -1,0 +1,510 @@
+package object
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"runtime"
+	"slices"
+	"testing"
+	"weak"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
+
+	"github.com/headless-dns/headless/informer/internal/fixture"
+)
+
+// filled returns a random object, and its protobuf.
+func filled(t testing.TB, k Kind, seed int64) (fixture.Object, []byte) {
+	return fixture.Random(t, int(k), seed)
+}
+
+func newKind(k Kind) fixture.Object { return fixture.NewRandom(int(k)) }
+
+// decodeFull decodes by way of Kubernetes' own object.
+func decodeFull(k Kind, b []byte) (Object, metadata, error) {
+	o := newKind(k)
+	if err := o.Unmarshal(b); err != nil {
+		return nil, metadata{}, err
+	}
+	return slim(o)
+}
+
+// same tells whether two objects and what was read of their metadata are equal.
+func same(a, b Object, m, n metadata) bool {
+	equal := false
+	switch a := a.(type) {
+	case *Pod:
+		equal = a.Equal(b.(*Pod))
+	case *Service:
+		equal = a.Equal(b.(*Service))
+	case *EndpointSlice:
+		equal = a.Equal(b.(*EndpointSlice))
+	case *Namespace:
+		equal = *a == *b.(*Namespace)
+	}
+	m.labels, n.labels = nil, nil
+	return equal && reflect.DeepEqual(m, n)
+}
+
+// fieldNumbers are the numbers of the fields of a message that are read, with what is
+// read of those that are messages.
+type fieldNumbers map[protowire.Number]fieldNumbers
+
+var (
+	anEntry      = fieldNumbers{1: nil, 2: nil}
+	metaFields   = fieldNumbers{1: nil, 3: nil, 6: nil, 9: {1: nil, 2: nil}, 11: anEntry, 12: anEntry}
+	container    = fieldNumbers{6: {1: nil, 3: nil, 4: nil}, 24: nil}
+	fieldsOfKind = [Kinds]fieldNumbers{
+		Pods: {
+			1: metaFields,
+			2: {2: container, 20: container, 16: nil, 17: nil},
+			3: {1: nil, 2: {1: nil, 2: nil}, 6: nil, 12: {1: nil}},
+		},
+		Services: {
+			1: metaFields,
+			2: {1: {1: nil, 2: nil, 3: nil, 4: {1: nil, 2: nil, 3: nil}}, 2: anEntry, 3: nil, 4: nil, 13: nil, 19: nil},
+		},
+		EndpointSlices: {
+			1: metaFields,
+			2: {1: nil, 2: {1: nil, 3: nil}, 3: nil, 4: {3: nil}},
+			3: {1: nil, 2: nil, 3: nil},
+		},
+		Namespaces: {1: metaFields},
+	}
+)
+
+// isEntry tells whether the fields are those of a map's entry.
+func (f fieldNumbers) isEntry() bool {
+	return reflect.ValueOf(f).Pointer() == reflect.ValueOf(anEntry).Pointer()
+}
+
+// prune returns the message without the fields that are not read. It is an error
+// if it is no message, at a level that is read.
+func prune(b []byte, f fieldNumbers) ([]byte, error) {
+	var out []byte
+	for len(b) > 0 {
+		number, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return nil, protowire.ParseError(n)
+		}
+		length := protowire.ConsumeFieldValue(number, kind, b[n:])
+		if length < 0 {
+			return nil, protowire.ParseError(length)
+		}
+		value, whole := b[n:n+length], b[:n+length]
+		b = b[n+length:]
+		inner, ok := f[number]
+		switch {
+		case !ok:
+		case f.isEntry() && kind != protowire.BytesType:
+			// The full decoder takes any type for bytes here.
+			return nil, errors.New("a map of no strings")
+		case inner == nil || kind != protowire.BytesType:
+			out = append(out, whole...)
+		default:
+			embedded, _ := protowire.ConsumeBytes(value)
+			pruned, err := prune(embedded, inner)
+			if err != nil {
+				return nil, err
+			}
+			out = protowire.AppendBytes(protowire.AppendTag(out, number, kind), pruned)
+		}
+	}
+	return out, nil
+}
+
+// checkDecode compares the decoder with the full one on any bytes. What the
+// fields hold that are not read does not matter: so the full one is given the
+// bytes without them.
+func checkDecode(t testing.TB, k Kind, b []byte) {
+	t.Helper()
+	var want Object
+	var wantMeta metadata
+	pruned, wantErr := prune(b, fieldsOfKind[k])
+	if wantErr == nil {
+		want, wantMeta, wantErr = decodeFull(k, pruned)
+	}
+	frame := bytes.Clone(b)
+	got, gotMeta, err := decodeKind(k, frame, new(Scratch))
+	gotMeta = kept(gotMeta)
+	for i := range frame { // nothing may be kept of the frame
+		frame[i] = 0xa5
+	}
+	switch {
+	case (err != nil) != (wantErr != nil):
+		t.Fatalf("%v %x: the error is %v, the full decoder's is %v", k, b, err, wantErr)
+	case err == nil && !same(got, want, gotMeta, wantMeta):
+		t.Fatalf("%v %x:\nis   %+v %+v\nwant %+v %+v", k, b, got, gotMeta, want, wantMeta)
+	}
+}
+
+// kept returns metadata without what it borrows.
+func kept(m metadata) metadata {
+	clone := func(s string) string { return string([]byte(s)) }
+	return metadata{namespace: clone(m.namespace), name: clone(m.name), version: clone(m.version),
+		terminating: m.terminating, initialEvents: m.initialEvents}
+}
+
+const decodeSeeds = 300
+
+// TestDecode checks that an object is the same whether it is decoded field by
+// field or by way of Kubernetes' own.
+func TestDecode(t *testing.T) {
+	for k := range Kinds {
+		for seed := range int64(decodeSeeds) {
+			o, b := filled(t, k, seed)
+			want, wantMeta, err := slim(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			frame := bytes.Clone(b)
+			got, gotMeta, err := decodeKind(k, frame, new(Scratch))
+			if err != nil {
+				t.Fatalf("%v, seed %d: %v", k, seed, err)
+			}
+			gotMeta = kept(gotMeta)
+			clear(frame)
+			if !same(got, want, gotMeta, wantMeta) {
+				t.Fatalf("%v, seed %d:\nis   %+v %+v\nwant %+v %+v", k, seed, got, gotMeta, want, wantMeta)
+			}
+		}
+	}
+}
+
+// TestDecodeRewritten checks messages that say the same in another way, or
+// something else in a valid way: with unknown fields, and with fields that are
+// split, repeated or in another order, at every level.
+func TestDecodeRewritten(t *testing.T) {
+	for k := range Kinds {
+		for seed := range int64(decodeSeeds) {
+			_, b := filled(t, k, seed)
+			b = rewrite(rand.New(rand.NewPCG(uint64(seed), 0)), b, fieldsOfKind[k])
+			want, wantMeta, err := decodeFull(k, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, gotMeta, err := decodeKind(k, b, new(Scratch))
+			if err != nil || !same(got, want, kept(gotMeta), wantMeta) {
+				t.Fatalf("%v, seed %d: %v\nis   %+v %+v\nwant %+v %+v", k, seed, err, got, gotMeta, want, wantMeta)
+			}
+		}
+	}
+}
+
+// TestDecodeMaps checks that of several entries with one key the last counts, as
+// in protobuf's maps.
+func TestDecodeMaps(t *testing.T) {
+	var meta []byte
+	add := func(number protowire.Number, key, value string) {
+		e := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), key)
+		e = protowire.AppendString(protowire.AppendTag(e, 2, protowire.BytesType), value)
+		meta = protowire.AppendBytes(protowire.AppendTag(meta, number, protowire.BytesType), e)
+	}
+	for i := range 40 { // many, as a short list is sorted in another way
+		for _, value := range []string{"first", "second", "last"} {
+			add(11, fmt.Sprint("label-", i*7%40), value)
+		}
+	}
+	add(11, discoveryv1.LabelServiceName, "first")
+	add(11, discoveryv1.LabelServiceName, "last")
+	add(12, metav1.InitialEventsAnnotationKey, "true")
+	add(12, metav1.InitialEventsAnnotationKey, "false")
+	for k := range Kinds {
+		checkDecode(t, k, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), meta))
+	}
+}
+
+func rewrite(rng *rand.Rand, b []byte, f fieldNumbers) []byte {
+	var parts [][]byte
+	for len(b) > 0 {
+		number, kind, n := protowire.ConsumeTag(b)
+		length := protowire.ConsumeFieldValue(number, kind, b[n:])
+		value, whole := b[n:n+length], b[:n+length]
+		b = b[n+length:]
+		if inner := f[number]; inner != nil && kind == protowire.BytesType {
+			embedded, _ := protowire.ConsumeBytes(value)
+			embedded = rewrite(rng, embedded, inner)
+			whole = protowire.AppendBytes(protowire.AppendTag(nil, number, kind), embedded)
+			if rng.IntN(8) == 0 && len(inner) > 0 { // its fields, in two messages
+				cut := 0
+				for cut < len(embedded) && rng.IntN(3) > 0 {
+					_, _, n := protowire.ConsumeField(embedded[cut:])
+					cut += n
+				}
+				whole = protowire.AppendBytes(protowire.AppendTag(nil, number, kind), embedded[:cut])
+				whole = protowire.AppendBytes(protowire.AppendTag(whole, number, kind), embedded[cut:])
+			}
+		}
+		parts = append(parts, whole)
+		if rng.IntN(8) == 0 {
+			parts = append(parts, whole)
+		}
+	}
+	if rng.IntN(4) == 0 {
+		rng.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
+	}
+	var out []byte
+	for _, p := range append(parts, nil) {
+		if rng.IntN(4) == 0 {
+			out = appendUnknown(rng, out)
+		}
+		out = append(out, p...)
+	}
+	return out
+}
+
+// appendUnknown appends a field that no message has.
+func appendUnknown(rng *rand.Rand, b []byte) []byte {
+	number := protowire.Number(1000 + rng.IntN(1_000_000))
+	switch rng.IntN(5) {
+	case 0:
+		return protowire.AppendVarint(protowire.AppendTag(b, number, protowire.VarintType), rng.Uint64())
+	case 1:
+		return protowire.AppendFixed32(protowire.AppendTag(b, number, protowire.Fixed32Type), rng.Uint32())
+	case 2:
+		return protowire.AppendFixed64(protowire.AppendTag(b, number, protowire.Fixed64Type), rng.Uint64())
+	case 3:
+		b = appendUnknown(rng, protowire.AppendTag(b, number, protowire.StartGroupType))
+		return protowire.AppendTag(b, number, protowire.EndGroupType)
+	}
+	return protowire.AppendString(protowire.AppendTag(b, number, protowire.BytesType), "\x08\xff")
+}
+
+// TestDecodeTruncated cuts objects at every byte.
+func TestDecodeTruncated(t *testing.T) {
+	for k := range Kinds {
+		for seed := range int64(3) {
+			o, _ := filled(t, k, seed)
+			o.SetManagedFields(nil)
+			if p, ok := o.(*corev1.Pod); ok { // else it is too long to cut everywhere
+				p.Spec.Volumes, p.Spec.EphemeralContainers, p.Spec.Affinity = nil, nil, nil
+				for i := range p.Spec.Containers {
+					p.Spec.Containers[i] = corev1.Container{Name: "a", Ports: p.Spec.Containers[i].Ports}
+				}
+			}
+			b, err := o.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n := range min(len(b), 8000) {
+				checkDecode(t, k, b[:n])
+			}
+			for n := range min(len(b), 8000) {
+				checkDecode(t, k, b[n:])
+			}
+		}
+	}
+}
+
+// TestDecodeCorrupt changes bytes at random.
+func TestDecodeCorrupt(t *testing.T) {
+	for k := range Kinds {
+		for seed := range int64(decodeSeeds) {
+			rng := rand.New(rand.NewPCG(uint64(seed), 1))
+			_, b := filled(t, k, seed)
+			// What is not read would take most of the changes.
+			b, err := prune(b, fieldsOfKind[k])
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 20 {
+				checkDecode(t, k, corrupt(rng, b))
+			}
+		}
+	}
+}
+
+func corrupt(rng *rand.Rand, b []byte) []byte {
+	b = bytes.Clone(b)
+	for range 1 + rng.IntN(3) {
+		if len(b) == 0 {
+			return b
+		}
+		switch i := rng.IntN(len(b)); rng.IntN(4) {
+		case 0:
+			b[i] = byte(rng.Uint32())
+		case 1:
+			b[i] ^= 1 << rng.IntN(8)
+		case 2:
+			b = append(b[:i], b[i+1:]...)
+		case 3:
+			b = append(b[:i], append([]byte{byte(rng.Uint32())}, b[i:]...)...)
+		}
+	}
+	return b
+}
+
+// FuzzDecode compares the decoder with the full one on any bytes: as an object, as
+// an answer and as an event of a watch.
+func FuzzDecode(f *testing.F) {
+	const answer, event = uint8(Kinds), uint8(Kinds) + 1
+	for k := range Kinds {
+		for seed := range int64(40) {
+			_, b := filled(f, k, seed)
+			b, err := prune(b, fieldsOfKind[k])
+			if err != nil {
+				f.Fatal(err)
+			}
+			if len(b) < 500 { // the longer they are the less is tried
+				f.Add(uint8(k), b)
+			}
+		}
+	}
+	for _, o := range []kruntime.Object{
+		fixture.Web(0), fixture.Nginx(), fixture.Slice("by-hand"), &corev1.Namespace{}, &corev1.ConfigMap{}, &metav1.Status{Code: 410},
+		&corev1.PodList{ListMeta: metav1.ListMeta{Continue: "more", RemainingItemCount: ptr.To[int64](7)}, Items: []corev1.Pod{*fixture.Web(0), *fixture.Web(1)}},
+		&corev1.ServiceList{Items: []corev1.Service{*fixture.Nginx()}},
+	} {
+		b := bytes.TrimPrefix(fixture.Encode(f, o), protobufPrefix)
+		f.Add(answer, b)
+		e := metav1.WatchEvent{Type: "ADDED", Object: kruntime.RawExtension{Raw: b[:8]}}
+		b, err := e.Marshal()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(event, b)
+	}
+	slim, full := protobufDecoder()
+	f.Fuzz(func(t *testing.T, k uint8, b []byte) {
+		switch k %= event + 1; k {
+		case answer:
+			checkAnswer(t, slim.(*decoder), full, b)
+		case event:
+			checkEvent(t, b)
+		default:
+			checkDecode(t, Kind(k), b)
+		}
+	})
+}
+
+// checkAnswer compares what is made of an answer where both decoders take it: the
+// full one reads more fields, and takes field numbers that protobuf does not have.
+func checkAnswer(t *testing.T, slim *decoder, full kruntime.Decoder, b []byte) {
+	t.Helper()
+	b = slices.Concat(protobufPrefix, b)
+	got, _, err := slim.Decode(b, nil, nil)
+	o, _, fullErr := full.Decode(b, nil, nil)
+	if err != nil || fullErr != nil {
+		return
+	}
+	want, err := slim.convert(o)
+	if err != nil {
+		t.Fatalf("%x is %+v, which should be none: %v", b, got, err)
+	}
+	equal := false
+	switch want := want.(type) {
+	case *Decoded:
+		equal = sameDecoded(got.(*Decoded), want)
+	case *DecodedList:
+		got := got.(*DecodedList)
+		equal = reflect.DeepEqual(got.ListMeta, want.ListMeta) && slices.EqualFunc(got.Items, want.Items, sameDecoded)
+	case *metav1.Status:
+		equal = reflect.DeepEqual(got, want)
+	}
+	if !equal {
+		t.Fatalf("%x:\nis   %+v\nwant %+v", b, got, want)
+	}
+}
+
+func sameDecoded(a, b *Decoded) bool {
+	return reflect.TypeOf(a.Object) == reflect.TypeOf(b.Object) && same(a.Object, b.Object, metadata{}, metadata{}) &&
+		a.version == b.version && a.InitialEvents == b.InitialEvents
+}
+
+// checkEvent compares what is made of an event.
+func checkEvent(t *testing.T, b []byte) {
+	t.Helper()
+	var got, want metav1.WatchEvent
+	pruned, wantErr := prune(b, fieldNumbers{1: nil, 2: {1: nil}})
+	if wantErr == nil {
+		wantErr = want.Unmarshal(pruned)
+	}
+	_, _, err := new(eventDecoder).Decode(b, nil, &got)
+	switch {
+	case (err != nil) != (wantErr != nil):
+		t.Fatalf("%x: the error is %v, the full decoder's is %v", b, err, wantErr)
+	case err == nil && (got.Type != want.Type || !bytes.Equal(got.Object.Raw, want.Object.Raw)):
+		t.Fatalf("%x: is %+v, want %+v", b, got, want)
+	}
+}
+
+// protobufDecoder returns the decoder for what an API server sends in protobuf,
+// and that for Kubernetes' own objects.
+func protobufDecoder() (slim, full kruntime.Decoder) {
+	c := NewCodec(func(o Object) Object { return o })
+	info, _ := kruntime.SerializerInfoForMediaType(c.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
+	d := c.DecoderToVersion(info.Serializer, nil)
+	return d, d.(*decoder).full
+}
+
+// TestDecodeAllocs is the budget: the pod, its name, what a reflector is given,
+// and the resource version.
+func TestDecodeAllocs(t *testing.T) {
+	slim, _ := protobufDecoder()
+	b := fixture.Encode(t, fixture.TypicalPod(7))
+	keep, _, _ := slim.Decode(b, nil, nil) // for its template not to be collected
+	if n := testing.AllocsPerRun(100, func() {
+		if _, _, err := slim.Decode(b, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 4 {
+		t.Errorf("a pod takes %v allocations, want 4 at most", n)
+	}
+	_ = keep.(*Decoded)
+}
+
+// TestDecodeForgets checks that nothing holds on to the bytes that were decoded:
+// one object would keep the whole of a list.
+func TestDecodeForgets(t *testing.T) {
+	for k := range Kinds {
+		_, b := filled(t, k, 1)
+		frame := bytes.Clone(b)
+		held := weak.Make(&frame[0])
+		var f Scratch
+		o, _, err := decodeKind(k, frame, &f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame = nil
+		runtime.GC()
+		if held.Value() != nil {
+			t.Errorf("the bytes of %v %v are still held", k, o.ID())
+		}
+		runtime.KeepAlive(&f)
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	slim, full := protobufDecoder()
+	data := fixture.Encode(b, fixture.TypicalPod(7))
+	keep, _, _ := slim.Decode(data, nil, nil)
+	b.Run("slim", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(data)))
+		for b.Loop() {
+			if _, _, err := slim.Decode(data, nil, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("full", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(data)))
+		for b.Loop() {
+			o, _, err := full.Decode(data, nil, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			_ = NewPod(o.(*corev1.Pod))
+		}
+	})
+	_ = keep.(*Decoded)
+}

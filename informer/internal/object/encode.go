@@ -1,0 +1,149 @@
+package object
+
+import (
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+)
+
+// KindOf returns the kind of an object.
+func KindOf(o Object) Kind {
+	switch o.(type) {
+	case *Pod:
+		return Pods
+	case *Service:
+		return Services
+	case *EndpointSlice:
+		return EndpointSlices
+	}
+	return Namespaces
+}
+
+// Append appends an object in protobuf with the fields that are kept. Decoded, it
+// is equal.
+func Append(b []byte, o Object) ([]byte, error) {
+	var full interface{ Marshal() ([]byte, error) }
+	switch o := o.(type) {
+	case *Pod:
+		return o.marshal(b), nil
+	case *Service:
+		full = o.full()
+	case *EndpointSlice:
+		full = o.full()
+	case *Namespace:
+		full = &corev1.Namespace{ObjectMeta: o.meta()}
+	}
+	message, err := full.Marshal()
+	return append(b, message...), err
+}
+
+// What full returns has the fields that the new functions read; they make the same
+// slim object of it again.
+
+func (k Key) meta() metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Name} }
+
+// marshal appends a pod in protobuf. There are too many of them for the object of
+// Kubernetes, which writes its empty fields, too.
+func (p *Pod) marshal(b []byte) []byte {
+	t := p.Template.Value()
+	meta := appendText(appendText(nil, 1, p.Name()), 3, t.namespace)
+	if p.is(podTerminating) {
+		meta = appendBytes(meta, 9, nil)
+	}
+	for l := range p.Labels {
+		meta = appendBytes(meta, 11, appendText(appendText(nil, 1, l.Key), 2, l.Value))
+	}
+	var ports []byte
+	for line := range strings.Lines(t.NamedPorts().lines) {
+		p, number := parsePort(line)
+		n, _ := strconv.ParseInt(number, 10, 32)
+		port := protowire.AppendTag(appendText(nil, 1, p.Name), 3, protowire.VarintType)
+		ports = appendBytes(ports, 6, appendText(protowire.AppendVarint(port, uint64(n)), 4, p.Protocol))
+	}
+	spec := appendText(appendText(appendBytes(nil, 2, ports), 16, p.Hostname()), 17, t.Subdomain)
+	var status []byte
+	if p.is(podFinished) {
+		status = appendText(status, 1, string(corev1.PodSucceeded))
+	}
+	if p.is(podReady) {
+		status = appendBytes(status, 2, appendText(appendText(nil, 1, string(corev1.PodReady)), 2, string(corev1.ConditionTrue)))
+	}
+	for a := range p.Addrs {
+		status = appendBytes(status, 12, appendText(nil, 1, a.String()))
+	}
+	return appendBytes(appendBytes(appendBytes(b, 1, meta), 2, spec), 3, status)
+}
+
+func appendText(b []byte, number protowire.Number, s string) []byte {
+	return protowire.AppendString(protowire.AppendTag(b, number, protowire.BytesType), s)
+}
+
+func appendBytes(b []byte, number protowire.Number, field []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(b, number, protowire.BytesType), field)
+}
+
+func (s *Service) full() *corev1.Service {
+	out := &corev1.Service{
+		ObjectMeta: s.meta(),
+		Spec:       corev1.ServiceSpec{PublishNotReadyAddresses: s.PublishNotReady},
+	}
+	if s.Headless {
+		out.Spec.ClusterIP = corev1.ClusterIPNone
+	}
+	if s.V4 {
+		out.Spec.IPFamilies = append(out.Spec.IPFamilies, corev1.IPv4Protocol)
+	}
+	if s.V6 {
+		out.Spec.IPFamilies = append(out.Spec.IPFamilies, corev1.IPv6Protocol)
+	}
+	if len(out.Spec.IPFamilies) == 0 { // those it has are not known; none at all would be both
+		out.Spec.IPFamilies = []corev1.IPFamily{""}
+	}
+	if len(s.Selector) > 0 {
+		out.Spec.Selector = make(map[string]string)
+		for _, l := range s.Selector {
+			out.Spec.Selector[l.Key] = l.Value
+		}
+	}
+	for _, p := range s.Ports {
+		port := corev1.ServicePort{Name: p.Name, Protocol: corev1.Protocol(p.Protocol), Port: int32(p.Number)}
+		if p.Target != "" {
+			port.TargetPort = intstr.FromString(p.Target)
+		}
+		out.Spec.Ports = append(out.Spec.Ports, port)
+	}
+	return out
+}
+
+func (s *EndpointSlice) full() *discoveryv1.EndpointSlice {
+	out := &discoveryv1.EndpointSlice{ObjectMeta: s.meta()}
+	out.Labels = map[string]string{discoveryv1.LabelServiceName: s.Service}
+	if s.Controlled {
+		out.Labels[discoveryv1.LabelManagedBy] = SliceController
+	}
+	for _, p := range s.Ports.Ports() {
+		out.Ports = append(out.Ports, discoveryv1.EndpointPort{
+			Name: ptr.To(p.Name), Protocol: ptr.To(corev1.Protocol(p.Protocol)), Port: ptr.To(int32(p.Number)),
+		})
+	}
+	for _, e := range s.Endpoints {
+		full := discoveryv1.Endpoint{
+			Addresses:  []string{e.Addr.String()},
+			Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(e.Ready), Terminating: ptr.To(e.Terminating)},
+		}
+		if e.Hostname != "" {
+			full.Hostname = ptr.To(e.Hostname)
+		}
+		if e.Pod != "" {
+			full.TargetRef = &corev1.ObjectReference{Name: e.Pod}
+		}
+		out.Endpoints = append(out.Endpoints, full)
+	}
+	return out
+}

@@ -1,0 +1,219 @@
+package object
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/headless-dns/headless/records"
+)
+
+// SliceController is who manages the slices that are made from pods. Where pods
+// are watched, those do not count: the pods tell the same, and sooner. See leftovers for
+// the exception.
+const SliceController = "endpointslice-controller.k8s.io"
+
+// EndpointSlice is what is kept of an EndpointSlice.
+type EndpointSlice struct {
+	Key
+	Service    string
+	Controlled bool // the EndpointSlice controller manages it
+	Endpoints  []Endpoint
+	Ports      *records.PortList
+}
+
+func (s *EndpointSlice) Equal(t *EndpointSlice) bool {
+	return s == t || s.Key == t.Key && s.Service == t.Service && s.Controlled == t.Controlled &&
+		s.Ports.Equal(t.Ports) && slices.Equal(s.Endpoints, t.Endpoints)
+}
+
+// Endpoint is an address of an EndpointSlice.
+type Endpoint struct {
+	Addr        netip.Addr
+	Hostname    string
+	Pod         string // if it has no hostname
+	Ready       bool
+	Terminating bool
+}
+
+// Without returns the endpoints of s but those that the other slice has, too, at
+// its beginning or end; other may be nil. What a.without(b) and b.without(a) leave
+// out is the same. The controller writes a slice as a whole for each change of one
+// endpoint, and keeps their order.
+func (s *EndpointSlice) Without(other *EndpointSlice) []Endpoint {
+	if other == nil || s.Service != other.Service || s.Controlled != other.Controlled || !s.Ports.Equal(other.Ports) {
+		return s.Endpoints
+	}
+	a, b := s.Endpoints, other.Endpoints
+	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return a
+}
+
+// NewEndpointSlice returns what is kept of an EndpointSlice.
+func NewEndpointSlice(s *discoveryv1.EndpointSlice) *EndpointSlice {
+	out := &EndpointSlice{
+		Key:     Key{intern(s.Namespace), strings.Clone(s.Name)},
+		Service: intern(s.Labels[discoveryv1.LabelServiceName]),
+
+		Controlled: s.Labels[discoveryv1.LabelManagedBy] == SliceController,
+	}
+	var ports []records.Port
+	for _, p := range s.Ports {
+		ports = appendPort(ports, p)
+	}
+	out.Ports = records.NewPortList(ports)
+	for _, e := range s.Endpoints {
+		ep := Endpoint{
+			Ready:       e.Conditions.Ready == nil || *e.Conditions.Ready,
+			Terminating: e.Conditions.Terminating != nil && *e.Conditions.Terminating,
+		}
+		if e.Hostname != nil {
+			ep.Hostname = *e.Hostname
+		}
+		if e.TargetRef != nil {
+			ep.Pod = e.TargetRef.Name
+		}
+		first := len(out.Endpoints)
+		for _, address := range e.Addresses {
+			out.addAddress(address)
+		}
+		out.describe(first, ep)
+	}
+	return out
+}
+
+func appendPort(ports []records.Port, p discoveryv1.EndpointPort) []records.Port {
+	if p.Port == nil { // any port: there is no record for it
+		return ports
+	}
+	out := records.Port{Number: uint16(*p.Port), Protocol: protocol("")}
+	if p.Name != nil {
+		out.Name = intern(strings.ToLower(*p.Name))
+	}
+	if p.Protocol != nil {
+		out.Protocol = protocol(string(*p.Protocol))
+	}
+	return append(ports, out)
+}
+
+// addAddress adds an endpoint of which the rest is not yet known. Names, of the
+// deprecated address type FQDN, are no addresses.
+func (s *EndpointSlice) addAddress(address string) {
+	if a, ok := ParseAddr(address); ok {
+		s.Endpoints = append(s.Endpoints, Endpoint{Addr: a})
+	}
+}
+
+// describe fills in the rest of the endpoints from the first on. The strings of
+// e may be borrowed.
+func (s *EndpointSlice) describe(first int, e Endpoint) {
+	if first == len(s.Endpoints) {
+		return
+	}
+	if e.Hostname != "" {
+		e.Hostname, e.Pod = lower(e.Hostname), ""
+	}
+	e.Pod = strings.Clone(e.Pod)
+	for i := first; i < len(s.Endpoints); i++ {
+		e.Addr = s.Endpoints[i].Addr
+		s.Endpoints[i] = e
+	}
+}
+
+// decodeEndpointSlice reads an EndpointSlice from protobuf. The field numbers are
+// those of k8s.io/api/discovery/v1/generated.proto.
+func decodeEndpointSlice(b []byte) (*EndpointSlice, metadata, error) {
+	var meta metadata
+	s := new(EndpointSlice)
+	var ports []records.Port
+	m := newMessage("EndpointSlice", b)
+	for m.next() {
+		switch m.number {
+		case 1:
+			meta.decode(&m)
+		case 2:
+			s.decodeEndpoint(&m)
+		case 3:
+			ports = appendPort(ports, decodePort(&m))
+		}
+	}
+	if m.err != nil {
+		return nil, metadata{}, m.err
+	}
+	s.Key = Key{intern(meta.namespace), strings.Clone(meta.name)}
+	s.Ports = records.NewPortList(ports)
+	s.Service = intern(meta.label(discoveryv1.LabelServiceName))
+	s.Controlled = meta.label(discoveryv1.LabelManagedBy) == SliceController
+	return s, meta, nil
+}
+
+func (s *EndpointSlice) decodeEndpoint(outer *message) {
+	first := len(s.Endpoints)
+	e := Endpoint{Ready: true}
+	m := newMessage("endpoint", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 1:
+			s.addAddress(m.string())
+		case 2:
+			e.decodeConditions(&m)
+		case 3:
+			e.Hostname = m.string()
+		case 4:
+			e.decodeTargetRef(&m)
+		}
+	}
+	outer.ended(&m)
+	s.describe(first, e)
+}
+
+func (e *Endpoint) decodeConditions(outer *message) {
+	m := newMessage("conditions", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 1:
+			e.Ready = m.bool()
+		case 3:
+			e.Terminating = m.bool()
+		}
+	}
+	outer.ended(&m)
+}
+
+func (e *Endpoint) decodeTargetRef(outer *message) {
+	m := newMessage("target reference", outer.embedded())
+	for m.next() {
+		if m.number == 3 {
+			e.Pod = m.string()
+		}
+	}
+	outer.ended(&m)
+}
+
+func decodePort(outer *message) discoveryv1.EndpointPort {
+	var p discoveryv1.EndpointPort
+	m := newMessage("endpoint port", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 1:
+			name := m.string()
+			p.Name = &name
+		case 2:
+			protocol := corev1.Protocol(m.string())
+			p.Protocol = &protocol
+		case 3:
+			port := m.number32()
+			p.Port = &port
+		}
+	}
+	outer.ended(&m)
+	return p
+}

@@ -1,0 +1,127 @@
+package object
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+	"strings"
+)
+
+type Label struct{ Key, Value string }
+
+// Selector are the labels that a Service selects pods by, sorted by key.
+type Selector []Label
+
+// NewSelector returns m sorted. The strings are held once for all objects.
+func NewSelector(m map[string]string) Selector {
+	if len(m) == 0 {
+		return nil
+	}
+	s := make(Selector, 0, len(m))
+	for k, v := range m {
+		s = append(s, Label{intern(k), intern(v)})
+	}
+	slices.SortFunc(s, CompareKeys)
+	return s
+}
+
+// CompareKeys compares labels by their keys alone.
+func CompareKeys(a, b Label) int { return cmp.Compare(a.Key, b.Key) }
+
+// The labels of a pod are one string: for each the length of its key, the key,
+// and either one of the codes below, for a value that the pod's own names tell,
+// or literal plus the length of the value, and the value. So the pods of a
+// StatefulSet, which are labelled with their names and ordinals, all have the
+// same string, as those of an indexed Job have.
+const (
+	ownName uint64 = iota
+	ownHostname
+	ownOrdinal         // of the name
+	ownHostnameOrdinal // of the hostname
+	literal
+)
+
+// appendLabels appends the labels of the pod of a name and hostname. It sorts
+// them; of several with one key the last counts.
+func appendLabels(b []byte, labels []Label, name, hostname string) []byte {
+	if !slices.IsSortedFunc(labels, CompareKeys) {
+		slices.SortStableFunc(labels, CompareKeys)
+	}
+	for i, l := range labels {
+		if i+1 < len(labels) && labels[i+1].Key == l.Key {
+			continue
+		}
+		b = binary.AppendUvarint(b, uint64(len(l.Key)))
+		b = append(b, l.Key...)
+		code := labelCode(l.Value, name, hostname)
+		b = binary.AppendUvarint(b, code)
+		if code >= literal {
+			b = append(b, l.Value...)
+		}
+	}
+	return b
+}
+
+func labelCode(value, name, hostname string) uint64 {
+	switch value {
+	case "":
+	case name:
+		return ownName
+	case hostname:
+		return ownHostname
+	case ordinal(name):
+		return ownOrdinal
+	case ordinal(hostname):
+		return ownHostnameOrdinal
+	}
+	return literal + uint64(len(value))
+}
+
+// ordinal returns the number behind the last dash of a name, or nothing.
+func ordinal(name string) string {
+	digits := name[strings.LastIndexByte(name, '-')+1:]
+	for i := range len(digits) {
+		if digits[i] < '0' || digits[i] > '9' {
+			return ""
+		}
+	}
+	return digits
+}
+
+// Labels yields the labels of the pod, sorted by key, each with whether the value is the
+// pod's own: then another pod of the template has another.
+func (p *Pod) Labels(yield func(Label, bool) bool) {
+	rest := p.Template.Value().labels
+	for rest != "" {
+		var l Label
+		var n, code uint64
+		n, rest = uvarint(rest)
+		l.Key, rest = rest[:n], rest[n:]
+		code, rest = uvarint(rest)
+		switch code {
+		case ownName:
+			l.Value = p.Name()
+		case ownHostname:
+			l.Value = p.Hostname()
+		case ownOrdinal:
+			l.Value = ordinal(p.Name())
+		case ownHostnameOrdinal:
+			l.Value = ordinal(p.Hostname())
+		default:
+			l.Value, rest = rest[:code-literal], rest[code-literal:]
+		}
+		if !yield(l, code < literal) {
+			return
+		}
+	}
+}
+
+// uvarint reads what binary.AppendUvarint wrote.
+func uvarint(s string) (n uint64, rest string) {
+	for i, shift := 0, 0; ; i, shift = i+1, shift+7 {
+		n |= uint64(s[i]&0x7f) << shift
+		if s[i] < 0x80 {
+			return n, s[i+1:]
+		}
+	}
+}

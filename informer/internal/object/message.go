@@ -1,0 +1,116 @@
+package object
+
+import (
+	"fmt"
+	"unsafe"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// message walks the fields of a protobuf message, in the order in which they
+// stand there. What it returns borrows the bytes of the message: it is valid as
+// long as they are, and whoever keeps it must copy it.
+//
+// An error ends the walk; it is in err, and nothing of the message may be used
+// then.
+type message struct {
+	name   string // for errors
+	rest   []byte
+	number protowire.Number // of the field
+	kind   protowire.Type
+	bytes  []byte // the field's value, if its type is BytesType
+	varint uint64 // if its type is VarintType
+	err    error
+}
+
+func newMessage(name string, b []byte) message { return message{name: name, rest: b} }
+
+// next goes on to the next field, and tells whether there is one.
+func (m *message) next() bool {
+	if m.err != nil || len(m.rest) == 0 {
+		return false
+	}
+	number, kind, n := protowire.ConsumeTag(m.rest)
+	if n < 0 {
+		m.fail("tag", protowire.ParseError(n))
+		return false
+	}
+	m.number, m.kind, m.rest = number, kind, m.rest[n:]
+	switch kind {
+	case protowire.BytesType:
+		m.bytes, n = protowire.ConsumeBytes(m.rest)
+	case protowire.VarintType:
+		m.varint, n = protowire.ConsumeVarint(m.rest)
+	default: // no field that is read has such a type
+		n = protowire.ConsumeFieldValue(number, kind, m.rest)
+	}
+	if n < 0 {
+		m.fail(fmt.Sprint("field ", number), protowire.ParseError(n))
+		return false
+	}
+	m.rest = m.rest[n:]
+	return true
+}
+
+func (m *message) fail(where string, err error) {
+	if m.err == nil {
+		m.err = fmt.Errorf("decode %s: %s: %w", m.name, where, err)
+	}
+}
+
+// is checks the type of the field.
+func (m *message) is(want protowire.Type) bool {
+	if m.kind != want {
+		m.fail(fmt.Sprint("field ", m.number), fmt.Errorf("wire type is %d, not %d", m.kind, want))
+	}
+	return m.kind == want
+}
+
+// embedded is the field as a message.
+func (m *message) embedded() []byte {
+	if !m.is(protowire.BytesType) {
+		return nil
+	}
+	return m.bytes
+}
+
+// string is the field as a string, which borrows its bytes.
+func (m *message) string() string { return borrow(m.embedded()) }
+
+// number32 is the field as an int32.
+func (m *message) number32() int32 {
+	m.is(protowire.VarintType)
+	return int32(m.varint)
+}
+
+// bool is the field as a bool.
+func (m *message) bool() bool {
+	m.is(protowire.VarintType)
+	return m.varint != 0
+}
+
+// entry is the field as an entry of a map of strings.
+func (m *message) entry(name string) Label {
+	var l Label
+	e := newMessage(name, m.embedded())
+	for e.next() {
+		switch e.number {
+		case 1:
+			l.Key = e.string()
+		case 2:
+			l.Value = e.string()
+		}
+	}
+	m.ended(&e)
+	return l
+}
+
+// ended takes over the error of a walk through an embedded message.
+func (m *message) ended(embedded *message) {
+	if m.err == nil {
+		m.err = embedded.err
+	}
+}
+
+// borrow returns the bytes as a string without a copy.
+func borrow(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

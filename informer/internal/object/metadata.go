@@ -1,0 +1,75 @@
+package object
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// metadata are the fields of an ObjectMeta that are read. The strings may be
+// borrowed.
+type metadata struct {
+	namespace, name string
+	version         string // of the resource
+	labels          []Label
+	terminating     bool
+	// initialEvents tells that this is the bookmark at the end of the initial
+	// events of a watch.
+	initialEvents bool
+}
+
+func newMetadata(o *metav1.ObjectMeta) metadata {
+	m := metadata{
+		namespace:     o.Namespace,
+		name:          o.Name,
+		version:       o.ResourceVersion,
+		terminating:   o.DeletionTimestamp != nil,
+		initialEvents: o.Annotations[metav1.InitialEventsAnnotationKey] == "true",
+	}
+	for k, v := range o.Labels {
+		m.labels = append(m.labels, Label{k, v})
+	}
+	return m
+}
+
+// label returns the value of a label; the last, as in protobuf's maps.
+func (m *metadata) label(key string) string {
+	value := ""
+	for _, l := range m.labels {
+		if l.Key == key {
+			value = l.Value
+		}
+	}
+	return value
+}
+
+// decode reads the field of an object that is its metadata. The field numbers
+// are those of k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto.
+func (m *metadata) decode(outer *message) {
+	o := newMessage("metadata", outer.embedded())
+	for o.next() {
+		switch o.number {
+		case 1:
+			m.name = o.string()
+		case 3:
+			m.namespace = o.string()
+		case 6:
+			m.version = o.string()
+		case 9:
+			m.terminating = true
+			t := newMessage("deletion timestamp", o.embedded())
+			for t.next() { // that it is there is enough, but it must be one
+				if t.number <= 2 {
+					t.is(protowire.VarintType)
+				}
+			}
+			o.ended(&t)
+		case 11:
+			m.labels = append(m.labels, o.entry("label"))
+		case 12:
+			if a := o.entry("annotation"); a.Key == metav1.InitialEventsAnnotationKey {
+				m.initialEvents = a.Value == "true"
+			}
+		}
+	}
+	outer.ended(&o)
+}

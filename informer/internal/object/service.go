@@ -1,0 +1,156 @@
+package object
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// Service is what is kept of a Service.
+type Service struct {
+	Key
+	Headless        bool
+	Selector        Selector
+	Ports           []ServicePort
+	V4, V6          bool // the families it has
+	PublishNotReady bool
+}
+
+func (s *Service) Equal(t *Service) bool {
+	return s == t || s.Key == t.Key && s.Headless == t.Headless && s.V4 == t.V4 && s.V6 == t.V6 &&
+		s.PublishNotReady == t.PublishNotReady &&
+		slices.Equal(s.Selector, t.Selector) && slices.Equal(s.Ports, t.Ports)
+}
+
+// ServicePort is a port of a Service. Its number is the pod's to say where
+// target is a name.
+type ServicePort struct {
+	Name, Protocol string
+	Target         string
+	Number         uint16
+}
+
+// TargetPort is the name of a container's port, with its protocol.
+type TargetPort struct{ Name, Protocol string }
+
+func (t TargetPort) Compare(u TargetPort) int {
+	return cmp.Or(strings.Compare(t.Name, u.Name), strings.Compare(t.Protocol, u.Protocol))
+}
+
+func (p ServicePort) TargetPort() TargetPort { return TargetPort{p.Target, p.Protocol} }
+
+// NewService returns what is kept of a service.
+func NewService(s *corev1.Service) *Service {
+	out := &Service{
+		Key:             Key{intern(s.Namespace), strings.Clone(s.Name)},
+		Headless:        s.Spec.ClusterIP == corev1.ClusterIPNone && s.Spec.Type != corev1.ServiceTypeExternalName,
+		Selector:        NewSelector(s.Spec.Selector),
+		PublishNotReady: s.Spec.PublishNotReadyAddresses,
+	}
+	for _, f := range s.Spec.IPFamilies {
+		out.V4 = out.V4 || f == corev1.IPv4Protocol
+		out.V6 = out.V6 || f == corev1.IPv6Protocol
+	}
+	if len(s.Spec.IPFamilies) == 0 { // as the EndpointSlice controller takes it
+		out.V4, out.V6 = true, true
+	}
+	for _, p := range s.Spec.Ports {
+		sp := ServicePort{Name: intern(strings.ToLower(p.Name)), Protocol: protocol(string(p.Protocol))}
+		switch {
+		case p.TargetPort.Type == intstr.String && p.TargetPort.StrVal != "":
+			sp.Target = intern(p.TargetPort.StrVal)
+		case p.TargetPort.IntVal != 0:
+			sp.Number = uint16(p.TargetPort.IntVal)
+		default:
+			sp.Number = uint16(p.Port)
+		}
+		out.Ports = append(out.Ports, sp)
+	}
+	return out
+}
+
+// decodeService reads a Service from protobuf. As there are few, it fills the
+// fields of Kubernetes' own type that newService looks at.
+func decodeService(b []byte) (*Service, metadata, error) {
+	var meta metadata
+	var s corev1.Service
+	m := newMessage("service", b)
+	for m.next() {
+		switch m.number {
+		case 1:
+			meta.decode(&m)
+		case 2:
+			decodeServiceSpec(&m, &s.Spec)
+		}
+	}
+	if m.err != nil {
+		return nil, metadata{}, m.err
+	}
+	s.Namespace, s.Name = meta.namespace, meta.name
+	return NewService(&s), meta, nil
+}
+
+func decodeServiceSpec(outer *message, spec *corev1.ServiceSpec) {
+	m := newMessage("spec", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 1:
+			spec.Ports = append(spec.Ports, decodeServicePort(&m))
+		case 2:
+			if spec.Selector == nil {
+				spec.Selector = make(map[string]string)
+			}
+			l := m.entry("selector")
+			spec.Selector[l.Key] = l.Value
+		case 3:
+			spec.ClusterIP = m.string()
+		case 4:
+			spec.Type = corev1.ServiceType(m.string())
+		case 13:
+			spec.PublishNotReadyAddresses = m.bool()
+		case 19:
+			spec.IPFamilies = append(spec.IPFamilies, corev1.IPFamily(m.string()))
+		}
+	}
+	outer.ended(&m)
+}
+
+func decodeServicePort(outer *message) corev1.ServicePort {
+	var p corev1.ServicePort
+	m := newMessage("service port", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 1:
+			p.Name = m.string()
+		case 2:
+			p.Protocol = corev1.Protocol(m.string())
+		case 3:
+			p.Port = m.number32()
+		case 4:
+			decodeIntOrString(&m, &p.TargetPort)
+		}
+	}
+	outer.ended(&m)
+	return p
+}
+
+func decodeIntOrString(outer *message, v *intstr.IntOrString) {
+	m := newMessage("target port", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 1:
+			if m.is(protowire.VarintType) {
+				v.Type = intstr.Type(m.varint)
+			}
+		case 2:
+			v.IntVal = m.number32()
+		case 3:
+			v.StrVal = m.string()
+		}
+	}
+	outer.ended(&m)
+}

@@ -1,0 +1,179 @@
+package selection
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	operator "k8s.io/apimachinery/pkg/selection"
+
+	"github.com/headless-dns/headless/informer/internal/object"
+)
+
+// ClusterIPField is the field of a Service that tells whether it is headless.
+const ClusterIPField = "spec.clusterIP"
+
+// Selection is which objects are watched.
+type Selection struct {
+	Namespaces      []string // those alone; all if empty
+	namespaceLabels labels.Selector
+	services        labels.Selector
+	slices          labels.Selector
+	Pods            bool // whether there are any
+	// With pods, unmanaged are the slices that are watched, those that managed does not
+	// select; see leftovers for the others.
+	unmanaged labels.Selector
+	managed   labels.Requirement
+}
+
+// Config is which objects are wanted, as Config has it.
+type Config struct {
+	Namespaces      []string
+	NamespaceLabels string
+	Labels          string
+	Slices          bool
+}
+
+func New(c Config) (*Selection, error) {
+	if len(c.Namespaces) > 0 && c.NamespaceLabels != "" {
+		return nil, fmt.Errorf("select namespaces: by name %q and by label %q at once", c.Namespaces, c.NamespaceLabels)
+	}
+	s := &Selection{Namespaces: slices.Clone(c.Namespaces), services: labels.Everything(), slices: labels.Everything(), Pods: !c.Slices}
+	slices.Sort(s.Namespaces)
+	s.Namespaces = slices.Compact(s.Namespaces)
+	var err error
+	if c.NamespaceLabels != "" {
+		if s.namespaceLabels, err = ParseSelector(c.NamespaceLabels); err != nil {
+			return nil, err
+		}
+	}
+	if c.Labels != "" {
+		if s.services, err = ParseSelector(c.Labels); err != nil {
+			return nil, err
+		}
+		// The controller copies the labels of a Service to its slices.
+		s.slices = s.services
+	}
+	if !s.Pods {
+		return s, nil
+	}
+	managed, err := labels.NewRequirement(discoveryv1.LabelManagedBy, operator.Equals, []string{object.SliceController})
+	if err != nil {
+		return nil, fmt.Errorf("select EndpointSlices: %w", err)
+	}
+	unmanaged, err := labels.NewRequirement(discoveryv1.LabelManagedBy, operator.NotEquals, []string{object.SliceController})
+	if err != nil {
+		return nil, fmt.Errorf("select EndpointSlices: %w", err)
+	}
+	s.managed = *managed
+	s.unmanaged = s.slices.Add(*unmanaged)
+	return s, nil
+}
+
+// ParseSelector parses a label selector as kubectl's --selector does.
+func ParseSelector(expression string) (labels.Selector, error) {
+	parsed, err := metav1.ParseToLabelSelector(expression)
+	if err != nil {
+		return nil, fmt.Errorf("parse label selector %q: %w", expression, err)
+	}
+	selector, err := metav1.LabelSelectorAsSelector(parsed)
+	if err != nil {
+		return nil, fmt.Errorf("parse label selector %q: %w", expression, err)
+	}
+	return selector, nil
+}
+
+// Origins are the lists that together hold what is selected.
+func (s *Selection) Origins() []object.Origin {
+	namespaces := s.Namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	var out []object.Origin
+	for _, ns := range namespaces {
+		out = append(out, object.Origin{Kind: object.Services, Namespace: ns}, object.Origin{Kind: object.EndpointSlices, Namespace: ns})
+		if s.Pods {
+			out = append(out, object.Origin{Kind: object.Pods, Namespace: ns})
+		}
+	}
+	if s.namespaceLabels != nil {
+		out = append(out, object.Origin{Kind: object.Namespaces})
+	}
+	return out
+}
+
+// LeftoverOrigins are the lists that together hold the slices of leftovers.
+func (s *Selection) LeftoverOrigins() []object.Origin {
+	var out []object.Origin
+	for _, o := range s.Origins() {
+		if o.Kind == object.EndpointSlices && s.Pods {
+			out = append(out, object.Origin{Kind: object.LeftoverSlices, Namespace: o.Namespace})
+		}
+	}
+	return out
+}
+
+// maxNames is how many services leftovers names to the API server: the URL must not get
+// too long. With more, it asks for the slices of all services.
+const maxNames = 100
+
+// Leftover selects the slices that the EndpointSlice controller manages of some services.
+func (s *Selection) Leftover(services map[object.Key]struct{}) labels.Selector {
+	names := make(map[string]bool)
+	for k := range services {
+		names[k.Name] = true
+	}
+	out := s.services.Add(s.managed)
+	if len(names) <= maxNames {
+		// The name of a service is a valid value of a label.
+		if named, err := labels.NewRequirement(discoveryv1.LabelServiceName, operator.In, slices.Collect(maps.Keys(names))); err == nil {
+			out = out.Add(*named)
+		}
+	}
+	return out
+}
+
+// Options narrows a list or watch of a kind.
+func (s *Selection) Options(kind object.Kind, o *metav1.ListOptions) {
+	switch kind {
+	case object.Services:
+		o.FieldSelector = fields.OneTermEqualSelector(ClusterIPField, corev1.ClusterIPNone).String()
+		o.LabelSelector = s.services.String()
+	case object.Pods:
+		o.FieldSelector = fields.AndSelectors(
+			fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
+			fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)),
+		).String()
+	case object.EndpointSlices:
+		o.LabelSelector = s.slices.String()
+		if s.Pods {
+			o.LabelSelector = s.unmanaged.String()
+		}
+	case object.Namespaces:
+		o.LabelSelector = s.namespaceLabels.String()
+	}
+}
+
+// Has tells whether an object is selected, where no API server selects.
+func (s *Selection) Has(kind object.Kind, o metav1.Object) bool {
+	if kind == object.Namespaces {
+		return s.namespaceLabels != nil && s.namespaceLabels.Matches(labels.Set(o.GetLabels()))
+	}
+	if len(s.Namespaces) > 0 {
+		if _, ok := slices.BinarySearch(s.Namespaces, o.GetNamespace()); !ok {
+			return false
+		}
+	}
+	switch kind {
+	case object.Services:
+		return s.services.Matches(labels.Set(o.GetLabels()))
+	case object.EndpointSlices:
+		return s.slices.Matches(labels.Set(o.GetLabels()))
+	}
+	return s.Pods
+}

@@ -1,0 +1,73 @@
+package selection
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
+)
+
+// TestSelectors checks what the API server is asked to select.
+func TestSelectors(t *testing.T) {
+	s, err := New(Config{Labels: "tier in (db, web),env=prod", NamespaceLabels: "dns"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, want := range map[object.Kind]metav1.ListOptions{
+		object.Services:       {FieldSelector: "spec.clusterIP=None", LabelSelector: "env=prod,tier in (db,web)"},
+		object.Pods:           {FieldSelector: "status.phase!=Succeeded,status.phase!=Failed"},
+		object.EndpointSlices: {LabelSelector: "endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io,env=prod,tier in (db,web)"},
+		object.Namespaces:     {LabelSelector: "dns"},
+	} {
+		var got metav1.ListOptions
+		s.Options(kind, &got)
+		if got != want {
+			t.Errorf("%v are asked for with %+v, want %+v", kind, got, want)
+		}
+	}
+
+	// Where no pods are watched, the slices of all controllers are.
+	if s, err = New(Config{Labels: "env=prod", Slices: true}); err != nil {
+		t.Fatal(err)
+	}
+	var got metav1.ListOptions
+	s.Options(object.EndpointSlices, &got)
+	if want := (metav1.ListOptions{LabelSelector: "env=prod"}); got != want {
+		t.Errorf("slices are asked for with %+v, want %+v", got, want)
+	}
+	if s.Has(object.Pods, fixture.Web(0)) {
+		t.Error("pods are selected")
+	}
+	if want := []object.Origin{{Kind: object.Services, Namespace: ""}, {Kind: object.EndpointSlices, Namespace: ""}}; !slices.Equal(s.Origins(), want) {
+		t.Errorf("%v are asked for, want %v", s.Origins(), want)
+	}
+}
+
+// TestLeftSelection checks which slices the API server is asked for.
+func TestLeftSelection(t *testing.T) {
+	s, err := New(Config{Labels: "env=prod"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	services := map[object.Key]struct{}{{Namespace: "a", Name: "db"}: {}, {Namespace: "b", Name: "db"}: {}, {Namespace: "b", Name: "nginx"}: {}}
+	const managed = "endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io,env=prod"
+	if got, want := s.Leftover(services).String(), managed+",kubernetes.io/service-name in (db,nginx)"; got != want {
+		t.Errorf("slices are asked for with %q, want %q", got, want)
+	}
+	for i := range maxNames {
+		services[object.Key{Namespace: "a", Name: fmt.Sprint("s", i)}] = struct{}{}
+	}
+	if got := s.Leftover(services).String(); got != managed {
+		t.Errorf("with %d services, slices are asked for with %q, want %q", len(services), got, managed)
+	}
+	if got, want := s.LeftoverOrigins(), []object.Origin{{Kind: object.LeftoverSlices, Namespace: ""}}; !slices.Equal(got, want) {
+		t.Errorf("%v are asked for, want %v", got, want)
+	}
+	if s, err = New(Config{Slices: true}); err != nil || len(s.LeftoverOrigins()) > 0 {
+		t.Errorf("with slices alone, %v are asked for (%v)", s.LeftoverOrigins(), err)
+	}
+}

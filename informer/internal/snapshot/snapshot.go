@@ -1,0 +1,253 @@
+package snapshot
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/headless-dns/headless/informer/internal/object"
+)
+
+// A snapshot is a file with all objects that an informer holds:
+//
+//	a line "headless snapshot " and the version of the format, in decimal
+//	what follows but for the last part, in fields of a length, as a uvarint, and bytes:
+//	  when it was taken, in RFC 3339
+//	  the settings that say which objects those are
+//	  each object: its Kind, a byte, and a Service, Pod and so on in protobuf, of
+//	  which only those fields are set that an informer reads
+//	the SHA-256 of all before
+//
+// It is read by the code that reads what an API server sends.
+const (
+	magic         = "headless snapshot "
+	formatVersion = 1
+)
+
+// Snapshot is the content of a file, checked but not yet decoded.
+type Snapshot struct {
+	Taken    time.Time
+	Settings string
+	objects  []byte
+}
+
+// temporary is the pattern of the names that a snapshot has while it is written.
+func temporary(path string) string { return "." + filepath.Base(path) + ".*.tmp" }
+
+// RemoveTemporary removes what is left of snapshots whose writer was killed: they
+// would fill the disk, one at a time.
+func RemoveTemporary(path string) error {
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), temporary(path)))
+	for _, file := range left {
+		err = errors.Join(err, os.Remove(file))
+	}
+	return err
+}
+
+// Write writes a snapshot in place of the file: whoever reads it sees the
+// old one or the new one, also after a crash. It returns the size in bytes.
+func Write(path string, taken time.Time, settings string, objects []object.Object) (size int64, err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), temporary(path))
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, file.Close(), os.Remove(file.Name()))
+		}
+	}()
+	sum := sha256.New()
+	out := &counted{to: io.MultiWriter(file, sum)}
+	b := fmt.Appendf(nil, "%s%d\n", magic, formatVersion)
+	b = appendField(b, []byte(taken.Format(time.RFC3339)))
+	b = appendField(b, []byte(settings))
+	for _, o := range objects {
+		if b, err = appendObject(b, o); err != nil {
+			return 0, err
+		}
+		if len(b) > 1<<20 {
+			if _, err = out.Write(b); err != nil {
+				return 0, err
+			}
+			b = b[:0]
+		}
+	}
+	if _, err = out.Write(b); err != nil {
+		return 0, err
+	}
+	if _, err = out.Write(sum.Sum(nil)); err != nil {
+		return 0, err
+	}
+	if err = file.Sync(); err != nil {
+		return 0, err
+	}
+	if err = os.Rename(file.Name(), path); err != nil {
+		return 0, err
+	}
+	return out.n, errors.Join(file.Close(), syncFolder(filepath.Dir(path)))
+}
+
+// counted counts what is written.
+type counted struct {
+	to io.Writer
+	n  int64
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.to.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// syncFolder makes a rename last.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+func appendField(to, field []byte) []byte {
+	return append(binary.AppendUvarint(to, uint64(len(field))), field...)
+}
+
+func appendObject(to []byte, o object.Object) ([]byte, error) {
+	kind := object.KindOf(o)
+	b := append(make([]byte, 0, 512), byte(kind))
+	b, err := object.Append(b, o)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s %q: %w", kind, o.ID(), err)
+	}
+	return appendField(to, b), nil
+}
+
+// Check returns an error if a snapshot can't be kept in a file: its folder
+// does not exist, or something else is there, which the snapshot would replace. An
+// empty file may be replaced.
+func Check(path string) error {
+	because := func(name string, err error) error {
+		var cause *fs.PathError
+		if errors.As(err, &cause) {
+			err = cause.Err
+		}
+		return fmt.Errorf("%q: %w", name, err)
+	}
+	folder := filepath.Dir(path)
+	if info, err := os.Stat(folder); err != nil {
+		return because(folder, err)
+	} else if !info.IsDir() {
+		return because(folder, errors.New("not a folder"))
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return because(path, err)
+	case !info.Mode().IsRegular():
+		return because(path, errors.New("not a regular file"))
+	case info.Size() == 0:
+		return nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return because(path, err)
+	}
+	defer file.Close()
+	begin := make([]byte, len(magic))
+	if n, err := io.ReadFull(file, begin); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return because(path, err)
+	} else if string(begin[:n]) != magic {
+		return because(path, errors.New("not a snapshot, and would be replaced by one"))
+	}
+	return nil
+}
+
+// Read reads a file and checks that it is whole.
+func Read(path string) (*Snapshot, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parse(b)
+}
+
+func parse(b []byte) (*Snapshot, error) {
+	rest, ok := bytes.CutPrefix(b, []byte(magic))
+	if !ok {
+		return nil, errors.New("it is no snapshot")
+	}
+	line, rest, ok := bytes.Cut(rest, []byte("\n"))
+	version, err := strconv.ParseUint(string(line), 10, 32)
+	if !ok || err != nil {
+		return nil, errors.New("it has no version")
+	}
+	if version != formatVersion {
+		return nil, fmt.Errorf("its format has version %d, and %d can be read", version, formatVersion)
+	}
+	end := len(b) - sha256.Size
+	if len(rest) < sha256.Size || sha256.Sum256(b[:end]) != [sha256.Size]byte(b[end:]) {
+		return nil, errors.New("its checksum is wrong: it was cut short or changed")
+	}
+	s := new(Snapshot)
+	rest = rest[:len(rest)-sha256.Size]
+	taken, rest, err := nextField(rest)
+	if err != nil {
+		return nil, err
+	}
+	settings, rest, err := nextField(rest)
+	if err != nil {
+		return nil, err
+	}
+	s.Settings, s.objects = string(settings), rest
+	if s.Taken, err = time.Parse(time.RFC3339, string(taken)); err != nil {
+		return nil, fmt.Errorf("read when it was taken: %w", err)
+	}
+	return s, nil
+}
+
+var errField = errors.New("a field is cut short")
+
+func nextField(b []byte) (field, rest []byte, err error) {
+	n, size := binary.Uvarint(b)
+	if size <= 0 || n > uint64(len(b)-size) {
+		return nil, nil, errField
+	}
+	b = b[size:]
+	return b[:n], b[n:], nil
+}
+
+// Objects returns the objects of a snapshot, by kind.
+func (s *Snapshot) Objects() ([object.Kinds][]object.Object, error) {
+	var out [object.Kinds][]object.Object
+	var memory object.Scratch
+	for rest := s.objects; len(rest) > 0; {
+		var field []byte
+		var err error
+		if field, rest, err = nextField(rest); err != nil {
+			return out, err
+		}
+		if len(field) == 0 {
+			return out, errField
+		}
+		var o object.Object
+		kind, b := object.Kind(field[0]), field[1:]
+		if kind >= object.Kinds {
+			return out, fmt.Errorf("kind %d is not known", kind)
+		}
+		if o, err = object.Decode(kind, b, &memory); err != nil {
+			return out, err
+		}
+		out[kind] = append(out[kind], o)
+	}
+	return out, nil
+}

@@ -1,0 +1,119 @@
+package informer
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/informer/internal/manifest"
+	"github.com/headless-dns/headless/informer/internal/object"
+	"github.com/headless-dns/headless/informer/internal/selection"
+	"github.com/headless-dns/headless/records"
+)
+
+// FuzzManifest reads whatever may stand in a file, and serves what it is.
+func FuzzManifest(f *testing.F) {
+	samples, err := filepath.Glob("../testdata/run/*.yaml")
+	if err != nil || len(samples) == 0 {
+		f.Fatalf("no samples: %v", err)
+	}
+	for _, sample := range append(samples, "../testdata/handler.yaml") {
+		data, err := os.ReadFile(sample)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data, false)
+		for document := range strings.SplitSeq(string(data), "\n---\n") {
+			f.Add([]byte(document), true)
+		}
+	}
+	f.Add([]byte(`{"kind": "List", "apiVersion": "v1", "items": [{"kind": "PodList", "apiVersion": "v1", "items": [{"metadata": {"name": "x"}}]}]}`), false)
+	f.Add([]byte("\xff\xfea\x00:\x00 \x00b\x00"), false)
+	f.Add([]byte("\ufeffa: b\r--- # c\r...\r%YAML 1.1\r---\r{\"kind\": \"Pod\", \"kind\": 7}"), false)
+	f.Add([]byte(`{"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "x"}, "subsets": [{"addresses": [{"ip": "192.0.2.1", "hostname": "a"}], "notReadyAddresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 1}]}]}`), true)
+	f.Add([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {clusterIp: None, topologyKeys: [a]}"), false)
+	sel, err := selection.New(selection.Config{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, podNames bool) {
+		objects, err := manifest.Parse(data, sel)
+		if err != nil {
+			return
+		}
+		type name struct {
+			object.Kind
+			object.Key
+		}
+		var come, last, gone []event
+		seen := map[name]bool{}
+		for _, o := range slices.Backward(objects) {
+			come = append(come, eventOf(o))
+			// Namespaces are not kept without a selector.
+			kind := object.KindOf(o)
+			if n := (name{kind, o.ID()}); kind != object.Namespaces && !seen[n] {
+				seen[n] = true
+				last = append(last, eventOf(o))
+				gone = append(gone, event{Origin: object.Origin{Kind: kind}, key: o.ID()})
+			}
+		}
+		slices.Reverse(come)
+		serving := func(batch []event) *Informer {
+			i := &Informer{join: newJoin(records.New(), podNames, false), hooks: quietHooks(), synced: make(chan struct{})}
+			i.apply(batch)
+			return i
+		}
+		inOrder, reversed := serving(come), serving(last)
+		if got := len(inOrder.join.objects()); got != len(seen) {
+			t.Errorf("%d objects are held, want %d", got, len(seen))
+		}
+		got, want := published(t, inOrder.join.trie), published(t, reversed.join.trie)
+		if !slices.Equal(got, want) {
+			t.Errorf("there are the records %q, and %q when the objects come in another order", got, want)
+		}
+		inOrder.apply(gone)
+		if s := inOrder.join.trie.Stats(); s != (records.Stats{}) || len(published(t, inOrder.join.trie)) > 0 {
+			t.Errorf("without objects, there are %+v", s)
+		}
+	})
+}
+
+// published returns all records of a trie, which must be such as can be sent.
+func published(t *testing.T, trie *records.Trie) []string {
+	t.Helper()
+	const zone = "cluster.local."
+	var out []string
+	buffer := make([]byte, dns.MaxMsgSize)
+	add := func(node records.Node, name string, types ...uint16) {
+		n := 0
+		for _, rrtype := range types {
+			for _, rr := range node.Answer(&records.Query{Name: name, Type: rrtype, Zone: zone, Size: 1 << 30}).Records {
+				if _, err := dns.PackRR(rr, buffer, 0, nil, false); err != nil {
+					t.Errorf("%v: %v", rr, err)
+				}
+				out = append(out, rr.String())
+				n++
+			}
+		}
+		if n == 0 {
+			t.Errorf("%s has no records", name)
+		}
+	}
+	image := trie.Image()
+	for name, node := range image.Names(zone) {
+		add(node, name, records.Types[:]...)
+	}
+	for addr, node := range image.Addrs() {
+		name, err := dns.ReverseAddr(addr.String())
+		if err != nil {
+			t.Error(err)
+		}
+		add(node, name, dns.TypePTR)
+	}
+	slices.Sort(out)
+	return out
+}
