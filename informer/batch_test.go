@@ -19,8 +19,8 @@ import (
 // comes and goes, as long as the batch is: as much as its last event.
 func TestBatchOfOnePod(t *testing.T) {
 	const n = 1000
-	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
-	i.damage.hook = func(object.Kind, int) {}
+	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	i.broken.hook = func(object.Kind, int) {}
 	var services []event
 	for s := range n {
 		services = append(services, eventOf(object.NewService(fixture.Nginx(func(o *corev1.Service) { o.Name = fmt.Sprint("s-", s) }))))
@@ -38,28 +38,28 @@ func TestBatchOfOnePod(t *testing.T) {
 		{"it changes back, and is broken then", append(slices.Repeat([]event{eventOf(unready), eventOf(ready)}, 30),
 			event{Origin: object.Origin{Kind: object.Pods}, object: &object.Broken{Key: ready.ID(), Err: errors.New("cut short")}}), records.Ready},
 	} {
-		i.join.lookups = 0
+		i.joiner.lookups = 0
 		i.apply(test.batch)
-		if i.join.lookups != 1 {
-			t.Errorf("%s: %d lookups, want that of one event", test.what, i.join.lookups)
+		if i.joiner.lookups != 1 {
+			t.Errorf("%s: %d lookups, want that of one event", test.what, i.joiner.lookups)
 		}
-		if got := i.join.trie.Stats().Endpoints[test.want]; got != n {
+		if got := i.joiner.trie.Stats().Endpoints[test.want]; got != n {
 			t.Errorf("%s: %d endpoints are %v, want %d", test.what, got, test.want, n)
 		}
 	}
-	if !i.damage.any(object.Pods) {
+	if !i.broken.has(object.Pods) {
 		t.Error("a pod that is broken in the end is not said to be")
 	}
 	i.apply([]event{gone, eventOf(ready), gone})
-	if i.damage.any(object.Pods) || i.join.trie.Stats().Endpoints[records.Ready] != 0 {
-		t.Errorf("after the pod has gone there are %v", i.join.trie.Stats())
+	if i.broken.has(object.Pods) || i.joiner.trie.Stats().Endpoints[records.Ready] != 0 {
+		t.Errorf("after the pod has gone there are %v", i.joiner.trie.Stats())
 	}
 }
 
 // TestBatchDelay has a pod that becomes ready, and changes again before the writer comes to
 // it: its change was late since it became ready.
 func TestBatchDelay(t *testing.T) {
-	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	i.apply([]event{eventOf(object.NewService(fixture.Nginx()))})
 	var delays []time.Duration
 	i.hooks.Published = func(_ int, _ records.Stats, d []time.Duration) { delays = slices.Clone(d) }
@@ -77,14 +77,14 @@ func TestBatchDelay(t *testing.T) {
 // TestBatchOfOneService has a service that is deleted and made anew without a selector in
 // one batch. It has lost no selector: the pods of the old one are not its own.
 func TestBatchOfOneService(t *testing.T) {
-	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
-	i.join.holds = true
+	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	i.joiner.awaitsLeftovers = true
 	i.apply([]event{eventOf(object.NewService(fixture.Nginx())), eventOf(object.NewPod(fixture.Web(0)))})
-	if got := answer(i.join.trie, nginxName, dns.TypeA); got != "10.244.0.1" {
+	if got := answer(i.joiner.trie, nginxName, dns.TypeA); got != "10.244.0.1" {
 		t.Fatalf("the service has %q", got)
 	}
 	i.apply([]event{{Origin: object.Origin{Kind: object.Services}, key: object.NewService(fixture.Nginx()).Key}, eventOf(object.NewService(fixture.Nginx(unselecting)))})
-	if got := answer(i.join.trie, nginxName, dns.TypeA); got != "missing" || len(i.join.losing) > 0 {
-		t.Errorf("the service has %q, and %d wait for their slices", got, len(i.join.losing))
+	if got := answer(i.joiner.trie, nginxName, dns.TypeA); got != "missing" || len(i.joiner.losing) > 0 {
+		t.Errorf("the service has %q, and %d wait for their slices", got, len(i.joiner.losing))
 	}
 }

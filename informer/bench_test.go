@@ -24,7 +24,7 @@ func newWorld(sizes ...int) (*Informer, func(service, i int, change ...func(*cor
 	newPodOf := func(s, i int, change ...func(*corev1.Pod)) *object.Pod {
 		return object.NewPod(fixture.Web(0, append(change, func(p *corev1.Pod) { fixture.NameWeb(p, s, i, first[s]+i) })...))
 	}
-	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	var batch []event
 	for s, size := range sizes {
 		batch = append(batch, eventOf(object.NewService(fixture.Nginx(func(o *corev1.Service) {
@@ -96,7 +96,7 @@ func BenchmarkHeap(b *testing.B) {
 		before := heap()
 		i, _ := newWorld(slices.Repeat([]int{pods}, services)...)
 		b.ReportMetric(float64(heap()-before)/(services*pods), "B/pod")
-		if got := i.join.trie.Stats().Endpoints[records.Ready]; got != services*pods {
+		if got := i.joiner.trie.Stats().Endpoints[records.Ready]; got != services*pods {
 			b.Fatalf("%d endpoints", got)
 		}
 	}
@@ -108,7 +108,7 @@ func BenchmarkObjects(b *testing.B) {
 	const services, pods = 1000, 100
 	for b.Loop() {
 		before := heap()
-		i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), missing: map[object.Origin]bool{{}: true}}
+		i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), missing: map[object.Origin]bool{{}: true}}
 		for s := range services {
 			var of []kruntime.Object
 			for k := range pods {
@@ -131,7 +131,7 @@ func BenchmarkObjects(b *testing.B) {
 func BenchmarkRelist(b *testing.B) {
 	i, _ := newWorld(slices.Repeat([]int{100}, 1000)...)
 	list := event{Origin: object.Origin{Kind: object.Pods}, list: true}
-	for _, p := range i.join.namespaces["default"].pods {
+	for _, p := range i.joiner.namespaces["default"].pods {
 		list.objects = append(list.objects, p)
 	}
 	b.ReportAllocs()

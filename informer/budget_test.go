@@ -19,7 +19,7 @@ import (
 func TestPortsBudget(t *testing.T) {
 	const templates, budget = 1000, 1000 // bytes
 	for _, ports := range []int32{17, 10_000} {
-		s := newMember(object.NewService(fixture.Nginx(func(s *corev1.Service) {
+		s := newJoinedService(object.NewService(fixture.Nginx(func(s *corev1.Service) {
 			for n := range ports {
 				s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: fmt.Sprint("p", n), TargetPort: intstr.FromString(fmt.Sprint("t", n))})
 			}

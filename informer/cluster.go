@@ -84,7 +84,7 @@ func (c *Cluster) config() (*rest.Config, error) {
 type cluster struct {
 	core, discovery rest.Interface // clients of the API groups
 	selected        *selection.Selection
-	left            *leftovers // nil if no pods are watched
+	leftovers       *leftovers // nil if no pods are watched
 	log             logr.Logger
 	failing         func(object.Kind, bool) // a hook
 	outage          outage
@@ -95,12 +95,12 @@ type cluster struct {
 	backoff wait.Backoff // of a reflector
 }
 
-// pauses are those before a reflector tries again, of 5 to 10 seconds at most. Its own
+// retryBackoff are those before a reflector tries again, of 5 to 10 seconds at most. Its own
 // are up to a minute, and as late is then what happens after an outage. To ask so
 // often is no burden: as long as no watch can be resumed, it is for one object.
-var pauses = wait.Backoff{Duration: 800 * time.Millisecond, Factor: 2, Jitter: 1, Cap: 5 * time.Second, Steps: 10}
+var retryBackoff = wait.Backoff{Duration: 800 * time.Millisecond, Factor: 2, Jitter: 1, Cap: 5 * time.Second, Steps: 10}
 
-func newCluster(c *Config, s *selection.Selection, j *join) (*cluster, error) {
+func newCluster(c *Config, s *selection.Selection, j *joiner) (*cluster, error) {
 	config, err := c.Cluster.config()
 	if err != nil {
 		return nil, err
@@ -108,10 +108,10 @@ func newCluster(c *Config, s *selection.Selection, j *join) (*cluster, error) {
 	if c.Transport != nil {
 		config.Wrap(c.Transport)
 	}
-	config.NegotiatedSerializer = object.NewCodec(j.known)
-	out := &cluster{selected: s, log: c.Log, failing: c.Hooks.Failing, clock: clock.RealClock{}, backoff: pauses}
+	config.NegotiatedSerializer = object.NewCodec(j.reuse)
+	out := &cluster{selected: s, log: c.Log, failing: c.Hooks.Failing, clock: clock.RealClock{}, backoff: retryBackoff}
 	if s.Pods {
-		out.left = newLeftovers(out, j)
+		out.leftovers = newLeftovers(out, j)
 	}
 	client, err := rest.HTTPClientFor(config)
 	if err == nil {
@@ -144,8 +144,8 @@ func (c *cluster) run(ctx context.Context, q *queue) {
 		r := c.reflector(ctx, newHealth(o, c), &store{Origin: o, queue: q})
 		group.Go(func() { r.RunWithContext(ctx) })
 	}
-	if c.left != nil {
-		group.Go(func() { c.left.run(ctx, q) })
+	if c.leftovers != nil {
+		group.Go(func() { c.leftovers.run(ctx, q) })
 	}
 	group.Wait()
 }
@@ -154,18 +154,18 @@ func (c *cluster) run(ctx context.Context, q *queue) {
 func (c *cluster) reflector(ctx context.Context, h *health, s *store) *cache.Reflector {
 	log := logr.Discard()
 	return cache.NewReflectorWithOptions(c.listWatch(h, s), &object.Decoded{}, s,
-		cache.ReflectorOptions{Name: "headless " + s.Kind.String(), Logger: &log, Clock: mortal{c.clock, ctx}, Backoff: &c.backoff})
+		cache.ReflectorOptions{Name: "headless " + s.Kind.String(), Logger: &log, Clock: contextClock{c.clock, ctx}, Backoff: &c.backoff})
 }
 
-// mortal is a clock whose waits end with a context. A reflector that waits to try
+// contextClock is a clock whose waits end with a context. A reflector that waits to try
 // again does not look at its own.
-type mortal struct {
+type contextClock struct {
 	clock.WithTickerAndDelayedExecution
 	ctx context.Context
 }
 
 // After implements clock.Clock.
-func (m mortal) After(d time.Duration) <-chan time.Time {
+func (m contextClock) After(d time.Duration) <-chan time.Time {
 	out := make(chan time.Time, 1)
 	t := m.NewTimer(d)
 	go func() {
@@ -187,7 +187,7 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 	}
 	// The client itself tries nothing again: a reflector does, and less often.
 	all := func(options *metav1.ListOptions) *rest.Request {
-		return client.Get().MaxRetries(0).Namespace(o.Namespace).Resource(o.Kind.String()).VersionedParams(options, parameters)
+		return client.Get().MaxRetries(0).Namespace(o.Namespace).Resource(o.Kind.String()).VersionedParams(options, parameterCodec)
 	}
 	get := func(options *metav1.ListOptions) *rest.Request {
 		r := all(options)
@@ -199,7 +199,7 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			return h.list(ctx, func(ctx context.Context) (list runtime.Object, err error) {
-				err = c.selecting(s, &options, func() error {
+				err = c.withSelectors(s, &options, func() error {
 					list, err = get(&options).Do(ctx).Get()
 					return err
 				})
@@ -211,12 +211,12 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 			if options.SendInitialEvents == nil { // it resumes
 				// For its version, one object is asked for; any, as to select is work for the server.
 				one := all(&metav1.ListOptions{Limit: 1})
-				if err := h.restored(ctx, options.ResourceVersion, one.Do); err != nil {
+				if err := h.checkVersion(ctx, options.ResourceVersion, one.Do); err != nil {
 					return nil, err
 				}
 			}
 			return h.watch(ctx, &options, func(ctx context.Context) (w watch.Interface, err error) {
-				err = c.selecting(s, &options, func() error {
+				err = c.withSelectors(s, &options, func() error {
 					w, err = get(&options).Watch(ctx)
 					return err
 				})
@@ -226,11 +226,11 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 	}
 }
 
-// selecting calls do with the options narrowed to what a store takes. API
+// withSelectors calls do with the options narrowed to what a store takes. API
 // servers before Kubernetes 1.31 answer 400 to the field selector of Services. Then it
 // calls do again for all Services, of which the join serves the headless ones, and
 // leaves the selector out from then on.
-func (c *cluster) selecting(s *store, options *metav1.ListOptions, do func() error) error {
+func (c *cluster) withSelectors(s *store, options *metav1.ListOptions, do func() error) error {
 	if s.Kind == object.LeftoverSlices {
 		options.LabelSelector = c.selected.Leftover(s.services).String()
 		return do()
@@ -253,101 +253,10 @@ func (c *cluster) selecting(s *store, options *metav1.ListOptions, do func() err
 	return err
 }
 
-// parameters writes list options into URLs.
-var parameters = runtime.NewParameterCodec(object.Scheme)
-
-// store is what a reflector writes to: it queues the slim objects.
-type store struct {
-	object.Origin
-	queue    *queue
-	services map[object.Key]struct{} // whose slices it takes, of the kind leftSlices
-	listed   atomic.Bool
-}
+// parameterCodec writes list options into URLs.
+var parameterCodec = runtime.NewParameterCodec(object.Scheme)
 
 var _ interface {
 	cache.TransformingStore
 	cache.ReflectorBookmarkStore
 } = (*store)(nil)
-
-// Transformer implements cache.TransformingStore: during an initial stream, too,
-// nothing but slim objects is kept.
-func (s *store) Transformer() cache.TransformFunc {
-	return func(obj any) (any, error) { return unwrap(obj) }
-}
-
-// unwrap returns the slim object of what was decoded.
-func unwrap(obj any) (object.Object, error) {
-	switch o := obj.(type) {
-	case *object.Decoded:
-		return o.Object, nil
-	case object.Object: // it went through the transformer
-		return o, nil
-	}
-	return nil, fmt.Errorf("keep object: %T is none that is watched", obj)
-}
-
-// Add implements cache.ReflectorStore.
-func (s *store) Add(obj any) error { return s.Update(obj) }
-
-// Update implements cache.ReflectorStore.
-func (s *store) Update(obj any) error {
-	o, err := unwrap(obj)
-	if err != nil {
-		return err
-	}
-	if s.takes(o) {
-		s.queue.push(event{Origin: s.Origin, object: o})
-	} else { // it may have been that of another service
-		s.queue.push(event{Origin: s.Origin, key: o.ID()})
-	}
-	return nil
-}
-
-// takes reports whether the store keeps an object. The API server selects slices by the
-// names of services alone, in all namespaces.
-func (s *store) takes(o object.Object) bool {
-	slice, ok := o.(*object.EndpointSlice)
-	if s.Kind != object.LeftoverSlices || !ok {
-		return true
-	}
-	_, ok = s.services[object.Key{Namespace: slice.Namespace, Name: slice.Service}]
-	return ok && slice.Controlled
-}
-
-// Delete implements cache.ReflectorStore. The object may be one whose deletion
-// was missed, of which only the name is known for sure.
-func (s *store) Delete(obj any) error {
-	name, err := cache.DeletionHandlingObjectToName(obj)
-	if err != nil {
-		return fmt.Errorf("delete object: %w", err)
-	}
-	s.queue.push(event{Origin: s.Origin, key: object.Key{Namespace: name.Namespace, Name: name.Name}})
-	return nil
-}
-
-// Replace implements cache.ReflectorStore.
-func (s *store) Replace(list []any, _ string) error {
-	objects := make([]object.Object, 0, len(list))
-	for _, obj := range list {
-		o, err := unwrap(obj)
-		if err != nil {
-			return err
-		}
-		if s.takes(o) {
-			objects = append(objects, o)
-		}
-	}
-	s.listed.Store(true)
-	s.queue.push(event{Origin: s.Origin, list: true, objects: objects, left: s.services})
-	return nil
-}
-
-// Bookmark implements cache.ReflectorBookmarkStore: a watch with nothing to tell
-// is alive.
-func (s *store) Bookmark(string) error {
-	s.queue.received(s.Kind, s.Namespace)
-	return nil
-}
-
-// Resync implements cache.ReflectorStore; there is nothing to repeat.
-func (s *store) Resync() error { return nil }

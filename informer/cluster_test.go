@@ -7,120 +7,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
-	"github.com/go-logr/logr/funcr"
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/ptr"
 
 	"github.com/headless-dns/headless/informer/internal/fixture"
 	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/internal/apiserver"
-	"github.com/headless-dns/headless/records"
 )
-
-// probe is an informer under test with what its hooks were told.
-type probe struct {
-	*Informer
-	trie *records.Trie
-	api  *apiServer
-
-	mu        sync.Mutex
-	changed   *sync.Cond
-	published []int
-	received  map[object.Kind]int
-	rejected  []error
-	bad       []int // manifests
-	restored  []bool
-	wrote     []error
-	due       []time.Time
-	failing   map[object.Kind]int
-	broken    map[object.Kind]int
-	logged    []string
-}
-
-func newProbe(c Config) (*probe, error) {
-	p := &probe{trie: records.New(), received: map[object.Kind]int{}, failing: map[object.Kind]int{}, broken: map[object.Kind]int{}}
-	p.changed = sync.NewCond(&p.mu)
-	note := func(f func()) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		f()
-		p.changed.Broadcast()
-	}
-	c.Log = funcr.New(func(_, args string) { note(func() { p.logged = append(p.logged, args) }) }, funcr.Options{})
-	c.Hooks = Hooks{
-		Received:  func(k object.Kind, _ string) { note(func() { p.received[k]++ }) },
-		Published: func(n int, _ records.Stats, _ []time.Duration) { note(func() { p.published = append(p.published, n) }) },
-		Rejected:  func(err error) { note(func() { p.rejected = append(p.rejected, err) }) },
-
-		BadManifests: func(n int) { note(func() { p.bad = append(p.bad, n) }) },
-
-		Restored: func(is bool) { note(func() { p.restored = append(p.restored, is) }) },
-		Failing: func(k object.Kind, is bool) {
-			note(func() { p.failing[k] += map[bool]int{true: 1, false: -1}[is] })
-		},
-		Broken: func(k object.Kind, n int) { note(func() { p.broken[k] = n }) },
-		Wrote:  func(_ int64, err error) { note(func() { p.wrote = append(p.wrote, err) }) },
-		Due:    func(at time.Time) { note(func() { p.due = append(p.due, at) }) },
-	}
-	var err error
-	p.Informer, err = New(p.trie, c)
-	return p, err
-}
-
-// watchServer starts an informer on a stand-in API server.
-func watchServer(t *testing.T, c Config, o apiOptions, objects ...any) *probe {
-	t.Helper()
-	api := newAPIServer(t, o)
-	api.apply(objects...)
-	c.Cluster.Endpoint = api.URL
-	p, err := newProbe(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.api = api
-	p.start(t)
-	return p
-}
-
-func (p *probe) start(t *testing.T) {
-	t.Helper()
-	p.Start()
-	t.Cleanup(p.Stop)
-	select {
-	case <-p.Synced():
-	case <-time.After(30 * time.Second):
-		t.Fatal("not synced")
-	}
-}
-
-// await waits until a name has an answer. Every publication is a reason to look
-// again.
-func (p *probe) await(t *testing.T, name string, rrtype uint16, want string) {
-	t.Helper()
-	late := time.AfterFunc(30*time.Second, func() { p.changed.Broadcast() })
-	defer late.Stop()
-	deadline := time.Now().Add(30 * time.Second)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for answer(p.trie, name, rrtype) != want {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s %s is %q, want %q", name, dns.TypeToString[rrtype], answer(p.trie, name, rrtype), want)
-		}
-		p.changed.Wait()
-	}
-}
-
-const nginxName = "nginx.default.svc.cluster.local."
 
 // servers are API servers of each sort.
 var servers = map[string]apiOptions{
@@ -333,116 +232,6 @@ func TestWatchSlices(t *testing.T) {
 		if !strings.Contains(r, "labelSelector=dns%3Dheadless&") {
 			t.Errorf("slices are asked for with %q", r)
 		}
-	}
-}
-
-// decodedAll returns objects as they come from a decoder.
-func decodedAll(t testing.TB, objects ...runtime.Object) []any {
-	t.Helper()
-	c := object.NewCodec(func(o object.Object) object.Object { return o })
-	info, _ := runtime.SerializerInfoForMediaType(c.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
-	d := c.DecoderToVersion(info.Serializer, nil)
-	var out []any
-	for _, o := range objects {
-		got, _, err := d.Decode(fixture.Encode(t, o), nil, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, got)
-	}
-	return out
-}
-
-// TestStore drives the store as a reflector does, with what a fake API server
-// doesn't send.
-func TestStore(t *testing.T) {
-	p, err := newProbe(Config{Cluster: Cluster{Endpoint: "http://127.0.0.1:1"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stores := map[object.Kind]*store{}
-	for _, o := range p.source.origins() {
-		stores[o.Kind] = &store{Origin: o, queue: p.queue}
-	}
-	apply := func() { p.apply(p.queue.drain(nil)) }
-	check := func(what, want string) {
-		t.Helper()
-		if got := answer(p.trie, nginxName, dns.TypeA); got != want {
-			t.Errorf("%s: the service has %q, want %q", what, got, want)
-		}
-	}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-
-	// Before every kind was listed, nothing is served.
-	must(stores[object.Pods].Replace(decodedAll(t, fixture.Web(0), fixture.Web(1)), "1"))
-	must(stores[object.Services].Replace(decodedAll(t, fixture.Nginx()), "1"))
-	apply()
-	check("not all is listed", "outside")
-	must(stores[object.EndpointSlices].Replace(nil, "1"))
-	must(stores[object.LeftoverSlices].Replace(nil, "1"))
-	apply()
-	check("all is listed", "10.244.0.1, 10.244.0.2")
-	select {
-	case <-p.Synced():
-	default:
-		t.Error("the informer is not synced")
-	}
-
-	// A list replaces: web-0 was deleted while nobody watched, web-2 came.
-	must(stores[object.Pods].Replace(decodedAll(t, fixture.Web(1), fixture.Web(2)), "2"))
-	apply()
-	check("a relist", "10.244.0.2, 10.244.0.3")
-
-	// A deletion of which only the name is known, and one of something unknown.
-	must(stores[object.Pods].Delete(cache.DeletedFinalStateUnknown{Key: "default/web-1"}))
-	must(stores[object.Pods].Delete(decodedAll(t, fixture.Web(7))[0]))
-	apply()
-	check("a missed deletion", "10.244.0.3")
-
-	// What changes nothing in DNS publishes nothing; a drain publishes once.
-	before := len(p.published)
-	must(stores[object.Pods].Update(decodedAll(t, fixture.Web(2, func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} }))[0]))
-	must(stores[object.Pods].Update(decodedAll(t, fixture.Web(0, func(p *corev1.Pod) { p.Labels = map[string]string{"app": "other"} }))[0]))
-	must(stores[object.Services].Update(decodedAll(t, fixture.Nginx(func(s *corev1.Service) { s.Annotations = map[string]string{"a": "b"} }))[0]))
-	must(stores[object.Pods].Replace(decodedAll(t, fixture.Web(2)), "3"))
-	apply()
-	if n := len(p.published); n != before {
-		t.Errorf("%d publications without a change", n-before)
-	}
-	for i := range 5 {
-		must(stores[object.Pods].Add(decodedAll(t, fixture.Web(10+i))[0]))
-	}
-	apply()
-	if n := len(p.published); n != before+1 || p.published[n-1] != 1 {
-		t.Errorf("five pods of a service in one drain publish %v", p.published[before:])
-	}
-
-	// A transformed object is taken as it is; anything else is an error.
-	slimmed, err := stores[object.Pods].Transformer()(decodedAll(t, fixture.Web(1))[0])
-	must(err)
-	must(stores[object.Pods].Replace([]any{slimmed}, "4"))
-	apply()
-	check("a transformed list", "10.244.0.2")
-	if err := stores[object.Pods].Add(&corev1.ConfigMap{}); err == nil || !strings.Contains(err.Error(), "ConfigMap") {
-		t.Errorf("a ConfigMap is taken: %v", err)
-	}
-	if err := stores[object.Pods].Replace([]any{&corev1.ConfigMap{}}, "5"); err == nil {
-		t.Error("a list of ConfigMaps is taken")
-	}
-	if err := stores[object.Pods].Delete(7); err == nil {
-		t.Error("the deletion of a number is taken")
-	}
-
-	// A bookmark is a sign of life.
-	received := p.received[object.Services]
-	must(stores[object.Services].Bookmark("9"))
-	if p.received[object.Services] != received+1 {
-		t.Error("a bookmark was not noted")
 	}
 }
 

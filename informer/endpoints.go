@@ -1,11 +1,8 @@
 package informer
 
 import (
-	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
-	"unique"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -20,7 +17,7 @@ import (
 // podEndpoints yields the endpoints that a pod is of a service, which selects
 // it. The rules are those of the EndpointSlice controller; where it leaves a pod
 // out that may yet answer, the endpoint is withheld with the reason.
-func podEndpoints(s *member, p *object.Pod, n *naming, yield func(records.Endpoint)) {
+func podEndpoints(s *joinedService, p *object.Pod, n *naming, yield func(records.Endpoint)) {
 	if p.Finished() {
 		return
 	}
@@ -60,72 +57,10 @@ func podEndpoints(s *member, p *object.Pod, n *naming, yield func(records.Endpoi
 	yield(e)
 }
 
-// portsOf returns the service's ports as the pods of a template have them. A port
-// whose name no container has is left out.
-func (s *member) portsOf(t *object.PodTemplate) *records.PortList {
-	if len(s.targets) == 0 {
-		return s.fixed
-	}
-	ports, ok := s.resolved[t.Ports]
-	if !ok {
-		ports = s.resolve(t.NamedPorts())
-		if s.resolved == nil {
-			s.resolved = make(map[unique.Handle[object.NamedPorts]]*records.PortList)
-		}
-		s.resolved[t.Ports] = ports
-	}
-	return ports
-}
-
-// resolve returns the ports of the pods with some named ports. Each pod of a service with
-// many ports may have its own list. So a long one costs little until the trie asks for it,
-// however many ports both have. Its id has those named ports that the service looks for.
-// It has all of them if they are more than comparedPorts: lists may then differ only in
-// their ids.
-func (s *member) resolve(named object.NamedPorts) *records.PortList {
-	ports := s.sorted
-	if ports == nil {
-		resolved, read := resolve(s.Ports, named)
-		s.read += read
-		return records.NewPortList(resolved)
-	}
-	id := append(s.digest[:], named.Digest...)
-	if named.Digest == "" {
-		for target, number := range named.All {
-			s.read++
-			if _, ok := slices.BinarySearchFunc(s.targets, target, object.TargetPort.Compare); ok {
-				id = fmt.Appendf(id, "%s/%s/%d\n", target.Name, target.Protocol, number)
-			}
-		}
-	}
-	return records.NewLazyPortList(id, func() []records.Port {
-		resolved, _ := resolve(ports, named)
-		return resolved
-	})
-}
-
-// resolve returns ports with the numbers that the named ports of a pod give them, and how
-// many lines of these it read.
-func resolve(ports []object.ServicePort, named object.NamedPorts) (out []records.Port, read int) {
-	out = make([]records.Port, 0, len(ports))
-	for _, sp := range ports {
-		number := sp.Number
-		if sp.Target != "" {
-			var n int
-			number, n = named.Find(sp.TargetPort())
-			if read += n; number == 0 {
-				continue
-			}
-		}
-		out = append(out, records.Port{Name: sp.Name, Protocol: sp.Protocol, Number: number})
-	}
-	return out, read
-}
-
 // sliceEndpoints yields what some endpoints of a slice are of a service. If the service
 // has publishNotReadyAddresses, they are ready whatever the slice says: the controllers
 // write it so, but a slice made by hand may not.
-func sliceEndpoints(s *member, slice *object.EndpointSlice, endpoints []object.Endpoint, n *naming, yield func(records.Endpoint)) {
+func sliceEndpoints(s *joinedService, slice *object.EndpointSlice, endpoints []object.Endpoint, n *naming, yield func(records.Endpoint)) {
 	for _, e := range endpoints {
 		reason := records.Ready
 		switch {

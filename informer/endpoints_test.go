@@ -92,7 +92,7 @@ func TestPodEndpoints(t *testing.T) {
 		}}, want: "web-0* 10.244.0.1 tcp/:3306"},
 	} {
 		got := describe(func(yield func(records.Endpoint)) {
-			podEndpoints(newMember(object.NewService(fixture.Nginx(test.service...))), object.NewPod(fixture.Web(0, test.pod...)), &naming{podNames: test.podNames}, yield)
+			podEndpoints(newJoinedService(object.NewService(fixture.Nginx(test.service...))), object.NewPod(fixture.Web(0, test.pod...)), &naming{podNames: test.podNames}, yield)
 		})
 		if got != test.want {
 			t.Errorf("%s: the endpoints are %q, want %q", test.what, got, test.want)
@@ -137,7 +137,7 @@ func TestSliceEndpoints(t *testing.T) {
 	endpoints := func(podNames bool, change ...func(*corev1.Service)) string {
 		return describe(func(yield func(records.Endpoint)) {
 			s := object.NewEndpointSlice(slice)
-			sliceEndpoints(newMember(object.NewService(fixture.Nginx(change...))), s, s.Endpoints, &naming{podNames: podNames}, yield)
+			sliceEndpoints(newJoinedService(object.NewService(fixture.Nginx(change...))), s, s.Endpoints, &naming{podNames: podNames}, yield)
 		})
 	}
 	if got := endpoints(false, publish); got != published {
@@ -177,7 +177,7 @@ func TestDashed(t *testing.T) {
 // TestLabelBudget holds that the labels of a pod are made once for all services that
 // select it: checking a name and writing an address take longer than all the rest.
 func TestLabelBudget(t *testing.T) {
-	s := newMember(object.NewService(fixture.Nginx(func(s *corev1.Service) {
+	s := newJoinedService(object.NewService(fixture.Nginx(func(s *corev1.Service) {
 		s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
 	})))
 	podOf := func(name string) *object.Pod {

@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	// silence is how long a list may take, and how long a watch may bring nothing.
+	// silenceLimit is how long a list may take, and how long a watch may bring nothing.
 	// Kube-apiserver ends a list after a minute, and sends bookmarks as often.
-	silence = 3 * time.Minute
+	silenceLimit = 3 * time.Minute
 	// probeLimit is how long the look at the version may take before a watch.
 	probeLimit = 10 * time.Second
 )
@@ -70,11 +70,11 @@ func (h *health) works() {
 	h.outage.works(h)
 }
 
-// forget ends a fault that nobody looks after any more.
-func (h *health) forget() {
+// unregister ends a fault that nobody looks after any more.
+func (h *health) unregister() {
 	if h.failing {
 		h.hook(h.Kind, false)
-		h.outage.forget(h)
+		h.outage.unregister(h)
 	}
 }
 
@@ -82,7 +82,7 @@ func (h *health) forget() {
 func (h *health) list(outer context.Context, do func(context.Context) (runtime.Object, error)) (runtime.Object, error) {
 	ctx, cancel := context.WithCancel(outer)
 	defer cancel()
-	defer h.clock.AfterFunc(silence, cancel).Stop()
+	defer h.clock.AfterFunc(silenceLimit, cancel).Stop()
 	list, err := do(ctx)
 	switch {
 	case outer.Err() != nil: // we ended it
@@ -90,23 +90,23 @@ func (h *health) list(outer context.Context, do func(context.Context) (runtime.O
 		h.silent = false // whether a watch follows remains to be seen
 	default:
 		if ctx.Err() != nil {
-			err = fmt.Errorf("list: not complete within %v", silence)
+			err = fmt.Errorf("list: not complete within %v", silenceLimit)
 		}
 		// A reflector lists anew at once if the version is the fault.
-		if !outdated(err) {
+		if !versionRefused(err) {
 			h.fails(err)
 		}
 	}
 	return list, err
 }
 
-// restored fails if the API server, of which a function lists anything, is behind the
+// checkVersion fails if the API server, of which a function lists anything, is behind the
 // version that a watch is to resume at, as it is when etcd was restored from a backup.
 // It would send what happens only when it is past that version, and say nothing
 // meanwhile. So a server that can't be listed is not watched, though it may let a
 // watch in a moment later: that of a 429 is the error on which a reflector waits, and
 // then tries the watch again, without a list of everything.
-func (h *health) restored(outer context.Context, version string, do func(context.Context) rest.Result) error {
+func (h *health) checkVersion(outer context.Context, version string, do func(context.Context) rest.Result) error {
 	ctx, cancel := context.WithCancel(outer)
 	defer cancel()
 	defer h.clock.AfterFunc(probeLimit, cancel).Stop()
@@ -122,7 +122,7 @@ func (h *health) restored(outer context.Context, version string, do func(context
 		return apierrors.NewTooManyRequests(err.Error(), 0)
 	}
 	list, ok := obj.(*object.DecodedList)
-	if !ok || !before(list.ResourceVersion, version) {
+	if !ok || !isBefore(list.ResourceVersion, version) {
 		return nil
 	}
 	h.log.Info("API server has gone back in time, all is listed anew", "version", list.ResourceVersion, "known", version)
@@ -132,7 +132,7 @@ func (h *health) restored(outer context.Context, version string, do func(context
 // watch opens a watch by a function, and sees to it that it ends.
 func (h *health) watch(outer context.Context, o *metav1.ListOptions, open func(context.Context) (watch.Interface, error)) (watch.Interface, error) {
 	ctx, cancel := context.WithCancel(outer)
-	late := h.clock.AfterFunc(silence, cancel)
+	late := h.clock.AfterFunc(silenceLimit, cancel)
 	source, err := open(ctx)
 	if !late.Stop() && err == nil {
 		source.Stop()
@@ -149,35 +149,37 @@ func (h *health) watch(outer context.Context, o *metav1.ListOptions, open func(c
 		return w, nil
 	}
 	if ctx.Err() != nil {
-		err = fmt.Errorf("watch: no answer within %v", silence)
+		err = fmt.Errorf("watch: no answer within %v", silenceLimit)
 	}
 	cancel()
-	if anyVersion && outdated(err) {
-		err = senseless(err)
+	if anyVersion && versionRefused(err) {
+		err = anyVersionRefused(err)
 	}
 	switch {
 	case outer.Err() != nil: // we ended it
-	case outdated(err) || initial && apierrors.IsInvalid(err): // all is listed instead
+	case versionRefused(err) || initial && apierrors.IsInvalid(err): // all is listed instead
 	default:
 		h.fails(err)
 	}
 	return nil, err
 }
 
-// outdated tells whether an API server refuses a version, as it no longer knows it
+// versionRefused tells whether an API server refuses a version, as it no longer knows it
 // or does not yet. Then it is to be asked for any.
-func outdated(err error) bool {
+func versionRefused(err error) bool {
 	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) ||
 		apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
 }
 
-// senseless is the error of a server that refuses any version. A reflector that is
+// anyVersionRefused is the error of a server that refuses any version. A reflector that is
 // told of the version would try again at once, and for ever.
-func senseless(err error) error { return errors.New("watch: any version is refused: " + err.Error()) }
+func anyVersionRefused(err error) error {
+	return errors.New("watch: any version is refused: " + err.Error())
+}
 
-// before tells whether a resource version is before another. Those of an API server
+// isBefore tells whether a resource version is before another. Those of an API server
 // that has others than numbers are not.
-func before(a, b string) bool {
+func isBefore(a, b string) bool {
 	x, err1 := strconv.ParseUint(a, 10, 64)
 	y, err2 := strconv.ParseUint(b, 10, 64)
 	return err1 == nil && err2 == nil && x < y

@@ -25,7 +25,6 @@ import (
 
 	"github.com/headless-dns/headless/informer/internal/fixture"
 	"github.com/headless-dns/headless/informer/internal/object"
-	"github.com/headless-dns/headless/records"
 )
 
 // A history is what happens to a cluster and to those who watch it. It is a plain
@@ -275,38 +274,6 @@ func drawHistory(rng *rand.Rand, n int) *history {
 	return h
 }
 
-// pipeline is what an informer is between the bytes of a watch and the trie.
-type pipeline struct {
-	*Informer
-	decoder kruntime.Decoder
-	batch   []event
-	told    *model // of what is in batch and before
-}
-
-func newPipeline(h *history) *pipeline {
-	p := &pipeline{
-		Informer: &Informer{join: newJoin(records.New(), h.podNames, h.selectNamespaces), hooks: quietHooks(),
-			missing: make(map[object.Origin]bool), synced: make(chan struct{}), complete: make(chan struct{})},
-		told: newModel(h.podNames, h.selectNamespaces),
-	}
-	c := object.NewCodec(p.join.known)
-	info, _ := kruntime.SerializerInfoForMediaType(c.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
-	p.decoder = c.DecoderToVersion(info.Serializer, nil)
-	for _, k := range p.told.watched() {
-		p.missing[object.Origin{Kind: k}] = true
-	}
-	return p
-}
-
-// decode passes an object through protobuf.
-func (p *pipeline) decode(t testing.TB, o any) object.Object {
-	slim, _, err := p.decoder.Decode(fixture.Encode(t, o.(kruntime.Object)), nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return slim.(*object.Decoded).Object
-}
-
 // play lets a history happen, and calls look at each drain, which is to apply
 // the batch. It stops at the first error.
 func (h *history) play(t testing.TB, p *pipeline, look func() error) error {
@@ -421,7 +388,7 @@ func (h *history) check(t testing.TB) error {
 		s := p.told.state()
 		for i := range questions {
 			q := &questions[i]
-			if got, want := ask(p.join.trie, q), s.answer(q); got != want {
+			if got, want := ask(p.joiner.trie, q), s.answer(q); got != want {
 				return fmt.Errorf("%s %s is %q, want %q", q.name, dns.TypeToString[q.qtype], got, want)
 			}
 		}
@@ -513,120 +480,4 @@ func TestShrink(t *testing.T) {
 	if !slices.Equal(small.steps, needed) {
 		t.Errorf("the history is %v, want %v", small, needed)
 	}
-}
-
-// versions are the states that were published, and how far that is.
-type versions struct {
-	states   []atomic.Pointer[state]
-	started  atomic.Int64 // the last state whose publication has begun,
-	finished atomic.Int64 // and whose publication is over
-}
-
-// explains tells whether an answer that was asked for after the publication of
-// state from was over, and given before that of any state after to had begun, is
-// that of one time between.
-func (v *versions) explains(q *question, got string, from, to int64) bool {
-	for i := from; i <= to; i++ {
-		s := *v.states[i].Load()
-		if s.answer(q) == got {
-			return true
-		}
-		if i == from {
-			continue
-		}
-		before := *v.states[i-1].Load()
-		if q.addr.IsValid() {
-			// The index may be a change behind. What it gives is a part of what was
-			// or of what is.
-			if partOf(got, before, s, q) {
-				return true
-			}
-			continue
-		}
-		// An address leaves its service before it enters another, and a service loses
-		// its endpoints before its name.
-		for _, madeAnew := range []bool{false, true} {
-			if _, ok := before[q.service]; ok && before.common(s, q.service, madeAnew).answer(q) == got {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// partOf tells whether every name of an address is one that it had or has.
-func partOf(got string, before, after state, q *question) bool {
-	if got == "outside" {
-		return before.answer(q) == got || after.answer(q) == got || before.answer(q) != after.answer(q)
-	}
-	for name := range strings.SplitSeq(got, ", ") {
-		owns := func(s state) bool {
-			for k, endpoints := range s {
-				for _, e := range endpoints {
-					if e.addr == q.addr && name == fmt.Sprintf("%s.%s.%s.svc.cluster.local.", e.host, k.Name, k.Namespace) {
-						return true
-					}
-				}
-			}
-			return false
-		}
-		if !owns(before) && !owns(after) {
-			return false
-		}
-	}
-	return true
-}
-
-// TestHistoryReaders asks while histories are played. Whatever is published
-// meanwhile, an answer is that of one time: no mixture of two states of a service,
-// and no address that the name had lost when it was asked for.
-func TestHistoryReaders(t *testing.T) {
-	events, seed := numberFrom(t, eventsVariable, historyEvents)/10, numberFrom(t, seedVariable, 1)
-	var asked atomic.Uint64
-	for n := range (events + historySteps - 1) / historySteps {
-		h := drawHistory(rand.New(rand.NewPCG(seed, 1<<32+n)), historySteps)
-		p := newPipeline(h)
-		v := &versions{states: make([]atomic.Pointer[state], len(h.steps)+1)}
-		v.states[0].Store(&state{})
-		done := make(chan struct{})
-		var wait sync.WaitGroup
-		for reader := range uint64(2) {
-			wait.Go(func() {
-				rng := rand.New(rand.NewPCG(seed, n<<1|reader))
-				for {
-					select {
-					case <-done:
-						return
-					default:
-					}
-					q := &questions[rng.IntN(len(questions))]
-					from := v.finished.Load()
-					got := ask(p.join.trie, q)
-					to := v.started.Load()
-					asked.Add(1)
-					if !v.explains(q, got, from, to) {
-						t.Errorf("%s=%d, history %d: %s %s was %q between states %d and %d, where it is %q and %q", seedVariable, seed, n,
-							q.name, dns.TypeToString[q.qtype], got, from, to, v.states[from].Load().answer(q), v.states[to].Load().answer(q))
-						return
-					}
-				}
-			})
-		}
-		err := h.play(t, p, func() error {
-			s := p.told.state()
-			i := v.started.Load() + 1
-			v.states[i].Store(&s)
-			v.started.Store(i)
-			p.apply(p.batch)
-			p.batch = nil
-			v.finished.Store(i)
-			return nil
-		})
-		close(done)
-		wait.Wait()
-		if err != nil || t.Failed() {
-			t.Fatalf("%v\n%v", err, h)
-		}
-	}
-	t.Logf("%d questions while %d events from seed %d came", asked.Load(), events, seed)
 }

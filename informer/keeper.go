@@ -27,7 +27,7 @@ type keeper struct {
 	unwritten unwritten
 
 	successor bool          // does not read the file
-	taken     chan struct{} // closed once the file may be written
+	mayWrite  chan struct{} // closed once the file may be written
 	takeOver  func()        // closes taken, once
 
 	// The first response, and the first request without or with one that says that
@@ -40,7 +40,7 @@ func newKeeper(c *Config) *keeper {
 	taken := make(chan struct{})
 	return &keeper{
 		successor: c.Successor,
-		taken:     taken,
+		mayWrite:  taken,
 		takeOver:  sync.OnceFunc(func() { close(taken) }),
 
 		path: c.Snapshot,
@@ -84,7 +84,7 @@ type unwritten struct {
 	hook     func(time.Time) // Due
 
 	mu             sync.Mutex
-	keeping        bool      // from the first snapshot on; before that, none is due
+	enabled        bool      // from the first snapshot on; before that, none is due
 	since, writing time.Time // the first change, and the first that is being written
 	due            time.Time // of the last call of the hook
 }
@@ -95,43 +95,43 @@ func (u *unwritten) add() {
 	defer u.mu.Unlock()
 	if u.since.IsZero() {
 		u.since = time.Now()
-		u.tell()
+		u.report()
 	}
 }
 
-// begin begins to keep a snapshot.
-func (u *unwritten) begin() {
+// enable begins to keep a snapshot.
+func (u *unwritten) enable() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.keeping = true
+	u.enabled = true
 	if !u.since.IsZero() {
 		u.since = time.Now()
 	}
 	u.hook(time.Time{})
-	u.tell()
+	u.report()
 }
 
-// take reports whether there are changes, all of which are about to be written.
-func (u *unwritten) take() bool {
+// begin reports whether there are changes, all of which are about to be written.
+func (u *unwritten) begin() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.since, u.writing = time.Time{}, u.since
 	return !u.writing.IsZero()
 }
 
-// done notes whether the changes that were taken are written.
-func (u *unwritten) done(written bool) {
+// finish notes whether the changes that were taken are written.
+func (u *unwritten) finish(written bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if !written {
 		u.since = u.writing
 	}
 	u.writing = time.Time{}
-	u.tell()
+	u.report()
 }
 
-// tell calls the hook if its time has changed. The caller holds the lock.
-func (u *unwritten) tell() {
+// report calls the hook if its time has changed. The caller holds the lock.
+func (u *unwritten) report() {
 	first := u.since
 	if !u.writing.IsZero() {
 		first = u.writing
@@ -140,14 +140,14 @@ func (u *unwritten) tell() {
 	if !first.IsZero() {
 		due = first.Add(u.interval)
 	}
-	if u.keeping && due != u.due {
+	if u.enabled && due != u.due {
 		u.due = due
 		u.hook(due)
 	}
 }
 
-// patience is how long a snapshot waits for the first response of the API server.
-const patience = 300 * time.Millisecond
+// responsePatience is how long a snapshot waits for the first response of the API server.
+const responsePatience = 300 * time.Millisecond
 
 // run restores the snapshot if it must. Once every kind was listed it writes one, at
 // each interval if something changed, and at the end.
@@ -156,7 +156,7 @@ func (k *keeper) run(ctx context.Context, i *Informer) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-k.taken:
+		case <-k.mayWrite:
 		}
 	}
 	if err := snapshot.RemoveTemporary(k.path); err != nil {
@@ -178,12 +178,12 @@ func (k *keeper) run(ctx context.Context, i *Informer) {
 	}
 	tick := time.NewTicker(k.interval)
 	defer tick.Stop()
-	k.unwritten.begin()
+	k.unwritten.enable()
 	failing := false
 	for done := false; ; {
-		if k.unwritten.take() {
+		if k.unwritten.begin() {
 			err := k.write(i)
-			k.unwritten.done(err == nil)
+			k.unwritten.finish(err == nil)
 			switch {
 			case err == nil:
 				if failing {
@@ -206,7 +206,7 @@ func (k *keeper) run(ctx context.Context, i *Informer) {
 }
 
 func (k *keeper) write(i *Informer) error {
-	size, err := snapshot.Write(k.path, time.Now(), k.settings, i.join.objects())
+	size, err := snapshot.Write(k.path, time.Now(), k.settings, i.joiner.objects())
 	k.wrote(size, err)
 	return err
 }
@@ -236,7 +236,7 @@ func (k *keeper) read() *snapshot.Snapshot {
 // there: it knows better, and answers soon enough.
 func (k *keeper) restore(ctx context.Context, i *Informer, s *snapshot.Snapshot) {
 	began := time.Now()
-	if k.listed(ctx, i, patience/3) {
+	if k.listed(ctx, i, responsePatience/3) {
 		return
 	}
 	// The API server is late, so this is likely to be needed. It takes a while.
@@ -245,17 +245,17 @@ func (k *keeper) restore(ctx context.Context, i *Informer, s *snapshot.Snapshot)
 		k.log.Error(err, "snapshot is not used", "file", k.path)
 		return
 	}
-	if k.listed(ctx, i, patience-time.Since(began)) {
+	if k.listed(ctx, i, responsePatience-time.Since(began)) {
 		return
 	}
 	k.log.Info("API server can't be reached: the answers are those of the snapshot", "file", k.path, "taken", s.Taken)
-	i.queue.push(event{restored: &objects})
+	i.queue.push(event{snapshot: &objects})
 }
 
 // listed waits for all lists, or the end. It is false when the API server fails, or
 // has not responded for so long.
-func (k *keeper) listed(ctx context.Context, i *Informer, patience time.Duration) bool {
-	reached, late := k.reached, time.After(patience)
+func (k *keeper) listed(ctx context.Context, i *Informer, limit time.Duration) bool {
+	reached, late := k.reached, time.After(limit)
 	for {
 		select {
 		case <-ctx.Done():

@@ -151,30 +151,6 @@ func settle(t *testing.T, c Config) {
 	}
 }
 
-// awaitThat waits until something is so.
-func (p *probe) awaitThat(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	late := time.AfterFunc(30*time.Second, func() { p.changed.Broadcast() })
-	defer late.Stop()
-	deadline := time.Now().Add(30 * time.Second)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for !is() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not so: %s; the log has %q", what, p.logged)
-		}
-		p.changed.Wait()
-	}
-}
-
-// tells tells whether a line of the log has all of the parts. The caller holds
-// the lock.
-func (p *probe) tells(parts ...string) bool {
-	return slices.ContainsFunc(p.logged, func(line string) bool {
-		return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) })
-	})
-}
-
 // TestNotRestored starts with an API server that answers: what a snapshot has is
 // old.
 func TestNotRestored(t *testing.T) {
@@ -317,26 +293,26 @@ func TestUnwritten(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		take := func() {
-			if !u.take() {
+			if !u.begin() {
 				t.Error("there is nothing to write")
 			}
 		}
 		step("while the first lists are missing", u.add)
 		step("while the first lists are missing", u.add)
-		step("when they are there", u.begin, none, 62*time.Second)
+		step("when they are there", u.enable, none, 62*time.Second)
 		step("the first snapshot", take)
-		step("is written", func() { u.done(true) }, none)
+		step("is written", func() { u.finish(true) }, none)
 		step("a change", u.add, 65*time.Second)
 		step("and another", u.add)
 		step("a snapshot", take)
 		step("a change meanwhile", u.add)
-		step("it fails", func() { u.done(false) })
+		step("it fails", func() { u.finish(false) })
 		step("the next", take)
 		step("a change meanwhile", u.add)
-		step("it is written, without the last change", func() { u.done(true) }, 71*time.Second)
+		step("it is written, without the last change", func() { u.finish(true) }, 71*time.Second)
 		step("the next", take)
-		step("it is written", func() { u.done(true) }, none)
-		if u.take() {
+		step("it is written", func() { u.finish(true) }, none)
+		if u.begin() {
 			t.Error("there is something to write")
 		}
 	})

@@ -17,7 +17,7 @@ import (
 // relist so keeps nothing.
 func TestKnown(t *testing.T) {
 	i, _ := newWorld(100)
-	c := object.NewCodec(i.join.known)
+	c := object.NewCodec(i.joiner.reuse)
 	info, _ := runtime.SerializerInfoForMediaType(c.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
 	d := c.DecoderToVersion(info.Serializer, nil)
 	decode := func(o runtime.Object) object.Object {
@@ -29,7 +29,7 @@ func TestKnown(t *testing.T) {
 	}
 	slice := fixture.Slice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}})
 	i.apply([]event{eventOf(object.NewPod(fixture.Web(0))), eventOf(object.NewEndpointSlice(slice)), eventOf(object.NewService(fixture.Nginx()))})
-	held := i.join.namespaces["default"]
+	held := i.joiner.namespaces["default"]
 	if decode(fixture.Web(0)) != object.Object(held.pods["web-0"]) || decode(fixture.Nginx()) != object.Object(held.services["nginx"].Service) || decode(slice) != object.Object(held.slices["by-hand"]) {
 		t.Error("an object that is held is made anew")
 	}

@@ -63,20 +63,20 @@ func FuzzManifest(f *testing.F) {
 		}
 		slices.Reverse(come)
 		serving := func(batch []event) *Informer {
-			i := &Informer{join: newJoin(records.New(), podNames, false), hooks: quietHooks(), synced: make(chan struct{})}
+			i := &Informer{joiner: newJoiner(records.New(), podNames, false), hooks: quietHooks(), synced: make(chan struct{})}
 			i.apply(batch)
 			return i
 		}
 		inOrder, reversed := serving(come), serving(last)
-		if got := len(inOrder.join.objects()); got != len(seen) {
+		if got := len(inOrder.joiner.objects()); got != len(seen) {
 			t.Errorf("%d objects are held, want %d", got, len(seen))
 		}
-		got, want := published(t, inOrder.join.trie), published(t, reversed.join.trie)
+		got, want := published(t, inOrder.joiner.trie), published(t, reversed.joiner.trie)
 		if !slices.Equal(got, want) {
 			t.Errorf("there are the records %q, and %q when the objects come in another order", got, want)
 		}
 		inOrder.apply(gone)
-		if s := inOrder.join.trie.Stats(); s != (records.Stats{}) || len(published(t, inOrder.join.trie)) > 0 {
+		if s := inOrder.joiner.trie.Stats(); s != (records.Stats{}) || len(published(t, inOrder.joiner.trie)) > 0 {
 			t.Errorf("without objects, there are %+v", s)
 		}
 	})

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// causes is how many causes of one outage are logged without a pause.
-	causes = 4
+	// maxCauses is how many causes of one outage are logged without a pause.
+	maxCauses = 4
 	// newPause is the least time between the logs of further causes. A cause that
 	// meets further watches is logged with their number after as long, then after
 	// twice as long, and so on up to causePause.
@@ -32,12 +32,12 @@ const (
 // what ends one of them ends most, and a line for each would bury the cause. Its zero
 // value is ready to use, by several at once.
 type outage struct {
-	mu      sync.Mutex
-	failing map[*health]time.Time // since when
-	causes  map[string]*cause     // that were logged, and that a failing watch has had
-	lines   *rate.Limiter         // of new causes
-	logged  int                   // lines about causes
-	mended  []mended              // that the log does not have yet
+	mu        sync.Mutex
+	failing   map[*health]time.Time // since when
+	causes    map[string]*cause     // that were logged, and that a failing watch has had
+	lines     *rate.Limiter         // of new causes
+	logged    int                   // lines about causes
+	recovered []recovery            // that the log does not have yet
 }
 
 // cause is why watches fail.
@@ -50,8 +50,8 @@ type cause struct {
 	pause   time.Duration        // from then on until the number is logged
 }
 
-// mended is a watch that works again.
-type mended struct {
+// recovery is a watch that works again.
+type recovery struct {
 	*health
 	since, at time.Time // it failed, and works
 }
@@ -65,13 +65,13 @@ func (o *outage) fails(h *health, err error) {
 	defer o.mu.Unlock()
 	if len(o.failing) == 0 {
 		o.failing, o.causes = make(map[*health]time.Time), make(map[string]*cause)
-		o.lines = rate.NewLimiter(rate.Every(newPause), causes)
+		o.lines = rate.NewLimiter(rate.Every(newPause), maxCauses)
 	}
 	if _, ok := o.failing[h]; !ok {
 		o.failing[h] = now
-		o.mended = slices.DeleteFunc(o.mended, func(m mended) bool { return m.health == h })
+		o.recovered = slices.DeleteFunc(o.recovered, func(m recovery) bool { return m.health == h })
 	}
-	defer o.tell(now)
+	defer o.logRecovered(now)
 	text := causeOf(h.Origin, err)
 	c, known := o.causes[text]
 	if !known {
@@ -111,21 +111,21 @@ func (o *outage) works(h *health) {
 	now := h.clock.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.mended = append(o.mended, mended{h, o.failing[h], now})
-	o.remove(h)
-	o.tell(now)
+	o.recovered = append(o.recovered, recovery{h, o.failing[h], now})
+	o.drop(h)
+	o.logRecovered(now)
 }
 
-// forget removes a watch that has ended.
-func (o *outage) forget(h *health) {
+// unregister removes a watch that has ended.
+func (o *outage) unregister(h *health) {
 	now := h.clock.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.remove(h)
-	o.tell(now)
+	o.drop(h)
+	o.logRecovered(now)
 }
 
-func (o *outage) remove(h *health) {
+func (o *outage) drop(h *health) {
 	delete(o.failing, h)
 	for text, c := range o.causes {
 		delete(c.watches, h)
@@ -139,21 +139,21 @@ func (o *outage) remove(h *health) {
 	}
 }
 
-// tell logs which watches work again: at once if none fails any more, else together with
+// logRecovered logs which watches work again: at once if none fails any more, else together with
 // those that follow soon. A watch that fails is tried again and again, and calls it.
-func (o *outage) tell(now time.Time) {
-	if len(o.mended) == 0 || len(o.failing) > 0 && now.Sub(o.mended[0].at) < newPause {
+func (o *outage) logRecovered(now time.Time) {
+	if len(o.recovered) == 0 || len(o.failing) > 0 && now.Sub(o.recovered[0].at) < newPause {
 		return
 	}
-	first := o.mended[0]
+	first := o.recovered[0]
 	since := first.since
-	for _, m := range o.mended {
+	for _, m := range o.recovered {
 		if m.since.Before(since) {
 			since = m.since
 		}
 	}
-	first.log.Info("watch works again", "others", len(o.mended)-1, "failing", len(o.failing), "after", now.Sub(since).Round(time.Second))
-	o.mended = nil
+	first.log.Info("watch works again", "others", len(o.recovered)-1, "failing", len(o.failing), "after", now.Sub(since).Round(time.Second))
+	o.recovered = nil
 }
 
 // causeOf returns the text of an error without what differs from one try to the next, or

@@ -92,7 +92,7 @@ func TestFaultChanges(t *testing.T) {
 		j.clock.Step(newPause / 10)
 		h.fails(fmt.Errorf("cause %s", strings.Repeat("x", 1+i)))
 	}
-	if n := len(j.lines); n < 24 || n > 24+causes {
+	if n := len(j.lines); n < 24 || n > 24+maxCauses {
 		t.Errorf("%d causes: %d lines in %v", 240, n, 24*newPause)
 	}
 	j.lines = nil
@@ -188,11 +188,11 @@ func TestOutage(t *testing.T) {
 	j.expect(t, "the last works", `"others"=299 "failing"=0 "after"="35m10s"`)
 	for _, h := range all {
 		h.works()
-		h.forget()
+		h.unregister()
 	}
 	j.expect(t, "afterwards")
-	if o := &j.outage; len(o.failing) != 0 || len(o.causes) != 0 || len(o.mended) != 0 {
-		t.Errorf("afterwards, %d watches fail of %d causes, and %d are mended", len(o.failing), len(o.causes), len(o.mended))
+	if o := &j.outage; len(o.failing) != 0 || len(o.causes) != 0 || len(o.recovered) != 0 {
+		t.Errorf("afterwards, %d watches fail of %d causes, and %d are mended", len(o.failing), len(o.causes), len(o.recovered))
 	}
 }
 
@@ -215,7 +215,7 @@ func TestOutageMeetsOthers(t *testing.T) {
 	watches[0].fails(errors.New("another"))
 	j.expect(t, "another cause", "another")
 	// The first is named no longer when it is gone.
-	watches[0].forget()
+	watches[0].unregister()
 	j.expect(t, "the end of a watch is no recovery")
 	late := newHealth(object.Origin{Kind: object.Pods, Namespace: "late"}, j.cluster)
 	late.fails(refused(1))
@@ -223,7 +223,7 @@ func TestOutageMeetsOthers(t *testing.T) {
 	late.fails(refused(1))
 	j.expect(t, "with another first", `"namespace"="late" "others"=359`)
 	for _, h := range append(watches, late) {
-		h.forget()
+		h.unregister()
 	}
 	j.expect(t, "the end of all is no recovery")
 }

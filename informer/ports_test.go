@@ -51,7 +51,7 @@ func TestNamedPortsBudget(t *testing.T) {
 		{"a long list with many named ports", many, object.ComparedPorts + 1, 0},
 		{"a long list with as many named ports", many, many, 0},
 	} {
-		s := newMember(object.NewService(fixture.Nginx(targeting(test.ports, many-1))))
+		s := newJoinedService(object.NewService(fixture.Nginx(targeting(test.ports, many-1))))
 		var pods []*object.Pod
 		for i := range 20 {
 			pods = append(pods, object.NewPod(fixture.Web(i, manyPorts(test.named, int32(1+i)))))
@@ -91,7 +91,7 @@ func TestNamedPortsBudget(t *testing.T) {
 
 // TestLongListsOfNamedPorts checks which pods have the same long list.
 func TestLongListsOfNamedPorts(t *testing.T) {
-	s := newMember(object.NewService(fixture.Nginx(targeting(17, 16))))
+	s := newJoinedService(object.NewService(fixture.Nginx(targeting(17, 16))))
 	list := func(n int, first int32, change ...func(*corev1.Pod)) *records.PortList {
 		template := object.NewPod(fixture.Web(0, append([]func(*corev1.Pod){manyPorts(n, first)}, change...)...)).Template.Value()
 		return s.portsOf(&template)

@@ -13,24 +13,24 @@ type selectors struct {
 	keys map[string]int // of labels, with the number of services that select by one
 	// matched are the services that select the pods of a template, until the selectors
 	// change or are told to forget.
-	matched map[unique.Handle[object.PodTemplate]][]*member
+	matched map[unique.Handle[object.PodTemplate]][]*joinedService
 }
 
 // selectorNode is a node of a trie: the labels of a selector, sorted by key, are the path
 // to its services. Equal selectors share a path, and a lookup follows only the paths whose
 // labels the pod has, however many services have one of them.
 type selectorNode struct {
-	services map[*member]struct{}
+	services map[*joinedService]struct{}
 	next     map[object.Label]*selectorNode
 }
 
 // add adds a service. An empty selector selects nothing: the service's endpoints are
 // made by hand.
-func (t *selectors) add(s *member) {
+func (t *selectors) add(s *joinedService) {
 	if len(s.Selector) == 0 {
 		return
 	}
-	t.forget()
+	t.clearCache()
 	if t.keys == nil {
 		t.keys = make(map[string]int)
 	}
@@ -48,14 +48,14 @@ func (t *selectors) add(s *member) {
 		n = child
 	}
 	if n.services == nil {
-		n.services = make(map[*member]struct{})
+		n.services = make(map[*joinedService]struct{})
 	}
 	n.services[s] = struct{}{}
 }
 
 // remove removes a service that was added, and the nodes that only it needs.
-func (t *selectors) remove(s *member) {
-	t.forget()
+func (t *selectors) remove(s *joinedService) {
+	t.clearCache()
 	var above *selectorNode // the last node that stays
 	var cut object.Label    // the label below it
 	node := &t.root
@@ -78,17 +78,17 @@ func (t *selectors) remove(s *member) {
 
 func (t *selectors) empty() bool { return len(t.root.next) == 0 }
 
-// remember notes the services that select the pods of a template. The caller has to end
+// cacheMatches notes the services that select the pods of a template. The caller has to end
 // that with forget: what is remembered takes memory for templates that are gone.
-func (t *selectors) remember(template unique.Handle[object.PodTemplate], services []*member) {
+func (t *selectors) cacheMatches(template unique.Handle[object.PodTemplate], services []*joinedService) {
 	if t.matched == nil {
-		t.matched = make(map[unique.Handle[object.PodTemplate]][]*member)
+		t.matched = make(map[unique.Handle[object.PodTemplate]][]*joinedService)
 	}
 	t.matched[template] = services
 }
 
-// forget ends what is remembered. The memory of a few templates is used again.
-func (t *selectors) forget() {
+// clearCache ends what is remembered. The memory of a few templates is used again.
+func (t *selectors) clearCache() {
 	if len(t.matched) > 8 {
 		t.matched = nil
 	}
@@ -98,7 +98,7 @@ func (t *selectors) forget() {
 // match calls f for each service whose selector is among the labels of a pod, which are
 // sorted by key. It returns how many labels it looked up. Each node that it visits takes
 // the fewer of the labels below the node and those of the pod that are left.
-func (n *selectorNode) match(labels []object.Label, f func(*member)) (lookups int) {
+func (n *selectorNode) match(labels []object.Label, f func(*joinedService)) (lookups int) {
 	for s := range n.services {
 		f(s)
 	}

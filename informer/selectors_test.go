@@ -17,20 +17,20 @@ import (
 
 func publish(s *corev1.Service) { s.Spec.PublishNotReadyAddresses = true }
 
-func selecting(name string, s object.Selector) *member {
-	return &member{Service: &object.Service{Key: object.Key{Name: name}, Selector: s}}
+func memberSelecting(name string, s object.Selector) *joinedService {
+	return &joinedService{Service: &object.Service{Key: object.Key{Name: name}, Selector: s}}
 }
 
 // selects reports whether a selector selects a pod.
 func selects(s object.Selector, p *object.Pod) bool {
 	var n selectors
-	n.add(selecting("", s))
+	n.add(memberSelecting("", s))
 	var labels []object.Label
 	for l := range p.Labels {
 		labels = append(labels, l)
 	}
 	found := false
-	n.root.match(labels, func(*member) { found = true })
+	n.root.match(labels, func(*joinedService) { found = true })
 	return found
 }
 
@@ -95,7 +95,7 @@ func TestSelectorsMatch(t *testing.T) {
 	}
 	for range 100 {
 		var n selectors
-		held := make(map[*member]map[string]string)
+		held := make(map[*joinedService]map[string]string)
 		for i := range 100 {
 			if rng.IntN(3) == 0 {
 				for s := range held {
@@ -105,19 +105,19 @@ func TestSelectorsMatch(t *testing.T) {
 				}
 			} else {
 				m := random(4)
-				s := selecting(fmt.Sprint(i), object.NewSelector(m))
+				s := memberSelecting(fmt.Sprint(i), object.NewSelector(m))
 				n.add(s)
 				held[s] = m
 			}
 			pod := random(9)
-			want := make(map[*member]bool)
+			want := make(map[*joinedService]bool)
 			for s, m := range held {
 				if len(m) > 0 && labels.SelectorFromSet(m).Matches(labels.Set(pod)) {
 					want[s] = true
 				}
 			}
-			got := make(map[*member]bool)
-			n.root.match(object.NewSelector(pod), func(s *member) {
+			got := make(map[*joinedService]bool)
+			n.root.match(object.NewSelector(pod), func(s *joinedService) {
 				if got[s] {
 					t.Fatalf("%v is found twice", s.Selector)
 				}
@@ -196,10 +196,10 @@ func TestSelectorsLookups(t *testing.T) {
 	} {
 		var n selectors
 		for i := range services {
-			n.add(selecting(fmt.Sprint(i), object.NewSelector(test.selector(i))))
+			n.add(memberSelecting(fmt.Sprint(i), object.NewSelector(test.selector(i))))
 		}
 		matches := 0
-		lookups := n.root.match(object.NewSelector(test.pod), func(*member) { matches++ })
+		lookups := n.root.match(object.NewSelector(test.pod), func(*joinedService) { matches++ })
 		if matches != test.matches || lookups > test.budget {
 			t.Errorf("%s: %d services in %d lookups, want %d in %d", test.what, matches, lookups, test.matches, test.budget)
 		}
@@ -223,7 +223,7 @@ func newReplicas(n int) (_ *Informer, serviceOf func(replica int, change ...func
 			p.Status.PodIPs = []corev1.PodIP{{IP: fmt.Sprintf("10.0.%d.%d", replica>>8, replica&255)}}
 		})...))
 	}
-	i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
+	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	var pods, services []object.Object
 	for replica := range n {
 		pods, services = append(pods, podOf(replica)), append(services, serviceOf(replica))
@@ -244,10 +244,10 @@ func TestJoinLookups(t *testing.T) {
 	i, serviceOf, podOf := newReplicas(n)
 	spent := func(what string, budget int) {
 		t.Helper()
-		if i.join.lookups > budget {
-			t.Errorf("%s: %d lookups, at most %d", what, i.join.lookups, budget)
+		if i.joiner.lookups > budget {
+			t.Errorf("%s: %d lookups, at most %d", what, i.joiner.lookups, budget)
 		}
-		i.join.lookups = 0
+		i.joiner.lookups = 0
 	}
 	spent("the start", n*each)
 	i.apply([]event{eventOf(podOf(7, fixture.NotReady))})
@@ -266,7 +266,7 @@ func TestJoinLookups(t *testing.T) {
 	spent("all pods", n*each)
 	i.apply(both)
 	spent("both in turn", 2*n*each)
-	if got, want := i.join.trie.Stats().Endpoints[records.Ready], n; got != want {
+	if got, want := i.joiner.trie.Stats().Endpoints[records.Ready], n; got != want {
 		t.Errorf("%d endpoints, want %d", got, want)
 	}
 }
@@ -290,9 +290,9 @@ func TestMatchesOfTemplates(t *testing.T) {
 	}
 	recalled := 0
 	for range 200 {
-		j := newJoin(records.New(), false, false)
+		j := newJoiner(records.New(), false, false)
 		n := new(selectors)
-		held := make(map[*member]map[string]string)
+		held := make(map[*joinedService]map[string]string)
 		for range 100 {
 			switch rng.IntN(30) {
 			case 0:
@@ -303,12 +303,12 @@ func TestMatchesOfTemplates(t *testing.T) {
 				}
 			case 1:
 				s := drawLabels(drawNames())
-				m := selecting("", object.NewSelector(s))
+				m := memberSelecting("", object.NewSelector(s))
 				n.add(m)
 				held[m] = s
 			case 2:
 				most := len(n.matched)
-				if j.forget(); most > 8 && n.matched != nil {
+				if j.clearCaches(); most > 8 && n.matched != nil {
 					t.Fatalf("the memory of %d templates is kept", most)
 				}
 			}
@@ -318,14 +318,14 @@ func TestMatchesOfTemplates(t *testing.T) {
 			if _, ok := n.matched[p.Template]; ok {
 				recalled++
 			}
-			want := make(map[*member]bool)
+			want := make(map[*joinedService]bool)
 			for m, s := range held {
 				if len(s) > 0 && labels.SelectorFromSet(s).Matches(labels.Set(podLabels)) {
 					want[m] = true
 				}
 			}
-			got := make(map[*member]bool)
-			j.match(n, p, func(s *member) { got[s] = true })
+			got := make(map[*joinedService]bool)
+			j.match(n, p, func(s *joinedService) { got[s] = true })
 			if !maps.Equal(got, want) {
 				t.Fatalf("%q with hostname %q and labels %q is selected by %d services, want %d", name, hostname, podLabels, len(got), len(want))
 			}
@@ -361,7 +361,7 @@ func TestTemplateLookups(t *testing.T) {
 	relabelled := func(p *corev1.Pod) { p.Labels["app"] = "other" }
 	steps := []string{"the start", "a service", "all services", "all pods", "other labels"}
 	lookups := func(pods int) (out []int) {
-		i := &Informer{join: newJoin(records.New(), false, false), hooks: quietHooks(), missing: map[object.Origin]bool{{Kind: object.Pods}: true},
+		i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), missing: map[object.Origin]bool{{Kind: object.Pods}: true},
 			synced: make(chan struct{}), complete: make(chan struct{})}
 		apply := func(n int, object func(n int) object.Object) {
 			var batch []event
@@ -371,15 +371,15 @@ func TestTemplateLookups(t *testing.T) {
 			i.apply(batch)
 		}
 		spent := func() {
-			if len(i.join.recalls) > 0 || len(i.join.namespaces["default"].selecting.matched) > 0 {
+			if len(i.joiner.matchCaches) > 0 || len(i.joiner.namespaces["default"].selectors.matched) > 0 {
 				t.Fatal("matches are remembered after a batch")
 			}
-			out = append(out, i.join.lookups)
-			i.join.lookups = 0
+			out = append(out, i.joiner.lookups)
+			i.joiner.lookups = 0
 		}
 		apply(services, func(n int) object.Object { return serviceOf(n) })
 		apply(pods, func(n int) object.Object { return podOf(n) })
-		i.apply([]event{{Origin: object.Origin{Kind: object.Pods}, list: true, objects: i.join.objects()[services:]}})
+		i.apply([]event{{Origin: object.Origin{Kind: object.Pods}, list: true, objects: i.joiner.objects()[services:]}})
 		spent()
 		apply(1, func(n int) object.Object { return serviceOf(n, publish) })
 		spent()

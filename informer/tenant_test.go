@@ -200,7 +200,7 @@ func benchmarkTenant(b *testing.B, h *hostile) {
 		began := time.Now()
 		i.apply(batch)
 		stall = max(stall, time.Since(began))
-		if d, q := slowestQueryOf(i.join.trie, h); d > slowest {
+		if d, q := slowestQueryOf(i.joiner.trie, h); d > slowest {
 			slowest, slowestQuery = d, q
 		}
 	}

@@ -15,11 +15,11 @@ import (
 const (
 	// initialLimit is how long the initial events of a watch may take to come.
 	initialLimit = 10 * time.Minute
-	// settled is how long a watch has to stand before it is said to work again: one
+	// settleTime is how long a watch has to stand before it is said to work again: one
 	// that is let in and then cut would otherwise be told of at each try.
-	settled = 10 * time.Second
-	// short is how long a watch without events lasts if it was not meant to.
-	short = time.Second
+	settleTime = 10 * time.Second
+	// shortWatch is how long a watch without events lasts if it was not meant to.
+	shortWatch = time.Second
 )
 
 // watched is a watch between an API server and a reflector. It passes on the events,
@@ -52,23 +52,23 @@ func (w *watched) run() {
 	defer w.cancel()
 	defer w.source.Stop()
 	start := w.clock.Now()
-	quiet := w.clock.NewTimer(silence)
+	quiet := w.clock.NewTimer(silenceLimit)
 	defer quiet.Stop()
 	limit := w.clock.NewTimer(initialLimit) // then until it is settled
 	defer limit.Stop()
 	if !w.initial {
-		limit.Reset(settled)
+		limit.Reset(settleTime)
 	}
 	for {
 		select {
 		case <-w.ctx.Done():
 			return
 		case <-quiet.C():
-			w.quiet()
+			w.timedOut()
 			return
 		case <-limit.C():
 			if w.initial {
-				w.broken(fmt.Errorf("watch: the initial events are not complete within %v", initialLimit))
+				w.abort(fmt.Errorf("watch: the initial events are not complete within %v", initialLimit))
 				return
 			}
 			if w.heard || !w.silent {
@@ -79,7 +79,7 @@ func (w *watched) run() {
 			case w.ctx.Err() != nil: // which may be all that it is about
 				return
 			case !ok:
-				w.over(w.clock.Since(start))
+				w.closed(w.clock.Since(start))
 				return
 			case e.Type == watch.Error:
 				w.error(e)
@@ -89,9 +89,9 @@ func (w *watched) run() {
 			if !w.pass(e) {
 				return
 			}
-			quiet.Reset(silence)
+			quiet.Reset(silenceLimit)
 			if began && !w.initial {
-				limit.Reset(settled)
+				limit.Reset(settleTime)
 			}
 		}
 	}
@@ -101,7 +101,7 @@ func (w *watched) run() {
 func (w *watched) pass(e watch.Event) bool {
 	d, ok := e.Object.(*object.Decoded)
 	if !ok {
-		w.broken(fmt.Errorf("watch: %T is none that is watched", e.Object))
+		w.abort(fmt.Errorf("watch: %T is none that is watched", e.Object))
 		return false
 	}
 	w.heard = true
@@ -118,26 +118,26 @@ func (w *watched) pass(e watch.Event) bool {
 	return w.send(e)
 }
 
-// over notes that the API server has ended the watch.
-func (w *watched) over(after time.Duration) {
+// closed notes that the API server has ended the watch.
+func (w *watched) closed(after time.Duration) {
 	switch {
 	case w.initial:
-		w.broken(errors.New("watch: ended before the initial events were complete"))
-	case !w.heard && after < short:
+		w.abort(errors.New("watch: ended before the initial events were complete"))
+	case !w.heard && after < shortWatch:
 		w.fails(errors.New("watch: ended as soon as it had begun"))
 	}
 	// All others end as watches do, by themselves or because they are cut.
 }
 
-// quiet notes that nothing came for too long, which is a fault where there should have
+// timedOut notes that nothing came for too long, which is a fault where there should have
 // been events or bookmarks.
-func (w *watched) quiet() {
+func (w *watched) timedOut() {
 	switch {
 	case w.initial:
-		w.broken(fmt.Errorf("watch: nothing for %v, and the initial events are not complete", silence))
+		w.abort(fmt.Errorf("watch: nothing for %v, and the initial events are not complete", silenceLimit))
 	case w.bookmarks:
 		w.silent = true
-		w.fails(fmt.Errorf("watch: neither an event nor a bookmark for %v", silence))
+		w.fails(fmt.Errorf("watch: neither an event nor a bookmark for %v", silenceLimit))
 	}
 }
 
@@ -145,18 +145,18 @@ func (w *watched) quiet() {
 func (w *watched) error(e watch.Event) {
 	err := apierrors.FromObject(e.Object)
 	switch {
-	case outdated(err) && w.initial && w.anyVersion:
-		w.broken(senseless(err))
+	case versionRefused(err) && w.initial && w.anyVersion:
+		w.abort(anyVersionRefused(err))
 		return
-	case !outdated(err):
+	case !versionRefused(err):
 		w.fails(err)
 	}
 	w.send(e)
 }
 
-// broken ends the watch with an error of our own. A reflector then lists, where
+// abort ends the watch with an error of our own. A reflector then lists, where
 // after a watch that simply ends it would try the same again, and at once.
-func (w *watched) broken(err error) {
+func (w *watched) abort(err error) {
 	w.fails(err)
 	w.send(watch.Event{Type: watch.Error, Object: &apierrors.NewInternalError(err).ErrStatus})
 }

@@ -21,9 +21,9 @@ const (
 	maxEntries = 100_000
 )
 
-// errMoved is the error of a file that is not the one that was looked at, or that
+// errChanging is the error of a file that is not the one that was looked at, or that
 // is written while it is read.
-var errMoved = errors.New("changes while it is read")
+var errChanging = errors.New("changes while it is read")
 
 // errVanished is the error of a file that is in a folder, but can't be found there:
 // it was removed meanwhile, or it is a link to nowhere.
@@ -48,7 +48,7 @@ func readFile(path string, looked fs.FileInfo) ([]byte, error) {
 	case err != nil:
 		return nil, unwrapPath(err)
 	case !info.Mode().IsRegular() || !sameFile(info, looked):
-		return nil, errMoved
+		return nil, errChanging
 	case info.Size() > maxSize:
 		return nil, fmt.Errorf("has %d bytes, the limit is %d", info.Size(), maxSize)
 	}
@@ -61,7 +61,7 @@ func readFile(path string, looked fs.FileInfo) ([]byte, error) {
 		return nil, unwrapPath(err)
 	}
 	if int64(n) != looked.Size() || !sameFile(info, looked) {
-		return nil, errMoved
+		return nil, errChanging
 	}
 	return data[:n], nil
 }

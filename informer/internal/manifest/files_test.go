@@ -63,7 +63,7 @@ func TestManifestGrows(t *testing.T) {
 	content := fixture.NginxManifest + "---" + fixture.Web0Manifest
 	fixture.WriteFile(t, path, content)
 	p := lookAt(t, path)
-	for i := range maxMoves {
+	for i := range maxChanges {
 		if len(p.rejections) > 0 {
 			t.Fatalf("after %d looks, there is the error %v", i, p.rejections[0])
 		}
@@ -95,7 +95,7 @@ func TestManifestStamps(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.expect(t, "another file of the same time and size", first, second)
-	if _, err := readFile(path, info); !errors.Is(err, errMoved) {
+	if _, err := readFile(path, info); !errors.Is(err, errChanging) {
 		t.Errorf("a file that was replaced since the look gives the error %v", err)
 	}
 }
@@ -193,7 +193,7 @@ func TestManifestIrregular(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readFile(pipe, info); !errors.Is(err, errMoved) {
+	if _, err := readFile(pipe, info); !errors.Is(err, errChanging) {
 		t.Errorf("a file that becomes a pipe after the look gives the error %v", err)
 	}
 }
@@ -270,7 +270,7 @@ func TestManifestsYoung(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &Source{paths: []string{path}, selected: sel, last: findFiles(nil), files: map[string]*file{}}
+	m := &Source{paths: []string{path}, selected: sel, looked: findFiles(nil), files: map[string]*manifestFile{}}
 	look := func(what string, want bool, objects int) {
 		t.Helper()
 		unsettled := m.look(true)
@@ -293,7 +293,7 @@ func TestManifestsYoung(t *testing.T) {
 	look("still whole", false, 1)
 	old := time.Now().Add(-time.Hour)
 	for content, objects := range map[string]int{"": 0, fixture.NginxManifest[:40]: 0, fixture.NginxManifest: 1} {
-		m.files, m.last = map[string]*file{}, findFiles(nil)
+		m.files, m.looked = map[string]*manifestFile{}, findFiles(nil)
 		writeInPlace(t, path, content)
 		if err := os.Chtimes(path, old, old); err != nil {
 			t.Fatal(err)

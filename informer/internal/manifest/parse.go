@@ -4,11 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -253,15 +250,15 @@ func (p *parser) add(raw []byte, outer metav1.TypeMeta, listed bool) error {
 	}
 	switch h.APIVersion + " " + h.Kind {
 	case "v1 Service":
-		return addObject(p, raw, &h, listed, object.Services, object.Services.String(), checkService, one(object.NewService))
+		return addObject(p, raw, &h, listed, object.Services, object.Services.String(), checkService, single(object.NewService))
 	case "v1 Pod":
-		return addObject(p, raw, &h, listed, object.Pods, object.Pods.String(), checkPod, one(object.NewPod))
+		return addObject(p, raw, &h, listed, object.Pods, object.Pods.String(), checkPod, single(object.NewPod))
 	case "v1 Namespace":
-		return addObject(p, raw, &h, listed, object.Namespaces, object.Namespaces.String(), checkNamespace, one(object.NewNamespace))
+		return addObject(p, raw, &h, listed, object.Namespaces, object.Namespaces.String(), checkNamespace, single(object.NewNamespace))
 	case "v1 Endpoints":
 		return addObject(p, raw, &h, listed, object.EndpointSlices, endpointsResource, checkEndpoints, p.mirror)
 	case "discovery.k8s.io/v1 EndpointSlice":
-		return addObject(p, raw, &h, listed, object.EndpointSlices, object.EndpointSlices.String(), checkEndpointSlice, one(object.NewEndpointSlice))
+		return addObject(p, raw, &h, listed, object.EndpointSlices, object.EndpointSlices.String(), checkEndpointSlice, single(object.NewEndpointSlice))
 	}
 	if err := checkType(h.TypeMeta); err != nil {
 		return err
@@ -270,8 +267,8 @@ func (p *parser) add(raw []byte, outer metav1.TypeMeta, listed bool) error {
 	return nil
 }
 
-// one makes a list of what is kept of an object.
-func one[P any, O object.Object](slim func(P) O) func(P) []object.Object {
+// single makes a list of what is kept of an object.
+func single[P any, O object.Object](slim func(P) O) func(P) []object.Object {
 	return func(o P) []object.Object { return []object.Object{slim(o)} }
 }
 
@@ -334,189 +331,4 @@ func addObject[T any, P interface {
 		p.entries = append(p.entries, o)
 	}
 	return nil
-}
-
-// readFields are the fields that DNS is made from, by resource.
-var readFields = map[string][]string{
-	object.Services.String(): {"metadata", "spec", "clusterIP", "type", "selector", "ports", "protocol", "port", "targetPort", "publishNotReadyAddresses", "ipFamilies"},
-	object.Pods.String(): {"metadata", "spec", "status", "hostname", "subdomain", "containers", "initContainers", "ports", "containerPort", "protocol",
-		"restartPolicy", "podIP", "podIPs", "phase", "conditions"},
-	object.EndpointSlices.String(): {"metadata", "addressType", "endpoints", "ports", "addresses", "conditions", "ready", "terminating", "hostname", "targetRef", "protocol", "port"},
-	endpointsResource:              {"metadata", "subsets", "addresses", "notReadyAddresses", "ports", "hostname", "targetRef", "protocol", "port"},
-	object.Namespaces.String():     {"metadata"},
-}
-
-// metadataFields are those of every resource.
-var metadataFields = []string{"name", "namespace", "labels", "annotations", "deletionTimestamp"}
-
-// maxStrict is how many unknown and duplicate fields the JSON library reports.
-const maxStrict = 100
-
-// checkFields judges the fields that an object has and its type does not, and those
-// that it has twice. Other versions of Kubernetes have other fields, so those that
-// are unknown are noted and ignored. But a misspelt field would silently take names
-// away: a name that is that of a field that DNS reads in another case, or close to
-// it, is an error.
-func (p *parser) checkFields(resource string, strict []error) error {
-	for _, err := range strict {
-		var e strictjson.FieldError
-		switch {
-		case !errors.As(err, &e):
-			return err
-		case !strings.HasPrefix(err.Error(), "unknown"):
-			return fmt.Errorf("field %q is given twice", e.FieldPath())
-		}
-		path := e.FieldPath()
-		parent, name := "", path
-		if i := strings.LastIndexByte(path, '.'); i >= 0 {
-			parent, name = path[:i], path[i+1:]
-		}
-		read := readFields[resource]
-		if parent == "metadata" {
-			read = metadataFields
-		}
-		for _, known := range read {
-			if isClose(name, known) {
-				return fmt.Errorf("unknown field %q, did you mean %q?", path, known)
-			}
-		}
-		p.noteUnknown(path)
-	}
-	if len(strict) >= maxStrict {
-		return fmt.Errorf("there are %d unknown fields or more", maxStrict)
-	}
-	return nil
-}
-
-// noteUnknown notes an unknown field, without the indices in its path.
-func (p *parser) noteUnknown(path string) {
-	if len(p.unknown) > maxNamed {
-		return
-	}
-	var b strings.Builder
-	inside := false
-	for _, r := range path {
-		switch r {
-		case '[':
-			inside = true
-			b.WriteString("[")
-		case ']':
-			inside = false
-		}
-		if !inside {
-			b.WriteRune(r)
-		}
-	}
-	p.unknown[b.String()] = true
-}
-
-// unknownFields names the unknown fields of a file.
-func (m *contents) unknownFields() string {
-	names := slices.Sorted(maps.Keys(m.unknown))
-	if len(names) > maxNamed {
-		names = append(names[:maxNamed], "and others")
-	}
-	return strings.Join(names, ", ")
-}
-
-// isClose reports whether a name differs from a known one in case, or in at most two
-// letters; in one, if the known name is short.
-func isClose(name, known string) bool {
-	limit := 2
-	switch {
-	case len(known) < 4:
-		limit = 0
-	case len(known) < 7:
-		limit = 1
-	}
-	if d := len(name) - len(known); d > limit || -d > limit {
-		return false
-	}
-	return distance(strings.ToLower(name), strings.ToLower(known)) <= limit
-}
-
-// distance returns how many letters have to be inserted, deleted, replaced or
-// exchanged with their neighbour to make one name the other.
-func distance(a, b string) int {
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		for k := range rows[i] {
-			if i == 0 || k == 0 {
-				rows[i][k] = i + k
-				continue
-			}
-			d := rows[i-1][k-1]
-			if a[i-1] != b[k-1] {
-				d++
-			}
-			d = min(d, rows[i-1][k]+1, rows[i][k-1]+1)
-			if i > 1 && k > 1 && a[i-1] == b[k-2] && a[i-2] == b[k-1] {
-				d = min(d, rows[i-2][k-2]+1)
-			}
-			rows[i][k] = d
-		}
-	}
-	return rows[len(a)][len(b)]
-}
-
-// plainError returns an error of a decoder in the words of a manifest's author: without
-// the types of Go.
-func plainError(err error) error {
-	var wrong *json.UnmarshalTypeError
-	var when *time.ParseError
-	switch {
-	case errors.As(err, &wrong):
-		field := "a field"
-		if wrong.Field != "" {
-			field = fmt.Sprintf("field %q", wrong.Field)
-		}
-		value, ok := map[string]string{"array": "a list", "object": "an object", "string": "a string", "bool": "true or false", "number": "a number"}[wrong.Value]
-		if !ok {
-			value = strings.TrimPrefix(wrong.Value, "number ")
-		}
-		return fmt.Errorf("%s must be %s, not %s", field, typeName(wrong.Type), value)
-	case errors.As(err, &when):
-		return fmt.Errorf("%q is no time such as %q", when.Value, "2006-01-02T15:04:05Z")
-	case isCutOff(err):
-		return errors.New("JSON is cut off")
-	case strings.HasPrefix(err.Error(), "json: "):
-		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
-	}
-	return err
-}
-
-// isCutOff reports whether an error is that JSON ends too early.
-func isCutOff(err error) bool {
-	e := (*json.SyntaxError)(nil)
-	return errors.As(err, &e) && e.Error() == "unexpected end of JSON input"
-}
-
-func typeName(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.String:
-		return "a string"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Slice, reflect.Array:
-		return "a list"
-	case reflect.Float32, reflect.Float64:
-		return "a number"
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return fmt.Sprintf("a whole number of at most %d bits", t.Bits())
-	}
-	return "an object"
-}
-
-// typeOf names the type of a JSON value.
-func typeOf(raw []byte) string {
-	switch raw[0] {
-	case '[':
-		return "a list"
-	case '"':
-		return "a string"
-	case 't', 'f':
-		return "true or false"
-	}
-	return "a number"
 }

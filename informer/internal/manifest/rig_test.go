@@ -50,7 +50,7 @@ func lookAt(t *testing.T, paths ...string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.say()
+	r.report()
 	r.push(r.take)
 	return r
 }

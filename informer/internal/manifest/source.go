@@ -29,9 +29,9 @@ const (
 	startInterval = 50 * time.Millisecond
 	youngAge      = 2 * time.Second
 	startLimit    = 5 * time.Second
-	// maxMoves is how many looks in a row may find a file changed before that is an
+	// maxChanges is how many looks in a row may find a file changed before that is an
 	// error.
-	maxMoves = 60
+	maxChanges = 60
 	// maxNamed is how many objects or fields an error or a warning names.
 	maxNamed = 5
 )
@@ -51,20 +51,20 @@ type Source struct {
 	rejected  func(error)
 	reportBad func(int)
 
-	last     *found           // of the last look
-	moves    map[string]int   // how many looks in a row have found a file changed
-	missed   map[string]bool  // files that the last look has missed
-	files    map[string]*file // by path
-	changed  bool             // since the last look at conflicts
-	conflict *conflictError   // between files, or nil
-	pushed   bool             // the writer has what is in files
-	problems map[string]error // by path, what can't be read at present
-	bad      int              // how many the hook was told of
-	said     map[remark]string
+	looked   *found                   // of the last look
+	changing map[string]int           // how many looks in a row have found a file changed
+	gone     map[string]bool          // files that the last look has missed
+	files    map[string]*manifestFile // by path
+	recheck  bool                     // since the last look at conflicts
+	conflict *conflictError           // between files, or nil
+	pushed   bool                     // the writer has what is in files
+	problems map[string]error         // by path, what can't be read at present
+	badCount int                      // how many the hook was told of
+	reported map[remark]string
 }
 
-// file is a manifest that was read.
-type file struct {
+// manifestFile is a manifest that was read.
+type manifestFile struct {
 	info    fs.FileInfo // of what was read; nil if it could not be
 	err     error       // why it can't be taken as it is now
 	unknown string      // fields
@@ -97,8 +97,8 @@ func New(c Config) (*Source, error) {
 		log:       c.Log,
 		rejected:  c.Rejected,
 		reportBad: c.Bad,
-		last:      findFiles(nil),
-		files:     make(map[string]*file),
+		looked:    findFiles(nil),
+		files:     make(map[string]*manifestFile),
 	}
 	for _, path := range c.Paths {
 		m.paths = append(m.paths, filepath.Clean(path))
@@ -125,7 +125,7 @@ func New(c Config) (*Source, error) {
 // Run calls push with all objects, by what lists them, at first and after each change, until
 // ctx is done.
 func (m *Source) Run(ctx context.Context, push func(map[object.Origin][]object.Object)) {
-	m.say()
+	m.report()
 	m.push(push)
 	ticker := time.NewTicker(m.Interval)
 	defer ticker.Stop()
@@ -142,7 +142,7 @@ func (m *Source) Run(ctx context.Context, push func(map[object.Origin][]object.O
 // poll takes up what changed in the files.
 func (m *Source) poll(push func(map[object.Origin][]object.Object)) {
 	m.look(false)
-	m.say()
+	m.report()
 	if !m.pushed && m.conflict == nil {
 		m.push(push)
 	}
@@ -163,13 +163,13 @@ func (m *Source) look(start bool) (unsettled bool) {
 		if f := m.files[path]; f != nil && f.info != nil && sameFile(f.info, info) {
 			continue
 		}
-		before := m.last.files[path]
+		before := m.looked.files[path]
 		if before != nil && sameFile(before, info) || start && !young(path) {
 			if m.read(path, info) {
 				continue
 			}
 		}
-		if moves[path] = m.moves[path] + 1; moves[path] >= maxMoves {
+		if moves[path] = m.changing[path] + 1; moves[path] >= maxChanges {
 			problems[path] = fmt.Errorf("has changed in each of %d looks", moves[path])
 		}
 	}
@@ -182,27 +182,27 @@ func (m *Source) look(start bool) (unsettled bool) {
 			unsettled = true
 		}
 	}
-	if m.changed {
-		m.conflict, m.changed, m.pushed = m.findConflict(), false, false
+	if m.recheck {
+		m.conflict, m.recheck, m.pushed = m.findConflict(), false, false
 	}
 	if m.conflict != nil {
 		problems[m.conflict.path] = m.conflict
 	}
-	m.last, m.moves, m.problems = now, moves, problems
+	m.looked, m.changing, m.problems = now, moves, problems
 	return unsettled || len(moves) > 0
 }
 
 // read reads a file, and reports whether it is what was looked at.
 func (m *Source) read(path string, info fs.FileInfo) bool {
 	data, err := readFile(path, info)
-	if errors.Is(err, errMoved) || errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, errChanging) || errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
 	before := m.files[path]
 	if before == nil {
-		before = new(file)
+		before = new(manifestFile)
 	}
-	after := &file{info: info}
+	after := &manifestFile{info: info}
 	if err != nil {
 		after.info = nil // to be read again, though nothing may change that a look sees
 	} else {
@@ -216,7 +216,7 @@ func (m *Source) read(path string, info fs.FileInfo) bool {
 		after.bad = nil
 	} else {
 		after.keep(before)
-		m.changed = true
+		m.recheck = true
 	}
 	after.unknown = after.unknownFields()
 	m.files[path] = after
@@ -224,7 +224,7 @@ func (m *Source) read(path string, info fs.FileInfo) bool {
 }
 
 // keep takes over the last good state of objects that can't be taken now.
-func (f *file) keep(before *file) {
+func (f *manifestFile) keep(before *manifestFile) {
 	if len(f.bad) == 0 {
 		return
 	}
@@ -262,7 +262,7 @@ func (m *Source) drop(now *found, problems map[string]error) {
 		}
 	}
 	missed := make(map[string]bool)
-	defer func() { m.missed = missed }()
+	defer func() { m.gone = missed }()
 	if len(gone) == 0 {
 		return
 	}
@@ -276,12 +276,12 @@ func (m *Source) drop(now *found, problems map[string]error) {
 		switch reason := now.skipped[path]; {
 		case reason != "":
 			problems[path] = errors.New(reason)
-		case isAt(problems, path):
-		case !m.missed[path]:
+		case hasProblem(problems, path):
+		case !m.gone[path]:
 			missed[path] = true
 		default:
 			delete(m.files, path)
-			m.changed = true
+			m.recheck = true
 		}
 	}
 }
@@ -295,8 +295,8 @@ func containsKey(m map[string]fs.FileInfo, is func(string) bool) bool {
 	return false
 }
 
-// isAt reports whether there is a problem with a path or with a folder above it.
-func isAt(problems map[string]error, path string) bool {
+// hasProblem reports whether there is a problem with a path or with a folder above it.
+func hasProblem(problems map[string]error, path string) bool {
 	for {
 		if problems[path] != nil {
 			return true
@@ -309,10 +309,10 @@ func isAt(problems map[string]error, path string) bool {
 	}
 }
 
-// say logs what is wrong, once, and when it is over.
-func (m *Source) say() {
+// report logs what is wrong, once, and when it is over.
+func (m *Source) report() {
 	now := make(map[remark]string)
-	for path, reason := range m.last.skipped {
+	for path, reason := range m.looked.skipped {
 		now[remark{path, messageSkipped}] = reason
 	}
 	for path, f := range m.files {
@@ -327,7 +327,7 @@ func (m *Source) say() {
 	byPath := func(a, b remark) int { return cmp.Or(cmp.Compare(a.path, b.path), cmp.Compare(a.message, b.message)) }
 	for _, r := range slices.SortedFunc(maps.Keys(now), byPath) {
 		switch text := now[r]; {
-		case m.said[r] == text:
+		case m.reported[r] == text:
 		case r.message == messageBad:
 			err := fmt.Errorf("read manifest %q: %w", r.path, m.problems[r.path])
 			m.log.Error(err, messageBad)
@@ -338,16 +338,16 @@ func (m *Source) say() {
 			m.log.Error(nil, r.message, "path", r.path, "reason", text)
 		}
 	}
-	for _, r := range slices.SortedFunc(maps.Keys(m.said), byPath) {
+	for _, r := range slices.SortedFunc(maps.Keys(m.reported), byPath) {
 		if _, still := now[r]; !still && r.message == messageBad {
 			m.log.Info("manifest is good again, or gone", "manifest", r.path)
 		}
 	}
-	if m.said == nil || len(m.problems) != m.bad {
-		m.bad = len(m.problems)
-		m.reportBad(m.bad)
+	if m.reported == nil || len(m.problems) != m.badCount {
+		m.badCount = len(m.problems)
+		m.reportBad(m.badCount)
 	}
-	m.said = now
+	m.reported = now
 }
 
 // push sends the whole of every kind.

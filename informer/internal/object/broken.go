@@ -69,7 +69,7 @@ func (d *decoder) salvage(data []byte, reason error) runtime.Object {
 	}
 	kind := schema.FromAPIVersionAndKind(outer.APIVersion, name)
 	for _, item := range outer.Items {
-		o, _, err := d.full.Decode(item.Raw, &kind, nil)
+		o, _, err := d.fullDecoder.Decode(item.Raw, &kind, nil)
 		var c runtime.Object
 		if err == nil {
 			c, err = d.convert(o)

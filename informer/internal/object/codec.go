@@ -31,13 +31,13 @@ var Scheme = func() *runtime.Scheme {
 // decoded as usual. Something broken stands for an object that can't be decoded.
 type codec struct {
 	runtime.NegotiatedSerializer
-	// known returns the object that is held already if it is equal, else its
+	// reuse returns the object that is held already if it is equal, else its
 	// argument, so that a list of what did not change takes no memory.
-	known func(Object) Object
+	reuse func(Object) Object
 }
 
-func NewCodec(known func(Object) Object) *codec {
-	return &codec{serializer.NewCodecFactory(Scheme).WithoutConversion(), known}
+func NewCodec(reuse func(Object) Object) runtime.NegotiatedSerializer {
+	return &codec{serializer.NewCodecFactory(Scheme).WithoutConversion(), reuse}
 }
 
 // SupportedMediaTypes implements runtime.NegotiatedSerializer.
@@ -77,7 +77,7 @@ func (d *eventDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, in
 					event.Object.Raw = raw.embedded()
 				}
 			}
-			m.ended(&raw)
+			m.finish(&raw)
 		}
 	}
 	return event, nil, m.err
@@ -85,14 +85,14 @@ func (d *eventDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, in
 
 // DecoderToVersion implements runtime.NegotiatedSerializer.
 func (c *codec) DecoderToVersion(d runtime.Decoder, v runtime.GroupVersioner) runtime.Decoder {
-	return &decoder{full: c.NegotiatedSerializer.DecoderToVersion(d, v), known: c.known}
+	return &decoder{fullDecoder: c.NegotiatedSerializer.DecoderToVersion(d, v), reuse: c.reuse}
 }
 
 // decoder decodes an answer, or the objects of a watch one after another. There
 // is one for each response, so it need not be safe for several at once.
 type decoder struct {
-	full  runtime.Decoder
-	known func(Object) Object
+	fullDecoder runtime.Decoder
+	reuse       func(Object) Object
 	Scratch
 }
 
@@ -104,7 +104,7 @@ func (d *decoder) Decode(data []byte, defaults *schema.GroupVersionKind, into ru
 			return out, nil, err
 		}
 	}
-	full, kind, err := d.full.Decode(data, defaults, into)
+	full, kind, err := d.fullDecoder.Decode(data, defaults, into)
 	if err != nil {
 		if out := d.salvage(data, err); out != nil {
 			return out, kind, nil
@@ -136,7 +136,7 @@ func (d *decoder) decode(data []byte) (runtime.Object, error) {
 					kind = t.string()
 				}
 			}
-			m.ended(&t)
+			m.finish(&t)
 		case 2:
 			raw = m.embedded()
 		}
@@ -239,7 +239,7 @@ func (d *decoder) convert(obj runtime.Object) (runtime.Object, error) {
 		return status, nil
 	}
 	if !meta.IsListType(obj) {
-		o, m, err := slim(obj)
+		o, m, err := newObject(obj)
 		if err != nil {
 			return nil, err
 		}
@@ -253,7 +253,7 @@ func (d *decoder) convert(obj runtime.Object) (runtime.Object, error) {
 		ResourceVersion: list.GetResourceVersion(), Continue: list.GetContinue(), RemainingItemCount: list.GetRemainingItemCount(),
 	}}
 	err = meta.EachListItem(obj, func(item runtime.Object) error {
-		o, m, err := slim(item)
+		o, m, err := newObject(item)
 		if err == nil {
 			out.Items = append(out.Items, d.wrap(o, &m))
 		}
@@ -266,7 +266,7 @@ func (d *decoder) convert(obj runtime.Object) (runtime.Object, error) {
 }
 
 func (d *decoder) wrap(o Object, m *metadata) *Decoded {
-	return &Decoded{Object: d.known(o), version: strings.Clone(m.version), InitialEvents: m.initialEvents}
+	return &Decoded{Object: d.reuse(o), version: strings.Clone(m.version), InitialEvents: m.initialEvents}
 }
 
 // Decoded is a slim object with what a reflector needs to know of it.

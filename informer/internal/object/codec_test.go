@@ -40,7 +40,7 @@ func TestCodec(t *testing.T) {
 				t.Fatalf("%s: %T: %v", info.MediaType, o, err)
 			}
 			clear(b.Bytes()) // as the next event of a watch does
-			want, _, err := slim(o)
+			want, _, err := newObject(o)
 			if err != nil {
 				t.Fatal(err)
 			}

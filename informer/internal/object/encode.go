@@ -53,7 +53,7 @@ func (k Key) meta() metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: k.Na
 func (p *Pod) marshal(b []byte) []byte {
 	t := p.Template.Value()
 	meta := appendText(appendText(nil, 1, p.Name()), 3, t.namespace)
-	if p.is(podTerminating) {
+	if p.has(podTerminating) {
 		meta = appendBytes(meta, 9, nil)
 	}
 	for l := range p.Labels {
@@ -68,10 +68,10 @@ func (p *Pod) marshal(b []byte) []byte {
 	}
 	spec := appendText(appendText(appendBytes(nil, 2, ports), 16, p.Hostname()), 17, t.Subdomain)
 	var status []byte
-	if p.is(podFinished) {
+	if p.has(podFinished) {
 		status = appendText(status, 1, string(corev1.PodSucceeded))
 	}
-	if p.is(podReady) {
+	if p.has(podReady) {
 		status = appendBytes(status, 2, appendText(appendText(nil, 1, string(corev1.PodReady)), 2, string(corev1.ConditionTrue)))
 	}
 	for a := range p.Addrs {

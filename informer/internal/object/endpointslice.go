@@ -85,7 +85,7 @@ func NewEndpointSlice(s *discoveryv1.EndpointSlice) *EndpointSlice {
 		for _, address := range e.Addresses {
 			out.addAddress(address)
 		}
-		out.describe(first, ep)
+		out.complete(first, ep)
 	}
 	return out
 }
@@ -94,12 +94,12 @@ func appendPort(ports []records.Port, p discoveryv1.EndpointPort) []records.Port
 	if p.Port == nil { // any port: there is no record for it
 		return ports
 	}
-	out := records.Port{Number: uint16(*p.Port), Protocol: protocol("")}
+	out := records.Port{Number: uint16(*p.Port), Protocol: protocolName("")}
 	if p.Name != nil {
 		out.Name = intern(strings.ToLower(*p.Name))
 	}
 	if p.Protocol != nil {
-		out.Protocol = protocol(string(*p.Protocol))
+		out.Protocol = protocolName(string(*p.Protocol))
 	}
 	return append(ports, out)
 }
@@ -112,9 +112,9 @@ func (s *EndpointSlice) addAddress(address string) {
 	}
 }
 
-// describe fills in the rest of the endpoints from the first on. The strings of
+// complete fills in the rest of the endpoints from the first on. The strings of
 // e may be borrowed.
-func (s *EndpointSlice) describe(first int, e Endpoint) {
+func (s *EndpointSlice) complete(first int, e Endpoint) {
 	if first == len(s.Endpoints) {
 		return
 	}
@@ -171,8 +171,8 @@ func (s *EndpointSlice) decodeEndpoint(outer *message) {
 			e.decodeTargetRef(&m)
 		}
 	}
-	outer.ended(&m)
-	s.describe(first, e)
+	outer.finish(&m)
+	s.complete(first, e)
 }
 
 func (e *Endpoint) decodeConditions(outer *message) {
@@ -185,7 +185,7 @@ func (e *Endpoint) decodeConditions(outer *message) {
 			e.Terminating = m.bool()
 		}
 	}
-	outer.ended(&m)
+	outer.finish(&m)
 }
 
 func (e *Endpoint) decodeTargetRef(outer *message) {
@@ -195,7 +195,7 @@ func (e *Endpoint) decodeTargetRef(outer *message) {
 			e.Pod = m.string()
 		}
 	}
-	outer.ended(&m)
+	outer.finish(&m)
 }
 
 func decodePort(outer *message) discoveryv1.EndpointPort {
@@ -214,6 +214,6 @@ func decodePort(outer *message) discoveryv1.EndpointPort {
 			p.Port = &port
 		}
 	}
-	outer.ended(&m)
+	outer.finish(&m)
 	return p
 }

@@ -105,8 +105,8 @@ func ParseAddr(s string) (netip.Addr, bool) {
 	return a.Unmap().WithZone(""), true
 }
 
-// slim returns what is kept of an object of Kubernetes.
-func slim(obj runtime.Object) (Object, metadata, error) {
+// newObject returns what is kept of an object of Kubernetes.
+func newObject(obj runtime.Object) (Object, metadata, error) {
 	switch o := obj.(type) {
 	case *corev1.Pod:
 		return NewPod(o), newMetadata(&o.ObjectMeta), nil

@@ -34,11 +34,11 @@ func CompareKeys(a, b Label) int { return cmp.Compare(a.Key, b.Key) }
 // StatefulSet, which are labelled with their names and ordinals, all have the
 // same string, as those of an indexed Job have.
 const (
-	ownName uint64 = iota
-	ownHostname
-	ownOrdinal         // of the name
-	ownHostnameOrdinal // of the hostname
-	literal
+	codeName uint64 = iota
+	codeHostname
+	codeOrdinal         // of the name
+	codeHostnameOrdinal // of the hostname
+	codeLiteral
 )
 
 // appendLabels appends the labels of the pod of a name and hostname. It sorts
@@ -55,7 +55,7 @@ func appendLabels(b []byte, labels []Label, name, hostname string) []byte {
 		b = append(b, l.Key...)
 		code := labelCode(l.Value, name, hostname)
 		b = binary.AppendUvarint(b, code)
-		if code >= literal {
+		if code >= codeLiteral {
 			b = append(b, l.Value...)
 		}
 	}
@@ -66,15 +66,15 @@ func labelCode(value, name, hostname string) uint64 {
 	switch value {
 	case "":
 	case name:
-		return ownName
+		return codeName
 	case hostname:
-		return ownHostname
+		return codeHostname
 	case ordinal(name):
-		return ownOrdinal
+		return codeOrdinal
 	case ordinal(hostname):
-		return ownHostnameOrdinal
+		return codeHostnameOrdinal
 	}
-	return literal + uint64(len(value))
+	return codeLiteral + uint64(len(value))
 }
 
 // ordinal returns the number behind the last dash of a name, or nothing.
@@ -99,18 +99,18 @@ func (p *Pod) Labels(yield func(Label, bool) bool) {
 		l.Key, rest = rest[:n], rest[n:]
 		code, rest = uvarint(rest)
 		switch code {
-		case ownName:
+		case codeName:
 			l.Value = p.Name()
-		case ownHostname:
+		case codeHostname:
 			l.Value = p.Hostname()
-		case ownOrdinal:
+		case codeOrdinal:
 			l.Value = ordinal(p.Name())
-		case ownHostnameOrdinal:
+		case codeHostnameOrdinal:
 			l.Value = ordinal(p.Hostname())
 		default:
-			l.Value, rest = rest[:code-literal], rest[code-literal:]
+			l.Value, rest = rest[:code-codeLiteral], rest[code-codeLiteral:]
 		}
-		if !yield(l, code < literal) {
+		if !yield(l, code < codeLiteral) {
 			return
 		}
 	}

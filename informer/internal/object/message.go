@@ -58,8 +58,8 @@ func (m *message) fail(where string, err error) {
 	}
 }
 
-// is checks the type of the field.
-func (m *message) is(want protowire.Type) bool {
+// expect checks the type of the field.
+func (m *message) expect(want protowire.Type) bool {
 	if m.kind != want {
 		m.fail(fmt.Sprint("field ", m.number), fmt.Errorf("wire type is %d, not %d", m.kind, want))
 	}
@@ -68,7 +68,7 @@ func (m *message) is(want protowire.Type) bool {
 
 // embedded is the field as a message.
 func (m *message) embedded() []byte {
-	if !m.is(protowire.BytesType) {
+	if !m.expect(protowire.BytesType) {
 		return nil
 	}
 	return m.bytes
@@ -79,13 +79,13 @@ func (m *message) string() string { return borrow(m.embedded()) }
 
 // number32 is the field as an int32.
 func (m *message) number32() int32 {
-	m.is(protowire.VarintType)
+	m.expect(protowire.VarintType)
 	return int32(m.varint)
 }
 
 // bool is the field as a bool.
 func (m *message) bool() bool {
-	m.is(protowire.VarintType)
+	m.expect(protowire.VarintType)
 	return m.varint != 0
 }
 
@@ -101,12 +101,12 @@ func (m *message) entry(name string) Label {
 			l.Value = e.string()
 		}
 	}
-	m.ended(&e)
+	m.finish(&e)
 	return l
 }
 
-// ended takes over the error of a walk through an embedded message.
-func (m *message) ended(embedded *message) {
+// finish takes over the error of a walk through an embedded message.
+func (m *message) finish(embedded *message) {
 	if m.err == nil {
 		m.err = embedded.err
 	}

@@ -59,10 +59,10 @@ func (m *metadata) decode(outer *message) {
 			t := newMessage("deletion timestamp", o.embedded())
 			for t.next() { // that it is there is enough, but it must be one
 				if t.number <= 2 {
-					t.is(protowire.VarintType)
+					t.expect(protowire.VarintType)
 				}
 			}
-			o.ended(&t)
+			o.finish(&t)
 		case 11:
 			m.labels = append(m.labels, o.entry("label"))
 		case 12:
@@ -71,5 +71,5 @@ func (m *metadata) decode(outer *message) {
 			}
 		}
 	}
-	outer.ended(&o)
+	outer.finish(&o)
 }

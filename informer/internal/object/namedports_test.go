@@ -27,7 +27,7 @@ func TestNamedPorts(t *testing.T) {
 					ContainerPort: []int32{-1, 0, 1, 80, 65535, 65536}[rng.IntN(6)],
 				}
 				ports = append(ports, p)
-				to := TargetPort{p.Name, protocol(string(p.Protocol))}
+				to := TargetPort{p.Name, protocolName(string(p.Protocol))}
 				if _, ok := want[to]; ok || p.Name == "" || strings.ContainsAny(to.Name+to.Protocol, "/\n") {
 					continue
 				}

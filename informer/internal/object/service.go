@@ -1,7 +1,6 @@
 package object
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -26,23 +25,6 @@ func (s *Service) Equal(t *Service) bool {
 		slices.Equal(s.Selector, t.Selector) && slices.Equal(s.Ports, t.Ports)
 }
 
-// ServicePort is a port of a Service. Its number is the pod's to say where
-// target is a name.
-type ServicePort struct {
-	Name, Protocol string
-	Target         string
-	Number         uint16
-}
-
-// TargetPort is the name of a container's port, with its protocol.
-type TargetPort struct{ Name, Protocol string }
-
-func (t TargetPort) Compare(u TargetPort) int {
-	return cmp.Or(strings.Compare(t.Name, u.Name), strings.Compare(t.Protocol, u.Protocol))
-}
-
-func (p ServicePort) TargetPort() TargetPort { return TargetPort{p.Target, p.Protocol} }
-
 // NewService returns what is kept of a service.
 func NewService(s *corev1.Service) *Service {
 	out := &Service{
@@ -59,7 +41,7 @@ func NewService(s *corev1.Service) *Service {
 		out.V4, out.V6 = true, true
 	}
 	for _, p := range s.Spec.Ports {
-		sp := ServicePort{Name: intern(strings.ToLower(p.Name)), Protocol: protocol(string(p.Protocol))}
+		sp := ServicePort{Name: intern(strings.ToLower(p.Name)), Protocol: protocolName(string(p.Protocol))}
 		switch {
 		case p.TargetPort.Type == intstr.String && p.TargetPort.StrVal != "":
 			sp.Target = intern(p.TargetPort.StrVal)
@@ -116,7 +98,7 @@ func decodeServiceSpec(outer *message, spec *corev1.ServiceSpec) {
 			spec.IPFamilies = append(spec.IPFamilies, corev1.IPFamily(m.string()))
 		}
 	}
-	outer.ended(&m)
+	outer.finish(&m)
 }
 
 func decodeServicePort(outer *message) corev1.ServicePort {
@@ -134,7 +116,7 @@ func decodeServicePort(outer *message) corev1.ServicePort {
 			decodeIntOrString(&m, &p.TargetPort)
 		}
 	}
-	outer.ended(&m)
+	outer.finish(&m)
 	return p
 }
 
@@ -143,7 +125,7 @@ func decodeIntOrString(outer *message, v *intstr.IntOrString) {
 	for m.next() {
 		switch m.number {
 		case 1:
-			if m.is(protowire.VarintType) {
+			if m.expect(protowire.VarintType) {
 				v.Type = intstr.Type(m.varint)
 			}
 		case 2:
@@ -152,5 +134,5 @@ func decodeIntOrString(outer *message, v *intstr.IntOrString) {
 			v.StrVal = m.string()
 		}
 	}
-	outer.ended(&m)
+	outer.finish(&m)
 }

@@ -108,15 +108,15 @@ func TestSelectorLostStart(t *testing.T) {
 // that is covered at any time.
 func TestLeftPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLeftovers(&cluster{selected: &selection.Selection{Pods: true}, clock: clock.RealClock{}}, newJoin(records.New(), false, false))
+		l := newLeftovers(&cluster{selected: &selection.Selection{Pods: true}, clock: clock.RealClock{}}, newJoiner(records.New(), false, false))
 		start := time.Now()
 		var mu sync.Mutex // of both
 		var began []time.Duration
-		l.watch = func(_ context.Context, o object.Origin, services map[object.Key]struct{}, _ *queue) *leftWatch {
+		l.watch = func(_ context.Context, o object.Origin, services map[object.Key]struct{}, _ *queue) *leftoverWatch {
 			mu.Lock()
 			began = append(began, time.Since(start).Round(time.Second))
 			mu.Unlock()
-			w := &leftWatch{&store{Origin: o, services: services}, func() {}}
+			w := &leftoverWatch{&store{Origin: o, services: services}, func() {}}
 			w.listed.Store(true)
 			return w
 		}
@@ -125,10 +125,10 @@ func TestLeftPauses(t *testing.T) {
 		go l.run(ctx, q)
 		defer cancel()
 		create := func(name string) {
-			l.join.mu.Lock()
-			l.join.handmade[object.Key{Namespace: "default", Name: name}] = struct{}{}
-			l.join.mu.Unlock()
-			l.join.handmadeChanged = true
+			l.joiner.mu.Lock()
+			l.joiner.selectorless[object.Key{Namespace: "default", Name: name}] = struct{}{}
+			l.joiner.mu.Unlock()
+			l.joiner.selectorlessChanged = true
 			l.check(nil)
 			synctest.Wait()
 		}
@@ -146,7 +146,7 @@ func TestLeftPauses(t *testing.T) {
 			start, began = time.Now(), nil
 		}
 		quiet := func() {
-			<-time.After(leftQuiet + time.Second)
+			<-time.After(leftoverQuiet + time.Second)
 			synctest.Wait()
 			mu.Lock()
 			defer mu.Unlock()
@@ -167,10 +167,10 @@ func TestLeftPauses(t *testing.T) {
 			t.Error("no service that is covered was served")
 		}
 		create("one more")
-		<-time.After(leftPause)
+		<-time.After(leftoverPause)
 		synctest.Wait()
 		events := q.drain(nil)
-		if len(events) == 0 || len(events[0].left) != 301 {
+		if len(events) == 0 || len(events[0].covered) != 301 {
 			t.Errorf("in a pause, %d events tell of services that are covered, want 301 services", len(events))
 		}
 		<-time.After(time.Minute)
@@ -178,15 +178,15 @@ func TestLeftPauses(t *testing.T) {
 		quiet()
 		create("after a quiet time")
 		check("after a quiet time", 0)
-		<-time.After(leftPause)
+		<-time.After(leftoverPause)
 		create("and another")
 		check("and another", 1) // the next is in two seconds
-		l.join.mu.Lock()
-		clear(l.join.handmade)
-		l.join.mu.Unlock()
-		l.join.handmadeChanged = true
+		l.joiner.mu.Lock()
+		clear(l.joiner.selectorless)
+		l.joiner.mu.Unlock()
+		l.joiner.selectorlessChanged = true
 		l.check(nil)
-		<-time.After(leftPause)
+		<-time.After(leftoverPause)
 		synctest.Wait()
 		if events := q.drain(nil); !events[len(events)-1].list {
 			t.Error("without services, there is no empty list in a pause")
@@ -247,7 +247,7 @@ func TestLeftSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.apply([]event{{restored: &objects}})
+	p.apply([]event{{snapshot: &objects}})
 	if got := answer(p.trie, nginxName, dns.TypeA); got != "10.244.0.9" {
 		t.Errorf("the service has %q", got)
 	}

@@ -8,16 +8,16 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// damage is which objects are broken at present.
-type damage struct {
+// brokenObjects is which objects are broken at present.
+type brokenObjects struct {
 	log  logr.Logger
 	hook func(object.Kind, int)                    // Broken of Hooks
 	keys [object.Kinds + 1]map[object.Key]struct{} // those without a name are one, of no name
 }
 
-// note notes a broken object. The first of a kind is logged: if all are, one line is
+// add notes a broken object. The first of a kind is logged: if all are, one line is
 // as good as a hundred thousand.
-func (d *damage) note(k object.Kind, id object.Key, err error) {
+func (d *brokenObjects) add(k object.Kind, id object.Key, err error) {
 	if _, ok := d.keys[k][id]; ok {
 		return
 	}
@@ -31,8 +31,8 @@ func (d *damage) note(k object.Kind, id object.Key, err error) {
 	d.hook(k, len(d.keys[k]))
 }
 
-// clear notes that an object was decoded, or is gone.
-func (d *damage) clear(k object.Kind, id object.Key) {
+// remove notes that an object was decoded, or is gone.
+func (d *brokenObjects) remove(k object.Kind, id object.Key) {
 	if _, ok := d.keys[k][id]; !ok {
 		return
 	}
@@ -43,13 +43,13 @@ func (d *damage) clear(k object.Kind, id object.Key) {
 	d.hook(k, len(d.keys[k]))
 }
 
-func (d *damage) any(k object.Kind) bool { return len(d.keys[k]) > 0 }
+func (d *brokenObjects) has(k object.Kind) bool { return len(d.keys[k]) > 0 }
 
-// keep clears what an origin has no more.
-func (d *damage) keep(o object.Origin, listed map[object.Key]bool) {
+// retain clears what an origin has no more.
+func (d *brokenObjects) retain(o object.Origin, listed map[object.Key]bool) {
 	for id := range maps.Clone(d.keys[o.Kind]) {
 		if (o.Namespace == "" || o.Namespace == id.Namespace) && !listed[id] {
-			d.clear(o.Kind, id)
+			d.remove(o.Kind, id)
 		}
 	}
 }

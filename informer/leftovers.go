@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// leftPause is the least time between two looks at the services.
-	leftPause = time.Second
-	// leftQuiet is how long no watch may begin for leftPauses to start anew.
-	leftQuiet = 2 * time.Minute
+	// leftoverPause is the least time between two looks at the services.
+	leftoverPause = time.Second
+	// leftoverQuiet is how long no watch may begin for leftPauses to start anew.
+	leftoverQuiet = 2 * time.Minute
 )
 
-// leftPauses are those between two lists of the slices of leftovers.
-var leftPauses = wait.Backoff{Duration: leftPause, Factor: 2, Cap: time.Minute, Steps: 10}
+// leftoverBackoff are those between two lists of the slices of leftovers.
+var leftoverBackoff = wait.Backoff{Duration: leftoverPause, Factor: 2, Cap: time.Minute, Steps: 10}
 
 // leftovers watches the slices of the EndpointSlice controller that no pod tells of.
 // The controller leaves the slices of a service that loses its selector as they are, and
@@ -25,14 +25,14 @@ var leftPauses = wait.Backoff{Duration: leftPause, Factor: 2, Cap: time.Minute, 
 // the services without a selector: nothing while there is no such service.
 type leftovers struct {
 	cluster *cluster
-	join    *join
+	joiner  *joiner
 	began   bool          // the services are listed; the writer's
 	changed chan struct{} // holds a token when services have changed
-	watch   func(ctx context.Context, o object.Origin, services map[object.Key]struct{}, q *queue) *leftWatch
+	watch   func(ctx context.Context, o object.Origin, services map[object.Key]struct{}, q *queue) *leftoverWatch
 }
 
-func newLeftovers(c *cluster, j *join) *leftovers {
-	return &leftovers{cluster: c, join: j, changed: make(chan struct{}, 1), watch: c.watchLeft}
+func newLeftovers(c *cluster, j *joiner) *leftovers {
+	return &leftovers{cluster: c, joiner: j, changed: make(chan struct{}, 1), watch: c.watchLeftovers}
 }
 
 // check looks at what the writer has changed.
@@ -44,18 +44,18 @@ func (l *leftovers) check(missing map[object.Origin]bool) {
 			}
 		}
 		l.began = true
-	} else if !l.join.handmadeChanged {
+	} else if !l.joiner.selectorlessChanged {
 		return
 	}
-	l.join.handmadeChanged = false
+	l.joiner.selectorlessChanged = false
 	select {
 	case l.changed <- struct{}{}:
 	default:
 	}
 }
 
-// leftWatch is the watch of the slices of some services.
-type leftWatch struct {
+// leftoverWatch is the watch of the slices of some services.
+type leftoverWatch struct {
 	*store
 	stop func()
 }
@@ -64,14 +64,14 @@ type leftWatch struct {
 // creates services one by one makes a list of each, so the pause between those grows while
 // they go on; a service that a watch covers does not wait for it.
 func (l *leftovers) run(ctx context.Context, q *queue) {
-	running := make(map[object.Origin]*leftWatch)
+	running := make(map[object.Origin]*leftoverWatch)
 	defer func() {
 		for _, w := range running {
 			w.stop()
 		}
 	}()
-	clock := mortal{l.cluster.clock, ctx}
-	backoff := leftPauses
+	clock := contextClock{l.cluster.clock, ctx}
+	backoff := leftoverBackoff
 	var last, next time.Time   // a watch began, and may begin
 	var retry <-chan time.Time // nil if no origin waits for that
 	for first := true; ; first = false {
@@ -84,11 +84,11 @@ func (l *leftovers) run(ctx context.Context, q *queue) {
 		}
 		now, began := clock.Now(), false
 		for _, o := range l.cluster.selected.LeftoverOrigins() {
-			wanted, w := l.join.handmadeIn(o.Namespace), running[o]
+			wanted, w := l.joiner.selectorlessIn(o.Namespace), running[o]
 			if w != nil && len(wanted) > 0 {
 				covered := w.covered(wanted)
 				if len(covered) > 0 && w.listed.Load() { // else the list will tell
-					q.push(event{Origin: o, left: covered})
+					q.push(event{Origin: o, covered: covered})
 				}
 				if len(covered) == len(wanted) {
 					continue
@@ -113,21 +113,21 @@ func (l *leftovers) run(ctx context.Context, q *queue) {
 			}
 		}
 		if began {
-			if now.Sub(last) > leftQuiet {
-				backoff = leftPauses
+			if now.Sub(last) > leftoverQuiet {
+				backoff = leftoverBackoff
 			}
 			last, next = now, now.Add(backoff.Step())
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-clock.After(leftPause):
+		case <-clock.After(leftoverPause):
 		}
 	}
 }
 
 // covered returns those of some services that the watch is for.
-func (w *leftWatch) covered(services map[object.Key]struct{}) map[object.Key]struct{} {
+func (w *leftoverWatch) covered(services map[object.Key]struct{}) map[object.Key]struct{} {
 	out := make(map[object.Key]struct{})
 	for k := range services {
 		if _, ok := w.services[k]; ok {
@@ -137,8 +137,8 @@ func (w *leftWatch) covered(services map[object.Key]struct{}) map[object.Key]str
 	return out
 }
 
-// watchLeft begins to watch the slices of some services.
-func (c *cluster) watchLeft(ctx context.Context, o object.Origin, services map[object.Key]struct{}, q *queue) *leftWatch {
+// watchLeftovers begins to watch the slices of some services.
+func (c *cluster) watchLeftovers(ctx context.Context, o object.Origin, services map[object.Key]struct{}, q *queue) *leftoverWatch {
 	ctx, cancel := context.WithCancel(ctx)
 	h := newHealth(o, c)
 	s := &store{Origin: o, queue: q, services: services}
@@ -147,9 +147,9 @@ func (c *cluster) watchLeft(ctx context.Context, o object.Origin, services map[o
 		defer close(ended)
 		c.reflector(ctx, h, s).RunWithContext(ctx)
 	}()
-	return &leftWatch{s, func() {
+	return &leftoverWatch{s, func() {
 		cancel()
 		<-ended
-		h.forget()
+		h.unregister()
 	}}
 }

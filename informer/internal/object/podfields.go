@@ -1,0 +1,208 @@
+package object
+
+import (
+	"crypto/sha256"
+	"strings"
+	"unique"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// podFields are the fields of a Pod that are read, however it was encoded. Their
+// strings may be borrowed.
+type podFields struct {
+	metadata
+	hostname, subdomain string
+	ports               []containerPort // of containers
+	sidecarPorts        []containerPort // of init containers that go on to run
+	phase               string
+	ready               bool
+	ip                  string
+	ips                 []string
+
+	buffer []byte // of pod
+}
+
+// pod makes the pod of the fields. It keeps none of their strings.
+func (f *podFields) pod() *Pod {
+	hostname := strings.ToLower(f.hostname)
+	p := &Pod{nameLen: uint32(len(f.name))}
+	b := append(f.buffer[:0], f.name...)
+	if hostname == f.name {
+		p.state |= podHostnameIsName
+	} else {
+		b = append(b, hostname...)
+	}
+	p.text = string(b)
+	t := PodTemplate{namespace: f.namespace, Subdomain: strings.ToLower(f.subdomain)}
+	f.ports = namePorts(append(f.ports, f.sidecarPorts...))
+	if b = appendPorts(b[:0], f.ports); len(b) > 0 {
+		named := NamedPorts{lines: borrow(b)}
+		if len(f.ports) > ComparedPorts {
+			digest := sha256.Sum256(b)
+			named.Digest = string(digest[:])
+		}
+		t.Ports = unique.Make(named) // copies the strings of a new one, as the next does
+	}
+	b = appendLabels(b[:0], f.labels, f.name, hostname)
+	t.labels = borrow(b)
+	p.Template = unique.Make(t)
+	f.buffer = b
+	for _, s := range []struct {
+		is bool
+		podState
+	}{
+		{f.ready, podReady},
+		{f.terminating, podTerminating},
+		{f.phase == string(corev1.PodSucceeded) || f.phase == string(corev1.PodFailed), podFinished},
+	} {
+		if s.is {
+			p.state |= s.podState
+		}
+	}
+	for _, ip := range f.ips {
+		p.setAddr(ip)
+	}
+	if len(f.ips) == 0 { // only in manifests
+		p.setAddr(f.ip)
+	}
+	return p
+}
+
+// reset empties the fields, so that nothing is borrowed any more. What they hold
+// of memory is kept for the next pod.
+func (f *podFields) reset() {
+	clear(f.labels[:cap(f.labels)])
+	clear(f.ports[:cap(f.ports)])
+	clear(f.sidecarPorts[:cap(f.sidecarPorts)])
+	clear(f.ips[:cap(f.ips)])
+	*f = podFields{
+		metadata: metadata{labels: f.labels[:0]},
+		ports:    f.ports[:0], sidecarPorts: f.sidecarPorts[:0], ips: f.ips[:0],
+		buffer: f.buffer[:0],
+	}
+}
+
+// decodePod reads a Pod from protobuf, by way of f, which is empty before and
+// afterwards. The field numbers are those of k8s.io/api/core/v1/generated.proto.
+func decodePod(b []byte, f *podFields) (*Pod, metadata, error) {
+	defer f.reset()
+	m := newMessage("pod", b)
+	for m.next() {
+		switch m.number {
+		case 1:
+			f.decode(&m)
+		case 2:
+			f.decodeSpec(&m)
+		case 3:
+			f.decodeStatus(&m)
+		}
+	}
+	if m.err != nil {
+		return nil, metadata{}, m.err
+	}
+	p := f.pod()
+	meta := f.metadata
+	meta.labels = nil
+	return p, meta, nil
+}
+
+func (f *podFields) decodeSpec(outer *message) {
+	m := newMessage("spec", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 2:
+			f.ports, _ = decodeContainer(&m, f.ports)
+		case 20:
+			before := len(f.sidecarPorts)
+			var restart string
+			if f.sidecarPorts, restart = decodeContainer(&m, f.sidecarPorts); restart != string(corev1.ContainerRestartPolicyAlways) {
+				f.sidecarPorts = f.sidecarPorts[:before]
+			}
+		case 16:
+			f.hostname = m.string()
+		case 17:
+			f.subdomain = m.string()
+		}
+	}
+	outer.finish(&m)
+}
+
+// decodeContainer appends the ports of a container and returns its restart
+// policy, too.
+func decodeContainer(outer *message, ports []containerPort) (_ []containerPort, restart string) {
+	m := newMessage("container", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 6:
+			ports = append(ports, decodeContainerPort(&m))
+		case 24:
+			restart = m.string()
+		}
+	}
+	outer.finish(&m)
+	return ports, restart
+}
+
+func decodeContainerPort(outer *message) containerPort {
+	var p containerPort
+	m := newMessage("container port", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 1:
+			p.name = m.string()
+		case 3:
+			p.number = m.number32()
+		case 4:
+			p.protocol = m.string()
+		}
+	}
+	outer.finish(&m)
+	return p
+}
+
+func (f *podFields) decodeStatus(outer *message) {
+	m := newMessage("status", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 1:
+			f.phase = m.string()
+		case 2:
+			ready := decodeReady(&m)
+			f.ready = f.ready || ready
+		case 6:
+			f.ip = m.string()
+		case 12:
+			f.ips = append(f.ips, decodePodIP(&m))
+		}
+	}
+	outer.finish(&m)
+}
+
+// decodeReady tells whether a condition says that the pod is ready.
+func decodeReady(outer *message) bool {
+	var kind, status string
+	m := newMessage("condition", outer.embedded())
+	for m.next() {
+		switch m.number {
+		case 1:
+			kind = m.string()
+		case 2:
+			status = m.string()
+		}
+	}
+	outer.finish(&m)
+	return kind == string(corev1.PodReady) && status == string(corev1.ConditionTrue)
+}
+
+func decodePodIP(outer *message) string {
+	var ip string
+	m := newMessage("pod IP", outer.embedded())
+	for m.next() {
+		if m.number == 1 {
+			ip = m.string()
+		}
+	}
+	outer.finish(&m)
+	return ip
+}

@@ -1,0 +1,158 @@
+package informer
+
+import (
+	"iter"
+	"maps"
+
+	"github.com/headless-dns/headless/informer/internal/object"
+)
+
+// namespaceObjects are the objects of one namespace.
+type namespaceObjects struct {
+	pods      map[string]*object.Pod
+	services  map[string]*joinedService
+	slices    map[string]*object.EndpointSlice
+	leftovers map[string]*object.EndpointSlice // of the kind leftSlices
+	// selectors finds the headless services that select a pod.
+	selectors selectors
+	// byService finds the slices of a service, of both kinds.
+	byService map[string]map[sliceName]*object.EndpointSlice
+}
+
+// sliceName names a slice of a namespace. While it moves from one kind to the other, it
+// may be there twice.
+type sliceName struct {
+	kind object.Kind
+	name string
+}
+
+func (j *joiner) namespace(namespace string) *namespaceObjects {
+	m, ok := j.namespaces[namespace]
+	if !ok {
+		m = &namespaceObjects{
+			pods:      make(map[string]*object.Pod),
+			services:  make(map[string]*joinedService),
+			slices:    make(map[string]*object.EndpointSlice),
+			leftovers: make(map[string]*object.EndpointSlice),
+			byService: make(map[string]map[sliceName]*object.EndpointSlice),
+		}
+		j.namespaces[namespace] = m
+	}
+	return m
+}
+
+// slicesOfKind returns the slices of a kind.
+func (m *namespaceObjects) slicesOfKind(kind object.Kind) map[string]*object.EndpointSlice {
+	if kind == object.LeftoverSlices {
+		return m.leftovers
+	}
+	return m.slices
+}
+
+// prune forgets a namespace that holds nothing any more.
+func (j *joiner) prune(namespace string, m *namespaceObjects) {
+	if len(m.pods)+len(m.services)+len(m.slices)+len(m.leftovers) == 0 {
+		delete(j.namespaces, namespace)
+	}
+}
+
+// objects returns all that are held. It may be called by anyone.
+func (j *joiner) objects() []object.Object {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	var out []object.Object
+	for _, m := range j.namespaces {
+		for _, s := range m.services {
+			out = append(out, s.Service)
+		}
+		for _, p := range m.pods {
+			out = append(out, p)
+		}
+		for _, s := range m.slices {
+			out = append(out, s)
+		}
+		for _, s := range m.leftovers {
+			out = append(out, s)
+		}
+	}
+	for name := range j.allowed {
+		out = append(out, &object.Namespace{Key: object.Key{Name: name}})
+	}
+	return out
+}
+
+// count returns how many objects of an origin are held.
+func (j *joiner) count(o object.Origin) int {
+	if o.Kind == object.Namespaces {
+		return len(j.allowed)
+	}
+	n := 0
+	for _, m := range j.within(o.Namespace) {
+		switch o.Kind {
+		case object.Pods:
+			n += len(m.pods)
+		case object.Services:
+			n += len(m.services)
+		case object.EndpointSlices, object.LeftoverSlices:
+			n += len(m.slicesOfKind(o.Kind))
+		}
+	}
+	return n
+}
+
+// within yields the namespace of a name, or all where that is empty.
+func (j *joiner) within(namespace string) iter.Seq2[string, *namespaceObjects] {
+	if namespace == "" {
+		return maps.All(j.namespaces)
+	}
+	return func(yield func(string, *namespaceObjects) bool) {
+		if m := j.namespaces[namespace]; m != nil {
+			yield(namespace, m)
+		}
+	}
+}
+
+// keys returns the keys of the stored objects of a kind; of one namespace, or
+// of all where that is empty.
+func (j *joiner) keys(kind object.Kind, namespace string) []object.Key {
+	if kind == object.Namespaces {
+		var out []object.Key
+		for name := range j.allowed {
+			out = append(out, object.Key{Name: name})
+		}
+		return out
+	}
+	var out []object.Key
+	for ns, m := range j.within(namespace) {
+		switch kind {
+		case object.Pods:
+			out = appendKeys(out, ns, m.pods)
+		case object.Services:
+			out = appendKeys(out, ns, m.services)
+		case object.EndpointSlices, object.LeftoverSlices:
+			out = appendKeys(out, ns, m.slicesOfKind(kind))
+		}
+	}
+	return out
+}
+
+func appendKeys[V any](out []object.Key, namespace string, m map[string]V) []object.Key {
+	for name := range maps.Keys(m) {
+		out = append(out, object.Key{Namespace: namespace, Name: name})
+	}
+	return out
+}
+
+// selectorlessIn returns the headless services without a selector of a namespace, or of all
+// where that is empty. It may be called by anyone.
+func (j *joiner) selectorlessIn(namespace string) map[object.Key]struct{} {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	out := make(map[object.Key]struct{})
+	for k := range j.selectorless {
+		if namespace == "" || namespace == k.Namespace {
+			out[k] = struct{}{}
+		}
+	}
+	return out
+}

@@ -1,0 +1,43 @@
+package informer
+
+import (
+	"testing"
+
+	kruntime "k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
+	"github.com/headless-dns/headless/records"
+)
+
+// pipeline is what an informer is between the bytes of a watch and the trie.
+type pipeline struct {
+	*Informer
+	decoder kruntime.Decoder
+	batch   []event
+	told    *model // of what is in batch and before
+}
+
+func newPipeline(h *history) *pipeline {
+	p := &pipeline{
+		Informer: &Informer{joiner: newJoiner(records.New(), h.podNames, h.selectNamespaces), hooks: quietHooks(),
+			missing: make(map[object.Origin]bool), synced: make(chan struct{}), complete: make(chan struct{})},
+		told: newModel(h.podNames, h.selectNamespaces),
+	}
+	c := object.NewCodec(p.joiner.reuse)
+	info, _ := kruntime.SerializerInfoForMediaType(c.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
+	p.decoder = c.DecoderToVersion(info.Serializer, nil)
+	for _, k := range p.told.watched() {
+		p.missing[object.Origin{Kind: k}] = true
+	}
+	return p
+}
+
+// decode passes an object through protobuf.
+func (p *pipeline) decode(t testing.TB, o any) object.Object {
+	slim, _, err := p.decoder.Decode(fixture.Encode(t, o.(kruntime.Object)), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slim.(*object.Decoded).Object
+}

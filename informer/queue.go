@@ -1,0 +1,55 @@
+package informer
+
+import (
+	"sync"
+	"time"
+
+	"github.com/headless-dns/headless/informer/internal/object"
+)
+
+// queue passes events from the sources to the writer. It has no bound: slim
+// objects are small, and a source that had to wait would hold the full ones.
+type queue struct {
+	onReceived func(object.Kind, string)
+	filled     chan struct{} // holds a token while there are events
+
+	mu     sync.Mutex
+	events []event
+}
+
+func newQueue(received func(object.Kind, string)) *queue {
+	return &queue{onReceived: received, filled: make(chan struct{}, 1)}
+}
+
+func (q *queue) push(events ...event) {
+	now := time.Now()
+	q.mu.Lock()
+	for _, e := range events {
+		e.received = now
+		q.events = append(q.events, e)
+	}
+	q.mu.Unlock()
+	for _, e := range events {
+		if e.snapshot == nil && (e.covered == nil || e.list) {
+			q.onReceived(e.Kind, e.Namespace)
+		}
+	}
+	select {
+	case q.filled <- struct{}{}:
+	default:
+	}
+}
+
+// drain returns all events. The queue goes on with used, the events drained
+// before, unless they were exceptionally many.
+func (q *queue) drain(used []event) []event {
+	if cap(used) > 1024 {
+		used = nil
+	}
+	clear(used)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	events := q.events
+	q.events = used[:0]
+	return events
+}
