@@ -8,15 +8,15 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// brokenObjects is which objects are broken at present.
+// brokenObjects are the objects that can't be decoded at present.
 type brokenObjects struct {
 	log  logr.Logger
 	hook func(object.Kind, int)                    // Broken of Hooks
-	keys [object.Kinds + 1]map[object.Key]struct{} // those without a name are one, of no name
+	keys [object.Kinds + 1]map[object.Key]struct{} // all objects without a name count as one, with an empty name
 }
 
-// add notes a broken object. The first of a kind is logged: if all are, one line is
-// as good as a hundred thousand.
+// add adds a broken object. It logs the first of a kind only: if all are broken, one line
+// is as good as a hundred thousand.
 func (d *brokenObjects) add(k object.Kind, id object.Key, err error) {
 	if _, ok := d.keys[k][id]; ok {
 		return
@@ -26,12 +26,12 @@ func (d *brokenObjects) add(k object.Kind, id object.Key, err error) {
 	}
 	d.keys[k][id] = struct{}{}
 	if len(d.keys[k]) == 1 {
-		d.log.Error(err, "object can't be decoded, it is served as it was before", "kind", k, "namespace", id.Namespace, "name", id.Name)
+		d.log.Error(err, "object can't be decoded; its last good state is served", "kind", k, "namespace", id.Namespace, "name", id.Name)
 	}
 	d.hook(k, len(d.keys[k]))
 }
 
-// remove notes that an object was decoded, or is gone.
+// remove removes an object that was decoded or is gone.
 func (d *brokenObjects) remove(k object.Kind, id object.Key) {
 	if _, ok := d.keys[k][id]; !ok {
 		return
@@ -45,7 +45,7 @@ func (d *brokenObjects) remove(k object.Kind, id object.Key) {
 
 func (d *brokenObjects) has(k object.Kind) bool { return len(d.keys[k]) > 0 }
 
-// retain clears what an origin has no more.
+// retain removes the objects of an origin that are not listed.
 func (d *brokenObjects) retain(o object.Origin, listed map[object.Key]bool) {
 	for id := range maps.Clone(d.keys[o.Kind]) {
 		if (o.Namespace == "" || o.Namespace == id.Namespace) && !listed[id] {

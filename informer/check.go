@@ -11,7 +11,7 @@ import (
 	"github.com/headless-dns/headless/informer/internal/snapshot"
 )
 
-// CheckNamespace returns an error for what can't be the name of a namespace.
+// CheckNamespace returns an error if a name can't be that of a namespace.
 func CheckNamespace(name string) error {
 	if reasons := validation.IsDNS1123Label(name); len(reasons) > 0 {
 		return fmt.Errorf("%q: %s", name, strings.Join(reasons, "; "))
@@ -19,9 +19,9 @@ func CheckNamespace(name string) error {
 	return nil
 }
 
-// CheckSnapshot returns an error if a snapshot can't be kept in a file: its folder
-// does not exist, or something else is there, which the snapshot would replace. An
-// empty file may be replaced.
+// CheckSnapshot returns an error if a snapshot can't be written to a file: its folder does
+// not exist, or the path is something else than a snapshot, which would be overwritten. An
+// empty file may be overwritten.
 func CheckSnapshot(path string) error { return snapshot.Check(path) }
 
 // ParseSelector parses a label selector as kubectl's --selector does.

@@ -29,18 +29,18 @@ import (
 	"github.com/headless-dns/headless/informer/internal/selection"
 )
 
-// Cluster is how to reach an API server. The first of Kubeconfig and Endpoint
-// that is set counts; with neither, it is the one of the cluster that the process
-// runs in.
+// Cluster is the address of an API server, and the credentials for it: those of Kubeconfig
+// if that is set, else of Endpoint. With neither, it is the API server of the cluster that
+// the process runs in.
 type Cluster struct {
-	Kubeconfig, Context string // a file, and a context of it other than the current
+	Kubeconfig, Context string // a file, and a context in it other than the current one
 	Endpoint            string // a URL
 	Cert, Key, CA       string // files, for Endpoint
 	UserAgent           string
 }
 
-// ErrNotInPod is the error of New where no API server is given and the environment
-// does not name one, as it does in a pod.
+// ErrNotInPod is the error of New if no API server is configured and the environment, which
+// names one in a pod, does not.
 var ErrNotInPod = errors.New("no API server is given, and this is not a pod")
 
 func (c *Cluster) config() (*rest.Config, error) {
@@ -71,8 +71,8 @@ func (c *Cluster) config() (*rest.Config, error) {
 		}
 	}
 	config.UserAgent = c.UserAgent
-	// Client-go allows five requests a second by default. After a restart of the API
-	// server, the watches of a hundred namespaces would take minutes to resume. The
+	// By default, client-go sends at most five requests a second. After a restart of the
+	// API server, the watches of a hundred namespaces would take minutes to resume. The
 	// reflectors' back-off and the server's priority and fairness limit the load.
 	config.QPS = -1
 	config.ContentType = runtime.ContentTypeProtobuf
@@ -80,24 +80,24 @@ func (c *Cluster) config() (*rest.Config, error) {
 	return config, nil
 }
 
-// cluster is the source that watches an API server.
+// cluster is the source that lists and watches an API server.
 type cluster struct {
 	core, discovery rest.Interface // clients of the API groups
 	selected        *selection.Selection
 	leftovers       *leftovers // nil if no pods are watched
 	log             logr.Logger
-	failing         func(object.Kind, bool) // a hook
+	failing         func(object.Kind, bool) // Failing of Hooks
 	outage          outage
-	// allServices is set once the API server has refused to select headless Services.
+	// allServices is set once the API server refused to select headless Services.
 	allServices atomic.Bool
 
 	clock   clock.WithTickerAndDelayedExecution
-	backoff wait.Backoff // of a reflector
+	backoff wait.Backoff // of each reflector
 }
 
-// retryBackoff are those before a reflector tries again, of 5 to 10 seconds at most. Its own
-// are up to a minute, and as late is then what happens after an outage. To ask so
-// often is no burden: as long as no watch can be resumed, it is for one object.
+// retryBackoff is the back-off of a reflector, at most 5 to 10 seconds. The default grows
+// to a minute, which would delay the first changes after an outage by as much. Frequent
+// retries are cheap: while no watch can be resumed, each lists a single object.
 var retryBackoff = wait.Backoff{Duration: 800 * time.Millisecond, Factor: 2, Jitter: 1, Cap: 5 * time.Second, Steps: 10}
 
 func newCluster(c *Config, s *selection.Selection, j *joiner) (*cluster, error) {
@@ -121,7 +121,7 @@ func newCluster(c *Config, s *selection.Selection, j *joiner) (*cluster, error) 
 		out.discovery, err = newClient(config, client, "/apis", discoveryv1.SchemeGroupVersion)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("make client for API server %q: %w", config.Host, err)
+		return nil, fmt.Errorf("create client for API server %q: %w", config.Host, err)
 	}
 	return out, nil
 }
@@ -137,7 +137,7 @@ func (c *cluster) origins() []object.Origin {
 }
 
 func (c *cluster) run(ctx context.Context, q *queue) {
-	// What client-go logs is left out: it tells of a fault at each try, or never.
+	// Client-go logs a fault at each retry, or never. The outage logs faults instead.
 	ctx = klog.NewContext(ctx, logr.Discard())
 	var group sync.WaitGroup
 	for _, o := range c.selected.Origins() {
@@ -150,15 +150,15 @@ func (c *cluster) run(ctx context.Context, q *queue) {
 	group.Wait()
 }
 
-// reflector lists and watches what the origin of a store covers, again and again.
+// reflector returns a reflector that lists and watches the origin of a store.
 func (c *cluster) reflector(ctx context.Context, h *health, s *store) *cache.Reflector {
 	log := logr.Discard()
 	return cache.NewReflectorWithOptions(c.listWatch(h, s), &object.Decoded{}, s,
 		cache.ReflectorOptions{Name: "headless " + s.Kind.String(), Logger: &log, Clock: contextClock{c.clock, ctx}, Backoff: &c.backoff})
 }
 
-// contextClock is a clock whose waits end with a context. A reflector that waits to try
-// again does not look at its own.
+// contextClock is a clock whose waits end with a context. A reflector that waits for a
+// retry ignores its own context.
 type contextClock struct {
 	clock.WithTickerAndDelayedExecution
 	ctx context.Context
@@ -185,7 +185,8 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 	if o.Kind == object.EndpointSlices || o.Kind == object.LeftoverSlices {
 		client = c.discovery
 	}
-	// The client itself tries nothing again: a reflector does, and less often.
+	// The client itself must not retry: the reflector does, less often, and reports the
+	// fault.
 	all := func(options *metav1.ListOptions) *rest.Request {
 		return client.Get().MaxRetries(0).Namespace(o.Namespace).Resource(o.Kind.String()).VersionedParams(options, parameterCodec)
 	}
@@ -209,7 +210,8 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.Watch = true
 			if options.SendInitialEvents == nil { // it resumes
-				// For its version, one object is asked for; any, as to select is work for the server.
+				// To learn the server's version, list one object; any object, as a selector
+				// costs the server work.
 				one := all(&metav1.ListOptions{Limit: 1})
 				if err := h.checkVersion(ctx, options.ResourceVersion, one.Do); err != nil {
 					return nil, err
@@ -226,10 +228,10 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 	}
 }
 
-// withSelectors calls do with the options narrowed to what a store takes. API
-// servers before Kubernetes 1.31 answer 400 to the field selector of Services. Then it
-// calls do again for all Services, of which the join serves the headless ones, and
-// leaves the selector out from then on.
+// withSelectors calls do with the options narrowed to what a store takes. API servers
+// before Kubernetes 1.31 reject the field selector of Services with 400. Then withSelectors
+// calls do for all Services, of which the joiner serves the headless ones, and leaves out
+// the selector from then on.
 func (c *cluster) withSelectors(s *store, options *metav1.ListOptions, do func() error) error {
 	if s.Kind == object.LeftoverSlices {
 		options.LabelSelector = c.selected.Leftover(s.services).String()
@@ -240,7 +242,7 @@ func (c *cluster) withSelectors(s *store, options *metav1.ListOptions, do func()
 		return do()
 	}
 	if !c.allServices.Load() {
-		// The reply to another bad request does not speak of the field.
+		// The reply to another bad request does not name the field.
 		if err := do(); !apierrors.IsBadRequest(err) || !strings.Contains(err.Error(), selection.ClusterIPField) {
 			return err
 		}
@@ -253,7 +255,7 @@ func (c *cluster) withSelectors(s *store, options *metav1.ListOptions, do func()
 	return err
 }
 
-// parameterCodec writes list options into URLs.
+// parameterCodec encodes list options in URLs.
 var parameterCodec = runtime.NewParameterCodec(object.Scheme)
 
 var _ interface {

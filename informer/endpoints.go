@@ -10,13 +10,13 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// Endpoints are a function of a service and one pod or slice, and of nothing
-// else: what a change takes away is computed from the old objects, what it
-// brings from the new.
+// The endpoints of a service are a function of the service and one pod or slice, and of
+// nothing else. So the endpoints that a change removes are computed from the old objects,
+// and those that it adds from the new ones.
 
-// podEndpoints yields the endpoints that a pod is of a service, which selects
-// it. The rules are those of the EndpointSlice controller; where it leaves a pod
-// out that may yet answer, the endpoint is withheld with the reason.
+// podEndpoints yields the endpoints that a pod is of a service. The service selects it. The
+// rules are those of the EndpointSlice controller. Where the controller leaves out a pod
+// that may become ready, the endpoint is withheld with the reason.
 func podEndpoints(s *joinedService, p *object.Pod, n *naming, yield func(records.Endpoint)) {
 	if p.Finished() {
 		return
@@ -57,9 +57,9 @@ func podEndpoints(s *joinedService, p *object.Pod, n *naming, yield func(records
 	yield(e)
 }
 
-// sliceEndpoints yields what some endpoints of a slice are of a service. If the service
-// has publishNotReadyAddresses, they are ready whatever the slice says: the controllers
-// write it so, but a slice made by hand may not.
+// sliceEndpoints yields the endpoints of a service that some endpoints of a slice are. With
+// publishNotReadyAddresses they are all ready: the controllers write slices so, but slices
+// written by hand may not follow.
 func sliceEndpoints(s *joinedService, slice *object.EndpointSlice, endpoints []object.Endpoint, n *naming, yield func(records.Endpoint)) {
 	for _, e := range endpoints {
 		reason := records.Ready
@@ -78,16 +78,16 @@ func sliceEndpoints(s *joinedService, slice *object.EndpointSlice, endpoints []o
 	}
 }
 
-// naming gives endpoints that have no hostname their labels. It remembers the last
-// ones, as thousands of services may select one pod.
+// naming names endpoints without a hostname. It caches the last labels, as thousands of
+// services may select one pod.
 type naming struct {
 	podNames bool
 	v4, v6   dashedAddr
-	name     string // of a pod
-	valid    bool   // name is a label
+	name     string // of the pod
+	valid    bool   // whether name is a DNS label
 }
 
-// pod returns the label that a pod's name makes, or "".
+// pod returns the name of a pod if that is to be its host label, else "".
 func (n *naming) pod(name string) string {
 	if !n.podNames {
 		return ""
@@ -101,8 +101,8 @@ func (n *naming) pod(name string) string {
 	return name
 }
 
-// at returns the endpoint with an address. One that has no other name gets it
-// from there.
+// at returns the endpoint with an address. Without another host label, it gets that of the
+// address.
 func (n *naming) at(e records.Endpoint, a netip.Addr) records.Endpoint {
 	e.Addr = a
 	switch {
@@ -115,7 +115,7 @@ func (n *naming) at(e records.Endpoint, a netip.Addr) records.Endpoint {
 	return e
 }
 
-// dashedAddr is an address with its label.
+// dashedAddr caches the label of an address.
 type dashedAddr struct {
 	addr  netip.Addr
 	label string
@@ -130,9 +130,8 @@ func (d *dashedAddr) of(a netip.Addr) string {
 
 func isLabel(name string) bool { return len(validation.IsDNS1123Label(name)) == 0 }
 
-// dashed writes an address as a label: 10-1-2-3 or 2001-db8--1. A label can't
-// begin or end in a dash, so "::" at an end gets a zero, which is the same
-// address.
+// dashed returns an address as a label: 10-1-2-3 or 2001-db8--1. A label must not begin or
+// end with a dash, so "::" at an end gets a zero, which leaves the address the same.
 func dashed(a netip.Addr) string {
 	var s string
 	if a.Is4() {

@@ -7,29 +7,30 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// event is a change of one object, or a list of all that an origin has.
+// event is a change of one object, a list of all objects of an origin, the objects of a
+// snapshot, or the news that leftover slices are complete.
 type event struct {
 	object.Origin
 	received time.Time
 	list     bool
 	objects  []object.Object                // of a list
 	object   object.Object                  // that came or changed
-	key      object.Key                     // of what is gone, if object is nil
-	snapshot *[object.Kinds][]object.Object // instead, the objects of a snapshot
-	// covered are services all of whose slices are known, of the kind leftSlices. It comes
-	// with a list, or instead.
+	key      object.Key                     // of the object that went, if object is nil
+	snapshot *[object.Kinds][]object.Object // the objects of a snapshot, by kind
+	// covered are services whose leftover slices are all stored, or in this list.
 	covered map[object.Key]struct{}
-	// superseded is for compact.
+	// superseded marks events that compact removes.
 	superseded bool
 }
 
-// kindKey names an object.
+// kindKey identifies an object.
 type kindKey struct {
 	object.Kind
 	object.Key
 }
 
-// id returns the object that the event is of, if it is of a single one.
+// id returns the object that came, changed or went, and whether the event is about a single
+// object.
 func (e *event) id() (id kindKey, ok bool) {
 	switch {
 	case e.list || e.covered != nil || e.snapshot != nil:
@@ -40,10 +41,11 @@ func (e *event) id() (id kindKey, ok bool) {
 	return kindKey{e.Kind, e.key}, true
 }
 
-// compact leaves one event of each object in a batch, in place: the last one, with the
-// time of the first. What a batch costs then depends on its objects, however often they
-// changed meanwhile. An object that is broken changes nothing, so it does not count. Nor
-// do Services: flush waits for all of them, and whether one had a selector before matters.
+// compact keeps the last event of each object, with the receipt time of the first, and
+// removes the others in place. So the cost of a batch depends on the number of objects and
+// not on how often they changed. It keeps all events of broken objects, which change
+// nothing, and of Services: flush computes the endpoints of a service once in any case, and
+// whether the service had a selector before matters.
 func compact(batch []event) []event {
 	if len(batch) < 2 {
 		return batch
@@ -69,8 +71,8 @@ func compact(batch []event) []event {
 	return slices.DeleteFunc(batch, func(e event) bool { return e.superseded })
 }
 
-// last reports whether apply handles the event after those of other kinds. A snapshot is
-// one of these as it holds services.
+// last reports whether apply must handle the event after those of pods, slices and
+// namespaces. A snapshot contains services, so it is one of these.
 func (e *event) last() bool {
 	switch e.object.(type) {
 	case *object.Service:

@@ -36,8 +36,8 @@ func TestFaults(t *testing.T) {
 		{name: "500", fault: apiserver.Fault{Code: 500}, reason: "error on the server", tries: 5},
 		{name: "503", fault: apiserver.Fault{Code: 503}, reason: "unable to handle the request", tries: 5},
 		{name: "watches end at once", fault: apiserver.Fault{Cut: true}, reason: "ended ", tries: 5},
-		{name: "watches expire at once", fault: apiserver.Fault{Expired: true}, reason: "any version is refused", tries: 5},
-		{name: "lists never end", fault: apiserver.Fault{Stall: true}, reason: "for 3m0s, and the initial events are not complete", tries: 2, times: 100},
+		{name: "watches expire at once", fault: apiserver.Fault{Expired: true}, reason: "refuses every version", tries: 5},
+		{name: "lists never end", fault: apiserver.Fault{Stall: true}, reason: "no event for 3m0s, and the initial events are not complete", tries: 2, times: 100},
 	} {
 		times := cmp.Or(test.times, 10)
 		begin := func(f *faulty) {
@@ -269,7 +269,7 @@ func TestRestoredServer(t *testing.T) {
 				f.awaitThat(t, "it works again", f.works)
 			}
 			f.locked(func() {
-				told := f.lines(`API server has gone back in time, all is listed anew" "kind"="pods"`)
+				told := f.lines(`API server has gone back in time; relisting everything" "kind"="pods"`)
 				if told > 1 || !away && (told == 0 || f.lines(fails) != 0) {
 					t.Errorf("the log has %q", f.logged)
 				}

@@ -19,31 +19,31 @@ import (
 )
 
 const (
-	// silenceLimit is how long a list may take, and how long a watch may bring nothing.
-	// Kube-apiserver ends a list after a minute, and sends bookmarks as often.
+	// silenceLimit is how long a list may take, and how long a watch may deliver nothing.
+	// Kube-apiserver ends a list after a minute, and sends a bookmark every minute.
 	silenceLimit = 3 * time.Minute
-	// probeLimit is how long the look at the version may take before a watch.
+	// probeLimit is how long the probe of the version before a watch may take.
 	probeLimit = 10 * time.Second
 )
 
-// health is whether an origin can be listed and watched. It stands between a
-// reflector, which tries again and again and in places silently, and the API server:
-// it ends what would never end, and reports faults to the outage, which logs them. It
-// is used by one goroutine at a time: a reflector lists or has one watch, and has
-// stopped that before it goes on.
+// health tracks whether an origin can be listed and watched. It stands between a reflector,
+// which retries for ever and in places silently, and the API server: it ends requests that
+// would never end, and reports faults to the outage, which logs them. One goroutine at a
+// time uses it: a reflector has either a list or one watch, and stops a watch before it
+// goes on.
 type health struct {
 	object.Origin
 	clock  clock.WithTickerAndDelayedExecution
 	log    logr.Logger
 	hook   func(object.Kind, bool) // Failing of Hooks
-	outage *outage                 // of all watches of the informer
+	outage *outage                 // shared by all watches of the informer
 
 	failing bool
-	// silent tells that nothing came where there should have been bookmarks. That a
-	// watch stands is then no sign that it works.
+	// silent: the watch delivered nothing where bookmarks were due. An open watch is then
+	// no sign of health.
 	silent bool
-	// bookmarks tells that the API server sends bookmarks. Without them, a watch may
-	// be silent because nothing happens.
+	// bookmarks: the API server sends bookmarks. Without them, a watch may be silent
+	// because nothing changes.
 	bookmarks bool
 }
 
@@ -51,7 +51,7 @@ func newHealth(o object.Origin, c *cluster) *health {
 	return &health{Origin: o, clock: c.clock, log: c.log.WithValues("kind", o.Kind, "namespace", o.Namespace), hook: c.failing, outage: &c.outage}
 }
 
-// fails notes a fault.
+// fails reports a fault.
 func (h *health) fails(err error) {
 	if !h.failing {
 		h.failing = true
@@ -60,7 +60,7 @@ func (h *health) fails(err error) {
 	h.outage.fails(h, err)
 }
 
-// works notes that a watch is well.
+// works reports that the watch is healthy.
 func (h *health) works() {
 	if !h.failing {
 		return
@@ -70,7 +70,7 @@ func (h *health) works() {
 	h.outage.works(h)
 }
 
-// unregister ends a fault that nobody looks after any more.
+// unregister ends the fault of a watch that is over.
 func (h *health) unregister() {
 	if h.failing {
 		h.hook(h.Kind, false)
@@ -78,21 +78,21 @@ func (h *health) unregister() {
 	}
 }
 
-// list lists by a function.
+// list calls do, which lists, with a time limit.
 func (h *health) list(outer context.Context, do func(context.Context) (runtime.Object, error)) (runtime.Object, error) {
 	ctx, cancel := context.WithCancel(outer)
 	defer cancel()
 	defer h.clock.AfterFunc(silenceLimit, cancel).Stop()
 	list, err := do(ctx)
 	switch {
-	case outer.Err() != nil: // we ended it
+	case outer.Err() != nil: // the caller cancelled it
 	case err == nil:
-		h.silent = false // whether a watch follows remains to be seen
+		h.silent = false // whether a watch works remains to be seen
 	default:
 		if ctx.Err() != nil {
 			err = fmt.Errorf("list: not complete within %v", silenceLimit)
 		}
-		// A reflector lists anew at once if the version is the fault.
+		// On this error a reflector relists at once.
 		if !versionRefused(err) {
 			h.fails(err)
 		}
@@ -100,23 +100,25 @@ func (h *health) list(outer context.Context, do func(context.Context) (runtime.O
 	return list, err
 }
 
-// checkVersion fails if the API server, of which a function lists anything, is behind the
-// version that a watch is to resume at, as it is when etcd was restored from a backup.
-// It would send what happens only when it is past that version, and say nothing
-// meanwhile. So a server that can't be listed is not watched, though it may let a
-// watch in a moment later: that of a 429 is the error on which a reflector waits, and
-// then tries the watch again, without a list of everything.
+// checkVersion returns an error if the API server is behind the version at which a watch is
+// to resume, as it is after etcd was restored from a backup. Such a server accepts the
+// watch and sends nothing until it is past that version. do lists anything for the current
+// version.
+//
+// A server that can't be listed is not watched either, though it may accept a watch a
+// moment later. A reflector that gets 429 for a watch waits and retries the watch, without
+// a relist: so that is the error.
 func (h *health) checkVersion(outer context.Context, version string, do func(context.Context) rest.Result) error {
 	ctx, cancel := context.WithCancel(outer)
 	defer cancel()
 	defer h.clock.AfterFunc(probeLimit, cancel).Stop()
 	obj, err := do(ctx).Get()
 	switch {
-	case outer.Err() != nil: // we ended it
+	case outer.Err() != nil: // the caller cancelled it
 		return outer.Err()
 	case err != nil:
 		if ctx.Err() != nil {
-			err = fmt.Errorf("watch: the version of the API server is not there within %v", probeLimit)
+			err = fmt.Errorf("watch: the API server did not return its version within %v", probeLimit)
 		}
 		h.fails(err)
 		return apierrors.NewTooManyRequests(err.Error(), 0)
@@ -125,11 +127,11 @@ func (h *health) checkVersion(outer context.Context, version string, do func(con
 	if !ok || !isBefore(list.ResourceVersion, version) {
 		return nil
 	}
-	h.log.Info("API server has gone back in time, all is listed anew", "version", list.ResourceVersion, "known", version)
-	return apierrors.NewResourceExpired(fmt.Sprintf("watch: version %s is past that of the API server, %s", version, list.ResourceVersion))
+	h.log.Info("API server has gone back in time; relisting everything", "version", list.ResourceVersion, "known", version)
+	return apierrors.NewResourceExpired(fmt.Sprintf("watch: version %s is later than the API server's, %s", version, list.ResourceVersion))
 }
 
-// watch opens a watch by a function, and sees to it that it ends.
+// watch calls open, which opens a watch, and supervises the watch.
 func (h *health) watch(outer context.Context, o *metav1.ListOptions, open func(context.Context) (watch.Interface, error)) (watch.Interface, error) {
 	ctx, cancel := context.WithCancel(outer)
 	late := h.clock.AfterFunc(silenceLimit, cancel)
@@ -156,29 +158,29 @@ func (h *health) watch(outer context.Context, o *metav1.ListOptions, open func(c
 		err = anyVersionRefused(err)
 	}
 	switch {
-	case outer.Err() != nil: // we ended it
-	case versionRefused(err) || initial && apierrors.IsInvalid(err): // all is listed instead
+	case outer.Err() != nil: // the caller cancelled it
+	case versionRefused(err) || initial && apierrors.IsInvalid(err): // the reflector lists instead
 	default:
 		h.fails(err)
 	}
 	return nil, err
 }
 
-// versionRefused tells whether an API server refuses a version, as it no longer knows it
-// or does not yet. Then it is to be asked for any.
+// versionRefused reports whether the API server refused a resource version, as too old or
+// not yet reached. A reflector then asks for any version.
 func versionRefused(err error) bool {
 	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) ||
 		apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
 }
 
-// anyVersionRefused is the error of a server that refuses any version. A reflector that is
-// told of the version would try again at once, and for ever.
+// anyVersionRefused is the error for a server that refuses even any version. It hides the
+// cause: a reflector that recognized it would retry at once, for ever.
 func anyVersionRefused(err error) error {
-	return errors.New("watch: any version is refused: " + err.Error())
+	return errors.New("watch: the API server refuses every version: " + err.Error())
 }
 
-// isBefore tells whether a resource version is before another. Those of an API server
-// that has others than numbers are not.
+// isBefore reports whether resource version a is before b. Versions that are not numbers
+// have no order.
 func isBefore(a, b string) bool {
 	x, err1 := strconv.ParseUint(a, 10, 64)
 	y, err2 := strconv.ParseUint(b, 10, 64)

@@ -429,7 +429,7 @@ func numberFrom(t *testing.T, variable string, otherwise uint64) uint64 {
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		t.Fatalf("%s=%q is no number", variable, text)
+		t.Fatalf("%s=%q is not a number", variable, text)
 	}
 	return n
 }

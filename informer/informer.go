@@ -1,10 +1,25 @@
-// Package informer watches pods, headless services and EndpointSlices, joins
-// them into endpoints, and keeps a trie of records up to date.
+// Package informer keeps a trie of records up to date with a Kubernetes cluster or with
+// manifest files.
 //
-// A source, the API server or a set of manifest files, turns what it sees into
-// slim objects and queues them as events. One writer drains the queue: it applies
-// every event to the objects it holds, collects what that changes for DNS, and
-// publishes each touched service once.
+// A source queues events: an object that came, changed or went, or a list. One goroutine,
+// the writer, drains the queue, applies each event to the objects that the joiner stores,
+// adds up what that changes for DNS, and publishes each changed service once.
+//
+//	sources              cluster.go      lists and watches the API server
+//	                     store.go        what a reflector writes to
+//	                     health.go       the faults of one list or watch; watched.go, outage.go
+//	                     leftovers.go    slices that the EndpointSlice controller left behind
+//	                     manifests.go    files, read by internal/manifest
+//	                     keeper.go       the snapshot file, written by internal/snapshot
+//	queue and writer     event.go, queue.go, writer.go, broken.go
+//	join                 join.go         objects and their changes
+//	                     selectors.go    which services select a pod; match.go
+//	                     endpoints.go    which endpoints a pod or slice is
+//	internal/object      what is kept of an object, and how it is decoded
+//	internal/selection   which objects are listed and watched
+//
+// Objects and published snapshots are immutable. Only the writer changes what the joiner
+// stores; readers of it take a lock. Readers of the trie take none.
 package informer
 
 import (
@@ -25,34 +40,33 @@ type Informer struct {
 	queue     *queue
 	joiner    *joiner
 	broken    brokenObjects
-	leftovers *leftovers // nil without
+	leftovers *leftovers // nil if no pods are watched, or with manifests
 	keeper    *keeper    // nil without a snapshot
 	hooks     Hooks
 
-	// The writer's.
-	missing  map[object.Origin]bool // lists not yet seen
-	restored bool                   // what is missing is from a snapshot
-	seen     []time.Time            // of apply, as delays
+	// Only the writer uses these.
+	missing  map[object.Origin]bool // lists that have not arrived
+	restored bool                   // a snapshot stands in for the missing lists
+	seen     []time.Time            // scratch of apply
 	delays   []time.Duration
 
-	synced   chan struct{} // closed when something can be served
+	synced   chan struct{} // closed when the trie holds all objects, or those of a snapshot
 	complete chan struct{} // closed when no list is missing
 
 	stop context.CancelFunc
 	wait sync.WaitGroup
 }
 
-// source is where objects come from.
+// source provides the objects.
 type source interface {
-	// origins are the lists that the source sends before it is complete.
+	// origins returns the lists that the source sends at the start.
 	origins() []object.Origin
 	// run sends events until ctx is done.
 	run(ctx context.Context, q *queue)
 }
 
-// New returns an informer that writes to the trie. It fails on a configuration
-// that can't work, and on manifests that can't be read; it doesn't ask the API
-// server for anything yet.
+// New returns an informer that writes to the trie. It fails on an invalid configuration and
+// on manifests that can't be read. It sends no request to an API server yet.
 func New(trie *records.Trie, c Config) (*Informer, error) {
 	j := newJoiner(trie, c.PodNames, c.NamespaceLabels != "")
 	j.slicesOnly = c.Slices
@@ -102,7 +116,7 @@ func newSource(c *Config, j *joiner) (source, error) {
 	return newCluster(c, sel, j)
 }
 
-// Start begins to watch.
+// Start starts the source and the writer.
 func (i *Informer) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	i.stop = cancel
@@ -113,7 +127,7 @@ func (i *Informer) Start() {
 	}
 }
 
-// Stop ends the watches and waits for them. The trie keeps what it has.
+// Stop ends both and waits for them. The trie keeps its records.
 func (i *Informer) Stop() {
 	if i.stop != nil {
 		i.stop()
@@ -121,14 +135,14 @@ func (i *Informer) Stop() {
 	}
 }
 
-// TakeOver lets the informer write the snapshot. A file has one writer, so an informer
-// that is a Successor waits for this call.
+// TakeOver permits the informer to write the snapshot file. A file has one writer, so a
+// Successor waits for this call.
 func (i *Informer) TakeOver() {
 	if i.keeper != nil {
 		i.keeper.takeOver()
 	}
 }
 
-// Synced is closed once the trie holds everything that was there at the start, or
-// in the snapshot.
+// Synced is closed once the trie holds all objects that the first lists, or the snapshot,
+// brought.
 func (i *Informer) Synced() <-chan struct{} { return i.synced }

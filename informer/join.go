@@ -7,33 +7,33 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// joiner holds the objects and turns their changes into changes of the trie. It is
-// the writer's, but for known.
+// joiner stores the objects and turns their changes into changes of the trie. Only the
+// writer may use it, except for reuse, objects and selectorlessIn.
 //
-// Until it is started it only stores what comes: joining a whole cluster is done
-// once, with every service known, whichever kind was listed first.
+// Until start it only stores objects. Then it joins the whole cluster at once, when every
+// service is known, in whichever order the kinds were listed.
 type joiner struct {
 	trie       *records.Trie
 	naming     naming
-	slicesOnly bool // no pods are watched, the slices of the EndpointSlice controller are
-	// allowed are the namespaces to serve; nil is all.
+	slicesOnly bool // no pods are watched; the slices of the EndpointSlice controller count instead
+	// allowed are the namespaces to serve, or nil for all.
 	allowed map[string]bool
 	started bool
-	// changed are the served services that changed since the last flush, as they were
-	// then; nil for one that was not there.
+	// changed are the services in served namespaces that changed since the last flush, as
+	// they were before; nil for a new one.
 	changed             map[object.Key]*joinedService
-	selectorlessChanged bool // handmade did
-	// losing are the services that have lost their selector, by key. Those that are
-	// stored have it still, until the slices are known that the controller has left.
+	selectorlessChanged bool // selectorless changed; leftovers resets it
+	// losing are the services that lost their selector, as they are now, by key. The stored
+	// ones keep the selector until release, when the leftover slices are complete.
 	losing          map[object.Key]*object.Service
-	awaitsLeftovers bool           // there will be a release
+	awaitsLeftovers bool           // leftovers will cause a release
 	labels          []object.Label // scratch of match
-	lookups         int            // of labels, of which tests have budgets
-	// What a batch remembers, until forget.
-	matchCaches []*selectors     // that know what they match
-	portCaches  []*joinedService // that know the ports of pods
+	lookups         int            // label lookups so far; tests have budgets for them
+	// Caches of one batch, until clearCaches.
+	matchCaches []*selectors     // with cached matches
+	portCaches  []*joinedService // with resolved ports
 
-	mu           sync.RWMutex // held by the writer to change what follows
+	mu           sync.RWMutex // the writer holds it to change the fields below
 	namespaces   map[string]*namespaceObjects
 	selectorless map[object.Key]struct{} // the headless services without a selector
 }
@@ -46,9 +46,9 @@ func newJoiner(trie *records.Trie, podNames, selectNamespaces bool) *joiner {
 	return j
 }
 
-// reuse returns the object that is held under the key of o if it is equal, else
-// o. It may be called by anyone: so what is listed anew, but did not change, is
-// not kept twice until the writer comes to it.
+// reuse returns the stored object with the key of o if it equals o, else o. So a relist
+// keeps no second copy of unchanged objects while it waits for the writer. It is safe for
+// concurrent use.
 func (j *joiner) reuse(o object.Object) object.Object {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
@@ -76,17 +76,17 @@ func (j *joiner) reuse(o object.Object) object.Object {
 	return o
 }
 
-// served tells whether the names of a namespace are in the trie.
+// served reports whether the services of a namespace are in the trie.
 func (j *joiner) served(namespace string) bool {
 	return j.started && (j.allowed == nil || j.allowed[namespace])
 }
 
-// portion is how many endpoints are put into the trie at a time at the start, unless one
-// service has more: the counts of an update take more memory than what comes of them.
+// portion is how many endpoints start adds to one update, unless a service has more: the
+// counts of an update take more memory than the endpoints they add.
 const portion = 4096
 
-// start puts everything stored into the trie and returns how many services that
-// are. It is not one change, as nobody asks before it is complete.
+// start adds everything stored to the trie and returns the number of services. It commits
+// in portions, as nobody queries the trie before it is complete.
 func (j *joiner) start() int {
 	j.started = true
 	published := 0
@@ -111,8 +111,7 @@ func (j *joiner) start() int {
 	return published + c.update.Commit()
 }
 
-// set stores an object in place of the one with its key. It reports whether DNS
-// could see a difference.
+// set stores an object under its key. It reports whether DNS could see a difference.
 func (j *joiner) set(u *records.Update, o object.Object) bool {
 	switch o := o.(type) {
 	case *object.Pod:
@@ -127,7 +126,7 @@ func (j *joiner) set(u *records.Update, o object.Object) bool {
 	return false
 }
 
-// remove takes away the object with a key, if there is one.
+// remove removes the object with a key, if there is one, and reports the same.
 func (j *joiner) remove(u *records.Update, kind object.Kind, k object.Key) bool {
 	switch kind {
 	case object.Pods:
@@ -153,7 +152,7 @@ func (j *joiner) setPod(u *records.Update, k object.Key, p *object.Pod) bool {
 		return true
 	}
 	in, out := counter{u, false}, counter{u, true}
-	if old != nil && p != nil && old.SameLabels(p) { // so all labels are the same
+	if old != nil && p != nil && old.SameLabels(p) { // both match the same services
 		j.match(&m.selectors, p, func(s *joinedService) {
 			j.countPod(out, s, old)
 			j.countPod(in, s, p)
@@ -199,7 +198,7 @@ func (j *joiner) setSlice(u *records.Update, kind object.Kind, k object.Key, sli
 	return true
 }
 
-// setService stores a service. One that loses its selector waits for release.
+// setService stores a service. One that just lost its selector waits for release.
 func (j *joiner) setService(k object.Key, changed *object.Service) bool {
 	if j.awaitsLeftovers && j.started && changed != nil && changed.Headless && len(changed.Selector) == 0 {
 		if m := j.namespaces[k.Namespace]; m != nil {
@@ -219,8 +218,8 @@ func (j *joiner) setService(k object.Key, changed *object.Service) bool {
 	return j.putService(k, changed)
 }
 
-// release stores those of some services that have lost their selector: all slices of
-// them are known.
+// release stores those of some services that lost their selector: their leftover slices are
+// complete.
 func (j *joiner) release(services map[object.Key]struct{}) bool {
 	if len(services) == 0 {
 		return false
@@ -235,8 +234,8 @@ func (j *joiner) release(services map[object.Key]struct{}) bool {
 	return changed
 }
 
-// putService stores a service. Its endpoints are counted by flush, which walks the pods
-// once for all services that changed.
+// putService stores a service. flush counts its endpoints, walking the pods once for all
+// services that changed.
 func (j *joiner) putService(k object.Key, changed *object.Service) bool {
 	m := j.namespace(k.Namespace)
 	defer j.prune(k.Namespace, m)
@@ -275,11 +274,11 @@ func (j *joiner) putService(k object.Key, changed *object.Service) bool {
 	return true
 }
 
-// flush counts the endpoints of the services that changed. Pods, slices and namespaces
-// must not change between a service and the flush, as they count for the services that
-// are stored. It changes none of the maps that others read.
+// flush counts the endpoints of the services that changed. It reads the objects as they are
+// stored, so no pod, slice or namespace may change between putService and flush. It writes
+// to none of the maps that concurrent readers use.
 func (j *joiner) flush(u *records.Update) {
-	affected := make(map[string]*selectors) // the services as they were and are, by namespace
+	affected := make(map[string]*selectors) // the services before and after the change, by namespace
 	outdated := make(map[*joinedService]bool)
 	for k, old := range j.changed {
 		m := j.namespaces[k.Namespace]
@@ -347,15 +346,15 @@ func (j *joiner) setNamespace(u *records.Update, name string, allowed bool) bool
 	return true
 }
 
-// differing is an object that can tell whether DNS could see a difference.
+// differing is an object that reports whether DNS could tell it from another.
 type differing[T any] interface {
 	*T
 	object.Object
 	Equal(*T) bool
 }
 
-// put stores value in place of old, or deletes the entry if value is nil, and
-// tells whether that changed anything.
+// put stores value under a name, or deletes the entry if value is nil. It reports whether
+// DNS could see a difference from old, the value before.
 func put[T any, P differing[T]](m map[string]P, name string, old, value P) bool {
 	switch {
 	case value == nil:
@@ -364,6 +363,6 @@ func put[T any, P differing[T]](m map[string]P, name string, old, value P) bool 
 	case old != nil && old.Equal(value):
 		return false
 	}
-	m[value.ID().Name] = value // also the key is then the new object's, so that the old one can go
+	m[value.ID().Name] = value // this also replaces the key string, so that the memory of the old object can be freed
 	return true
 }

@@ -12,17 +12,17 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// joinedService is a service with what is computed of it. The ports of endpoints are
-// shared.
+// joinedService is a Service with what is computed from it. Its endpoints share the port
+// lists.
 type joinedService struct {
 	*object.Service
 	key      records.ServiceKey
-	targets  []object.TargetPort                                    // container ports that give numbers to ports, sorted
-	fixed    *records.PortList                                      // the ports if there are no targets
-	resolved map[unique.Handle[object.NamedPorts]]*records.PortList // the ports if there are, by those of pods; until forget
-	sorted   []object.ServicePort                                   // the ports, if there are targets and many ports,
-	digest   [sha256.Size]byte                                      // and what they are known by
-	read     int                                                    // lines of namedPorts, of which tests have budgets
+	targets  []object.TargetPort                                    // named container ports that the ports refer to, sorted
+	fixed    *records.PortList                                      // the port list, if there are no targets
+	resolved map[unique.Handle[object.NamedPorts]]*records.PortList // the port list for each set of named ports, if there are targets; a cache of one batch
+	sorted   []object.ServicePort                                   // a copy of the ports for lazy lists, if there are targets and a long list,
+	digest   [sha256.Size]byte                                      // and the hash of it
+	read     int                                                    // lines of NamedPorts read so far; tests have budgets for them
 }
 
 func newJoinedService(s *object.Service) *joinedService {
@@ -52,8 +52,8 @@ func newJoinedService(s *object.Service) *joinedService {
 	return m
 }
 
-// portsOf returns the service's ports as the pods of a template have them. A port
-// whose name no container has is left out.
+// portsOf returns the ports of the service for the pods of a template. It leaves out a port
+// that refers to a name which no container has.
 func (s *joinedService) portsOf(t *object.PodTemplate) *records.PortList {
 	if len(s.targets) == 0 {
 		return s.fixed
@@ -69,11 +69,11 @@ func (s *joinedService) portsOf(t *object.PodTemplate) *records.PortList {
 	return ports
 }
 
-// resolve returns the ports of the pods with some named ports. Each pod of a service with
-// many ports may have its own list. So a long one costs little until the trie asks for it,
-// however many ports both have. Its id has those named ports that the service looks for.
-// It has all of them if they are more than comparedPorts: lists may then differ only in
-// their ids.
+// resolve returns the port list for pods with some named ports. If the list is long, as
+// each pod may have another, it is computed only when the trie asks for it. The id of such
+// a list consists of the service's ports and the named ports that they refer to. Beyond
+// object.ComparedPorts named ports the id has the digest of all of them instead: then lists
+// may differ in their ids alone.
 func (s *joinedService) resolve(named object.NamedPorts) *records.PortList {
 	ports := s.sorted
 	if ports == nil {
@@ -96,8 +96,8 @@ func (s *joinedService) resolve(named object.NamedPorts) *records.PortList {
 	})
 }
 
-// resolve returns ports with the numbers that the named ports of a pod give them, and how
-// many lines of these it read.
+// resolve returns ports with their numbers, looked up among the named ports of a pod if a
+// port refers to a name. It also returns how many lines it read.
 func resolve(ports []object.ServicePort, named object.NamedPorts) (out []records.Port, read int) {
 	out = make([]records.Port, 0, len(ports))
 	for _, sp := range ports {

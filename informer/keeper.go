@@ -15,23 +15,23 @@ import (
 	"github.com/headless-dns/headless/informer/internal/snapshot"
 )
 
-// keeper keeps a snapshot of what an informer holds, for a start while the API
-// server can't be reached.
+// keeper writes the objects of an informer to a snapshot file, and reads it at a start
+// without an API server.
 type keeper struct {
 	path     string
 	settings string
 	interval time.Duration
 	log      logr.Logger
-	wrote    func(size int64, err error) // a hook
+	wrote    func(size int64, err error) // Wrote of Hooks
 
 	unwritten unwritten
 
-	successor bool          // does not read the file
+	successor bool          // it never reads the file
 	mayWrite  chan struct{} // closed once the file may be written
-	takeOver  func()        // closes taken, once
+	takeOver  func()        // closes mayWrite, once
 
-	// The first response, and the first request without or with one that says that
-	// there will be none.
+	// Closed at the first successful response, and at the first request that gets no
+	// response or a status that tells of a fault.
 	reached, failed chan struct{}
 	once            struct{ reached, failed sync.Once }
 }
@@ -44,8 +44,8 @@ func newKeeper(c *Config) *keeper {
 		takeOver:  sync.OnceFunc(func() { close(taken) }),
 
 		path: c.Snapshot,
-		// With others than these the objects are others, too, and of those some
-		// would never be listed again.
+		// A snapshot of other settings has other objects, some of which would never be
+		// listed and so never be removed.
 		settings: fmt.Sprintf("API server %q, context %q; namespaces %q, of labels %q; labels %q; slices %t",
 			c.Cluster.Kubeconfig+c.Cluster.Endpoint, c.Cluster.Context, c.Namespaces, c.NamespaceLabels, c.Labels, c.Slices),
 		interval:  c.SnapshotInterval,
@@ -57,14 +57,14 @@ func newKeeper(c *Config) *keeper {
 	}
 }
 
-// observe returns a transport that tells the keeper of responses.
+// observe wraps a transport to see responses and failures.
 func (k *keeper) observe(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		resp, err := next.RoundTrip(r)
 		switch {
 		case err == nil && resp.StatusCode < http.StatusBadRequest:
 			k.once.reached.Do(func() { close(k.reached) })
-		case r.Context().Err() != nil: // we ended it
+		case r.Context().Err() != nil: // the informer cancelled it
 		case err != nil || resp.StatusCode >= http.StatusInternalServerError,
 			resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden,
 			resp.StatusCode == http.StatusTooManyRequests:
@@ -78,18 +78,18 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// unwritten is since when there are changes that the snapshot lacks.
+// unwritten tracks since when the snapshot lacks a change.
 type unwritten struct {
 	interval time.Duration
-	hook     func(time.Time) // Due
+	hook     func(time.Time) // Due of Hooks
 
 	mu             sync.Mutex
-	enabled        bool      // from the first snapshot on; before that, none is due
-	since, writing time.Time // the first change, and the first that is being written
-	due            time.Time // of the last call of the hook
+	enabled        bool      // set at the first snapshot; none is due before
+	since, writing time.Time // the first change that is not written, and the first that is being written
+	due            time.Time // as last reported
 }
 
-// add notes a change that was made.
+// add records a change.
 func (u *unwritten) add() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -99,7 +99,7 @@ func (u *unwritten) add() {
 	}
 }
 
-// enable begins to keep a snapshot.
+// enable starts to report when the snapshot is due.
 func (u *unwritten) enable() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -111,7 +111,7 @@ func (u *unwritten) enable() {
 	u.report()
 }
 
-// begin reports whether there are changes, all of which are about to be written.
+// begin reports whether there are changes. The caller writes them all and calls finish.
 func (u *unwritten) begin() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -119,7 +119,7 @@ func (u *unwritten) begin() bool {
 	return !u.writing.IsZero()
 }
 
-// finish notes whether the changes that were taken are written.
+// finish records whether the changes were written.
 func (u *unwritten) finish(written bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -130,7 +130,7 @@ func (u *unwritten) finish(written bool) {
 	u.report()
 }
 
-// report calls the hook if its time has changed. The caller holds the lock.
+// report calls the hook if the due time changed. The caller holds the lock.
 func (u *unwritten) report() {
 	first := u.since
 	if !u.writing.IsZero() {
@@ -146,11 +146,12 @@ func (u *unwritten) report() {
 	}
 }
 
-// responsePatience is how long a snapshot waits for the first response of the API server.
+// responsePatience is how long the keeper waits for the first response of the API server
+// before it uses the snapshot.
 const responsePatience = 300 * time.Millisecond
 
-// run restores the snapshot if it must. Once every kind was listed it writes one, at
-// each interval if something changed, and at the end.
+// run restores the snapshot if the API server does not respond. Once no list is missing, it
+// writes a snapshot at each interval if an object changed, and at the end.
 func (k *keeper) run(ctx context.Context, i *Informer) {
 	if k.successor {
 		select {
@@ -160,7 +161,7 @@ func (k *keeper) run(ctx context.Context, i *Informer) {
 		}
 	}
 	if err := snapshot.RemoveTemporary(k.path); err != nil {
-		k.log.Error(err, "what is left of a snapshot is not removed", "file", k.path)
+		k.log.Error(err, "temporary files of snapshots are not removed", "file", k.path)
 	}
 	if !k.successor {
 		if s := k.read(); s != nil {
@@ -189,7 +190,7 @@ func (k *keeper) run(ctx context.Context, i *Informer) {
 				if failing {
 					k.log.Info("snapshot is written again", "file", k.path)
 				}
-			case !failing: // once: the next is as likely to fail
+			case !failing: // once, as the next attempt is likely to fail, too
 				k.log.Error(err, "snapshot is not written", "file", k.path)
 			}
 			failing = err != nil
@@ -211,12 +212,12 @@ func (k *keeper) write(i *Informer) error {
 	return err
 }
 
-// read returns the snapshot of the file, if there is one for these settings. What
-// is none is moved aside, where it is not written over.
+// read returns the snapshot in the file if it is of these settings. It moves aside a file
+// that can't be used, so that it is not overwritten.
 func (k *keeper) read() *snapshot.Snapshot {
 	s, err := snapshot.Read(k.path)
 	if err == nil && s.Settings != k.settings {
-		err = fmt.Errorf("it has the objects of other settings: %s", s.Settings)
+		err = fmt.Errorf("it was written with other settings: %s", s.Settings)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -232,14 +233,15 @@ func (k *keeper) read() *snapshot.Snapshot {
 	return s
 }
 
-// restore gives the informer the objects of a snapshot, unless the API server is
-// there: it knows better, and answers soon enough.
+// restore queues the objects of the snapshot, unless the API server responds: it is up to
+// date, and soon listed.
 func (k *keeper) restore(ctx context.Context, i *Informer, s *snapshot.Snapshot) {
 	began := time.Now()
 	if k.listed(ctx, i, responsePatience/3) {
 		return
 	}
-	// The API server is late, so this is likely to be needed. It takes a while.
+	// The API server is late, so the objects are likely to be needed. Decoding takes a
+	// while.
 	objects, err := s.Objects()
 	if err != nil {
 		k.log.Error(err, "snapshot is not used", "file", k.path)
@@ -248,12 +250,12 @@ func (k *keeper) restore(ctx context.Context, i *Informer, s *snapshot.Snapshot)
 	if k.listed(ctx, i, responsePatience-time.Since(began)) {
 		return
 	}
-	k.log.Info("API server can't be reached: the answers are those of the snapshot", "file", k.path, "taken", s.Taken)
+	k.log.Info("API server can't be reached; answers come from the snapshot", "file", k.path, "taken", s.Taken)
 	i.queue.push(event{snapshot: &objects})
 }
 
-// listed waits for all lists, or the end. It is false when the API server fails, or
-// has not responded for so long.
+// listed waits until no list is missing or ctx is done, and returns true. It returns false
+// if the API server fails, or has not responded within the limit.
 func (k *keeper) listed(ctx context.Context, i *Informer, limit time.Duration) bool {
 	reached, late := k.reached, time.After(limit)
 	for {

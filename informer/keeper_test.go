@@ -91,7 +91,7 @@ func TestRestore(t *testing.T) {
 			p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.3")
 			p.await(t, "gone.default.svc.cluster.local.", dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.3")
 			p.awaitThat(t, "it is told that a snapshot is served", func() bool { return slices.Equal(p.restored, []bool{true}) })
-			p.awaitThat(t, "the log tells of it", func() bool { return p.tells("the answers are those of the snapshot") })
+			p.awaitThat(t, "the log tells of it", func() bool { return p.tells("answers come from the snapshot") })
 
 			// No answer is ever empty from here on.
 			done := make(chan struct{})

@@ -10,24 +10,25 @@ import (
 )
 
 const (
-	// leftoverPause is the least time between two looks at the services.
+	// leftoverPause is the least time between two checks of the services.
 	leftoverPause = time.Second
-	// leftoverQuiet is how long no watch may begin for leftPauses to start anew.
+	// leftoverQuiet is how long no watch may start for leftoverBackoff to start anew.
 	leftoverQuiet = 2 * time.Minute
 )
 
-// leftoverBackoff are those between two lists of the slices of leftovers.
+// leftoverBackoff are the pauses between two lists of leftover slices.
 var leftoverBackoff = wait.Backoff{Duration: leftoverPause, Factor: 2, Cap: time.Minute, Steps: 10}
 
-// leftovers watches the slices of the EndpointSlice controller that no pod tells of.
-// The controller leaves the slices of a service that loses its selector as they are, and
-// kube-proxy goes on using them. So where pods are watched, leftovers watches those of
-// the services without a selector: nothing while there is no such service.
+// leftovers watches the slices that the EndpointSlice controller left behind: when a
+// service loses its selector, the controller neither updates nor deletes its slices, and
+// kube-proxy keeps using them. Where pods are watched, the other slices of the controller
+// are not, as pods tell the same. So leftovers watches those of the headless services
+// without a selector, and nothing while there is no such service.
 type leftovers struct {
 	cluster *cluster
 	joiner  *joiner
-	began   bool          // the services are listed; the writer's
-	changed chan struct{} // holds a token when services have changed
+	began   bool          // the services are listed; only the writer uses it
+	changed chan struct{} // holds a token when the services changed
 	watch   func(ctx context.Context, o object.Origin, services map[object.Key]struct{}, q *queue) *leftoverWatch
 }
 
@@ -35,7 +36,7 @@ func newLeftovers(c *cluster, j *joiner) *leftovers {
 	return &leftovers{cluster: c, joiner: j, changed: make(chan struct{}, 1), watch: c.watchLeftovers}
 }
 
-// check looks at what the writer has changed.
+// check tells run of services that the writer changed.
 func (l *leftovers) check(missing map[object.Origin]bool) {
 	if !l.began {
 		for o := range missing {
@@ -54,15 +55,15 @@ func (l *leftovers) check(missing map[object.Origin]bool) {
 	}
 }
 
-// leftoverWatch is the watch of the slices of some services.
+// leftoverWatch is a watch of the slices of some services.
 type leftoverWatch struct {
 	*store
 	stop func()
 }
 
-// run watches until ctx is done. It sends at least one list for each origin. Whoever
-// creates services one by one makes a list of each, so the pause between those grows while
-// they go on; a service that a watch covers does not wait for it.
+// run watches until ctx is done. It sends at least one list for each origin. A service that
+// no watch covers causes a new list, so the pauses between lists grow while services are
+// created one by one. A service that a watch covers does not wait.
 func (l *leftovers) run(ctx context.Context, q *queue) {
 	running := make(map[object.Origin]*leftoverWatch)
 	defer func() {
@@ -72,8 +73,8 @@ func (l *leftovers) run(ctx context.Context, q *queue) {
 	}()
 	clock := contextClock{l.cluster.clock, ctx}
 	backoff := leftoverBackoff
-	var last, next time.Time   // a watch began, and may begin
-	var retry <-chan time.Time // nil if no origin waits for that
+	var last, next time.Time   // when a watch last started, and when one may start next
+	var retry <-chan time.Time // nil if no origin waits
 	for first := true; ; first = false {
 		select {
 		case <-ctx.Done():
@@ -87,7 +88,7 @@ func (l *leftovers) run(ctx context.Context, q *queue) {
 			wanted, w := l.joiner.selectorlessIn(o.Namespace), running[o]
 			if w != nil && len(wanted) > 0 {
 				covered := w.covered(wanted)
-				if len(covered) > 0 && w.listed.Load() { // else the list will tell
+				if len(covered) > 0 && w.listed.Load() { // else its list is still to come
 					q.push(event{Origin: o, covered: covered})
 				}
 				if len(covered) == len(wanted) {
@@ -126,7 +127,7 @@ func (l *leftovers) run(ctx context.Context, q *queue) {
 	}
 }
 
-// covered returns those of some services that the watch is for.
+// covered returns those of some services that the watch covers.
 func (w *leftoverWatch) covered(services map[object.Key]struct{}) map[object.Key]struct{} {
 	out := make(map[object.Key]struct{})
 	for k := range services {
@@ -137,7 +138,7 @@ func (w *leftoverWatch) covered(services map[object.Key]struct{}) map[object.Key
 	return out
 }
 
-// watchLeftovers begins to watch the slices of some services.
+// watchLeftovers starts a watch of the slices of some services.
 func (c *cluster) watchLeftovers(ctx context.Context, o object.Origin, services map[object.Key]struct{}, q *queue) *leftoverWatch {
 	ctx, cancel := context.WithCancel(ctx)
 	h := newHealth(o, c)

@@ -8,7 +8,7 @@ import (
 	"github.com/headless-dns/headless/informer/internal/selection"
 )
 
-// manifests is the source that reads files.
+// manifests is the source that reads files. It pushes one list for each origin.
 type manifests struct {
 	*manifest.Source
 	selected *selection.Selection

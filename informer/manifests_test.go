@@ -98,13 +98,13 @@ func TestManifestsChange(t *testing.T) {
 
 	// A file that can't be read goes on to be served as it was; others change.
 	fixture.WriteFile(t, web0, moved+"bad: [\n")
-	p.awaitRejected(t, 1, "is no YAML")
+	p.awaitRejected(t, 1, "is not YAML")
 	fixture.WriteFile(t, filepath.Join(dir, "web-1.yaml"), strings.NewReplacer("web-0", "web-1", "10.244.0.1", "10.244.0.2").Replace(fixture.Web0Manifest))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.2, 10.244.0.7")
 
 	// Two files with one object: neither is taken up, and it is an error once.
 	fixture.WriteFile(t, filepath.Join(dir, "copy.yaml"), fixture.NginxManifest)
-	p.awaitRejected(t, 2, `services "default/nginx" stands also in`)
+	p.awaitRejected(t, 2, `services "default/nginx" is also in`)
 	// It goes, which is taken up; the file that can't be read is no news.
 	if err := os.Remove(filepath.Join(dir, "copy.yaml")); err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ func (j *joiner) podsOf(m *namespaceObjects) map[*joinedService][]*object.Pod {
 	return of
 }
 
-// serve adds a headless service with its pods.
+// serve counts the endpoints of a headless service in.
 func (j *joiner) serve(c counter, s *joinedService, m *namespaceObjects, pods []*object.Pod) {
 	c.update.Create(s.key)
 	for _, p := range pods {
@@ -26,7 +26,7 @@ func (j *joiner) serve(c counter, s *joinedService, m *namespaceObjects, pods []
 	j.countSlices(c, s, m)
 }
 
-// counter counts endpoints in, or out.
+// counter adds endpoints to an update, or removes them from it.
 type counter struct {
 	update *records.Update
 	out    bool
@@ -40,9 +40,10 @@ func (c counter) count(k records.ServiceKey, e records.Endpoint) {
 	}
 }
 
-// match calls f for each service of n that selects the pod. Until forget, it looks up the
-// labels of one pod of each template. Only if a service selects by a label that is each
-// pod's own, it looks up those of every pod.
+// match calls f for each service of n that selects the pod. It caches the services for the
+// pod's template, and so looks up the labels of one pod of each. Only if a service selects
+// by a label whose value differs between the pods of a template, it looks up the labels of
+// every pod.
 func (j *joiner) match(n *selectors, p *object.Pod, f func(*joinedService)) {
 	if n.empty() {
 		return
@@ -70,7 +71,8 @@ func (j *joiner) match(n *selectors, p *object.Pod, f func(*joinedService)) {
 	}
 }
 
-// clearCaches ends what match and countPod remember, which takes memory for pods that are gone.
+// clearCaches empties the caches of match and countPod, which would keep memory for
+// templates that are gone.
 func (j *joiner) clearCaches() {
 	for _, s := range j.portCaches {
 		s.resolved = nil
@@ -82,7 +84,7 @@ func (j *joiner) clearCaches() {
 	j.matchCaches = slices.Delete(j.matchCaches, 0, len(j.matchCaches))
 }
 
-// countPod counts the endpoints that a pod is of a service that selects it.
+// countPod counts the endpoints that a pod is of a service. The service selects it.
 func (j *joiner) countPod(c counter, s *joinedService, p *object.Pod) {
 	resolved := len(s.resolved) > 0
 	podEndpoints(s, p, &j.naming, func(e records.Endpoint) { c.count(s.key, e) })
@@ -97,9 +99,10 @@ func (j *joiner) countSlices(c counter, s *joinedService, m *namespaceObjects) {
 	}
 }
 
-// countSlice counts the endpoints of a slice of a service. Where pods are watched, they
-// stand for the slices of the EndpointSlice controller, unless the service has lost its
-// selector: then the controller leaves its slices as they are, and they still count.
+// countSlice counts some endpoints of a slice of a service. Where pods are watched, they
+// replace the slices of the EndpointSlice controller, except for a service without a
+// selector: the controller keeps no such slices up to date, but does not delete them
+// either.
 func (j *joiner) countSlice(c counter, s *joinedService, slice *object.EndpointSlice, endpoints []object.Endpoint) {
 	if slice.Controlled && !j.slicesOnly && len(s.Selector) > 0 {
 		return

@@ -7,20 +7,20 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// namespaceObjects are the objects of one namespace.
+// namespaceObjects are the stored objects of one namespace.
 type namespaceObjects struct {
 	pods      map[string]*object.Pod
 	services  map[string]*joinedService
 	slices    map[string]*object.EndpointSlice
-	leftovers map[string]*object.EndpointSlice // of the kind leftSlices
+	leftovers map[string]*object.EndpointSlice // of the kind LeftoverSlices
 	// selectors finds the headless services that select a pod.
 	selectors selectors
 	// byService finds the slices of a service, of both kinds.
 	byService map[string]map[sliceName]*object.EndpointSlice
 }
 
-// sliceName names a slice of a namespace. While it moves from one kind to the other, it
-// may be there twice.
+// sliceName identifies a slice in a namespace. A slice that moves from one kind to the
+// other may be stored as both for a moment.
 type sliceName struct {
 	kind object.Kind
 	name string
@@ -41,7 +41,7 @@ func (j *joiner) namespace(namespace string) *namespaceObjects {
 	return m
 }
 
-// slicesOfKind returns the slices of a kind.
+// slicesOfKind returns the slices of a kind, by name.
 func (m *namespaceObjects) slicesOfKind(kind object.Kind) map[string]*object.EndpointSlice {
 	if kind == object.LeftoverSlices {
 		return m.leftovers
@@ -49,14 +49,14 @@ func (m *namespaceObjects) slicesOfKind(kind object.Kind) map[string]*object.End
 	return m.slices
 }
 
-// prune forgets a namespace that holds nothing any more.
+// prune removes a namespace without objects.
 func (j *joiner) prune(namespace string, m *namespaceObjects) {
 	if len(m.pods)+len(m.services)+len(m.slices)+len(m.leftovers) == 0 {
 		delete(j.namespaces, namespace)
 	}
 }
 
-// objects returns all that are held. It may be called by anyone.
+// objects returns all stored objects. It is safe for concurrent use.
 func (j *joiner) objects() []object.Object {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
@@ -81,7 +81,7 @@ func (j *joiner) objects() []object.Object {
 	return out
 }
 
-// count returns how many objects of an origin are held.
+// count returns the number of stored objects of an origin.
 func (j *joiner) count(o object.Origin) int {
 	if o.Kind == object.Namespaces {
 		return len(j.allowed)
@@ -100,7 +100,7 @@ func (j *joiner) count(o object.Origin) int {
 	return n
 }
 
-// within yields the namespace of a name, or all where that is empty.
+// within yields one namespace, or all if the name is empty.
 func (j *joiner) within(namespace string) iter.Seq2[string, *namespaceObjects] {
 	if namespace == "" {
 		return maps.All(j.namespaces)
@@ -112,8 +112,8 @@ func (j *joiner) within(namespace string) iter.Seq2[string, *namespaceObjects] {
 	}
 }
 
-// keys returns the keys of the stored objects of a kind; of one namespace, or
-// of all where that is empty.
+// keys returns the keys of the stored objects of a kind, in one namespace or, if that is
+// empty, in all.
 func (j *joiner) keys(kind object.Kind, namespace string) []object.Key {
 	if kind == object.Namespaces {
 		var out []object.Key
@@ -143,8 +143,8 @@ func appendKeys[V any](out []object.Key, namespace string, m map[string]V) []obj
 	return out
 }
 
-// selectorlessIn returns the headless services without a selector of a namespace, or of all
-// where that is empty. It may be called by anyone.
+// selectorlessIn returns the headless services without a selector, in one namespace or, if
+// that is empty, in all. It is safe for concurrent use.
 func (j *joiner) selectorlessIn(namespace string) map[object.Key]struct{} {
 	j.mu.RLock()
 	defer j.mu.RUnlock()

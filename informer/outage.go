@@ -18,47 +18,47 @@ import (
 )
 
 const (
-	// maxCauses is how many causes of one outage are logged without a pause.
+	// maxCauses is how many causes of an outage are logged without a pause.
 	maxCauses = 4
-	// newPause is the least time between the logs of further causes. A cause that
-	// meets further watches is logged with their number after as long, then after
-	// twice as long, and so on up to causePause.
+	// newPause is the least time between log lines of new causes. A cause that affects more
+	// watches is logged again with their number after this pause, then after twice as long,
+	// and so on up to causePause.
 	newPause = 30 * time.Second
 	// causePause is how long a cause that alternates with others is not logged again.
 	causePause = 10 * time.Minute
 )
 
-// outage is what the log says of the watches of one informer that fail. They share it:
-// what ends one of them ends most, and a line for each would bury the cause. Its zero
-// value is ready to use, by several at once.
+// outage logs the faults of all watches of an informer. They share it because a fault ends
+// most of them at once, and a line for each watch would bury the cause. The zero value is
+// ready to use. It is safe for concurrent use.
 type outage struct {
 	mu        sync.Mutex
 	failing   map[*health]time.Time // since when
-	causes    map[string]*cause     // that were logged, and that a failing watch has had
+	causes    map[string]*cause     // that were logged and that a failing watch has had, by text
 	lines     *rate.Limiter         // of new causes
-	logged    int                   // lines about causes
-	recovered []recovery            // that the log does not have yet
+	logged    int                   // number of lines about causes
+	recovered []recovery            // that are not logged yet
 }
 
 // cause is why watches fail.
 type cause struct {
-	first   *health              // that the log names; nil once it works
-	watches map[*health]struct{} // that had the cause since they fail
-	counted int                  // how many of them the log has
-	line    int                  // the number of the last
-	at      time.Time            // of that
-	pause   time.Duration        // from then on until the number is logged
+	first   *health              // the watch that the log names; nil once it works
+	watches map[*health]struct{} // that had the cause since they began to fail
+	counted int                  // how many of them are logged
+	line    int                  // the number of the last line about it
+	at      time.Time            // the time of that line
+	pause   time.Duration        // until the cause may be logged with a new number
 }
 
 // recovery is a watch that works again.
 type recovery struct {
 	*health
-	since, at time.Time // it failed, and works
+	since, at time.Time // when it failed, and when it worked again
 }
 
-// fails notes a fault of a watch. It logs the cause if that is new, or is not the last
-// that the log has of this watch. One fault may show in turn as a watch that ends and a
-// list that is refused, so causes that alternate are not logged each time.
+// fails reports a fault of a watch. It logs the cause if that is new, or is not the last
+// one logged for this watch. One fault may alternately end a watch and refuse a list, so
+// causes that alternate are not logged each time.
 func (o *outage) fails(h *health, err error) {
 	now := h.clock.Now()
 	o.mu.Lock()
@@ -92,10 +92,10 @@ func (o *outage) fails(h *health, err error) {
 	o.causes[text] = c
 	o.logged++
 	c.line, c.at, c.counted = o.logged, now, len(c.watches)
-	c.first.log.Error(err, "watch fails; what is known goes on to be served", "others", c.counted-1)
+	c.first.log.Error(err, "watch fails; known names keep resolving", "others", c.counted-1)
 }
 
-// last returns the cause that the log has last of a watch.
+// last returns the cause that was last logged for a watch.
 func (o *outage) last(h *health) *cause {
 	var last *cause
 	for _, c := range o.causes {
@@ -106,7 +106,7 @@ func (o *outage) last(h *health) *cause {
 	return last
 }
 
-// works notes that a watch that failed works again.
+// works reports that a failing watch works again.
 func (o *outage) works(h *health) {
 	now := h.clock.Now()
 	o.mu.Lock()
@@ -116,7 +116,7 @@ func (o *outage) works(h *health) {
 	o.logRecovered(now)
 }
 
-// unregister removes a watch that has ended.
+// unregister removes a watch that is over.
 func (o *outage) unregister(h *health) {
 	now := h.clock.Now()
 	o.mu.Lock()
@@ -139,8 +139,8 @@ func (o *outage) drop(h *health) {
 	}
 }
 
-// logRecovered logs which watches work again: at once if none fails any more, else together with
-// those that follow soon. A watch that fails is tried again and again, and calls it.
+// logRecovered logs which watches work again: at once if none fails any more, else together
+// with those that recover soon after. Each retry of a failing watch calls it.
 func (o *outage) logRecovered(now time.Time) {
 	if len(o.recovered) == 0 || len(o.failing) > 0 && now.Sub(o.recovered[0].at) < newPause {
 		return
@@ -156,9 +156,9 @@ func (o *outage) logRecovered(now time.Time) {
 	o.recovered = nil
 }
 
-// causeOf returns the text of an error without what differs from one try to the next, or
-// from one watch to another: the URL, the namespace, the kind unless a right to it is
-// missing, and each word with a digit, as addresses, ports, times and most IDs are.
+// causeOf returns the text of an error without what differs between retries and between
+// watches: the URL, the namespace, the kind unless a permission for it is missing, and each
+// word with a digit, such as addresses, ports, times and IDs.
 func causeOf(of object.Origin, err error) string {
 	text := err.Error()
 	if u := (*url.Error)(nil); errors.As(err, &u) {

@@ -7,8 +7,8 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// queue passes events from the sources to the writer. It has no bound: slim
-// objects are small, and a source that had to wait would hold the full ones.
+// queue passes events from the sources to the writer. It is unbounded: slim objects are
+// small, and a source that blocked would hold on to the full ones.
 type queue struct {
 	onReceived func(object.Kind, string)
 	filled     chan struct{} // holds a token while there are events
@@ -40,8 +40,8 @@ func (q *queue) push(events ...event) {
 	}
 }
 
-// drain returns all events. The queue goes on with used, the events drained
-// before, unless they were exceptionally many.
+// drain returns all queued events. The queue then reuses the memory of used, the batch
+// drained before, unless that was exceptionally large.
 func (q *queue) drain(used []event) []event {
 	if cap(used) > 1024 {
 		used = nil

@@ -10,22 +10,21 @@ import (
 // selectors finds the services that select a pod.
 type selectors struct {
 	root selectorNode
-	keys map[string]int // of labels, with the number of services that select by one
-	// matched are the services that select the pods of a template, until the selectors
-	// change or are told to forget.
+	keys map[string]int // label keys, with the number of services whose selector has each
+	// matched caches the services that select the pods of a template, until the selectors
+	// change or clearCache.
 	matched map[unique.Handle[object.PodTemplate]][]*joinedService
 }
 
-// selectorNode is a node of a trie: the labels of a selector, sorted by key, are the path
-// to its services. Equal selectors share a path, and a lookup follows only the paths whose
-// labels the pod has, however many services have one of them.
+// selectorNode is a node of a trie. The labels of a selector, sorted by key, are the path
+// to its services. Equal selectors share a path. A lookup follows only the paths whose
+// labels the pod has, however many services select by one of them.
 type selectorNode struct {
 	services map[*joinedService]struct{}
 	next     map[object.Label]*selectorNode
 }
 
-// add adds a service. An empty selector selects nothing: the service's endpoints are
-// made by hand.
+// add adds a service. A service without a selector selects no pod.
 func (t *selectors) add(s *joinedService) {
 	if len(s.Selector) == 0 {
 		return
@@ -53,11 +52,11 @@ func (t *selectors) add(s *joinedService) {
 	n.services[s] = struct{}{}
 }
 
-// remove removes a service that was added, and the nodes that only it needs.
+// remove removes a service and the nodes that no other service needs.
 func (t *selectors) remove(s *joinedService) {
 	t.clearCache()
-	var above *selectorNode // the last node that stays
-	var cut object.Label    // the label below it
+	var above *selectorNode // the last node to keep
+	var cut object.Label    // the label of the edge to cut below it
 	node := &t.root
 	for i, l := range s.Selector {
 		if t.keys[l.Key]--; t.keys[l.Key] == 0 {
@@ -78,8 +77,8 @@ func (t *selectors) remove(s *joinedService) {
 
 func (t *selectors) empty() bool { return len(t.root.next) == 0 }
 
-// cacheMatches notes the services that select the pods of a template. The caller has to end
-// that with forget: what is remembered takes memory for templates that are gone.
+// cacheMatches caches the services that select the pods of a template. The caller must call
+// clearCache after the batch, or the memory for templates that are gone is kept.
 func (t *selectors) cacheMatches(template unique.Handle[object.PodTemplate], services []*joinedService) {
 	if t.matched == nil {
 		t.matched = make(map[unique.Handle[object.PodTemplate]][]*joinedService)
@@ -87,7 +86,7 @@ func (t *selectors) cacheMatches(template unique.Handle[object.PodTemplate], ser
 	t.matched[template] = services
 }
 
-// clearCache ends what is remembered. The memory of a few templates is used again.
+// clearCache empties the cache. It keeps the memory if that is for a few templates.
 func (t *selectors) clearCache() {
 	if len(t.matched) > 8 {
 		t.matched = nil
@@ -95,9 +94,9 @@ func (t *selectors) clearCache() {
 	clear(t.matched)
 }
 
-// match calls f for each service whose selector is among the labels of a pod, which are
-// sorted by key. It returns how many labels it looked up. Each node that it visits takes
-// the fewer of the labels below the node and those of the pod that are left.
+// match calls f for each service whose selector is a subset of the labels of a pod, which
+// are sorted by key. It returns the number of label lookups. At each node it looks up the
+// labels below the node or the remaining labels of the pod, whichever are fewer.
 func (n *selectorNode) match(labels []object.Label, f func(*joinedService)) (lookups int) {
 	for s := range n.services {
 		f(s)

@@ -9,21 +9,21 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// store is what a reflector writes to: it queues the slim objects.
+// store receives the objects of a reflector and queues them as events.
 type store struct {
 	object.Origin
 	queue    *queue
-	services map[object.Key]struct{} // whose slices it takes, of the kind leftSlices
+	services map[object.Key]struct{} // whose slices it takes, of the kind LeftoverSlices
 	listed   atomic.Bool
 }
 
-// Transformer implements cache.TransformingStore: during an initial stream, too,
-// nothing but slim objects is kept.
+// Transformer implements cache.TransformingStore: a reflector keeps only slim objects while
+// the initial events arrive.
 func (s *store) Transformer() cache.TransformFunc {
 	return func(obj any) (any, error) { return unwrap(obj) }
 }
 
-// unwrap returns the slim object of what was decoded.
+// unwrap returns the slim object in a decoded one.
 func unwrap(obj any) (object.Object, error) {
 	switch o := obj.(type) {
 	case *object.Decoded:
@@ -31,7 +31,7 @@ func unwrap(obj any) (object.Object, error) {
 	case object.Object: // it went through the transformer
 		return o, nil
 	}
-	return nil, fmt.Errorf("keep object: %T is none that is watched", obj)
+	return nil, fmt.Errorf("decode object: %T is not a watched kind", obj)
 }
 
 // Add implements cache.ReflectorStore.
@@ -45,14 +45,14 @@ func (s *store) Update(obj any) error {
 	}
 	if s.takes(o) {
 		s.queue.push(event{Origin: s.Origin, object: o})
-	} else { // it may have been that of another service
+	} else { // it may have belonged to one of the services before
 		s.queue.push(event{Origin: s.Origin, key: o.ID()})
 	}
 	return nil
 }
 
-// takes reports whether the store keeps an object. The API server selects slices by the
-// names of services alone, in all namespaces.
+// takes reports whether the store wants an object. The API server selects leftover slices
+// by service name alone, in all namespaces.
 func (s *store) takes(o object.Object) bool {
 	slice, ok := o.(*object.EndpointSlice)
 	if s.Kind != object.LeftoverSlices || !ok {
@@ -62,8 +62,8 @@ func (s *store) takes(o object.Object) bool {
 	return ok && slice.Controlled
 }
 
-// Delete implements cache.ReflectorStore. The object may be one whose deletion
-// was missed, of which only the name is known for sure.
+// Delete implements cache.ReflectorStore. If the deletion was missed, only the name of the
+// object is certain.
 func (s *store) Delete(obj any) error {
 	name, err := cache.DeletionHandlingObjectToName(obj)
 	if err != nil {
@@ -90,12 +90,12 @@ func (s *store) Replace(list []any, _ string) error {
 	return nil
 }
 
-// Bookmark implements cache.ReflectorBookmarkStore: a watch with nothing to tell
-// is alive.
+// Bookmark implements cache.ReflectorBookmarkStore: it shows that a watch without events is
+// alive.
 func (s *store) Bookmark(string) error {
 	s.queue.onReceived(s.Kind, s.Namespace)
 	return nil
 }
 
-// Resync implements cache.ReflectorStore; there is nothing to repeat.
+// Resync implements cache.ReflectorStore. It is a no-op.
 func (s *store) Resync() error { return nil }

@@ -13,25 +13,25 @@ import (
 )
 
 const (
-	// initialLimit is how long the initial events of a watch may take to come.
+	// initialLimit is how long the initial events of a watch may take.
 	initialLimit = 10 * time.Minute
-	// settleTime is how long a watch has to stand before it is said to work again: one
-	// that is let in and then cut would otherwise be told of at each try.
+	// settleTime is how long a watch must stand to count as healthy. Otherwise a watch that
+	// is accepted and then cut would be logged as healthy at each retry.
 	settleTime = 10 * time.Second
-	// shortWatch is how long a watch without events lasts if it was not meant to.
+	// shortWatch: a watch without events that is shorter was not meant to end.
 	shortWatch = time.Second
 )
 
-// watched is a watch between an API server and a reflector. It passes on the events,
-// and tells the health what it sees of them.
+// watched is a watch between an API server and a reflector. It passes the events on and
+// reports to the health.
 type watched struct {
 	*health
-	ctx        context.Context // until the reflector has enough
+	ctx        context.Context // until the reflector stops the watch
 	cancel     context.CancelFunc
 	source     watch.Interface
-	initial    bool // it began with all that there is, and that is not yet complete
-	anyVersion bool // of any version
-	heard      bool // anything
+	initial    bool // the initial events are not complete
+	anyVersion bool // it began at any version
+	heard      bool // it delivered anything
 
 	events chan watch.Event
 	ended  chan struct{}
@@ -54,7 +54,7 @@ func (w *watched) run() {
 	start := w.clock.Now()
 	quiet := w.clock.NewTimer(silenceLimit)
 	defer quiet.Stop()
-	limit := w.clock.NewTimer(initialLimit) // then until it is settled
+	limit := w.clock.NewTimer(initialLimit) // then until settleTime
 	defer limit.Stop()
 	if !w.initial {
 		limit.Reset(settleTime)
@@ -76,7 +76,7 @@ func (w *watched) run() {
 			}
 		case e, ok := <-w.source.ResultChan():
 			switch {
-			case w.ctx.Err() != nil: // which may be all that it is about
+			case w.ctx.Err() != nil: // the event may be the error that this caused
 				return
 			case !ok:
 				w.closed(w.clock.Since(start))
@@ -97,11 +97,11 @@ func (w *watched) run() {
 	}
 }
 
-// pass passes on an event. It tells whether the watch goes on.
+// pass passes on an event. It reports whether the watch goes on.
 func (w *watched) pass(e watch.Event) bool {
 	d, ok := e.Object.(*object.Decoded)
 	if !ok {
-		w.abort(fmt.Errorf("watch: %T is none that is watched", e.Object))
+		w.abort(fmt.Errorf("watch: %T is not a watched kind", e.Object))
 		return false
 	}
 	w.heard = true
@@ -118,23 +118,22 @@ func (w *watched) pass(e watch.Event) bool {
 	return w.send(e)
 }
 
-// closed notes that the API server has ended the watch.
+// closed handles the end of the watch by the API server.
 func (w *watched) closed(after time.Duration) {
 	switch {
 	case w.initial:
 		w.abort(errors.New("watch: ended before the initial events were complete"))
 	case !w.heard && after < shortWatch:
-		w.fails(errors.New("watch: ended as soon as it had begun"))
+		w.fails(errors.New("watch: ended immediately"))
 	}
-	// All others end as watches do, by themselves or because they are cut.
+	// All others end as watches do, by timeout or because they are cut.
 }
 
-// timedOut notes that nothing came for too long, which is a fault where there should have
-// been events or bookmarks.
+// timedOut handles a silent watch, which is a fault where events or bookmarks were due.
 func (w *watched) timedOut() {
 	switch {
 	case w.initial:
-		w.abort(fmt.Errorf("watch: nothing for %v, and the initial events are not complete", silenceLimit))
+		w.abort(fmt.Errorf("watch: no event for %v, and the initial events are not complete", silenceLimit))
 	case w.bookmarks:
 		w.silent = true
 		w.fails(fmt.Errorf("watch: neither an event nor a bookmark for %v", silenceLimit))
@@ -154,8 +153,8 @@ func (w *watched) error(e watch.Event) {
 	w.send(e)
 }
 
-// abort ends the watch with an error of our own. A reflector then lists, where
-// after a watch that simply ends it would try the same again, and at once.
+// abort ends the watch with an error of the informer. A reflector then lists. If the watch
+// just ended, the reflector would retry the same watch at once.
 func (w *watched) abort(err error) {
 	w.fails(err)
 	w.send(watch.Event{Type: watch.Error, Object: &apierrors.NewInternalError(err).ErrStatus})

@@ -8,7 +8,7 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// write is the writer.
+// write applies batches of events until ctx is done.
 func (i *Informer) write(ctx context.Context) {
 	var batch []event
 	for {
@@ -22,15 +22,15 @@ func (i *Informer) write(ctx context.Context) {
 	}
 }
 
-// apply publishes what a batch of events changes.
+// apply applies a batch of events and publishes what changed.
 func (i *Informer) apply(batch []event) {
 	batch = compact(batch)
 	update := i.joiner.trie.Update()
 	seen := i.seen[:0]
 	anything, incomplete := false, len(i.missing) > 0
 	i.joiner.mu.Lock()
-	// Services come last, so that the pods are walked once for all of them. The kinds are
-	// watched apart from each other, so there is no order between them to keep.
+	// Services come last, so that flush walks the pods once for all of them. Each kind has
+	// a watch of its own, so there is no order between kinds to keep.
 	for _, last := range []bool{false, true} {
 		for _, e := range batch {
 			if e.last() != last {
@@ -68,7 +68,7 @@ func (i *Informer) apply(batch []event) {
 	starts := !i.joiner.started && (len(i.missing) == 0 || i.restored)
 	if starts {
 		n += i.joiner.start()
-		seen = seen[:0] // they waited for the other kinds, not for the writer
+		seen = seen[:0] // they waited for the first lists, not for the writer
 	}
 	if n > 0 {
 		now := time.Now()
@@ -94,8 +94,8 @@ func (i *Informer) apply(batch []event) {
 	}
 }
 
-// restore takes the objects of a snapshot in place of the lists that are missing.
-// Each list then replaces those of its kind.
+// restore stores the objects of a snapshot for the lists that are missing. Each list
+// replaces its objects when it arrives.
 func (i *Informer) restore(u *records.Update, objects *[object.Kinds][]object.Object) {
 	if len(i.missing) == 0 {
 		return
@@ -109,7 +109,7 @@ func (i *Informer) restore(u *records.Update, objects *[object.Kinds][]object.Ob
 			}
 			switch {
 			case !i.missing[object.Origin{Kind: at}] && !i.missing[object.Origin{Kind: at, Namespace: o.ID().Namespace}]:
-				// It was listed, and the list knows better.
+				// The list has arrived and is newer.
 			case at == object.LeftoverSlices:
 				i.joiner.setSlice(u, object.LeftoverSlices, slice.ID(), slice)
 			default:
@@ -121,7 +121,8 @@ func (i *Informer) restore(u *records.Update, objects *[object.Kinds][]object.Ob
 	i.hooks.Restored(true)
 }
 
-// set stores an object. One that is broken changes nothing.
+// set stores an object and reports whether DNS could see a difference. A broken object
+// changes nothing.
 func (i *Informer) set(u *records.Update, k object.Kind, o object.Object) bool {
 	if b, ok := o.(*object.Broken); ok {
 		i.broken.add(k, b.Key, b.Err)
@@ -134,8 +135,8 @@ func (i *Informer) set(u *records.Update, k object.Kind, o object.Object) bool {
 	return i.joiner.set(u, o)
 }
 
-// applyList makes a list the whole of what its origin has: what is not in it was
-// deleted while nobody watched. No object stands twice in a list.
+// applyList makes the objects of an origin those of a list: objects that are not in it were
+// deleted while nobody watched. No object is in a list twice.
 func (i *Informer) applyList(u *records.Update, e event) bool {
 	changed, sound := false, true
 	for _, o := range e.objects {
@@ -148,7 +149,7 @@ func (i *Informer) applyList(u *records.Update, e event) bool {
 		changed = i.set(u, e.Kind, o) || changed
 	}
 	if sound && !i.broken.has(e.Kind) && i.joiner.count(e.Origin) == len(e.objects) {
-		return changed // all that is held was listed
+		return changed // every stored object is in the list
 	}
 	listed := make(map[object.Key]bool, len(e.objects))
 	for _, o := range e.objects {
@@ -156,7 +157,7 @@ func (i *Informer) applyList(u *records.Update, e event) bool {
 	}
 	i.broken.retain(e.Origin, listed)
 	if listed[object.Key{Namespace: e.Namespace}] {
-		return changed // what has no name may be any of those that are missing
+		return changed // the item without a name may be any of those that seem to be missing
 	}
 	for _, k := range i.joiner.keys(e.Kind, e.Namespace) {
 		if !listed[k] {

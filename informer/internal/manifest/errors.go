@@ -26,7 +26,7 @@ func plainError(err error) error {
 		}
 		return fmt.Errorf("%s must be %s, not %s", field, typeName(wrong.Type), value)
 	case errors.As(err, &when):
-		return fmt.Errorf("%q is no time such as %q", when.Value, "2006-01-02T15:04:05Z")
+		return fmt.Errorf("%q is not a time such as %q", when.Value, "2006-01-02T15:04:05Z")
 	case isCutOff(err):
 		return errors.New("JSON is cut off")
 	case strings.HasPrefix(err.Error(), "json: "):

@@ -148,9 +148,9 @@ func (f *found) visit(path, real string, e fs.DirEntry) {
 		f.walkFolder(path, real)
 	case !isManifest:
 	case !info.Mode().IsRegular():
-		f.skipped[path] = "it is no regular file"
+		f.skipped[path] = "not a regular file"
 	case slices.Contains([]string{"kustomization.yaml", "kustomization.yml"}, e.Name()):
-		f.skipped[path] = "it is for kustomize, and holds no objects"
+		f.skipped[path] = "a file for kustomize, not a manifest"
 	default:
 		f.files[path] = info
 	}

@@ -28,8 +28,8 @@ func TestManifestInPlace(t *testing.T) {
 	changed := fixture.NginxManifest + "---" + strings.ReplaceAll(fixture.Web0Manifest, first, second)
 	for i, test := range []struct{ what, content, err string }{
 		{"empty", "", "is empty"},
-		{"cut in a document", changed[:len(fixture.NginxManifest)-20], "is no YAML"},
-		{"cut behind a service", changed[:len(fixture.NginxManifest)+20], "document 2: is no YAML"},
+		{"cut in a document", changed[:len(fixture.NginxManifest)-20], "is not YAML"},
+		{"cut behind a service", changed[:len(fixture.NginxManifest)+20], "document 2: is not YAML"},
 		{"cut in a list", "apiVersion: v1\nitems:\n- apiVersion: v1\n  kind: Pod\n", `"kind" is missing`},
 		{"comments", "# generated\n---\n", "is empty"},
 		{"JSON that is cut", `{"apiVersion": "v1", "kind": "List", "items": [{"kind": "Pod"`, "JSON is cut off"},
@@ -48,7 +48,7 @@ func TestManifestInPlace(t *testing.T) {
 
 	writeInPlace(t, path, changed)
 	p.expect(t, "whole", first, second)
-	if p.lastBad() != 0 || !p.hasLogged("manifest is good again") {
+	if p.lastBad() != 0 || !p.hasLogged("manifest can be read again") {
 		t.Errorf("when it is whole, %d manifests are bad, and the log is %q", p.lastBad(), p.logged)
 	}
 
@@ -71,7 +71,7 @@ func TestManifestGrows(t *testing.T) {
 		writeInPlace(t, path, content)
 		p.expect(t, "growing", first)
 	}
-	if len(p.rejections) != 1 || !strings.Contains(p.rejections[0].Error(), "has changed in each of") {
+	if len(p.rejections) != 1 || !strings.Contains(p.rejections[0].Error(), "was still being written") {
 		t.Errorf("the errors are %q, want one that it changes", p.rejections)
 	}
 	p.expect(t, "no more", first)
@@ -119,7 +119,7 @@ func TestManifestGone(t *testing.T) {
 	p.expect(t, "gone for good", first, "missing")
 	move(a, a+"~")
 	p.expect(t, "all are gone", "missing", "missing", "missing")
-	if p.lastBad() != 1 || !p.hasLogged("there are no manifests any more") {
+	if p.lastBad() != 1 || !p.hasLogged("no manifests are left") {
 		t.Errorf("when all are gone, %d are bad, and the log is %q", p.lastBad(), p.logged)
 	}
 	move(b+"~", b)

@@ -129,7 +129,7 @@ func (p *parser) addDocument(at int) (int, error) {
 	n := documentEnd(text)
 	if n > maxYAML {
 		if notJSON != nil {
-			return 0, fmt.Errorf("line %d: is no JSON: %w", lineNumber(p.text[:at]), notJSON)
+			return 0, fmt.Errorf("line %d: is not JSON: %w", lineNumber(p.text[:at]), notJSON)
 		}
 		if rest, items, ok := splitList(text[:n]); ok {
 			return n, p.addItems(at, rest, items)
@@ -231,7 +231,7 @@ func (p *parser) add(raw []byte, outer metav1.TypeMeta, listed bool) error {
 		h.TypeMeta = outer
 	}
 	if h.Kind == "" {
-		return errors.New(`is no object of Kubernetes: field "kind" is missing`)
+		return errors.New(`not a Kubernetes object: field "kind" is missing`)
 	}
 	if item, ok := h.list(); ok {
 		if h.items == nil {

@@ -26,8 +26,8 @@ func TestManifestErrors(t *testing.T) {
 		return strings.Replace(fixture.Web0Manifest, old, replacement, 1)
 	}
 	for _, test := range []struct{ content, want string }{
-		{"a: [", `document 1: is no YAML: line 1: did not find expected node content`},
-		{"a: b", `document 1: is no object of Kubernetes: field "kind" is missing`},
+		{"a: [", `document 1: is not YAML: line 1: did not find expected node content`},
+		{"a: b", `document 1: not a Kubernetes object: field "kind" is missing`},
 		{"resources: [a.yaml]\n", `field "kind" is missing`},
 		{"[]", "document 1: must be an object, not a list"},
 		{"[{}]", "document 1: must be an object, not a list"},
@@ -36,19 +36,19 @@ func TestManifestErrors(t *testing.T) {
 		{"yes", "must be an object, not true or false"},
 		{`{"kind": "Pod", "metadata": {`, "document 1: JSON is cut off"},
 		{`{"kind": "Pod", "metadata": nothing}`, `field "apiVersion" is missing`}, // which is YAML
-		{fixture.NginxManifest + "---\nname: {{ .Values.name }}\n", `document 2: is no YAML, but has "{{" as a template, which must be rendered first`},
-		{"a\x00", "byte 1 is zero, which no text has"},
+		{fixture.NginxManifest + "---\nname: {{ .Values.name }}\n", `document 2: is not YAML, but has "{{" as a template, which must be rendered first`},
+		{"a\x00", "byte 1 is zero, so this is not text"},
 		{"? [a]\n: b", "a key must be a string"},
 		{"a: &a [x, x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]\n" +
 			"d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c]\ne: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d, *d]\nf: &f [*e, *e, *e, *e, *e, *e, *e, *e, *e, *e]\n" +
 			"g: [*f, *f, *f, *f, *f, *f, *f, *f, *f, *f]\n", "document contains excessive aliasing"},
 		{strings.Repeat(`{"kind": "List", "items": [`, maxLists+1) + strings.Repeat("]}", maxLists+1), "more than 4 lists are nested"},
-		{strings.Repeat(`{"a": [`, 20_000) + strings.Repeat("]}", 20_000), "is no YAML"},
-		{"a: .nan", "is no YAML: unsupported value: NaN"},
+		{strings.Repeat(`{"a": [`, 20_000) + strings.Repeat("]}", 20_000), "is not YAML"},
+		{"a: .nan", "is not YAML: unsupported value: NaN"},
 		{"a: *b", "unknown anchor 'b' referenced"},
 
-		{fixture.NginxManifest + "---\nkind: Pod\napiVersion: v1\nkind: Pod\n", `document 2: is no YAML: line 9: key "kind" is given twice`},
-		{fixture.NginxManifest + "---\n\n\napiVersion: v1\nkind: Pod\nspec: 1\nspec: 2\n", `document 2: is no YAML: line 12: key "spec" is given twice`},
+		{fixture.NginxManifest + "---\nkind: Pod\napiVersion: v1\nkind: Pod\n", `document 2: is not YAML: line 9: key "kind" is given twice`},
+		{fixture.NginxManifest + "---\n\n\napiVersion: v1\nkind: Pod\nspec: 1\nspec: 2\n", `document 2: is not YAML: line 12: key "spec" is given twice`},
 		{`{"kind": "Pod", "apiVersion": "v1", "kind": "Pod"}`, `field "kind" is given twice`},
 		{`{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "a"}, "spec": {"hostname": "a", "hostname": "b"}}`,
 			`document 1: pods "default/a": field "spec.hostname" is given twice`},
@@ -65,7 +65,7 @@ func TestManifestErrors(t *testing.T) {
 		{"apiVersion: v1\nkind: EndpointSlice\nmetadata: {name: a}", `apiVersion "v1" must be "discovery.k8s.io/v1" for the kind EndpointSlice`},
 		{"apiVersion: discovery.k8s.io/v1beta1\nkind: EndpointSlice\nmetadata: {name: a}", `"discovery.k8s.io/v1beta1" must be "discovery.k8s.io/v1"`},
 		{"apiVersion: v1\nkind: list\nitems: []", `kind "list" must be "List"`},
-		{"apiVersion: v1\nkind: List\nitems: [{metadata: {name: a}}]", `items[0]: is no object of Kubernetes: field "kind" is missing`},
+		{"apiVersion: v1\nkind: List\nitems: [{metadata: {name: a}}]", `items[0]: not a Kubernetes object: field "kind" is missing`},
 		{"apiVersion: v1\nkind: List\nitems: [7]", `items[0]: must be an object, not a number`},
 
 		{fixture.NginxManifest + "---\n" + pod("subdomain:", "subdomian:"), `document 2: pods "default/web-0": unknown field "spec.subdomian", did you mean "subdomain"?`},
@@ -87,7 +87,7 @@ func TestManifestErrors(t *testing.T) {
 		{service("selector: {app: nginx}", "selector: {app: on}"), `must be a string, not true or false`},
 		{service("spec: {", "spec: 1\nstatus: {"), `field "spec" must be an object, not a number`},
 		{service("ports: [{name: web, port: 80}]", "ports: {web: 80}"), `field "spec.ports" must be a list, not an object`},
-		{service("namespace: default", "namespace: default, deletionTimestamp: today"), `"today" is no time such as "2006-01-02T15:04:05Z"`},
+		{service("namespace: default", "namespace: default, deletionTimestamp: today"), `"today" is not a time such as "2006-01-02T15:04:05Z"`},
 		{pod("{name: nginx}", "{name: nginx, resources: {limits: {cpu: much}}}"), `pods "default/web-0": quantities must match`},
 
 		{service("port: 80", "port: 70000"), `services "default/nginx": spec.ports[0].port: Invalid value: 70000`},
@@ -105,7 +105,7 @@ func TestManifestErrors(t *testing.T) {
 			`endpoints "default/a": subsets[0].addresses[1].ip: Invalid value: "x"`},
 		{"apiVersion: v1\nkind: Endpoints\nmetadata: {name: a}\nsubsets: [{notReadyAddresses: [{ip: 10.0.0.1, hostname: a.b}], ports: [{name: A, port: 0, protocol: X}]}]",
 			`subsets[0].notReadyAddresses[0].hostname: Invalid value: "a.b"`},
-		{fixture.NginxManifest + "---" + fixture.NginxManifest, `document 2: services "default/nginx" stands also in document 1 of`},
+		{fixture.NginxManifest + "---" + fixture.NginxManifest, `document 2: services "default/nginx" is also in document 1 of`},
 		{"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers: [" + manyUnknown(101) + "]", "there are 100 unknown fields or more"},
 	} {
 		dir := fixture.Files(t, map[string]string{"a.yaml": test.content})
@@ -239,7 +239,7 @@ func TestManifestBadObject(t *testing.T) {
 	}
 	fixture.WriteFile(t, path, list(many...))
 	p.expect(t, "many", "missing", "missing")
-	if last := p.rejections[len(p.rejections)-1].Error(); !strings.Contains(last, `"default/web-4"`) || strings.Contains(last, `"default/web-5"`) || !strings.HasSuffix(last, "5 objects more") {
+	if last := p.rejections[len(p.rejections)-1].Error(); !strings.Contains(last, `"default/web-4"`) || strings.Contains(last, `"default/web-5"`) || !strings.HasSuffix(last, "5 more objects") {
 		t.Errorf("the error of many is %q", last)
 	}
 }

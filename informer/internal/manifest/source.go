@@ -76,9 +76,9 @@ type manifestFile struct {
 type remark struct{ path, message string }
 
 const (
-	messageBad     = "manifest can't be read, its last good state is kept"
-	messageSkipped = "path is not read"
-	messageUnknown = "manifest has unknown fields, they are ignored"
+	messageBad     = "manifest can't be read; its last good state is served"
+	messageSkipped = "path is skipped"
+	messageUnknown = "manifest has unknown fields; they are ignored"
 )
 
 // Config is what a source reads, and who is told of what can't be read.
@@ -170,7 +170,7 @@ func (m *Source) look(start bool) (unsettled bool) {
 			}
 		}
 		if moves[path] = m.changing[path] + 1; moves[path] >= maxChanges {
-			problems[path] = fmt.Errorf("has changed in each of %d looks", moves[path])
+			problems[path] = fmt.Errorf("was still being written at the last %d checks", moves[path])
 		}
 	}
 	m.drop(now, problems)
@@ -245,7 +245,7 @@ func (f *manifestFile) keep(before *manifestFile) {
 		case i < maxNamed:
 			errs = append(errs, b.err.Error())
 		case i == maxNamed:
-			errs = append(errs, fmt.Sprintf("%d objects more", len(f.bad)-i))
+			errs = append(errs, fmt.Sprintf("%d more objects", len(f.bad)-i))
 		}
 	}
 	f.err = errors.New(strings.Join(errs, "; "))
@@ -269,7 +269,7 @@ func (m *Source) drop(now *found, problems map[string]error) {
 	for _, path := range m.paths {
 		below := func(file string) bool { return isBelow(file, path) }
 		if problems[path] == nil && slices.ContainsFunc(gone, below) && !containsKey(now.files, below) {
-			problems[path] = errors.New("there are no manifests any more")
+			problems[path] = errors.New("no manifests are left")
 		}
 	}
 	for _, path := range gone {
@@ -340,7 +340,7 @@ func (m *Source) report() {
 	}
 	for _, r := range slices.SortedFunc(maps.Keys(m.reported), byPath) {
 		if _, still := now[r]; !still && r.message == messageBad {
-			m.log.Info("manifest is good again, or gone", "manifest", r.path)
+			m.log.Info("manifest can be read again, or is gone", "manifest", r.path)
 		}
 	}
 	if m.reported == nil || len(m.problems) != m.badCount {
@@ -384,7 +384,7 @@ func (m *Source) push(push func(map[object.Origin][]object.Object)) {
 	m.pushed = true
 	values := []any{"files", len(m.files), "objects", n, "skipped", countKinds(skipped)}
 	if n == 0 {
-		m.log.Error(nil, "read manifests, and there is nothing to serve", values...)
+		m.log.Error(nil, "read manifests; there is nothing to serve", values...)
 		return
 	}
 	m.log.Info("read manifests", values...)
@@ -419,7 +419,7 @@ func (m *Source) findConflict() *conflictError {
 	for _, path := range slices.Sorted(maps.Keys(m.files)) {
 		for _, o := range m.files[path].entries {
 			if first, ok := where[o.identity]; ok {
-				return &conflictError{path, fmt.Errorf("document %d: %v stands also in document %d of %q", o.document, o.identity, first.document, first.path)}
+				return &conflictError{path, fmt.Errorf("document %d: %v is also in document %d of %q", o.document, o.identity, first.document, first.path)}
 			}
 			where[o.identity] = place{path, o.document}
 		}

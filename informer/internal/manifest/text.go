@@ -34,7 +34,7 @@ func decodeText(data []byte) ([]byte, error) {
 		}
 	}
 	if i := bytes.IndexByte(data, 0); i >= 0 {
-		return nil, fmt.Errorf("byte %d is zero, which no text has", i)
+		return nil, fmt.Errorf("byte %d is zero, so this is not text", i)
 	}
 	return data, nil
 }
@@ -136,14 +136,14 @@ var (
 func yamlToJSON(file []byte, start, end int) ([]byte, error) {
 	text := file[start:end]
 	if len(text) > maxYAML {
-		return nil, fmt.Errorf("line %d: YAML of %d bytes is no list of objects, or one of them is as large; the limit is %d", lineNumber(file[:start]), len(text), maxYAML)
+		return nil, fmt.Errorf("line %d: YAML of %d bytes is neither a list of smaller objects nor an object within the limit of %d bytes", lineNumber(file[:start]), len(text), maxYAML)
 	}
 	out, err := yaml.YAMLToJSONStrict(text)
 	if err == nil {
 		return out, nil
 	}
 	if bytes.Contains(text, []byte("{{")) {
-		return nil, errors.New(`is no YAML, but has "{{" as a template, which must be rendered first`)
+		return nil, errors.New(`is not YAML, but has "{{" as a template, which must be rendered first`)
 	}
 	message := err.Error()
 	if found := yamlDuplicate.FindStringSubmatch(message); found != nil {
@@ -161,7 +161,7 @@ func yamlToJSON(file []byte, start, end int) ([]byte, error) {
 		n, _ := strconv.Atoi(strings.TrimPrefix(s, "line "))
 		return fmt.Sprint("line ", n+before)
 	})
-	return nil, fmt.Errorf("is no YAML: %s", strings.ReplaceAll(message, "\n", " "))
+	return nil, fmt.Errorf("is not YAML: %s", strings.ReplaceAll(message, "\n", " "))
 }
 
 // splitList splits a YAML document that is a list as kubectl prints it, a mapping

@@ -175,7 +175,7 @@ func TestManifestLimits(t *testing.T) {
 	for _, test := range []struct{ what, text, want string }{
 		{"an object", "kind: ConfigMap\ndata: {a: " + long + "}", "document 1: line 1: YAML of 2097179 bytes"},
 		{"an item", fixture.NginxManifest + "---\nkind: List\nitems:\n- kind: ConfigMap\n- kind: ConfigMap\n  data: {a: " + long + "}", "document 2: items[1]: line 10: YAML of"},
-		{"what looks like JSON", `{"kind": "ConfigMap", a: ` + long + "}", "line 1: is no JSON"},
+		{"what looks like JSON", `{"kind": "ConfigMap", a: ` + long + "}", "line 1: is not JSON"},
 		{"a list of another kind", "kind: Box\nitems:\n- a: " + long[1000:] + "\n- b: " + long[1000:] + "\n", ""},
 		{"JSON", `{"kind": "ConfigMap", "a": "` + long + `"}`, ""},
 	} {

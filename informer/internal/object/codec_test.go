@@ -115,8 +115,8 @@ func TestCodecErrors(t *testing.T) {
 		data []byte
 		want string
 	}{
-		{"another kind", fixture.Encode(t, &corev1.ConfigMap{}), "keep object: *v1.ConfigMap is none that is watched"},
-		{"a list of another kind", fixture.Encode(t, &corev1.ConfigMapList{Items: []corev1.ConfigMap{{}}}), "*v1.ConfigMap is none that is watched"},
+		{"another kind", fixture.Encode(t, &corev1.ConfigMap{}), "decode object: *v1.ConfigMap is not a watched kind"},
+		{"a list of another kind", fixture.Encode(t, &corev1.ConfigMapList{Items: []corev1.ConfigMap{{}}}), "*v1.ConfigMap is not a watched kind"},
 		{"cut", whole[:len(whole)-20], "decode envelope: field 2: "},
 		{"no kind", []byte("k8s\x00\x12\x00"), "Object 'Kind' is missing"},
 		{"a wrong type", append([]byte("k8s\x00\x0a\x09\x0a\x02v1\x12\x03Pod\x12\x06"), 0x0a, 0x04, 0x0a, 0x02, 0x08, 0x01), ""},

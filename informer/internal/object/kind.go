@@ -117,5 +117,5 @@ func newObject(obj runtime.Object) (Object, metadata, error) {
 	case *corev1.Namespace:
 		return NewNamespace(o), newMetadata(&o.ObjectMeta), nil
 	}
-	return nil, metadata{}, fmt.Errorf("keep object: %T is none that is watched", obj)
+	return nil, metadata{}, fmt.Errorf("decode object: %T is not a watched kind", obj)
 }

@@ -167,7 +167,7 @@ func Check(path string) error {
 	if n, err := io.ReadFull(file, begin); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return because(path, err)
 	} else if string(begin[:n]) != magic {
-		return because(path, errors.New("not a snapshot, and would be replaced by one"))
+		return because(path, errors.New("not a snapshot, and would be overwritten by one"))
 	}
 	return nil
 }
@@ -184,19 +184,19 @@ func Read(path string) (*Snapshot, error) {
 func parse(b []byte) (*Snapshot, error) {
 	rest, ok := bytes.CutPrefix(b, []byte(magic))
 	if !ok {
-		return nil, errors.New("it is no snapshot")
+		return nil, errors.New("not a snapshot")
 	}
 	line, rest, ok := bytes.Cut(rest, []byte("\n"))
 	version, err := strconv.ParseUint(string(line), 10, 32)
 	if !ok || err != nil {
-		return nil, errors.New("it has no version")
+		return nil, errors.New("the format has no version")
 	}
 	if version != formatVersion {
-		return nil, fmt.Errorf("its format has version %d, and %d can be read", version, formatVersion)
+		return nil, fmt.Errorf("format version is %d, only %d can be read", version, formatVersion)
 	}
 	end := len(b) - sha256.Size
 	if len(rest) < sha256.Size || sha256.Sum256(b[:end]) != [sha256.Size]byte(b[end:]) {
-		return nil, errors.New("its checksum is wrong: it was cut short or changed")
+		return nil, errors.New("checksum is wrong: the file was truncated or changed")
 	}
 	s := new(Snapshot)
 	rest = rest[:len(rest)-sha256.Size]
@@ -210,7 +210,7 @@ func parse(b []byte) (*Snapshot, error) {
 	}
 	s.Settings, s.objects = string(settings), rest
 	if s.Taken, err = time.Parse(time.RFC3339, string(taken)); err != nil {
-		return nil, fmt.Errorf("read when it was taken: %w", err)
+		return nil, fmt.Errorf("parse its time: %w", err)
 	}
 	return s, nil
 }
@@ -242,7 +242,7 @@ func (s *Snapshot) Objects() ([object.Kinds][]object.Object, error) {
 		var o object.Object
 		kind, b := object.Kind(field[0]), field[1:]
 		if kind >= object.Kinds {
-			return out, fmt.Errorf("kind %d is not known", kind)
+			return out, fmt.Errorf("unknown kind %d", kind)
 		}
 		if o, err = object.Decode(kind, b, &memory); err != nil {
 			return out, err

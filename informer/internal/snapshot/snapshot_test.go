@@ -115,16 +115,16 @@ func TestBrokenSnapshot(t *testing.T) {
 	}
 	head := fmt.Sprintf("%s%d\n", magic, formatVersion)
 	for content, want := range map[string]string{
-		"":                       "it is no snapshot",
-		"apiVersion: v1\n":       "it is no snapshot",
-		magic + "2\nwhat is new": "its format has version 2, and 1 can be read",
-		magic + "one\n":          "it has no version",
+		"":                       "not a snapshot",
+		"apiVersion: v1\n":       "not a snapshot",
+		magic + "2\nwhat is new": "format version is 2, only 1 can be read",
+		magic + "one\n":          "the format has no version",
 		head:                     "a field is cut short",
-		head + "\x04noon\x00":    `read when it was taken: parsing time "noon" as "2006-01-02T15:04:05Z07:00": cannot parse "noon" as "2006"`,
+		head + "\x04noon\x00":    `parse its time: parsing time "noon" as "2006-01-02T15:04:05Z07:00": cannot parse "noon" as "2006"`,
 		head + "\x14" + time.Time{}.Format(time.RFC3339):                      "a field is cut short",
 		head + "\x14" + time.Time{}.Format(time.RFC3339) + "\x00\x05\x01":     "a field is cut short",
 		head + "\x14" + time.Time{}.Format(time.RFC3339) + "\x00\x00":         "a field is cut short",
-		head + "\x14" + time.Time{}.Format(time.RFC3339) + "\x00\x01\x09":     "kind 9 is not known",
+		head + "\x14" + time.Time{}.Format(time.RFC3339) + "\x00\x01\x09":     "unknown kind 9",
 		head + "\x14" + time.Time{}.Format(time.RFC3339) + "\x00\x02\x01\xff": "", // what the decoder says
 	} {
 		s, err := parse(sum(content))
@@ -135,7 +135,7 @@ func TestBrokenSnapshot(t *testing.T) {
 			t.Errorf("%q: %v, want %s", content, err, want)
 		}
 	}
-	if _, err := parse([]byte(head)); err == nil || err.Error() != "its checksum is wrong: it was cut short or changed" {
+	if _, err := parse([]byte(head)); err == nil || err.Error() != "checksum is wrong: the file was truncated or changed" {
 		t.Errorf("without a checksum: %v", err)
 	}
 }
