@@ -12,8 +12,8 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// The checks are those of the API server for the fields that DNS is made from:
-// what would not get into a cluster does not get into the trie either.
+// The checks are those of the API server for the fields that DNS uses. So an object that no
+// cluster would accept does not get into the trie.
 
 func checkName(meta *metav1.ObjectMeta, valid func(string) []string) field.ErrorList {
 	path := field.NewPath("metadata")

@@ -12,17 +12,17 @@ import (
 
 const (
 	endpointsResource = "endpoints"
-	// mirrorController is who manages the slices that are made from Endpoints.
+	// mirrorController manages the slices that are made from Endpoints.
 	mirrorController = "endpointslicemirroring-controller.k8s.io"
-	// leaderAnnotation marks Endpoints that only hold the lock of an election.
+	// leaderAnnotation marks Endpoints that only hold the lock of a leader election.
 	leaderAnnotation = "control-plane.alpha.kubernetes.io/leader"
-	// maxMirrored is how many addresses of a subset are mirrored, by default.
+	// maxMirrored is how many addresses of a subset the controller mirrors by default.
 	maxMirrored = 1000
 )
 
-// mirror returns the slices that the mirroring controller makes from Endpoints, one
-// for each subset, of those that are selected. That it makes none for a service with
-// a selector is for the caller to see to.
+// mirror returns the slices that the mirroring controller makes from Endpoints, one for
+// each subset, if they are selected. The controller makes none for a service with a
+// selector; push sees to that.
 //
 //nolint:staticcheck // deprecated, but people still write Endpoints by hand.
 func (p *parser) mirror(e *corev1.Endpoints) []object.Object {
@@ -42,13 +42,13 @@ func (p *parser) mirror(e *corev1.Endpoints) []object.Object {
 		if !p.selected.Has(object.EndpointSlices, s) {
 			return nil
 		}
-		// No EndpointSlice has such a name.
+		// No EndpointSlice can have such a name.
 		s.Name = fmt.Sprintf("%s/%s/%d", endpointsResource, e.Name, i)
 		for k := range subset.Ports {
 			port := &subset.Ports[k]
 			s.Ports = append(s.Ports, discoveryv1.EndpointPort{Name: &port.Name, Protocol: &port.Protocol, Port: &port.Port})
 		}
-		// An address that stands among both is not ready.
+		// An address that is both ready and not ready counts as not ready.
 		type id struct{ ip, uid string }
 		idOf := func(a *corev1.EndpointAddress) id {
 			if a.TargetRef == nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// plainError returns an error of a decoder in the words of a manifest's author: without
-// the types of Go.
+// plainError rewrites an error of a decoder in the terms of a manifest's author, without Go
+// types.
 func plainError(err error) error {
 	var wrong *json.UnmarshalTypeError
 	var when *time.ParseError

@@ -12,7 +12,7 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// readFields are the fields that DNS is made from, by resource.
+// readFields are the fields that DNS uses, by resource.
 var readFields = map[string][]string{
 	object.Services.String(): {"metadata", "spec", "clusterIP", "type", "selector", "ports", "protocol", "port", "targetPort", "publishNotReadyAddresses", "ipFamilies"},
 	object.Pods.String(): {"metadata", "spec", "status", "hostname", "subdomain", "containers", "initContainers", "ports", "containerPort", "protocol",
@@ -28,11 +28,10 @@ var metadataFields = []string{"name", "namespace", "labels", "annotations", "del
 // maxStrict is how many unknown and duplicate fields the JSON library reports.
 const maxStrict = 100
 
-// checkFields judges the fields that an object has and its type does not, and those
-// that it has twice. Other versions of Kubernetes have other fields, so those that
-// are unknown are noted and ignored. But a misspelt field would silently take names
-// away: a name that is that of a field that DNS reads in another case, or close to
-// it, is an error.
+// checkFields checks the unknown and duplicate fields of an object. Other versions of
+// Kubernetes have other fields, so unknown ones are noted and ignored. But a misspelt field
+// would silently remove names: a name that differs from that of a field that DNS uses in
+// case alone, or in few letters, is an error.
 func (p *parser) checkFields(resource string, strict []error) error {
 	for _, err := range strict {
 		var e strictjson.FieldError
@@ -86,7 +85,7 @@ func (p *parser) noteUnknown(path string) {
 	p.unknown[b.String()] = true
 }
 
-// unknownFields names the unknown fields of a file.
+// unknownFields lists the unknown fields of a file.
 func (m *contents) unknownFields() string {
 	names := slices.Sorted(maps.Keys(m.unknown))
 	if len(names) > maxNamed {
@@ -95,8 +94,8 @@ func (m *contents) unknownFields() string {
 	return strings.Join(names, ", ")
 }
 
-// isClose reports whether a name differs from a known one in case, or in at most two
-// letters; in one, if the known name is short.
+// isClose reports whether a name differs from a known one in case alone, or in at most two
+// letters; in one letter if the known name is short.
 func isClose(name, known string) bool {
 	limit := 2
 	switch {
@@ -111,8 +110,8 @@ func isClose(name, known string) bool {
 	return distance(strings.ToLower(name), strings.ToLower(known)) <= limit
 }
 
-// distance returns how many letters have to be inserted, deleted, replaced or
-// exchanged with their neighbour to make one name the other.
+// distance returns how many letters must be inserted, deleted, replaced or swapped with
+// their neighbour to turn one name into the other.
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

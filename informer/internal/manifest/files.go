@@ -13,29 +13,29 @@ import (
 )
 
 const (
-	// maxSize is the size of a file in bytes. The text of a file is held while
+	// maxSize is the limit to the size of a file in bytes. Its text is held in memory while
 	// it is read.
 	maxSize = 256 << 20
-	// maxEntries is how many files and folders there may be below a path, manifests
-	// or not: all are looked at each time.
+	// maxEntries is the limit to the files and folders below a path, whether they are
+	// manifests or not: each look visits all of them.
 	maxEntries = 100_000
 )
 
-// errChanging is the error of a file that is not the one that was looked at, or that
-// is written while it is read.
+// errChanging: the file is not the one that the look found, or it is written while it is
+// read.
 var errChanging = errors.New("changes while it is read")
 
-// errVanished is the error of a file that is in a folder, but can't be found there:
-// it was removed meanwhile, or it is a link to nowhere.
+// errVanished: a folder has the file, but it can't be found. It was removed meanwhile, or
+// it is a dangling link.
 var errVanished = errors.New("no such file")
 
-// sameFile reports whether two looks found the same file, unchanged.
+// sameFile reports whether two looks found the same, unchanged file.
 func sameFile(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-// readFile returns what is in the regular file that was looked at. It fails with
-// errMoved if that changes.
+// readFile returns the content of the regular file that a look found. It fails with
+// errChanging if the file changed since.
 func readFile(path string, looked fs.FileInfo) ([]byte, error) {
 	// If the file is a pipe by now, opening it must not wait for a writer.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -66,18 +66,18 @@ func readFile(path string, looked fs.FileInfo) ([]byte, error) {
 	return data[:n], nil
 }
 
-// found is what a walk through the paths finds.
+// found is the result of a walk through the paths.
 type found struct {
 	files    map[string]fs.FileInfo // the manifests, which are regular files
-	skipped  map[string]string      // what looks like one and is none, and why
-	problems map[string]error       // files and folders that can't be looked at
+	skipped  map[string]string      // files that look like manifests and are not, with the reason
+	problems map[string]error       // files and folders that can't be read
 
-	folders map[string]bool // real paths of those that were walked
+	folders map[string]bool // real paths of those already walked
 	entries int
 }
 
-// walk finds the manifests at a path: the file itself, or those in the folder and
-// the folders below it. Links are followed.
+// walk finds the manifests at a path: the file itself, or those in and below the folder. It
+// follows links.
 func (f *found) walk(path string) {
 	info, err := os.Stat(path)
 	switch {
@@ -101,8 +101,8 @@ func (f *found) walk(path string) {
 	}
 }
 
-// walkFolder finds the manifests in a folder of which the real path is given. Each
-// folder is walked once, so that links make no loops.
+// walkFolder finds the manifests in a folder with a real path. It walks each folder once,
+// so that links make no loops.
 func (f *found) walkFolder(path, real string) {
 	if f.folders[real] {
 		return
@@ -118,14 +118,14 @@ func (f *found) walkFolder(path, real string) {
 			f.problems[path] = fmt.Errorf("there are more than %d files and folders", maxEntries)
 			return
 		}
-		// Names that begin with a dot are not manifests; a ConfigMap's mount has some.
+		// Names that begin with a dot are not manifests; the mount of a ConfigMap has some.
 		if !strings.HasPrefix(e.Name(), ".") && e.Name() != "lost+found" {
 			f.visit(filepath.Join(path, e.Name()), filepath.Join(real, e.Name()), e)
 		}
 	}
 }
 
-// visit takes in an entry of a folder.
+// visit adds an entry of a folder.
 func (f *found) visit(path, real string, e fs.DirEntry) {
 	isManifest := slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path))
 	isLink := e.Type()&fs.ModeSymlink != 0
@@ -138,7 +138,7 @@ func (f *found) visit(path, real string, e fs.DirEntry) {
 	}
 	switch {
 	case err != nil && !isManifest && isLink:
-		// It leads nowhere, and nobody said that it leads to manifests.
+		// A dangling link may not be meant as a manifest.
 	case err != nil:
 		if errors.Is(err, fs.ErrNotExist) {
 			err = errVanished
@@ -156,8 +156,8 @@ func (f *found) visit(path, real string, e fs.DirEntry) {
 	}
 }
 
-// vanished reports whether a file was missing that its folder has. A look that comes
-// while a ConfigMap is replaced finds such files.
+// vanished reports whether a folder has a file that can't be found. That happens while a
+// ConfigMap is replaced.
 func (f *found) vanished() bool {
 	for _, err := range f.problems {
 		if errors.Is(err, errVanished) {
@@ -167,7 +167,7 @@ func (f *found) vanished() bool {
 	return false
 }
 
-// findFiles walks through paths.
+// findFiles walks through paths. It starts over a few times if files vanish.
 func findFiles(paths []string) *found {
 	for try := 0; ; try++ {
 		f := &found{
@@ -183,12 +183,12 @@ func findFiles(paths []string) *found {
 	}
 }
 
-// isBelow reports whether a path is another one or below it.
+// isBelow reports whether a path is a folder or below it.
 func isBelow(path, folder string) bool {
 	return path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, string(filepath.Separator))+string(filepath.Separator))
 }
 
-// unwrapPath takes the path out of an error that will be wrapped with it.
+// unwrapPath removes the path from an error that will be wrapped with it.
 func unwrapPath(err error) error {
 	if p := (*fs.PathError)(nil); errors.As(err, &p) {
 		return p.Err

@@ -16,64 +16,63 @@ import (
 	"github.com/headless-dns/headless/informer/internal/selection"
 )
 
-// contents is what a file holds.
+// contents are the objects of a file.
 type contents struct {
 	entries   []entry
 	bad       []badEntry
-	documents int            // with content
-	skipped   map[string]int // other kinds, with how many there are
+	documents int            // that are not empty
+	skipped   map[string]int // kinds that DNS does not use, with their counts
 	unknown   map[string]bool
 }
 
-// identity names an object of a file.
+// identity identifies an object among all files.
 type identity struct {
 	resource string
 	object.Key
 }
 
-// String is the name of an object in errors.
+// String is the identity as errors name it.
 func (id identity) String() string { return fmt.Sprintf("%s %q", id.resource, id.Key) }
 
 type entry struct {
 	identity
 	kind     object.Kind
 	objects  []object.Object // what is kept of it
-	document int             // of the file, counted from 1
+	document int             // in the file, counted from 1
 }
 
-// badEntry is an object that has a name and can't be taken.
+// badEntry is an object that has a name and can't be used.
 type badEntry struct {
 	identity
-	listed bool // in a list
+	listed bool // it is in a list
 	err    error
 }
 
-// parser reads the text of a file.
+// parser parses the text of a file.
 type parser struct {
 	contents
 	selected *selection.Selection
 	text     []byte
-	lists    int // that the object is in which is taken in
-	// braces is set once a document in braces was no JSON. The search for the end of
-	// another may lead far beyond it, so it is then limited to the document.
+	lists    int // how many lists the current object is in
+	// braces is set once a document in braces was not JSON. The search for the end of
+	// another one may lead far beyond it, so it is limited to the document from then on.
 	braces bool
-	end    int // of the document, then
+	end    int // of that document
 }
 
-// maxLists is how deep lists may be nested: the text of an inner one is walked
-// through for each outer one.
+// maxLists is how deep lists may be nested: each level walks through the text of the levels
+// below.
 const maxLists = 4
 
-// head is what decides how an object is decoded.
+// head are the fields that decide how an object is decoded.
 type head struct {
 	metav1.TypeMeta
 	key   object.Key
 	items []byte // an array, or nil
 }
 
-// parse reads the documents of a file. An error is of the file as a whole,
-// and says in which document it is; objects that can't be taken are among those of
-// the result.
+// parse parses the documents of a file. An error concerns the file as a whole and names the
+// document. Objects that can't be used are in the result.
 func parse(data []byte, s *selection.Selection) (contents, error) {
 	p := parser{selected: s, contents: contents{skipped: make(map[string]int), unknown: make(map[string]bool)}}
 	var err error
@@ -94,8 +93,8 @@ func parse(data []byte, s *selection.Selection) (contents, error) {
 	}
 }
 
-// Parse returns the objects in the text of a file that can be taken and are
-// selected. An error is of the file as a whole.
+// Parse returns the objects in the text of a file that can be used and are selected. An
+// error concerns the file as a whole.
 func Parse(data []byte, s *selection.Selection) ([]object.Object, error) {
 	m, err := parse(data, s)
 	var out []object.Object
@@ -105,8 +104,7 @@ func Parse(data []byte, s *selection.Selection) ([]object.Object, error) {
 	return out, err
 }
 
-// addDocument takes in the document that begins at an offset of the text, and
-// returns its length.
+// addDocument adds the document at an offset of the text, and returns its length.
 func (p *parser) addDocument(at int) (int, error) {
 	text := p.text[at:]
 	var notJSON error
@@ -142,8 +140,8 @@ func (p *parser) addDocument(at int) (int, error) {
 	return n, p.add(raw, metav1.TypeMeta{}, false)
 }
 
-// addItems takes in a list of YAML item by item, so that it takes the memory of
-// one. The offsets of the items are from that of the document.
+// addItems adds a YAML list item by item, so that it takes the memory of one item. The
+// offsets of the items count from the document.
 func (p *parser) addItems(at int, rest []byte, items []int) error {
 	raw, err := yamlToJSON(rest, 0, len(rest))
 	if err != nil {
@@ -162,7 +160,7 @@ func (p *parser) addItems(at int, rest []byte, items []int) error {
 		if err != nil {
 			return fmt.Errorf("items[%d]: %w", i, err)
 		}
-		// It is a sequence of one item.
+		// The item is a sequence with one element.
 		err = eachElement(raw, func(_ int, item []byte) error { return p.add(item, outer, true) })
 		if err != nil {
 			return fmt.Errorf("items[%d]: %w", i, err)
@@ -191,7 +189,7 @@ func readHead(text []byte) (head, error) {
 				Namespace string `json:"namespace"`
 				Name      string `json:"name"`
 			}
-			// An error is found again when the object is decoded.
+			// Decoding the object finds the error again.
 			_ = strictjson.UnmarshalCaseSensitivePreserveInts(value, &meta)
 			h.key = object.Key{Namespace: meta.Namespace, Name: meta.Name}
 		case "items":
@@ -207,15 +205,15 @@ func readHead(text []byte) (head, error) {
 	return h, err
 }
 
-// list returns the type of the items that have none of their own, and whether the
-// object is a list.
+// list reports whether the object is a list, and returns the type of its items that have
+// none of their own.
 func (h *head) list() (metav1.TypeMeta, bool) {
 	item, ok := strings.CutSuffix(h.Kind, "List")
 	return metav1.TypeMeta{APIVersion: h.APIVersion, Kind: item}, ok && (h.items != nil || item == "")
 }
 
-// add takes in an object of JSON, or every object of a list. The items of a typed
-// list, as the API server sends it, have no type of their own: it is outer's.
+// add adds an object in JSON, or every object of a list. The items of a typed list, as the
+// API server returns it, have no type; outer is their type.
 func (p *parser) add(raw []byte, outer metav1.TypeMeta, listed bool) error {
 	if string(raw) == "null" {
 		return nil
@@ -267,13 +265,13 @@ func (p *parser) add(raw []byte, outer metav1.TypeMeta, listed bool) error {
 	return nil
 }
 
-// single makes a list of what is kept of an object.
+// single adapts a function that keeps one object to one that returns a list.
 func single[P any, O object.Object](slim func(P) O) func(P) []object.Object {
 	return func(o P) []object.Object { return []object.Object{slim(o)} }
 }
 
-// checkType returns an error for what is probably meant to be a kind that is read,
-// and isn't. Other API groups have kinds of the same names.
+// checkType returns an error for a type that is probably meant to be a kind that DNS uses.
+// Other API groups have kinds with the same names.
 func checkType(t metav1.TypeMeta) error {
 	group, _, ok := strings.Cut(t.APIVersion, "/")
 	if ok && !slices.Contains([]string{"core", "discovery", discoveryv1.GroupName}, group) {
@@ -296,8 +294,8 @@ func checkType(t metav1.TypeMeta) error {
 	return nil
 }
 
-// addObject decodes and checks an object, and keeps it if it is selected. An object
-// that has a name and is wrong does not make the file wrong.
+// addObject decodes and checks an object, and adds it if it is selected. An invalid object
+// does not make the file invalid if it has a name.
 func addObject[T any, P interface {
 	*T
 	metav1.Object

@@ -1,3 +1,10 @@
+// Package manifest reads Kubernetes objects from files and follows their changes.
+//
+//	source.go       which files changed, and what is pushed
+//	files.go        which files there are
+//	text.go         documents in YAML and JSON, and lists of many objects
+//	parse.go        the objects in them; fields.go, check.go and errors.go, what is wrong
+//	endpoints.go    the slices that are made from Endpoints
 package manifest
 
 import (
@@ -19,60 +26,60 @@ import (
 )
 
 const (
-	// lookInterval is how often the manifests are looked at for changes.
-	// Looking, rather than being told by the kernel, works on every file system and
-	// through the links by which a ConfigMap is mounted.
+	// lookInterval is how often the files are checked for changes. Polling works on every
+	// file system and through the links of a mounted ConfigMap, where notifications of the
+	// kernel do not.
 	lookInterval = time.Second
-	// A file that was modified less than manifestAge before the start may be
-	// half written. The start looks at it each startInterval, until it is whole or
-	// older, but for startLimit at most.
+	// A file that was modified less than youngAge before the start may be half written. The
+	// start checks it every startInterval until it is complete or older, for at most
+	// startLimit.
 	startInterval = 50 * time.Millisecond
 	youngAge      = 2 * time.Second
 	startLimit    = 5 * time.Second
-	// maxChanges is how many looks in a row may find a file changed before that is an
+	// maxChanges is how many consecutive looks may find a file changed before that is an
 	// error.
 	maxChanges = 60
-	// maxNamed is how many objects or fields an error or a warning names.
+	// maxNamed is how many objects or fields an error or warning names.
 	maxNamed = 5
 )
 
-// manifests is the source that reads files. Most writers do not replace a file in
-// one step: they empty it and fill it some time later. So a change is taken up when
-// two looks in a row find the same. What is not whole then is an error, and the last
-// good state of the file, or of the object in it, is kept.
+// Source reads manifests and follows their changes. Most writers do not replace a file in
+// one step: they empty it and fill it some time later. So a change is used when two
+// consecutive looks find the same file. If it can't be read then, that is an error, and the
+// last good state of the file, or of the object in it, is kept.
 //
-// A file that stands still at a place where its text is whole can't be told from one
-// that its author wanted to be so. It is taken.
+// A file that is cut off between two documents can't be told from a complete one, and is
+// used.
 type Source struct {
 	paths     []string
 	selected  *selection.Selection
-	Interval  time.Duration
+	Interval  time.Duration // between two looks; tests shorten it
 	log       logr.Logger
 	rejected  func(error)
 	reportBad func(int)
 
 	looked   *found                   // of the last look
-	changing map[string]int           // how many looks in a row have found a file changed
-	gone     map[string]bool          // files that the last look has missed
+	changing map[string]int           // how many consecutive looks found a file changed
+	gone     map[string]bool          // files that the last look did not find
 	files    map[string]*manifestFile // by path
-	recheck  bool                     // since the last look at conflicts
+	recheck  bool                     // the files changed since the last check for conflicts
 	conflict *conflictError           // between files, or nil
-	pushed   bool                     // the writer has what is in files
-	problems map[string]error         // by path, what can't be read at present
-	badCount int                      // how many the hook was told of
+	pushed   bool                     // the objects of the files were pushed
+	problems map[string]error         // why a path can't be read, by path
+	badCount int                      // the number last reported
 	reported map[remark]string
 }
 
 // manifestFile is a manifest that was read.
 type manifestFile struct {
-	info    fs.FileInfo // of what was read; nil if it could not be
-	err     error       // why it can't be taken as it is now
-	unknown string      // fields
+	info    fs.FileInfo // of what was read; nil if reading failed
+	err     error       // why its present content can't be used
+	unknown string      // unknown fields
 
-	contents // as they were last good
+	contents // the last good ones
 }
 
-// remark is what is logged once about a path.
+// remark is a fact about a path that is logged once.
 type remark struct{ path, message string }
 
 const (
@@ -81,15 +88,17 @@ const (
 	messageUnknown = "manifest has unknown fields; they are ignored"
 )
 
-// Config is what a source reads, and who is told of what can't be read.
+// Config is what a source reads and whom it tells of faults.
 type Config struct {
 	Paths    []string // files and folders
 	Selected *selection.Selection
 	Log      logr.Logger
-	Rejected func(error) // called when a manifest that changed can't be read
-	Bad      func(int)   // called with how many manifests can't be read, when that changes
+	Rejected func(error) // called when a manifest changed and can't be read
+	Bad      func(int)   // called when the number of manifests that can't be read changes
 }
 
+// New returns a source that has read the manifests. It fails if one can't be read, unless
+// only items of a list are invalid.
 func New(c Config) (*Source, error) {
 	m := &Source{
 		selected:  c.Selected,
@@ -108,8 +117,8 @@ func New(c Config) (*Source, error) {
 	}
 	var errs []error
 	for _, path := range slices.Sorted(maps.Keys(m.problems)) {
-		// An API server took what is in a list. If it can't be taken here, the rest
-		// is served nevertheless.
+		// An API server accepted what is in a list. If an item can't be used here, the
+		// others are served nevertheless.
 		f := m.files[path]
 		if f == nil || m.conflict != nil && m.conflict.path == path || len(f.bad) == 0 ||
 			slices.ContainsFunc(f.bad, func(b badEntry) bool { return !b.listed }) {
@@ -122,8 +131,8 @@ func New(c Config) (*Source, error) {
 	return m, nil
 }
 
-// Run calls push with all objects, by what lists them, at first and after each change, until
-// ctx is done.
+// Run calls push with all objects, by the origin that lists them, at the start and after
+// each change, until ctx is done.
 func (m *Source) Run(ctx context.Context, push func(map[object.Origin][]object.Object)) {
 	m.report()
 	m.push(push)
@@ -139,7 +148,7 @@ func (m *Source) Run(ctx context.Context, push func(map[object.Origin][]object.O
 	}
 }
 
-// poll takes up what changed in the files.
+// poll looks at the files once and pushes if something changed.
 func (m *Source) poll(push func(map[object.Origin][]object.Object)) {
 	m.look(false)
 	m.report()
@@ -148,9 +157,9 @@ func (m *Source) poll(push func(map[object.Origin][]object.Object)) {
 	}
 }
 
-// look looks at the files and reads those that have changed and stand still. The
-// start takes for granted that old files stand still. It reports whether another
-// look may soon find more: a file changes, or is young and not whole.
+// look finds the files and reads those that changed and stand still. At the start, old
+// files count as standing still. It reports whether another look may soon find more: a file
+// is changing, or is young and incomplete.
 func (m *Source) look(start bool) (unsettled bool) {
 	now := findFiles(m.paths)
 	problems := now.problems
@@ -192,7 +201,8 @@ func (m *Source) look(start bool) (unsettled bool) {
 	return unsettled || len(moves) > 0
 }
 
-// read reads a file, and reports whether it is what was looked at.
+// read reads a file. It reports whether the content is that of the file that the look
+// found.
 func (m *Source) read(path string, info fs.FileInfo) bool {
 	data, err := readFile(path, info)
 	if errors.Is(err, errChanging) || errors.Is(err, fs.ErrNotExist) {
@@ -204,7 +214,7 @@ func (m *Source) read(path string, info fs.FileInfo) bool {
 	}
 	after := &manifestFile{info: info}
 	if err != nil {
-		after.info = nil // to be read again, though nothing may change that a look sees
+		after.info = nil // to be read again, even if no look sees a change
 	} else {
 		after.contents, err = parse(data, m.selected)
 	}
@@ -223,7 +233,7 @@ func (m *Source) read(path string, info fs.FileInfo) bool {
 	return true
 }
 
-// keep takes over the last good state of objects that can't be taken now.
+// keep takes over the last good state of objects that can't be used now.
 func (f *manifestFile) keep(before *manifestFile) {
 	if len(f.bad) == 0 {
 		return
@@ -251,9 +261,8 @@ func (f *manifestFile) keep(before *manifestFile) {
 	f.err = errors.New(strings.Join(errs, "; "))
 }
 
-// drop forgets the files that two looks in a row have missed, unless something is
-// wrong on the way to them, or nothing is left below a path: a volume may not be
-// mounted.
+// drop forgets files that two consecutive looks did not find. It keeps them if a folder
+// above can't be read, or if nothing is left below a path: a volume may not be mounted.
 func (m *Source) drop(now *found, problems map[string]error) {
 	var gone []string
 	for path := range m.files {
@@ -295,7 +304,7 @@ func containsKey(m map[string]fs.FileInfo, is func(string) bool) bool {
 	return false
 }
 
-// hasProblem reports whether there is a problem with a path or with a folder above it.
+// hasProblem reports whether a path or a folder above it has a problem.
 func hasProblem(problems map[string]error, path string) bool {
 	for {
 		if problems[path] != nil {
@@ -309,7 +318,7 @@ func hasProblem(problems map[string]error, path string) bool {
 	}
 }
 
-// report logs what is wrong, once, and when it is over.
+// report logs each problem once, and when it is over.
 func (m *Source) report() {
 	now := make(map[remark]string)
 	for path, reason := range m.looked.skipped {
@@ -350,7 +359,7 @@ func (m *Source) report() {
 	m.reported = now
 }
 
-// push sends the whole of every kind.
+// push pushes the objects of all files.
 func (m *Source) push(push func(map[object.Origin][]object.Object)) {
 	lists := make(map[object.Origin][]object.Object)
 	skipped := make(map[string]int)
@@ -402,14 +411,14 @@ func countKinds(kinds map[string]int) string {
 	return strings.Join(out, ", ")
 }
 
-// conflictError is that an object stands twice.
+// conflictError: two files, or documents, have the same object.
 type conflictError struct {
 	path string // of the second file
 	error
 }
 
-// findConflict returns an error if an object stands twice. Until the files agree
-// again, nothing is taken up.
+// findConflict returns an error if an object occurs twice. Nothing is pushed until the
+// files agree again.
 func (m *Source) findConflict() *conflictError {
 	type place struct {
 		path     string

@@ -13,15 +13,15 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// maxYAML is the size in bytes of a YAML text that is decoded as one: a document,
-// or an item of a list. The YAML library takes about forty times the size of the
-// text. No object that fits into a cluster is as large.
+// maxYAML is the size in bytes of the largest YAML text that is decoded as a whole: a
+// document, or an item of a list. The YAML library takes about forty times the size of the
+// text. No object in a cluster can be as large.
 const maxYAML = 2 << 20
 
-// byteOrderMark is one in UTF-8. It may begin any line: files are concatenated.
+// byteOrderMark is that of UTF-8. As files are concatenated, any line may begin with one.
 const byteOrderMark = "\ufeff"
 
-// decodeText returns the text of a file as UTF-8 without a byte order mark.
+// decodeText returns the text of a file as UTF-8 without a byte order mark at the start.
 // PowerShell's redirection writes UTF-16 with one.
 func decodeText(data []byte) ([]byte, error) {
 	if bytes.HasPrefix(data, []byte("\xfe\xff")) || bytes.HasPrefix(data, []byte("\xff\xfe")) {
@@ -39,8 +39,8 @@ func decodeText(data []byte) ([]byte, error) {
 	return data, nil
 }
 
-// skipBlank returns the length of what stands before the first document of a text:
-// blank lines, comments and bare document markers.
+// skipBlank returns the length of the blank lines, comments and bare document markers at
+// the start of a text.
 func skipBlank(text []byte) int {
 	n := 0
 	for n < len(text) {
@@ -58,9 +58,9 @@ func skipBlank(text []byte) int {
 	return n
 }
 
-// documentEnd returns where the YAML document ends that a text begins with: before
-// the next marker. This is so wherever the marker stands: no value of YAML can have
-// one at the start of a line.
+// documentEnd returns the length of the YAML document at the start of a text: up to the
+// next marker. No value of YAML can have a marker at the start of a line, so any marker
+// ends the document.
 func documentEnd(text []byte) int {
 	content := false
 	for n := 0; n < len(text); {
@@ -71,7 +71,7 @@ func documentEnd(text []byte) int {
 			return n
 		case documentMarker(line) == "---" && content:
 			return n
-		case len(trimmed) > 0 && trimmed[0] != '#' && trimmed[0] != '%': // directives stand before a marker
+		case len(trimmed) > 0 && trimmed[0] != '#' && trimmed[0] != '%': // directives come before a marker
 			content = true
 		}
 		n += len(line)
@@ -79,7 +79,7 @@ func documentEnd(text []byte) int {
 	return len(text)
 }
 
-// documentMarker returns the YAML document marker that a line begins with, if any.
+// documentMarker returns the YAML document marker at the start of a line, or "".
 func documentMarker(line []byte) string {
 	line = bytes.TrimPrefix(line, []byte(byteOrderMark))
 	for _, marker := range []string{"---", "..."} {
@@ -91,7 +91,7 @@ func documentMarker(line []byte) string {
 	return ""
 }
 
-// lineEnd returns the length of the first line of a text with its break.
+// lineEnd returns the length of the first line of a text, with its break.
 func lineEnd(text []byte) int {
 	for i, c := range text {
 		if c <= '\r' || c >= 0xc2 {
@@ -103,8 +103,8 @@ func lineEnd(text []byte) int {
 	return len(text)
 }
 
-// lineBreak returns the length of the line break that a text begins with, or 0.
-// They are those of YAML 1.1, as the YAML library takes them.
+// lineBreak returns the length of the line break at the start of a text, or 0. The breaks
+// are those of YAML 1.1, as the YAML library has them.
 func lineBreak(text []byte) int {
 	for _, b := range []string{"\n", "\r\n", "\r", "\u0085", "\u2028", "\u2029"} {
 		if bytes.HasPrefix(text, []byte(b)) {
@@ -114,7 +114,7 @@ func lineBreak(text []byte) int {
 	return 0
 }
 
-// lineNumber returns the number of the line where a text ends, counted from 1.
+// lineNumber returns the number of the line in which a text ends, counted from 1.
 func lineNumber(text []byte) int {
 	line := 1
 	for i := 0; i < len(text); {
@@ -132,7 +132,8 @@ var (
 	yamlDuplicate = regexp.MustCompile(`line (\d+): key (.+) already set in map`)
 )
 
-// yamlToJSON converts the YAML document at text[start:end].
+// yamlToJSON converts the YAML document file[start:end]. Errors have line numbers of the
+// file.
 func yamlToJSON(file []byte, start, end int) ([]byte, error) {
 	text := file[start:end]
 	if len(text) > maxYAML {
@@ -149,7 +150,7 @@ func yamlToJSON(file []byte, start, end int) ([]byte, error) {
 	if found := yamlDuplicate.FindStringSubmatch(message); found != nil {
 		message = fmt.Sprintf("line %s: key %s is given twice", found[1], found[2])
 	}
-	// The library prints keys that are no strings in the syntax of Go.
+	// The library prints keys that are not strings in Go syntax.
 	for _, prefix := range []string{"invalid map key", "unsupported map key"} {
 		if strings.Contains(message, prefix) {
 			message = "a key must be a string"
@@ -164,11 +165,11 @@ func yamlToJSON(file []byte, start, end int) ([]byte, error) {
 	return nil, fmt.Errorf("is not YAML: %s", strings.ReplaceAll(message, "\n", " "))
 }
 
-// splitList splits a YAML document that is a list as kubectl prints it, a mapping
-// with a block sequence of items. It returns where each item starts and the last one
-// ends, and the mapping with no items. It looks at the indentation of lines only:
-// what is a list of another form, or has a value with lines that are indented less
-// than its item, is not split, or into parts that are no YAML.
+// splitList splits a YAML document that is a list as kubectl prints it: a mapping with a
+// block sequence of items. It returns the offset of each item, then the end of the last,
+// and the mapping with an empty sequence. It looks only at the indentation of lines. A list
+// in another form, or with values that are indented less than their item, is not split, or
+// is split into parts that are not YAML.
 func splitList(text []byte) (rest []byte, items []int, ok bool) {
 	const key = "items:"
 	start := -1 // of the items
@@ -212,8 +213,8 @@ func splitList(text []byte) (rest []byte, items []int, ok bool) {
 	return append(rest, text[end:]...), items, true
 }
 
-// isPlain reports whether each line of a text that is not indented begins with a letter,
-// as the keys of a list do, and whether indented lines are below such a line.
+// isPlain reports whether each line that is not indented begins with a letter, as the keys
+// of a list do, and each indented line follows such a line.
 func isPlain(text []byte) bool {
 	below := false
 	for len(text) > 0 {
@@ -230,8 +231,8 @@ func isPlain(text []byte) bool {
 	return true
 }
 
-// trim returns a line without the white space of YAML around it: spaces, tabs and line
-// breaks (YAML 1.1, sections 4.1.4 and 4.1.5). Other spaces of Unicode are content.
+// trim removes the white space of YAML around a line: spaces, tabs and line breaks (YAML
+// 1.1, sections 4.1.4 and 4.1.5). Other spaces of Unicode are content.
 func trim(line []byte) []byte { return bytes.Trim(line, " \t\r\n\u0085\u2028\u2029") }
 
 // isBlank reports whether a line, or the rest of one, has no content.
@@ -240,7 +241,7 @@ func isBlank(line []byte) bool {
 	return len(line) == 0 || line[0] == '#'
 }
 
-// cutJSON returns the JSON object that a text begins with.
+// cutJSON returns the JSON object at the start of a text.
 func cutJSON(text []byte) ([]byte, error) {
 	if end := jsonEnd(text); end > 0 {
 		text = text[:end]
@@ -251,11 +252,11 @@ func cutJSON(text []byte) ([]byte, error) {
 	return text, nil
 }
 
-// The functions below walk through JSON that is known to be valid. The package json
-// would look at each byte of a list several times, and copy it.
+// The functions below walk through valid JSON. The package encoding/json would read each
+// byte of a list several times, and copy it.
 
-// jsonEnd returns the length of the JSON value that a text begins with, or 0 if it
-// does not end.
+// jsonEnd returns the length of the JSON value at the start of a text, or 0 if the value is
+// cut off.
 func jsonEnd(text []byte) int {
 	depth, inString := 0, false
 	for i := 0; i < len(text); i++ {
@@ -292,8 +293,8 @@ func jsonEnd(text []byte) int {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
-// next returns the first value of the inside of an object or array, and what is
-// behind the value and a comma or colon. There is no value at the end.
+// next returns the first value in the rest of an object or array, and what follows the
+// value and its comma or colon. The value is nil at the end.
 func next(text []byte) (value, rest []byte) {
 	text = bytes.TrimLeft(text, " \t\n\r")
 	if text[0] == '}' || text[0] == ']' {

@@ -9,16 +9,16 @@ import (
 	strictjson "sigs.k8s.io/json"
 )
 
-// Broken stands for an object that can't be decoded. What is held of it stays as it
-// is: an answer that is old is better than none, and the others are none of its
-// business. In a list, it may be without a name.
+// Broken stands for an object that can't be decoded. Whatever is stored under its key stays
+// as it is: an old answer is better than none, and other objects are not affected. In a
+// list, its name may be unknown.
 type Broken struct {
 	Key
 	Err error
 }
 
-// breakObject returns what stands for an object that can't be decoded, or nil if not
-// even its name and version can be.
+// breakObject returns what stands for an object that can't be decoded, or nil if its name
+// and version can't be decoded either.
 func breakObject(b []byte, err error) *Decoded {
 	var meta metadata
 	for m := newMessage("object", b); m.next(); {
@@ -42,8 +42,9 @@ func newBroken(namespace, name, version string, err error) *Decoded {
 	}
 }
 
-// salvage decodes JSON that can't be decoded as a whole, for the given reason: of a
-// list what can be, of an object its name. It returns nil if there is nothing.
+// salvage decodes the usable parts of JSON that can't be decoded as a whole, for the given
+// reason: the good items of a list, or the name of an object. It returns nil if there are
+// none.
 func (d *decoder) salvage(data []byte, reason error) runtime.Object {
 	var outer struct {
 		metav1.TypeMeta `json:",inline"`

@@ -16,7 +16,7 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 )
 
-// Scheme has the kinds that are watched.
+// Scheme has the watched kinds.
 var Scheme = func() *runtime.Scheme {
 	s := runtime.NewScheme()
 	metav1.AddToGroupVersion(s, schema.GroupVersion{Version: "v1"})
@@ -25,17 +25,19 @@ var Scheme = func() *runtime.Scheme {
 	return s
 }()
 
-// codec decodes what an API server answers. Of the kinds that are watched it
-// makes slim objects; of protobuf straight from the bytes, as the objects of
-// Kubernetes take some twenty times the memory. All else, a Status above all, is
-// decoded as usual. Something broken stands for an object that can't be decoded.
+// codec decodes the responses of an API server. It decodes watched kinds to slim objects:
+// protobuf directly, as the full objects take some twenty times the memory, and JSON by way
+// of them. It decodes everything else, above all a Status, as usual. A Broken stands for an
+// object that can't be decoded.
 type codec struct {
 	runtime.NegotiatedSerializer
-	// reuse returns the object that is held already if it is equal, else its
-	// argument, so that a list of what did not change takes no memory.
+	// reuse returns the stored object if that equals its argument, else its argument. So a
+	// relist of unchanged objects takes no memory.
 	reuse func(Object) Object
 }
 
+// NewCodec returns a codec. reuse returns the stored object if that equals its argument, else
+// its argument.
 func NewCodec(reuse func(Object) Object) runtime.NegotiatedSerializer {
 	return &codec{serializer.NewCodecFactory(Scheme).WithoutConversion(), reuse}
 }
@@ -53,9 +55,8 @@ func (c *codec) SupportedMediaTypes() []runtime.SerializerInfo {
 	return infos
 }
 
-// eventDecoder decodes the events of a watch in protobuf. Unlike the usual
-// decoder, it doesn't copy the object in them, which is decoded before the next
-// event is read.
+// eventDecoder decodes the events of a watch in protobuf. Unlike the usual decoder, it does
+// not copy the object: that is decoded before the next event is read.
 type eventDecoder struct{ runtime.Serializer }
 
 // Decode implements runtime.Decoder.
@@ -88,15 +89,15 @@ func (c *codec) DecoderToVersion(d runtime.Decoder, v runtime.GroupVersioner) ru
 	return &decoder{fullDecoder: c.NegotiatedSerializer.DecoderToVersion(d, v), reuse: c.reuse}
 }
 
-// decoder decodes an answer, or the objects of a watch one after another. There
-// is one for each response, so it need not be safe for several at once.
+// decoder decodes a response, or the objects of a watch one after another. Each response
+// has its own, so it is not safe for concurrent use.
 type decoder struct {
 	fullDecoder runtime.Decoder
 	reuse       func(Object) Object
 	Scratch
 }
 
-// Decode implements runtime.Decoder. It returns a *decoded, a *decodedList or a
+// Decode implements runtime.Decoder. It returns a *Decoded, a *DecodedList or a
 // *metav1.Status.
 func (d *decoder) Decode(data []byte, defaults *schema.GroupVersionKind, into runtime.Object) (runtime.Object, *schema.GroupVersionKind, error) {
 	if raw, ok := bytes.CutPrefix(data, protobufPrefix); ok {
@@ -115,11 +116,11 @@ func (d *decoder) Decode(data []byte, defaults *schema.GroupVersionKind, into ru
 	return out, kind, err
 }
 
-// protobufPrefix is before every message of Kubernetes in protobuf.
+// protobufPrefix begins every protobuf message of Kubernetes.
 var protobufPrefix = []byte("k8s\x00")
 
-// decode decodes a runtime.Unknown in protobuf. What it holds may be of a kind
-// that is not watched: then there is neither a result nor an error.
+// decode decodes a runtime.Unknown in protobuf. For a kind that is not watched, it returns
+// neither a result nor an error.
 func (d *decoder) decode(data []byte) (runtime.Object, error) {
 	var version, kind string
 	var raw []byte
@@ -155,7 +156,7 @@ func (d *decoder) decode(data []byte) (runtime.Object, error) {
 	return d.decodeObject(k, raw)
 }
 
-// kindNamed returns the kind that has an API version and a name.
+// kindNamed returns the kind with an API version and name.
 func kindNamed(version, name string) (Kind, bool) {
 	switch {
 	case version == "v1" && name == "Pod":
@@ -178,14 +179,14 @@ func (d *decoder) decodeObject(k Kind, b []byte) (runtime.Object, error) {
 	if o := breakObject(b, err); o != nil {
 		return o, nil
 	}
-	// In a watch, it is not known what changed, nor at which version to resume.
+	// In a watch, neither the object that changed nor the version to resume at is known.
 	return nil, err
 }
 
-// Scratch is memory that decodeKind uses again for the next object.
+// Scratch is memory that Decode reuses for the next object.
 type Scratch struct{ pod podFields }
 
-// Decode decodes an object of a kind from protobuf. It keeps nothing of b.
+// Decode decodes an object of a kind from protobuf. The object does not reference b.
 func Decode(k Kind, b []byte, s *Scratch) (Object, error) {
 	o, _, err := decodeKind(k, b, s)
 	return o, err
@@ -233,7 +234,7 @@ func (d *decoder) decodeList(k Kind, b []byte) (runtime.Object, error) {
 	return out, nil
 }
 
-// convert makes of an object of Kubernetes what decode makes of its protobuf.
+// convert turns a full object into what decode makes of its protobuf.
 func (d *decoder) convert(obj runtime.Object) (runtime.Object, error) {
 	if status, ok := obj.(*metav1.Status); ok {
 		return status, nil
@@ -269,7 +270,7 @@ func (d *decoder) wrap(o Object, m *metadata) *Decoded {
 	return &Decoded{Object: d.reuse(o), version: strings.Clone(m.version), InitialEvents: m.initialEvents}
 }
 
-// Decoded is a slim object with what a reflector needs to know of it.
+// Decoded is a slim object with the metadata that a reflector needs.
 type Decoded struct {
 	Object
 	version       string
@@ -284,7 +285,8 @@ var _ interface {
 // GetObjectKind implements runtime.Object.
 func (d *Decoded) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
 
-// DeepCopyObject implements runtime.Object. Slim objects are never written.
+// DeepCopyObject implements runtime.Object. The copy is shallow, as slim objects are
+// immutable.
 func (d *Decoded) DeepCopyObject() runtime.Object {
 	c := *d
 	return &c
@@ -309,7 +311,8 @@ type DecodedList struct {
 // GetObjectKind implements runtime.Object.
 func (l *DecodedList) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
 
-// DeepCopyObject implements runtime.Object.
+// DeepCopyObject implements runtime.Object. The items are shared, as slim objects are
+// immutable.
 func (l *DecodedList) DeepCopyObject() runtime.Object {
 	c := &DecodedList{Items: append([]*Decoded(nil), l.Items...)}
 	l.ListMeta.DeepCopyInto(&c.ListMeta)

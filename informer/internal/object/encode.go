@@ -25,8 +25,8 @@ func KindOf(o Object) Kind {
 	return Namespaces
 }
 
-// Append appends an object in protobuf with the fields that are kept. Decoded, it
-// is equal.
+// Append appends an object in protobuf, with only the fields that are kept. Decode returns
+// an equal object.
 func Append(b []byte, o Object) ([]byte, error) {
 	var full interface{ Marshal() ([]byte, error) }
 	switch o := o.(type) {
@@ -43,13 +43,13 @@ func Append(b []byte, o Object) ([]byte, error) {
 	return append(b, message...), err
 }
 
-// What full returns has the fields that the new functions read; they make the same
-// slim object of it again.
+// The full methods return objects with the fields that the New functions read, which make
+// the same slim object of them.
 
 func (k Key) meta() metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Name} }
 
-// marshal appends a pod in protobuf. There are too many of them for the object of
-// Kubernetes, which writes its empty fields, too.
+// marshal appends a pod in protobuf. Pods are too many to go by way of the full object,
+// which also encodes its empty fields.
 func (p *Pod) marshal(b []byte) []byte {
 	t := p.Template.Value()
 	meta := appendText(appendText(nil, 1, p.Name()), 3, t.namespace)
@@ -102,7 +102,7 @@ func (s *Service) full() *corev1.Service {
 	if s.V6 {
 		out.Spec.IPFamilies = append(out.Spec.IPFamilies, corev1.IPv6Protocol)
 	}
-	if len(out.Spec.IPFamilies) == 0 { // those it has are not known; none at all would be both
+	if len(out.Spec.IPFamilies) == 0 { // its families are unknown ones; an empty list would mean both
 		out.Spec.IPFamilies = []corev1.IPFamily{""}
 	}
 	if len(s.Selector) > 0 {

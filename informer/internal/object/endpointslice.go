@@ -11,38 +11,38 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// SliceController is who manages the slices that are made from pods. Where pods
-// are watched, those do not count: the pods tell the same, and sooner. See leftovers for
-// the exception.
+// SliceController manages the slices that are made from pods. Where pods are watched, these
+// slices are redundant: the pods tell the same, and sooner.
 const SliceController = "endpointslice-controller.k8s.io"
 
 // EndpointSlice is what is kept of an EndpointSlice.
 type EndpointSlice struct {
 	Key
 	Service    string
-	Controlled bool // the EndpointSlice controller manages it
+	Controlled bool // SliceController manages it
 	Endpoints  []Endpoint
 	Ports      *records.PortList
 }
 
+// Equal reports whether DNS could see no difference between two objects.
 func (s *EndpointSlice) Equal(t *EndpointSlice) bool {
 	return s == t || s.Key == t.Key && s.Service == t.Service && s.Controlled == t.Controlled &&
 		s.Ports.Equal(t.Ports) && slices.Equal(s.Endpoints, t.Endpoints)
 }
 
-// Endpoint is an address of an EndpointSlice.
+// Endpoint is one address in an EndpointSlice.
 type Endpoint struct {
 	Addr        netip.Addr
 	Hostname    string
-	Pod         string // if it has no hostname
+	Pod         string // its name, if there is no hostname
 	Ready       bool
 	Terminating bool
 }
 
-// Without returns the endpoints of s but those that the other slice has, too, at
-// its beginning or end; other may be nil. What a.without(b) and b.without(a) leave
-// out is the same. The controller writes a slice as a whole for each change of one
-// endpoint, and keeps their order.
+// Without returns the endpoints of s except those that it shares with the other slice at
+// its beginning or end; other may be nil. a.Without(b) and b.Without(a) leave out the same
+// endpoints. The controller writes a slice as a whole when one endpoint changes, and keeps
+// the order, so few remain.
 func (s *EndpointSlice) Without(other *EndpointSlice) []Endpoint {
 	if other == nil || s.Service != other.Service || s.Controlled != other.Controlled || !s.Ports.Equal(other.Ports) {
 		return s.Endpoints
@@ -91,7 +91,7 @@ func NewEndpointSlice(s *discoveryv1.EndpointSlice) *EndpointSlice {
 }
 
 func appendPort(ports []records.Port, p discoveryv1.EndpointPort) []records.Port {
-	if p.Port == nil { // any port: there is no record for it
+	if p.Port == nil { // every port, for which there is no record
 		return ports
 	}
 	out := records.Port{Number: uint16(*p.Port), Protocol: protocolName("")}
@@ -104,16 +104,16 @@ func appendPort(ports []records.Port, p discoveryv1.EndpointPort) []records.Port
 	return append(ports, out)
 }
 
-// addAddress adds an endpoint of which the rest is not yet known. Names, of the
-// deprecated address type FQDN, are no addresses.
+// addAddress adds an endpoint with nothing but its address. It ignores names, which the
+// deprecated address type FQDN has.
 func (s *EndpointSlice) addAddress(address string) {
 	if a, ok := ParseAddr(address); ok {
 		s.Endpoints = append(s.Endpoints, Endpoint{Addr: a})
 	}
 }
 
-// complete fills in the rest of the endpoints from the first on. The strings of
-// e may be borrowed.
+// complete fills in the other fields of the endpoints from index first on. The strings of e
+// may be borrowed.
 func (s *EndpointSlice) complete(first int, e Endpoint) {
 	if first == len(s.Endpoints) {
 		return
@@ -128,8 +128,8 @@ func (s *EndpointSlice) complete(first int, e Endpoint) {
 	}
 }
 
-// decodeEndpointSlice reads an EndpointSlice from protobuf. The field numbers are
-// those of k8s.io/api/discovery/v1/generated.proto.
+// decodeEndpointSlice decodes an EndpointSlice from protobuf. The field numbers are those
+// of k8s.io/api/discovery/v1/generated.proto.
 func decodeEndpointSlice(b []byte) (*EndpointSlice, metadata, error) {
 	var meta metadata
 	s := new(EndpointSlice)

@@ -1,3 +1,18 @@
+// Package object holds what DNS needs of Kubernetes objects: the slim objects, and how they
+// are decoded and encoded.
+//
+// A slim object is made in one of two ways, with the same result: by a decode function from
+// protobuf, field by field and without the full object of Kubernetes, or by a New function
+// from the full object, which was decoded from JSON or YAML. Slim objects are immutable.
+// Equal strings of different objects are interned, and what the pods of a template share is
+// stored once.
+//
+//	kind.go                                 kinds, keys and origins; what is common to all objects
+//	pod.go, service.go, endpointslice.go    what is kept of each kind
+//	ports.go, label.go                      parts that objects share
+//	podfields.go, metadata.go, message.go   how protobuf is decoded
+//	codec.go, broken.go                     how the responses of an API server are decoded
+//	encode.go                               how objects are encoded for a snapshot
 package object
 
 import (
@@ -12,25 +27,18 @@ import (
 	utilnet "k8s.io/utils/net"
 )
 
-// The objects that are kept hold what DNS needs of Kubernetes' own and nothing
-// else. They are never written after they were made.
-//
-// Each is made in one of two ways: by a decode function from protobuf, field by
-// field and without the object of Kubernetes, or by a new function from that
-// object, which was decoded from JSON or YAML. Both give the same.
-
-// Kind is a kind of object that is watched.
+// Kind is a kind of object.
 type Kind uint8
 
-// The kinds.
+// The kinds that are watched. Kinds is their number.
 const (
 	Services Kind = iota
 	Pods
 	EndpointSlices
 	Namespaces
 	Kinds
-	// LeftoverSlices are the EndpointSlices of the controller where pods are watched. Only
-	// the source and the join have this kind, because they are listed apart.
+	// LeftoverSlices are EndpointSlices of SliceController that are watched apart from the
+	// others, for services without a selector. Decoding knows only EndpointSlices.
 	LeftoverSlices = Kinds
 )
 
@@ -39,16 +47,17 @@ func (k Kind) String() string {
 	return [Kinds + 1]string{"services", "pods", "endpointslices", "namespaces", "endpointslices"}[k]
 }
 
-// Origin is what one list or watch covers: the objects of a kind, of a namespace
-// or, if that is empty, of all.
+// Origin is what one list or watch covers: the objects of a kind in one namespace or, if
+// that is empty, in all.
 type Origin struct {
 	Kind      Kind
 	Namespace string
 }
 
-// Key names an object; namespace is empty for a namespace itself.
+// Key identifies an object of a kind. The namespace of a Namespace is empty.
 type Key struct{ Namespace, Name string }
 
+// ID returns the key itself, for the objects that embed it.
 func (k Key) ID() Key { return k }
 
 // String is the key as kubectl writes it.
@@ -59,10 +68,10 @@ func (k Key) String() string {
 	return k.Namespace + "/" + k.Name
 }
 
-// Object is a *pod, *service, *endpointSlice or *namespace.
+// Object is a *Pod, *Service, *EndpointSlice, *Namespace or *Broken.
 type Object interface{ ID() Key }
 
-// Namespace is a Namespace. Only its name matters: the watch selects by label.
+// Namespace is a Namespace. Only its name is kept, as the watch selects by label.
 type Namespace struct{ Key }
 
 func NewNamespace(n *corev1.Namespace) *Namespace { return &Namespace{Key{Name: intern(n.Name)}} }
@@ -81,10 +90,10 @@ func decodeNamespace(b []byte) (*Namespace, metadata, error) {
 	return &Namespace{Key{Name: intern(meta.name)}}, meta, nil
 }
 
-// intern returns a copy of s that is held once for all objects.
+// intern returns a copy of s that all objects share.
 func intern(s string) string { return unique.Make(s).Value() }
 
-// lower returns s in lower case, as a copy.
+// lower returns a copy of s in lower case.
 func lower(s string) string {
 	if l := strings.ToLower(s); l != s {
 		return l
@@ -92,8 +101,8 @@ func lower(s string) string {
 	return strings.Clone(s)
 }
 
-// ParseAddr parses an address as Kubernetes does, which takes leading zeros in IPv4 and
-// reads them as decimal. A zone is dropped.
+// ParseAddr parses an address as Kubernetes does: leading zeros in IPv4 are decimal. It
+// drops the zone of an IPv6 address.
 func ParseAddr(s string) (netip.Addr, bool) {
 	a, err := netip.ParseAddr(s)
 	if err != nil {
@@ -105,7 +114,7 @@ func ParseAddr(s string) (netip.Addr, bool) {
 	return a.Unmap().WithZone(""), true
 }
 
-// newObject returns what is kept of an object of Kubernetes.
+// newObject returns what is kept of a full object.
 func newObject(obj runtime.Object) (Object, metadata, error) {
 	switch o := obj.(type) {
 	case *corev1.Pod:

@@ -7,12 +7,13 @@ import (
 	"strings"
 )
 
+// Label is a label of an object.
 type Label struct{ Key, Value string }
 
 // Selector are the labels that a Service selects pods by, sorted by key.
 type Selector []Label
 
-// NewSelector returns m sorted. The strings are held once for all objects.
+// NewSelector returns m as a selector. Its strings are interned.
 func NewSelector(m map[string]string) Selector {
 	if len(m) == 0 {
 		return nil
@@ -28,11 +29,11 @@ func NewSelector(m map[string]string) Selector {
 // CompareKeys compares labels by their keys alone.
 func CompareKeys(a, b Label) int { return cmp.Compare(a.Key, b.Key) }
 
-// The labels of a pod are one string: for each the length of its key, the key,
-// and either one of the codes below, for a value that the pod's own names tell,
-// or literal plus the length of the value, and the value. So the pods of a
-// StatefulSet, which are labelled with their names and ordinals, all have the
-// same string, as those of an indexed Job have.
+// The labels of a pod are one string. For each label it has the length of the key, the key,
+// and a code. The codes below stand for values that follow from the pod's name or hostname.
+// Any other value follows its code, which is codeLiteral plus the length of the value. So
+// all pods of a StatefulSet, which are labelled with their names and ordinals, have the
+// same string, as have all pods of an indexed Job.
 const (
 	codeName uint64 = iota
 	codeHostname
@@ -41,8 +42,8 @@ const (
 	codeLiteral
 )
 
-// appendLabels appends the labels of the pod of a name and hostname. It sorts
-// them; of several with one key the last counts.
+// appendLabels appends the labels of a pod with a name and hostname. It sorts them. Of
+// labels with the same key, the last counts.
 func appendLabels(b []byte, labels []Label, name, hostname string) []byte {
 	if !slices.IsSortedFunc(labels, CompareKeys) {
 		slices.SortStableFunc(labels, CompareKeys)
@@ -77,7 +78,7 @@ func labelCode(value, name, hostname string) uint64 {
 	return codeLiteral + uint64(len(value))
 }
 
-// ordinal returns the number behind the last dash of a name, or nothing.
+// ordinal returns the number behind the last dash of a name, or "".
 func ordinal(name string) string {
 	digits := name[strings.LastIndexByte(name, '-')+1:]
 	for i := range len(digits) {
@@ -88,8 +89,8 @@ func ordinal(name string) string {
 	return digits
 }
 
-// Labels yields the labels of the pod, sorted by key, each with whether the value is the
-// pod's own: then another pod of the template has another.
+// Labels yields the labels of the pod, sorted by key, each with whether its value follows
+// from the pod's name or hostname. Other pods of the template then have other values.
 func (p *Pod) Labels(yield func(Label, bool) bool) {
 	rest := p.Template.Value().labels
 	for rest != "" {

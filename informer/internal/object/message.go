@@ -7,25 +7,24 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// message walks the fields of a protobuf message, in the order in which they
-// stand there. What it returns borrows the bytes of the message: it is valid as
-// long as they are, and whoever keeps it must copy it.
+// message walks through the fields of a protobuf message, in the order of the bytes.
+// Strings and bytes that it returns borrow the memory of the message: they are valid as
+// long as that is, and must be copied to be kept.
 //
-// An error ends the walk; it is in err, and nothing of the message may be used
-// then.
+// An error, in err, ends the walk. Nothing that was read may be used then.
 type message struct {
 	name   string // for errors
 	rest   []byte
 	number protowire.Number // of the field
 	kind   protowire.Type
-	bytes  []byte // the field's value, if its type is BytesType
-	varint uint64 // if its type is VarintType
+	bytes  []byte // the value, if the field has BytesType
+	varint uint64 // the value, if the field has VarintType
 	err    error
 }
 
 func newMessage(name string, b []byte) message { return message{name: name, rest: b} }
 
-// next goes on to the next field, and tells whether there is one.
+// next advances to the next field and reports whether there is one.
 func (m *message) next() bool {
 	if m.err != nil || len(m.rest) == 0 {
 		return false
@@ -66,7 +65,7 @@ func (m *message) expect(want protowire.Type) bool {
 	return m.kind == want
 }
 
-// embedded is the field as a message.
+// embedded returns the field as the bytes of a message.
 func (m *message) embedded() []byte {
 	if !m.expect(protowire.BytesType) {
 		return nil
@@ -74,22 +73,22 @@ func (m *message) embedded() []byte {
 	return m.bytes
 }
 
-// string is the field as a string, which borrows its bytes.
+// string returns the field as a string that borrows its bytes.
 func (m *message) string() string { return borrow(m.embedded()) }
 
-// number32 is the field as an int32.
+// number32 returns the field as an int32.
 func (m *message) number32() int32 {
 	m.expect(protowire.VarintType)
 	return int32(m.varint)
 }
 
-// bool is the field as a bool.
+// bool returns the field as a bool.
 func (m *message) bool() bool {
 	m.expect(protowire.VarintType)
 	return m.varint != 0
 }
 
-// entry is the field as an entry of a map of strings.
+// entry returns the field as an entry of a map of strings.
 func (m *message) entry(name string) Label {
 	var l Label
 	e := newMessage(name, m.embedded())

@@ -5,15 +5,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// metadata are the fields of an ObjectMeta that are read. The strings may be
-// borrowed.
+// metadata are the fields of an ObjectMeta that are read. Its strings may be borrowed.
 type metadata struct {
 	namespace, name string
 	version         string // of the resource
 	labels          []Label
 	terminating     bool
-	// initialEvents tells that this is the bookmark at the end of the initial
-	// events of a watch.
+	// initialEvents marks the bookmark at the end of the initial events of a watch.
 	initialEvents bool
 }
 
@@ -31,7 +29,7 @@ func newMetadata(o *metav1.ObjectMeta) metadata {
 	return m
 }
 
-// label returns the value of a label; the last, as in protobuf's maps.
+// label returns the value of a label. Of several, the last counts, as in protobuf's maps.
 func (m *metadata) label(key string) string {
 	value := ""
 	for _, l := range m.labels {
@@ -42,8 +40,8 @@ func (m *metadata) label(key string) string {
 	return value
 }
 
-// decode reads the field of an object that is its metadata. The field numbers
-// are those of k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto.
+// decode decodes the field of an object that is its metadata. The field numbers are those
+// of k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto.
 func (m *metadata) decode(outer *message) {
 	o := newMessage("metadata", outer.embedded())
 	for o.next() {
@@ -57,7 +55,7 @@ func (m *metadata) decode(outer *message) {
 		case 9:
 			m.terminating = true
 			t := newMessage("deletion timestamp", o.embedded())
-			for t.next() { // that it is there is enough, but it must be one
+			for t.next() { // its presence is enough, but it must be a timestamp
 				if t.number <= 2 {
 					t.expect(protowire.VarintType)
 				}

@@ -7,19 +7,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Pod is what is kept of a Pod. It takes 48 bytes and the bytes of its name:
-// there are a hundred thousand of them.
+// Pod is what is kept of a Pod. It takes 48 bytes and those of its name: there may be a
+// hundred thousand.
 type Pod struct {
 	Template unique.Handle[PodTemplate]
-	text     string // the name, and the hostname if it is neither the name nor empty
+	text     string // the name, then the hostname if that is neither the name nor empty
 	v6       *[16]byte
 	nameLen  uint32
 	v4       [4]byte
 	state    podState
 }
 
-// PodTemplate is what the pods of one template have in common. It is held once
-// for all of them.
+// PodTemplate is what the pods of a template share. It is stored once for all of them.
 type PodTemplate struct {
 	namespace, Subdomain string
 	Ports                unique.Handle[NamedPorts] // zero without any
@@ -39,15 +38,18 @@ type podState uint8
 const (
 	podReady          podState = 1 << iota
 	podTerminating             // it is being deleted
-	podFinished                // it runs no more and won't again
-	podHostnameIsName          // its hostname is its name
-	podV4                      // it has the address v4
+	podFinished                // it has ended and does not restart
+	podHostnameIsName          // the hostname is the name
+	podV4                      // v4 is an address of the pod
 )
 
+// ID returns the key of the pod.
 func (p *Pod) ID() Key { return Key{p.Template.Value().namespace, p.Name()} }
 
+// Name returns the name of the pod.
 func (p *Pod) Name() string { return p.text[:p.nameLen] }
 
+// Hostname returns the hostname of the pod in lower case, or "".
 func (p *Pod) Hostname() string {
 	if p.has(podHostnameIsName) {
 		return p.Name()
@@ -57,11 +59,16 @@ func (p *Pod) Hostname() string {
 
 func (p *Pod) has(s podState) bool { return p.state&s != 0 }
 
-func (p *Pod) Ready() bool       { return p.has(podReady) }
-func (p *Pod) Terminating() bool { return p.has(podTerminating) }
-func (p *Pod) Finished() bool    { return p.has(podFinished) }
+// Ready reports whether the pod has the condition Ready.
+func (p *Pod) Ready() bool { return p.has(podReady) }
 
-// Addrs yields the addresses of the pod.
+// Terminating reports whether the pod is being deleted.
+func (p *Pod) Terminating() bool { return p.has(podTerminating) }
+
+// Finished reports whether the pod has ended and does not restart.
+func (p *Pod) Finished() bool { return p.has(podFinished) }
+
+// Addrs yields the addresses of the pod, at most one of each family.
 func (p *Pod) Addrs(yield func(netip.Addr) bool) {
 	if p.has(podV4) && !yield(netip.AddrFrom4(p.v4)) {
 		return
@@ -71,16 +78,16 @@ func (p *Pod) Addrs(yield func(netip.Addr) bool) {
 	}
 }
 
+// Equal reports whether DNS could see no difference between two pods.
 func (p *Pod) Equal(q *Pod) bool {
 	return p == q || p.Template == q.Template && p.text == q.text && p.nameLen == q.nameLen &&
 		p.state == q.state && p.v4 == q.v4 && (p.v6 == q.v6 || p.v6 != nil && q.v6 != nil && *p.v6 == *q.v6)
 }
 
-// SameLabels reports whether two pods with one key have the same labels, whatever else
-// differs.
+// SameLabels reports whether two versions of a pod certainly have the same labels.
 func (p *Pod) SameLabels(q *Pod) bool { return p.Template == q.Template && p.text == q.text }
 
-// NewPod returns what is kept of a pod.
+// NewPod returns what is kept of a Pod.
 func NewPod(p *corev1.Pod) *Pod {
 	f := podFields{
 		metadata:  newMetadata(&p.ObjectMeta),
@@ -107,7 +114,7 @@ func NewPod(p *corev1.Pod) *Pod {
 	return f.pod()
 }
 
-// setAddr gives the pod an address, if it has none of its family yet.
+// setAddr sets an address of the pod, unless it has one of that family.
 func (p *Pod) setAddr(ip string) {
 	a, ok := ParseAddr(ip)
 	switch {

@@ -8,22 +8,22 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// podFields are the fields of a Pod that are read, however it was encoded. Their
-// strings may be borrowed.
+// podFields are the fields of a Pod that are read, in any encoding. Its strings may be
+// borrowed.
 type podFields struct {
 	metadata
 	hostname, subdomain string
 	ports               []containerPort // of containers
-	sidecarPorts        []containerPort // of init containers that go on to run
+	sidecarPorts        []containerPort // of init containers that keep running
 	phase               string
 	ready               bool
 	ip                  string
 	ips                 []string
 
-	buffer []byte // of pod
+	buffer []byte // scratch of pod
 }
 
-// pod makes the pod of the fields. It keeps none of their strings.
+// pod returns the pod with these fields. It keeps none of their strings.
 func (f *podFields) pod() *Pod {
 	hostname := strings.ToLower(f.hostname)
 	p := &Pod{nameLen: uint32(len(f.name))}
@@ -42,7 +42,7 @@ func (f *podFields) pod() *Pod {
 			digest := sha256.Sum256(b)
 			named.Digest = string(digest[:])
 		}
-		t.Ports = unique.Make(named) // copies the strings of a new one, as the next does
+		t.Ports = unique.Make(named) // copies the strings if they are new, as the next Make does
 	}
 	b = appendLabels(b[:0], f.labels, f.name, hostname)
 	t.labels = borrow(b)
@@ -69,8 +69,8 @@ func (f *podFields) pod() *Pod {
 	return p
 }
 
-// reset empties the fields, so that nothing is borrowed any more. What they hold
-// of memory is kept for the next pod.
+// reset clears the fields, which ends all borrowing. It keeps their memory for the next
+// pod.
 func (f *podFields) reset() {
 	clear(f.labels[:cap(f.labels)])
 	clear(f.ports[:cap(f.ports)])
@@ -83,8 +83,8 @@ func (f *podFields) reset() {
 	}
 }
 
-// decodePod reads a Pod from protobuf, by way of f, which is empty before and
-// afterwards. The field numbers are those of k8s.io/api/core/v1/generated.proto.
+// decodePod decodes a Pod from protobuf into f, which is empty before and after. The field
+// numbers are those of k8s.io/api/core/v1/generated.proto.
 func decodePod(b []byte, f *podFields) (*Pod, metadata, error) {
 	defer f.reset()
 	m := newMessage("pod", b)
@@ -128,8 +128,7 @@ func (f *podFields) decodeSpec(outer *message) {
 	outer.finish(&m)
 }
 
-// decodeContainer appends the ports of a container and returns its restart
-// policy, too.
+// decodeContainer appends the ports of a container. It also returns its restart policy.
 func decodeContainer(outer *message, ports []containerPort) (_ []containerPort, restart string) {
 	m := newMessage("container", outer.embedded())
 	for m.next() {
@@ -179,7 +178,7 @@ func (f *podFields) decodeStatus(outer *message) {
 	outer.finish(&m)
 }
 
-// decodeReady tells whether a condition says that the pod is ready.
+// decodeReady reports whether a condition says that the pod is ready.
 func decodeReady(outer *message) bool {
 	var kind, status string
 	m := newMessage("condition", outer.embedded())

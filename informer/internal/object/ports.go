@@ -9,25 +9,25 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// NamedPorts are the named ports of the containers of a pod. They are held once for all
-// templates that have the same.
+// NamedPorts are the named ports of a pod's containers. They are stored once for all
+// templates with the same.
 type NamedPorts struct {
 	lines  string // "name/protocol/number\n" for each, sorted by name and protocol
-	Digest string // of lines, if there are more than comparedPorts
+	Digest string // the hash of lines, if there are more than ComparedPorts
 }
 
-// ComparedPorts is how many named ports a pod may have for a service with a long list to
-// look for each of them: more would cost too much with each endpoint.
+// ComparedPorts is the number of named ports up to which a service with a long port list
+// looks for each of them. More would cost too much for each endpoint.
 const ComparedPorts = 64
 
-// parsePort returns the port of a line of namedPorts.
+// parsePort parses a line of NamedPorts.
 func parsePort(line string) (_ TargetPort, number string) {
 	name, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "/")
 	protocol, number, _ := strings.Cut(rest, "/")
 	return TargetPort{name, protocol}, number
 }
 
-// portNumber returns the number of a port, or 0 if it is none that a port has.
+// portNumber returns the number of a port, or 0 if it is out of range.
 func portNumber(number string) uint16 {
 	n, err := strconv.ParseUint(number, 10, 16)
 	if err != nil {
@@ -36,7 +36,7 @@ func portNumber(number string) uint16 {
 	return uint16(n)
 }
 
-// All yields the ports, each with its number, or 0 if that is none that a port has.
+// All yields the ports with their numbers, or 0 for a number out of range.
 func (p NamedPorts) All(yield func(TargetPort, uint16) bool) {
 	for line := range strings.Lines(p.lines) {
 		if port, number := parsePort(line); !yield(port, portNumber(number)) {
@@ -45,8 +45,9 @@ func (p NamedPorts) All(yield func(TargetPort, uint16) bool) {
 	}
 }
 
-// Find returns the number of a port, or 0, and how many lines it read. It reads the lines
-// in place: each service looks for few ports, and a pod may have thousands.
+// Find returns the number of a port, or 0 if there is none, and how many lines it read. It
+// searches the lines in place: each service looks for few ports, and a pod may have
+// thousands.
 func (p NamedPorts) Find(port TargetPort) (number uint16, read int) {
 	rest := p.lines
 	for rest != "" {
@@ -79,8 +80,9 @@ func appendContainerPorts(ports []containerPort, c *corev1.Container) []containe
 	return ports
 }
 
-// namePorts returns the named ports as namedPorts has them; of several with one name and
-// protocol the first counts. Kubernetes takes no name or protocol with a separator.
+// namePorts returns the named ports in the order of NamedPorts. Of several with the same
+// name and protocol, the first counts. Kubernetes permits no separator in a name or
+// protocol.
 func namePorts(ports []containerPort) []containerPort {
 	const separators = "/\n"
 	ports = slices.DeleteFunc(ports, func(p containerPort) bool {
@@ -94,7 +96,7 @@ func namePorts(ports []containerPort) []containerPort {
 	return slices.CompactFunc(ports, func(p, q containerPort) bool { return compare(p, q) == 0 })
 }
 
-// appendPorts appends the lines of namedPorts.
+// appendPorts appends the lines of NamedPorts.
 func appendPorts(b []byte, ports []containerPort) []byte {
 	for _, p := range ports {
 		b = append(append(b, p.name...), '/')
@@ -104,8 +106,7 @@ func appendPorts(b []byte, ports []containerPort) []byte {
 	return b
 }
 
-// protocolName is a protocol as it stands in names. None is TCP, as the API server
-// has it.
+// protocolName returns a protocol as DNS names have it. An empty one is TCP, as in the API.
 func protocolName(p string) string {
 	switch p {
 	case "", string(corev1.ProtocolTCP):
@@ -118,19 +119,21 @@ func protocolName(p string) string {
 	return intern(strings.ToLower(p))
 }
 
-// ServicePort is a port of a Service. Its number is the pod's to say where
-// target is a name.
+// ServicePort is a port of a Service. If Target is set, the pod's container port of that
+// name has the number.
 type ServicePort struct {
 	Name, Protocol string
 	Target         string
 	Number         uint16
 }
 
-// TargetPort is the name of a container's port, with its protocol.
+// TargetPort identifies a named container port.
 type TargetPort struct{ Name, Protocol string }
 
+// Compare orders ports by name and protocol.
 func (t TargetPort) Compare(u TargetPort) int {
 	return cmp.Or(strings.Compare(t.Name, u.Name), strings.Compare(t.Protocol, u.Protocol))
 }
 
+// TargetPort returns the container port that gives the number.
 func (p ServicePort) TargetPort() TargetPort { return TargetPort{p.Target, p.Protocol} }

@@ -15,17 +15,18 @@ type Service struct {
 	Headless        bool
 	Selector        Selector
 	Ports           []ServicePort
-	V4, V6          bool // the families it has
+	V4, V6          bool // its address families
 	PublishNotReady bool
 }
 
+// Equal reports whether DNS could see no difference between two objects.
 func (s *Service) Equal(t *Service) bool {
 	return s == t || s.Key == t.Key && s.Headless == t.Headless && s.V4 == t.V4 && s.V6 == t.V6 &&
 		s.PublishNotReady == t.PublishNotReady &&
 		slices.Equal(s.Selector, t.Selector) && slices.Equal(s.Ports, t.Ports)
 }
 
-// NewService returns what is kept of a service.
+// NewService returns what is kept of a Service.
 func NewService(s *corev1.Service) *Service {
 	out := &Service{
 		Key:             Key{intern(s.Namespace), strings.Clone(s.Name)},
@@ -37,7 +38,7 @@ func NewService(s *corev1.Service) *Service {
 		out.V4 = out.V4 || f == corev1.IPv4Protocol
 		out.V6 = out.V6 || f == corev1.IPv6Protocol
 	}
-	if len(s.Spec.IPFamilies) == 0 { // as the EndpointSlice controller takes it
+	if len(s.Spec.IPFamilies) == 0 { // as the EndpointSlice controller does
 		out.V4, out.V6 = true, true
 	}
 	for _, p := range s.Spec.Ports {
@@ -55,8 +56,8 @@ func NewService(s *corev1.Service) *Service {
 	return out
 }
 
-// decodeService reads a Service from protobuf. As there are few, it fills the
-// fields of Kubernetes' own type that newService looks at.
+// decodeService decodes a Service from protobuf. Services are few, so it fills a full
+// object and calls NewService.
 func decodeService(b []byte) (*Service, metadata, error) {
 	var meta metadata
 	var s corev1.Service

@@ -1,3 +1,4 @@
+// Package selection determines which objects are listed and watched.
 package selection
 
 import (
@@ -15,23 +16,23 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// ClusterIPField is the field of a Service that tells whether it is headless.
+// ClusterIPField is the field of a Service that is None if it is headless.
 const ClusterIPField = "spec.clusterIP"
 
-// Selection is which objects are watched.
+// Selection is which objects are listed and watched.
 type Selection struct {
-	Namespaces      []string // those alone; all if empty
+	Namespaces      []string // only these, sorted; all if empty
 	namespaceLabels labels.Selector
 	services        labels.Selector
 	slices          labels.Selector
-	Pods            bool // whether there are any
-	// With pods, unmanaged are the slices that are watched, those that managed does not
-	// select; see leftovers for the others.
+	Pods            bool // pods are watched
+	// Where pods are watched, unmanaged selects the slices that SliceController does not
+	// manage, and managed the others.
 	unmanaged labels.Selector
 	managed   labels.Requirement
 }
 
-// Config is which objects are wanted, as Config has it.
+// Config are the selectors as the user wrote them.
 type Config struct {
 	Namespaces      []string
 	NamespaceLabels string
@@ -88,7 +89,8 @@ func ParseSelector(expression string) (labels.Selector, error) {
 	return selector, nil
 }
 
-// Origins are the lists that together hold what is selected.
+// Origins returns the lists that together have all selected objects, except leftover
+// slices.
 func (s *Selection) Origins() []object.Origin {
 	namespaces := s.Namespaces
 	if len(namespaces) == 0 {
@@ -107,7 +109,7 @@ func (s *Selection) Origins() []object.Origin {
 	return out
 }
 
-// LeftoverOrigins are the lists that together hold the slices of leftovers.
+// LeftoverOrigins returns the lists that together have the leftover slices.
 func (s *Selection) LeftoverOrigins() []object.Origin {
 	var out []object.Origin
 	for _, o := range s.Origins() {
@@ -118,11 +120,12 @@ func (s *Selection) LeftoverOrigins() []object.Origin {
 	return out
 }
 
-// maxNames is how many services leftovers names to the API server: the URL must not get
-// too long. With more, it asks for the slices of all services.
+// maxNames is how many services a selector of leftover slices names, as the URL must not
+// get too long. With more, it selects the slices of all services.
 const maxNames = 100
 
-// Leftover selects the slices that the EndpointSlice controller manages of some services.
+// Leftover returns the selector for the slices of some services that SliceController
+// manages.
 func (s *Selection) Leftover(services map[object.Key]struct{}) labels.Selector {
 	names := make(map[string]bool)
 	for k := range services {
@@ -130,7 +133,7 @@ func (s *Selection) Leftover(services map[object.Key]struct{}) labels.Selector {
 	}
 	out := s.services.Add(s.managed)
 	if len(names) <= maxNames {
-		// The name of a service is a valid value of a label.
+		// A service name is a valid label value.
 		if named, err := labels.NewRequirement(discoveryv1.LabelServiceName, operator.In, slices.Collect(maps.Keys(names))); err == nil {
 			out = out.Add(*named)
 		}
@@ -138,7 +141,7 @@ func (s *Selection) Leftover(services map[object.Key]struct{}) labels.Selector {
 	return out
 }
 
-// Options narrows a list or watch of a kind.
+// Options narrows a list or watch of a kind to the selected objects.
 func (s *Selection) Options(kind object.Kind, o *metav1.ListOptions) {
 	switch kind {
 	case object.Services:
@@ -159,7 +162,7 @@ func (s *Selection) Options(kind object.Kind, o *metav1.ListOptions) {
 	}
 }
 
-// Has tells whether an object is selected, where no API server selects.
+// Has reports whether an object is selected. It is for objects that no API server selected.
 func (s *Selection) Has(kind object.Kind, o metav1.Object) bool {
 	if kind == object.Namespaces {
 		return s.namespaceLabels != nil && s.namespaceLabels.Matches(labels.Set(o.GetLabels()))

@@ -1,3 +1,14 @@
+// Package snapshot stores all objects of an informer in a file:
+//
+//	a line "headless snapshot " and the version of the format, in decimal
+//	fields, each a length as a uvarint, and as many bytes:
+//	  the time, in RFC 3339
+//	  the settings that determine which objects there are
+//	  for each object, a byte for its kind and the object in protobuf, with only the
+//	  fields that are kept
+//	the SHA-256 of all that
+//
+// The objects are encoded as an API server sends them, so one decoder reads both.
 package snapshot
 
 import (
@@ -16,23 +27,12 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// A snapshot is a file with all objects that an informer holds:
-//
-//	a line "headless snapshot " and the version of the format, in decimal
-//	what follows but for the last part, in fields of a length, as a uvarint, and bytes:
-//	  when it was taken, in RFC 3339
-//	  the settings that say which objects those are
-//	  each object: its Kind, a byte, and a Service, Pod and so on in protobuf, of
-//	  which only those fields are set that an informer reads
-//	the SHA-256 of all before
-//
-// It is read by the code that reads what an API server sends.
 const (
 	magic         = "headless snapshot "
 	formatVersion = 1
 )
 
-// Snapshot is the content of a file, checked but not yet decoded.
+// Snapshot is the content of a file, verified but not decoded.
 type Snapshot struct {
 	Taken    time.Time
 	Settings string
@@ -42,8 +42,8 @@ type Snapshot struct {
 // temporary is the pattern of the names that a snapshot has while it is written.
 func temporary(path string) string { return "." + filepath.Base(path) + ".*.tmp" }
 
-// RemoveTemporary removes what is left of snapshots whose writer was killed: they
-// would fill the disk, one at a time.
+// RemoveTemporary removes what killed writers left behind, which would fill the disk in the
+// course of time.
 func RemoveTemporary(path string) error {
 	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), temporary(path)))
 	for _, file := range left {
@@ -52,8 +52,8 @@ func RemoveTemporary(path string) error {
 	return err
 }
 
-// Write writes a snapshot in place of the file: whoever reads it sees the
-// old one or the new one, also after a crash. It returns the size in bytes.
+// Write replaces a file by a snapshot, atomically: readers see the old file or the new one,
+// even after a crash. It returns the size in bytes.
 func Write(path string, taken time.Time, settings string, objects []object.Object) (size int64, err error) {
 	file, err := os.CreateTemp(filepath.Dir(path), temporary(path))
 	if err != nil {
@@ -95,7 +95,7 @@ func Write(path string, taken time.Time, settings string, objects []object.Objec
 	return out.n, errors.Join(file.Close(), syncFolder(filepath.Dir(path)))
 }
 
-// counted counts what is written.
+// counted counts the bytes that are written.
 type counted struct {
 	to io.Writer
 	n  int64
@@ -107,7 +107,7 @@ func (c *counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// syncFolder makes a rename last.
+// syncFolder makes a rename durable.
 func syncFolder(path string) error {
 	folder, err := os.Open(path)
 	if err != nil {
@@ -130,9 +130,9 @@ func appendObject(to []byte, o object.Object) ([]byte, error) {
 	return appendField(to, b), nil
 }
 
-// Check returns an error if a snapshot can't be kept in a file: its folder
-// does not exist, or something else is there, which the snapshot would replace. An
-// empty file may be replaced.
+// Check returns an error if a snapshot can't be written to a file: its folder does not
+// exist, or the path is something else than a snapshot, which would be overwritten. An
+// empty file may be overwritten.
 func Check(path string) error {
 	because := func(name string, err error) error {
 		var cause *fs.PathError
@@ -172,7 +172,7 @@ func Check(path string) error {
 	return nil
 }
 
-// Read reads a file and checks that it is whole.
+// Read reads a file and verifies that it is complete.
 func Read(path string) (*Snapshot, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -226,7 +226,7 @@ func nextField(b []byte) (field, rest []byte, err error) {
 	return b[:n], b[n:], nil
 }
 
-// Objects returns the objects of a snapshot, by kind.
+// Objects decodes the objects of a snapshot, by kind.
 func (s *Snapshot) Objects() ([object.Kinds][]object.Object, error) {
 	var out [object.Kinds][]object.Object
 	var memory object.Scratch
