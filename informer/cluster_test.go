@@ -3,7 +3,10 @@ package informer
 import (
 	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,11 +25,11 @@ import (
 )
 
 // servers are API servers of each sort.
-var servers = map[string]apiOptions{
-	"protobuf": {noList: true},
-	"json":     {json: true, noList: true},
-	"lists":    {noInit: true},
-	"jsonList": {json: true, noInit: true},
+var servers = map[string]server{
+	"protobuf":      {fault: noLists},
+	"JSON":          {fault: noLists, Options: apiserver.Options{JSON: true}},
+	"lists":         {Options: apiserver.Options{NoInitialEvents: true}},
+	"lists in JSON": {Options: apiserver.Options{NoInitialEvents: true, JSON: true}},
 }
 
 func TestWatch(t *testing.T) {
@@ -35,36 +38,36 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-func testWatch(t *testing.T, o apiOptions) {
+func testWatch(t *testing.T, o server) {
 	p := watchServer(t, Config{}, o, fixture.Nginx(), fixture.Web(0), fixture.Web(1))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2")
 
-	p.api.apply(fixture.Web(2))
+	p.api.Put(fixture.Web(2))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.3")
-	p.api.apply(fixture.Web(1, fixture.NotReady))
+	p.api.Put(fixture.Web(1, fixture.NotReady))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.3")
-	p.api.remove(fixture.Web(0))
+	p.api.Apply(gone(fixture.Web(0)))
 	p.await(t, "web-0."+nginxName, dns.TypeA, "missing")
 
 	// A slice of another controller is a source beside the pods.
-	p.api.apply(fixture.Slice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}))
+	p.api.Put(fixture.Slice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 192.0.2.1")
 
 	// A service that is headless no more is not ours any more.
-	p.api.apply(fixture.Nginx(func(s *corev1.Service) {
+	p.api.Put(fixture.Nginx(func(s *corev1.Service) {
 		s.Spec.ClusterIP, s.Spec.Type, s.Spec.ExternalName = "", corev1.ServiceTypeExternalName, "example.org"
 	}))
 	p.await(t, nginxName, dns.TypeA, "outside")
 	p.await(t, "3.0.244.10.in-addr.arpa.", dns.TypePTR, "outside")
-	p.api.apply(fixture.Nginx())
+	p.api.Put(fixture.Nginx())
 	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 192.0.2.1")
 
 	// An error ends a watch; the next begins with a new list.
-	before := len(p.api.asked("pods"))
-	p.api.fail(object.Pods, apierrors.NewResourceExpired("too old"))
-	p.api.apply(fixture.Web(4))
+	before := len(p.api.Asked("pods"))
+	p.api.Fail("pods", apierrors.NewResourceExpired("too old"))
+	p.api.Put(fixture.Web(4))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 10.244.0.5, 192.0.2.1")
-	if requests := p.api.asked("pods"); len(requests) == before {
+	if requests := p.api.Asked("pods"); len(requests) == before {
 		t.Errorf("after an error, nothing was asked for anew: %q", requests)
 	}
 
@@ -80,11 +83,11 @@ func testWatch(t *testing.T, o apiOptions) {
 // TestWatchNamespaces checks that a namespace's objects are all that is asked for.
 func TestWatchNamespaces(t *testing.T) {
 	elsewhere := func(p *corev1.Pod) { p.Namespace = "prod" }
-	p := watchServer(t, Config{Namespaces: []string{"default", "staging", "default"}}, apiOptions{},
+	p := watchServer(t, Config{Namespaces: []string{"default", "staging", "default"}}, server{},
 		fixture.Nginx(), fixture.Web(0), fixture.Nginx(func(s *corev1.Service) { s.Namespace = "prod" }), fixture.Web(1, elsewhere))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1")
 	p.await(t, "nginx.prod.svc.cluster.local.", dns.TypeA, "outside")
-	requests := p.api.asked("/")
+	requests := p.api.Asked("/")
 	for _, r := range requests {
 		if !strings.Contains(r, "/namespaces/default/") && !strings.Contains(r, "/namespaces/staging/") {
 			t.Errorf("%q is asked for", r)
@@ -98,14 +101,13 @@ func TestWatchNamespaces(t *testing.T) {
 // TestWatchManyNamespaces ends the watches of a hundred namespaces at once. Neither the
 // start nor the next watches wait for each other.
 func TestWatchManyNamespaces(t *testing.T) {
-	for name, o := range map[string]apiOptions{"protobuf": {}, "lists": {noInit: true}, "http2": {http2: true}} {
+	for name, o := range map[string]server{"protobuf": {}, "lists": {Options: apiserver.Options{NoInitialEvents: true}}, "HTTP/2": {}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			api := newAPIServer(t, o)
+			api := newServer(t, o)
 			c := Config{Cluster: Cluster{Endpoint: api.URL}}
-			if o.http2 {
-				c.Cluster.CA = filepath.Join(t.TempDir(), "ca")
-				fixture.WriteFile(t, c.Cluster.CA, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw})))
+			if name == "HTTP/2" {
+				c.Cluster = overHTTP2(t, api)
 			}
 			in := func(ns string) (*corev1.Service, *discoveryv1.EndpointSlice, func(*corev1.Pod)) {
 				slice := fixture.Slice("by-hand")
@@ -118,7 +120,7 @@ func TestWatchManyNamespaces(t *testing.T) {
 			applyAll := func(pod int) {
 				for _, ns := range c.Namespaces {
 					service, slice, namespaced := in(ns)
-					api.apply(service, slice, fixture.Web(pod, namespaced))
+					api.Put(service, slice, fixture.Web(pod, namespaced))
 				}
 			}
 			applyAll(0)
@@ -134,7 +136,7 @@ func TestWatchManyNamespaces(t *testing.T) {
 			p.awaitThat(t, "all watches had events", func() bool {
 				return p.received[object.Services] >= 200 && p.received[object.EndpointSlices] >= 200
 			})
-			api.drop()
+			api.DropWatches()
 			applyAll(2)
 			for _, ns := range c.Namespaces {
 				p.await(t, "nginx."+ns+".svc.cluster.local.", dns.TypeA, threePods)
@@ -148,28 +150,43 @@ func TestWatchManyNamespaces(t *testing.T) {
 	}
 }
 
+// overHTTP2 lets an API server speak HTTP/2, with as many streams a connection as
+// kube-apiserver permits.
+func overHTTP2(t *testing.T, api *apiserver.Server) Cluster {
+	t.Helper()
+	s := httptest.NewUnstartedServer(api)
+	s.EnableHTTP2 = true
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of connections that end too soon
+	s.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 100}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	ca := filepath.Join(t.TempDir(), "ca")
+	fixture.WriteFile(t, ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
+	return Cluster{Endpoint: s.URL, CA: ca}
+}
+
 // TestWatchOldServer watches servers that cannot select headless Services. They send all
 // of them, and the selector is not tried again.
 func TestWatchOldServer(t *testing.T) {
 	web := func(s *corev1.Service) { s.Name = "web" }
 	const webName = "web.default.svc.cluster.local."
-	for name, o := range map[string]apiOptions{
-		"protobuf": {noField: true},
-		"json":     {noField: true, json: true},
-		"lists":    {noField: true, noInit: true},
+	for name, o := range map[string]server{
+		"protobuf": {Options: apiserver.Options{NoClusterIP: true}},
+		"JSON":     {Options: apiserver.Options{NoClusterIP: true, JSON: true}},
+		"lists":    {Options: apiserver.Options{NoClusterIP: true, NoInitialEvents: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := watchServer(t, Config{Namespaces: []string{"default", "prod"}}, o, fixture.Nginx(), fixture.Web(0),
 				fixture.Nginx(web, func(s *corev1.Service) { s.Spec.ClusterIP = "10.96.0.1" }))
 			p.await(t, nginxName, dns.TypeA, "10.244.0.1")
 			p.await(t, webName, dns.TypeA, "outside")
-			p.api.apply(fixture.Nginx(web))
+			p.api.Put(fixture.Nginx(web))
 			p.await(t, webName, dns.TypeA, "10.244.0.1")
-			before := p.api.asked("fieldSelector=spec.clusterIP")
-			p.api.fail(object.Services, apierrors.NewResourceExpired("too old"))
-			p.api.apply(fixture.Nginx(web, func(s *corev1.Service) { s.Spec.ClusterIP = "10.96.0.1" }))
+			before := p.api.Asked("fieldSelector=spec.clusterIP")
+			p.api.Fail("services", apierrors.NewResourceExpired("too old"))
+			p.api.Put(fixture.Nginx(web, func(s *corev1.Service) { s.Spec.ClusterIP = "10.96.0.1" }))
 			p.await(t, webName, dns.TypeA, "outside")
-			if after := p.api.asked("fieldSelector=spec.clusterIP"); len(after) != len(before) {
+			if after := p.api.Asked("fieldSelector=spec.clusterIP"); len(after) != len(before) {
 				t.Errorf("the selector is tried again: %q", after[len(before):])
 			}
 			p.mu.Lock()
@@ -197,15 +214,16 @@ func TestWatchBadRequest(t *testing.T) {
 
 // TestWatchNamespaceLabels follows a namespace that loses its label.
 func TestWatchNamespaceLabels(t *testing.T) {
-	labelled := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", Labels: map[string]string{"dns": "headless"}}}
+	unlabelled := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+	labelled := unlabelled.DeepCopy()
+	labelled.Labels = map[string]string{"dns": "headless"}
 	for name, o := range servers {
 		t.Run(name, func(t *testing.T) {
 			p := watchServer(t, Config{NamespaceLabels: "dns=headless"}, o, labelled, fixture.Nginx(), fixture.Web(0))
 			p.await(t, nginxName, dns.TypeA, "10.244.0.1")
-			// An API server tells a selecting watch that the object is gone.
-			p.api.remove(labelled)
+			p.api.Put(unlabelled)
 			p.await(t, nginxName, dns.TypeA, "outside")
-			p.api.apply(labelled)
+			p.api.Put(labelled)
 			p.await(t, nginxName, dns.TypeA, "10.244.0.1")
 		})
 	}
@@ -215,20 +233,25 @@ func TestWatchNamespaceLabels(t *testing.T) {
 func TestWatchSlices(t *testing.T) {
 	controlled := func(name string, e ...discoveryv1.Endpoint) *discoveryv1.EndpointSlice {
 		s := fixture.Slice(name, e...)
-		s.Labels[discoveryv1.LabelManagedBy] = object.SliceController
+		s.Labels[discoveryv1.LabelManagedBy], s.Labels["dns"] = object.SliceController, "headless"
 		return s
 	}
-	p := watchServer(t, Config{Slices: true, Labels: "dns=headless"}, apiOptions{}, fixture.Nginx(), fixture.Web(0),
-		fixture.Slice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}),
+	byHand := fixture.Slice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}})
+	byHand.Labels["dns"] = "headless"
+	labelled := func(s *corev1.Service) { s.Labels = map[string]string{"dns": "headless"} }
+	p := watchServer(t, Config{Slices: true, Labels: "dns=headless"}, server{}, fixture.Nginx(labelled), fixture.Web(0), byHand,
+		fixture.Nginx(func(s *corev1.Service) { s.Name = "unlabelled" }),
+		fixture.Slice("unlabelled", discoveryv1.Endpoint{Addresses: []string{"192.0.2.9"}}),
 		controlled("nginx-abc", discoveryv1.Endpoint{Addresses: []string{"10.244.0.2"}, Hostname: ptr.To("web-1")}))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.2, 192.0.2.1")
 	p.await(t, "web-1."+nginxName, dns.TypeA, "10.244.0.2")
-	p.api.apply(controlled("nginx-abc", discoveryv1.Endpoint{Addresses: []string{"10.244.0.3"}, Hostname: ptr.To("web-2")}))
+	p.await(t, "unlabelled.default.svc.cluster.local.", dns.TypeA, "outside")
+	p.api.Put(controlled("nginx-abc", discoveryv1.Endpoint{Addresses: []string{"10.244.0.3"}, Hostname: ptr.To("web-2")}))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 192.0.2.1")
-	if requests := p.api.asked("pods"); len(requests) > 0 {
+	if requests := p.api.Asked("pods"); len(requests) > 0 {
 		t.Errorf("pods are asked for: %q", requests)
 	}
-	for _, r := range p.api.asked("endpointslices") {
+	for _, r := range p.api.Asked("endpointslices") {
 		if !strings.Contains(r, "labelSelector=dns%3Dheadless&") {
 			t.Errorf("slices are asked for with %q", r)
 		}

@@ -57,7 +57,7 @@ func TestFaults(t *testing.T) {
 			f.api.SetFault(apiserver.Fault{})
 			f.await(t, nginxName, dns.TypeA, threePods)
 			f.awaitThat(t, "it works again", f.works)
-			f.api.Apply([]apiserver.Change{{Object: fixture.Web(2), Gone: true}})
+			f.api.Apply(gone(fixture.Web(2)))
 			f.await(t, nginxName, dns.TypeA, twoPods)
 			f.locked(func() {
 				if !f.works() || f.lines(failsFirst) != len(f.causes()) {
@@ -99,7 +99,7 @@ func TestCut(t *testing.T) {
 		f.event(t)
 		f.await(t, nginxName, dns.TypeA, threePods)
 		f.api.DropWatches()
-		f.api.Apply([]apiserver.Change{{Object: fixture.Web(2), Gone: true}})
+		f.api.Apply(gone(fixture.Web(2)))
 		f.await(t, nginxName, dns.TypeA, twoPods)
 	}
 	f.locked(func() {
@@ -212,7 +212,7 @@ func TestClockJumps(t *testing.T) {
 		f.event(t)
 		f.await(t, nginxName, dns.TypeA, threePods)
 		f.api.DropWatches()
-		f.api.Apply([]apiserver.Change{{Object: fixture.Web(2), Gone: true}})
+		f.api.Apply(gone(fixture.Web(2)))
 		f.await(t, nginxName, dns.TypeA, twoPods)
 	}
 	f.locked(func() {
@@ -304,7 +304,7 @@ func TestDamaged(t *testing.T) {
 				f.awaitThat(t, "two are broken", func() bool { return f.broken[object.Pods] == 2 && f.lines(broken) == 1 })
 				f.api.Put(fixture.Web(1, moved))
 				f.await(t, nginxName, dns.TypeA, "10.244.0.3, 10.244.0.99")
-				f.api.Apply([]apiserver.Change{{Object: fixture.Web(7), Gone: true}})
+				f.api.Apply(gone(fixture.Web(7)))
 				f.awaitThat(t, "none is broken", func() bool { return f.broken[object.Pods] == 0 && f.lines(sound) == 1 })
 				f.locked(func() {
 					if f.lines(broken) != 1 || f.lines(fails) != 0 || !relist && f.requests != 0 {

@@ -63,7 +63,6 @@ func (t fastTimer) Reset(d time.Duration) bool { return t.Timer.Reset(t.real(d))
 // faulty is an informer under test on an API server that misbehaves.
 type faulty struct {
 	*probe
-	api      *apiserver.Server
 	clock    fast
 	refuse   atomic.Bool // each connection
 	json     bool
@@ -81,13 +80,8 @@ func newFaulty(t *testing.T, times float64, must ...string) *faulty {
 // newFaultyBy does so by another way to the API server.
 func newFaultyBy(t *testing.T, times float64, way func(*apiserver.Server) Cluster, must ...string) *faulty {
 	t.Helper()
-	api, err := apiserver.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { api.Close() })
-	api.Put(fixture.Nginx(), fixture.Web(0), fixture.Web(1))
-	f := &faulty{api: api, clock: fast{times: times, ahead: new(atomic.Int64)}}
+	api := newServer(t, server{}, fixture.Nginx(), fixture.Web(0), fixture.Web(1))
+	f := &faulty{clock: fast{times: times, ahead: new(atomic.Int64)}}
 	c := Config{Cluster: way(api)}
 	c.Transport = func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(r *http.Request) (*http.Response, error) {
@@ -107,9 +101,11 @@ func newFaultyBy(t *testing.T, times float64, way func(*apiserver.Server) Cluste
 			return next.RoundTrip(r)
 		})
 	}
+	var err error
 	if f.probe, err = newProbe(c); err != nil {
 		t.Fatal(err)
 	}
+	f.api = api
 	source := f.source.(*cluster)
 	source.clock = f.clock
 	source.backoff = wait.Backoff{Duration: 8 * time.Millisecond, Cap: 300 * time.Millisecond, Steps: 37, Factor: 2, Jitter: 1}

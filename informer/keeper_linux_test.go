@@ -56,7 +56,7 @@ func TestSnapshotDisk(t *testing.T) {
 	if err := os.WriteFile(left, make([]byte, 60<<10), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := watchServer(t, c, apiOptions{}, fixture.Nginx(), fixture.Web(0))
+	p := watchServer(t, c, server{}, fixture.Nginx(), fixture.Web(0))
 	// Each state differs from the one before, so that the last write tells.
 	state := func(what string, failed bool) {
 		t.Helper()
@@ -76,17 +76,17 @@ func TestSnapshotDisk(t *testing.T) {
 	state("it is written", false)
 
 	large := fixture.Web(1, func(p *corev1.Pod) { p.Labels["large"] = strings.Repeat("a", 1<<17) })
-	p.api.apply(large)
+	p.api.Put(large)
 	state("the disk is full", true)
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2")
 	if n := objects(); n != 1 {
 		t.Errorf("the last good snapshot has %d pods", n)
 	}
-	p.api.remove(large)
+	p.api.Apply(gone(large))
 	state("there is room again", false)
 
 	mount(syscall.MS_REMOUNT | syscall.MS_RDONLY)
-	p.api.apply(fixture.Web(2))
+	p.api.Put(fixture.Web(2))
 	state("the disk is read-only", true)
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.3")
 	mount(syscall.MS_REMOUNT)

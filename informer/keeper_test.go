@@ -18,6 +18,7 @@ import (
 	"github.com/headless-dns/headless/informer/internal/fixture"
 	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/informer/internal/snapshot"
+	"github.com/headless-dns/headless/internal/apiserver"
 )
 
 // gate is a server before an API server that may not let requests through.
@@ -26,14 +27,14 @@ type gate struct {
 	fault atomic.Pointer[http.HandlerFunc] // instead of the API server, if not nil
 }
 
-func newGate(t *testing.T, api *apiServer) *gate {
+func newGate(t *testing.T, api *apiserver.Server) *gate {
 	g := new(gate)
 	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if f := g.fault.Load(); f != nil {
 			(*f)(w, r)
 			return
 		}
-		api.serve(w, r)
+		api.ServeHTTP(w, r)
 	}))
 	t.Cleanup(g.Close)
 	return g
@@ -59,7 +60,7 @@ func hangs(_ http.ResponseWriter, r *http.Request)   { <-r.Context().Done() }
 func keep(t *testing.T) Config {
 	t.Helper()
 	c := Config{Snapshot: filepath.Join(t.TempDir(), "snapshot"), SnapshotInterval: time.Hour}
-	p := watchServer(t, c, apiOptions{}, fixture.Nginx(), fixture.Web(0), fixture.Web(1), fixture.Web(2),
+	p := watchServer(t, c, server{}, fixture.Nginx(), fixture.Web(0), fixture.Web(1), fixture.Web(2),
 		fixture.Slice("by-hand"), fixture.Nginx(func(s *corev1.Service) { s.Name = "gone" }))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.3")
 	p.Stop()
@@ -77,8 +78,7 @@ func TestRestore(t *testing.T) {
 			t.Parallel()
 			c := keep(t)
 			// Meanwhile web-1 went, web-2 got another address, and web-3 came.
-			api := newAPIServer(t, apiOptions{})
-			api.apply(fixture.Nginx(), fixture.Web(0), fixture.Web(3), fixture.Web(5, func(p *corev1.Pod) { p.Name, p.Spec.Hostname = "web-2", "web-2" }))
+			api := newServer(t, server{}, fixture.Nginx(), fixture.Web(0), fixture.Web(3), fixture.Web(5, func(p *corev1.Pod) { p.Name, p.Spec.Hostname = "web-2", "web-2" }))
 			g := newGate(t, api)
 			g.set(fault)
 			c.Cluster.Endpoint = g.URL
@@ -155,8 +155,7 @@ func settle(t *testing.T, c Config) {
 // old.
 func TestNotRestored(t *testing.T) {
 	c := keep(t)
-	api := newAPIServer(t, apiOptions{})
-	api.apply(fixture.Nginx(), fixture.Web(4))
+	api := newServer(t, server{}, fixture.Nginx(), fixture.Web(4))
 	c.Cluster.Endpoint = api.URL
 	settle(t, c)
 	p, err := newProbe(c)
@@ -193,7 +192,7 @@ func TestRejectedSnapshot(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		"other settings": func(_ *testing.T, c *Config) { c.Labels = "app=nginx" },
+		"other settings": func(_ *testing.T, c *Config) { c.Namespaces = []string{"default"} },
 		"a folder": func(t *testing.T, c *Config) {
 			if err := os.Remove(c.Snapshot); err != nil {
 				t.Fatal(err)
@@ -206,8 +205,7 @@ func TestRejectedSnapshot(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := keep(t)
 			change(t, &c)
-			api := newAPIServer(t, apiOptions{})
-			api.apply(fixture.Nginx(), fixture.Web(4))
+			api := newServer(t, server{}, fixture.Nginx(), fixture.Web(4))
 			g := newGate(t, api)
 			g.set(breaks)
 			c.Cluster.Endpoint = g.URL
@@ -242,9 +240,9 @@ func TestRejectedSnapshot(t *testing.T) {
 func TestSnapshotFails(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "volume")
 	c := Config{Snapshot: filepath.Join(folder, "snapshot"), SnapshotInterval: 10 * time.Millisecond}
-	p := watchServer(t, c, apiOptions{}, fixture.Nginx(), fixture.Web(0))
+	p := watchServer(t, c, server{}, fixture.Nginx(), fixture.Web(0))
 	p.awaitThat(t, "three tries failed", func() bool { return len(p.wrote) >= 3 })
-	p.api.apply(fixture.Web(1))
+	p.api.Put(fixture.Web(1))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2")
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
@@ -321,10 +319,10 @@ func TestUnwritten(t *testing.T) {
 // TestSnapshotIsDue checks that an informer tells when changes wait for the snapshot.
 func TestSnapshotIsDue(t *testing.T) {
 	c := Config{Snapshot: filepath.Join(t.TempDir(), "snapshot"), SnapshotInterval: time.Hour}
-	p := watchServer(t, c, apiOptions{}, fixture.Nginx(), fixture.Web(0))
+	p := watchServer(t, c, server{}, fixture.Nginx(), fixture.Web(0))
 	p.awaitThat(t, "the first is written", func() bool { return len(p.due) == 3 && p.due[2].IsZero() })
 	before := time.Now()
-	p.api.apply(fixture.Web(1))
+	p.api.Put(fixture.Web(1))
 	p.awaitThat(t, "the second is due", func() bool { return len(p.due) == 4 })
 	if wait := p.due[3].Sub(before); wait < time.Hour || wait > time.Hour+time.Minute {
 		t.Errorf("the snapshot is due in %v", wait)

@@ -20,7 +20,6 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/informer/internal/selection"
 	"github.com/headless-dns/headless/informer/internal/snapshot"
-	"github.com/headless-dns/headless/internal/apiserver"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -65,7 +64,7 @@ func TestSelectorLost(t *testing.T) {
 	f.awaitThat(t, "both are watched", func() bool { return f.watchesOfSlices() == 3 })
 
 	f.api.Put(fixture.Web(2))
-	f.api.Apply([]apiserver.Change{{Object: fixture.Web(0), Gone: true}})
+	f.api.Apply(gone(fixture.Web(0)))
 	f.api.Put(controlledSlice("10.244.0.1", "10.244.0.2", "10.244.0.9"))
 	f.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.9")
 
@@ -73,7 +72,7 @@ func TestSelectorLost(t *testing.T) {
 	f.api.Put(fixture.Web(0))
 	f.api.Put(fixture.Nginx())
 	f.await(t, nginxName, dns.TypeA, threePods)
-	f.api.Apply([]apiserver.Change{{Object: fixture.Web(2), Gone: true}})
+	f.api.Apply(gone(fixture.Web(2)))
 	f.await(t, nginxName, dns.TypeA, twoPods)
 
 	// It loses it again. Its slices are watched already.
@@ -82,7 +81,7 @@ func TestSelectorLost(t *testing.T) {
 	if n := f.watchesOfSlices(); n != 3 {
 		t.Errorf("%d watches of slices, want 3", n)
 	}
-	f.api.Apply([]apiserver.Change{{Object: fixture.Nginx(func(s *corev1.Service) { s.Name = "by-hand" }), Gone: true}})
+	f.api.Apply(gone(fixture.Nginx(func(s *corev1.Service) { s.Name = "by-hand" })))
 	f.await(t, byHand, dns.TypeA, "outside")
 }
 
@@ -96,7 +95,7 @@ func TestSelectorLostStart(t *testing.T) {
 				if got := answer(p.trie, nginxName, dns.TypeA); got != "10.244.0.9" {
 					t.Errorf("the service has %q", got)
 				}
-				p.api.remove(controlledSlice())
+				p.api.Apply(gone(controlledSlice()))
 				p.await(t, nginxName, dns.TypeA, "missing")
 			})
 		}

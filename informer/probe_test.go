@@ -1,6 +1,7 @@
 package informer
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/headless-dns/headless/informer/internal/object"
+	"github.com/headless-dns/headless/internal/apiserver"
 	"github.com/headless-dns/headless/records"
 )
 
@@ -18,7 +20,7 @@ import (
 type probe struct {
 	*Informer
 	trie *records.Trie
-	api  *apiServer
+	api  *apiserver.Server
 
 	mu        sync.Mutex
 	changed   *sync.Cond
@@ -64,11 +66,37 @@ func newProbe(c Config) (*probe, error) {
 	return p, err
 }
 
-// watchServer starts an informer on a stand-in API server.
-func watchServer(t *testing.T, c Config, o apiOptions, objects ...any) *probe {
+// server is a kind of API server.
+type server struct {
+	apiserver.Options
+	fault apiserver.Fault
+}
+
+// noLists is the fault of a server that refuses lists. A reflector then needs the initial
+// events of a watch.
+var noLists = apiserver.Fault{Code: http.StatusForbidden, Lists: true}
+
+// newServer starts a stand-in API server that has some objects.
+func newServer(t *testing.T, o server, objects ...apiserver.Object) *apiserver.Server {
 	t.Helper()
-	api := newAPIServer(t, o)
-	api.apply(objects...)
+	api, err := apiserver.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { api.Close() })
+	api.Options = o.Options
+	api.SetFault(o.fault)
+	api.Put(objects...)
+	return api
+}
+
+// gone returns the change that removes an object.
+func gone(o apiserver.Object) []apiserver.Change { return []apiserver.Change{{Object: o, Gone: true}} }
+
+// watchServer starts an informer on a stand-in API server.
+func watchServer(t *testing.T, c Config, o server, objects ...apiserver.Object) *probe {
+	t.Helper()
+	api := newServer(t, o, objects...)
 	c.Cluster.Endpoint = api.URL
 	p, err := newProbe(c)
 	if err != nil {

@@ -68,6 +68,7 @@ type stored struct {
 	labels, fields set
 	raw            []byte // in protobuf, without the envelope that tells the kind
 	json           []byte // instead of what raw is in JSON, if it is damaged
+	failure        error  // instead of an object, what ends the watches
 }
 
 // set are labels or fields. They are few, and a slice takes a third of a map.

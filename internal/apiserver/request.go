@@ -49,6 +49,9 @@ func (s *selection) takes(o *stored) bool {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.requests = append(s.requests, r.URL.RequestURI())
+	s.mu.Unlock()
 	q, err := s.parse(r)
 	if err != nil {
 		refuse(w, q.codec, err)
@@ -89,7 +92,7 @@ func (s *Server) parse(r *http.Request) (*request, error) {
 	values := r.URL.Query()
 	q.watch, _ = strconv.ParseBool(values.Get("watch"))
 	var ok bool
-	if q.codec, ok = negotiate(r.Header.Get("Accept"), q.watch); !ok {
+	if q.codec, ok = negotiate(r.Header.Get("Accept"), q.watch, s.JSON); !ok {
 		return q, &apierrors.StatusError{ErrStatus: metav1.Status{
 			Status: metav1.StatusFailure, Code: http.StatusNotAcceptable, Reason: metav1.StatusReasonNotAcceptable,
 			Message: "only JSON and protobuf are served",
@@ -101,15 +104,21 @@ func (s *Server) parse(r *http.Request) (*request, error) {
 	if err := q.parseSelectors(values); err != nil {
 		return q, apierrors.NewBadRequest(err.Error())
 	}
+	if s.NoClusterIP && q.fields.String() != "" && q.collection.resource == "services" {
+		return q, apierrors.NewBadRequest(`"spec.clusterIP" is not a known field selector: only "metadata.name", "metadata.namespace"`)
+	}
 	if err := q.parseWatch(values); err != nil {
 		return q, apierrors.NewBadRequest(err.Error())
+	}
+	if s.NoInitialEvents && q.watch && q.ended {
+		return q, apierrors.NewInvalid(schema.GroupKind{Kind: "ListOptions"}, "", nil)
 	}
 	return q, nil
 }
 
 // negotiate returns the codec of the first media type of an Accept header that is
 // served; with none, JSON and false.
-func negotiate(accept string, watch bool) (runtime.SerializerInfo, bool) {
+func negotiate(accept string, watch, onlyJSON bool) (runtime.SerializerInfo, bool) {
 	supported := scheme.Codecs.SupportedMediaTypes()
 	fallback, _ := runtime.SerializerInfoForMediaType(supported, runtime.ContentTypeJSON)
 	if accept == "" {
@@ -124,7 +133,7 @@ func negotiate(accept string, watch bool) (runtime.SerializerInfo, bool) {
 			return fallback, true
 		}
 		codec, ok := runtime.SerializerInfoForMediaType(supported, media)
-		if ok && (media == runtime.ContentTypeJSON || media == runtime.ContentTypeProtobuf) && (!watch || codec.StreamSerializer != nil) {
+		if ok && (media == runtime.ContentTypeJSON || media == runtime.ContentTypeProtobuf && !onlyJSON) && (!watch || codec.StreamSerializer != nil) {
 			return codec, true
 		}
 	}

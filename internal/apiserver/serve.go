@@ -218,6 +218,9 @@ func (st *stream) flush() error {
 // selected was deleted.
 func (st *stream) events(events []event) error {
 	for _, e := range events {
+		if e.after != nil && e.after.failure != nil {
+			return st.fail(e.after.failure)
+		}
 		was, is := st.takes(e.before), st.takes(e.after)
 		var err error
 		switch {

@@ -16,7 +16,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,9 +36,23 @@ const (
 	bookmarkPeriod = time.Minute
 )
 
+// Options are what API servers differ in. The zero value is a recent one.
+type Options struct {
+	// JSON makes it the only encoding.
+	JSON bool
+	// NoInitialEvents refuses watches that begin with initial events, as API servers
+	// before Kubernetes 1.32 do.
+	NoInitialEvents bool
+	// NoClusterIP refuses to select Services by spec.clusterIP, as API servers before
+	// Kubernetes 1.31 do.
+	NoClusterIP bool
+}
+
 // Server is a stand-in API server that listens on the loopback address.
 type Server struct {
 	URL string
+	// Options may be set before the first request.
+	Options
 	// History is how many events of a kind are at least kept for watches that
 	// resume. A watch that is further behind ends. It may be set before the first
 	// change.
@@ -52,6 +68,7 @@ type Server struct {
 	expired   int64 // watches don't resume at versions before this
 	kinds     []*collection
 	bookmarks int           // asked for so far
+	requests  []string      // the URIs of all requests
 	changed   chan struct{} // closed, and replaced, when there is something to send
 	dropped   chan struct{} // closed, and replaced, to end the watches
 
@@ -224,6 +241,31 @@ func (s *Server) DropWatches() {
 func (s *Server) drop() {
 	close(s.dropped)
 	s.dropped = make(chan struct{})
+}
+
+// Fail ends the watches of a resource, such as "pods", with an error, as it ends those that
+// resume at a version before this one.
+func (s *Server) Fail(resource string, err error) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.kinds {
+		if c.resource == resource {
+			s.version++
+			c.record(event{version: s.version, after: &stored{failure: err}}, s.History)
+			s.wake()
+			return
+		}
+	}
+	panic(fmt.Sprintf("stand-in API server: resource %q is not served", resource))
+}
+
+// Asked returns the URIs of the requests so far that contain a text.
+func (s *Server) Asked(text string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(s.requests), func(uri string) bool { return !strings.Contains(uri, text) })
 }
 
 // Expire ends all watches and forgets what happened, so that clients that resume

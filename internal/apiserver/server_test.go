@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	restwatch "k8s.io/client-go/rest/watch"
+	"k8s.io/utils/ptr"
 )
 
 var contentTypes = []string{runtime.ContentTypeProtobuf, runtime.ContentTypeJSON}
@@ -408,5 +409,75 @@ func TestStart(t *testing.T) {
 	}
 	if got := names(list.Items); got != "a/1" {
 		t.Errorf("pods %q", got)
+	}
+}
+
+// TestOptions asks servers of each kind for what they refuse.
+func TestOptions(t *testing.T) {
+	headless := metav1.ListOptions{FieldSelector: "spec.clusterIP=None"}
+	initial := metav1.ListOptions{SendInitialEvents: ptr.To(true), AllowWatchBookmarks: true, ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan}
+	for _, test := range []struct {
+		Options
+		media                   string
+		noServices, noInitially bool
+	}{
+		{Options{}, runtime.ContentTypeProtobuf, false, false},
+		{Options{JSON: true}, runtime.ContentTypeJSON, false, false},
+		{Options{NoClusterIP: true}, runtime.ContentTypeProtobuf, true, false},
+		{Options{NoInitialEvents: true}, runtime.ContentTypeProtobuf, false, true},
+	} {
+		s := start(t)
+		s.Options = test.Options
+		r, err := http.NewRequest(http.MethodGet, s.URL+"/api/v1/pods", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got := resp.Header.Get("Content-Type"); got != test.media {
+			t.Errorf("%+v: the content type is %q, want %q", test.Options, got, test.media)
+		}
+		core := client(t, s, runtime.ContentTypeJSON).CoreV1()
+		if _, err := core.Services("").List(t.Context(), headless); apierrors.IsBadRequest(err) != test.noServices || err != nil && !test.noServices {
+			t.Errorf("%+v: the list of headless services ends with %v", test.Options, err)
+		}
+		if _, err := core.Services("").List(t.Context(), metav1.ListOptions{}); err != nil {
+			t.Errorf("%+v: the list of all services ends with %v", test.Options, err)
+		}
+		w, err := core.Pods("").Watch(t.Context(), initial)
+		if apierrors.IsInvalid(err) != test.noInitially || err != nil && !test.noInitially {
+			t.Errorf("%+v: a watch with initial events ends with %v", test.Options, err)
+		}
+		if err == nil {
+			w.Stop()
+		}
+		if asked := s.Asked("services"); len(asked) != 2 || !strings.Contains(asked[0], "fieldSelector=") {
+			t.Errorf("%+v: the requests are %q", test.Options, asked)
+		}
+	}
+}
+
+// TestFail ends the watches of one resource with an error. Those of others go on.
+func TestFail(t *testing.T) {
+	for _, contentType := range contentTypes {
+		s := start(t)
+		s.Put(newPod("a", "1"))
+		w := open(t, s, contentType, "", metav1.ListOptions{ResourceVersion: "2"})
+		services, err := client(t, s, contentType).CoreV1().Services("").Watch(t.Context(), metav1.ListOptions{ResourceVersion: "2"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Fail("pods", apierrors.NewResourceExpired("too old"))
+		w.expect("ERROR 410 Expired", "end")
+		s.Put(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "1"}}, newPod("a", "2"))
+		if e := <-services.ResultChan(); e.Type != watch.Added {
+			t.Errorf("%s: the watch of services sends %v", contentType, e)
+		}
+		services.Stop()
+		open(t, s, contentType, "", metav1.ListOptions{ResourceVersion: "3"}).expect("ADDED 2@5")
 	}
 }
