@@ -15,8 +15,8 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// TestBatchOfOnePod holds what a batch costs in which a pod that many services select
-// comes and goes, as long as the batch is: as much as its last event.
+// TestBatchOfOnePod checks the cost of a batch with many events of one pod, which many
+// services select: that of the last event.
 func TestBatchOfOnePod(t *testing.T) {
 	const n = 1000
 	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
@@ -56,8 +56,8 @@ func TestBatchOfOnePod(t *testing.T) {
 	}
 }
 
-// TestBatchDelay has a pod that becomes ready, and changes again before the writer comes to
-// it: its change was late since it became ready.
+// TestBatchDelay has a pod become ready and change again before the writer handles it. The
+// delay counts from the first event.
 func TestBatchDelay(t *testing.T) {
 	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	i.apply([]event{eventOf(object.NewService(fixture.Nginx()))})
@@ -74,8 +74,8 @@ func TestBatchDelay(t *testing.T) {
 	}
 }
 
-// TestBatchOfOneService has a service that is deleted and made anew without a selector in
-// one batch. It has lost no selector: the pods of the old one are not its own.
+// TestBatchOfOneService deletes a service and creates it again without a selector in one
+// batch. It has not lost a selector: the pods of the old one do not belong to it.
 func TestBatchOfOneService(t *testing.T) {
 	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	i.joiner.awaitsLeftovers = true

@@ -14,10 +14,10 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// newWorld returns an informer that holds services of StatefulSet's pods, of the
-// given sizes, and a function that makes the i-th pod of a service.
+// newWorld returns an informer with services of StatefulSets, which have the given numbers
+// of pods, and a function that makes the i-th pod of a service.
 func newWorld(sizes ...int) (*Informer, func(service, i int, change ...func(*corev1.Pod)) *object.Pod) {
-	first, all := make([]int, len(sizes)), 0 // of all pods
+	first, all := make([]int, len(sizes)), 0 // among all pods
 	for s, size := range sizes {
 		first[s], all = all, all+size
 	}
@@ -39,9 +39,9 @@ func newWorld(sizes ...int) (*Informer, func(service, i int, change ...func(*cor
 	return i, newPodOf
 }
 
-// BenchmarkEvent is one pod of a service of n that loses and regains its
-// readiness: from the slim object to the publication. The services are all in one
-// cluster, so that the garbage collector has the same to do whichever it is.
+// BenchmarkEvent measures one pod of a service of n that loses and regains its readiness:
+// from the slim object to the publication. All services are in one cluster, so that the
+// garbage collector has the same work in each run.
 func BenchmarkEvent(b *testing.B) {
 	sizes := append([]int{1, 100, 10_000}, slices.Repeat([]int{100}, 900)...)
 	i, newPodOf := newWorld(sizes...)
@@ -56,8 +56,8 @@ func BenchmarkEvent(b *testing.B) {
 	}
 }
 
-// BenchmarkReplicas is a job of 8,000 replicas with a service for each: its start, a pod
-// and a service that change, and all of them.
+// BenchmarkReplicas measures a job of 8,000 replicas with a service for each: the start, a
+// change of one pod or service, and changes of all.
 func BenchmarkReplicas(b *testing.B) {
 	const n = 8000
 	b.Run("start", func(b *testing.B) {
@@ -88,8 +88,8 @@ func BenchmarkReplicas(b *testing.B) {
 	}
 }
 
-// BenchmarkHeap is the heap that a pod takes, with all that is made of it: the
-// slim object, the join, the trie and the reverse index.
+// BenchmarkHeap measures the heap of a pod with all that is made of it: the slim object,
+// the join, the trie and the reverse index.
 func BenchmarkHeap(b *testing.B) {
 	const services, pods = 1000, 100
 	for b.Loop() {
@@ -102,8 +102,8 @@ func BenchmarkHeap(b *testing.B) {
 	}
 }
 
-// BenchmarkObjects is the heap that a pod takes in the informer alone: the slim
-// object, decoded as it comes from an API server, and its entry in the join.
+// BenchmarkObjects measures the heap of a pod in the informer alone: the slim object,
+// decoded as an API server sends it, and its entry in the joiner.
 func BenchmarkObjects(b *testing.B) {
 	const services, pods = 1000, 100
 	for b.Loop() {
@@ -127,7 +127,7 @@ func BenchmarkObjects(b *testing.B) {
 	}
 }
 
-// BenchmarkRelist is a list of 100,000 pods that are known already.
+// BenchmarkRelist measures a relist of 100,000 unchanged pods.
 func BenchmarkRelist(b *testing.B) {
 	i, _ := newWorld(slices.Repeat([]int{100}, 1000)...)
 	list := event{Origin: object.Origin{Kind: object.Pods}, list: true}

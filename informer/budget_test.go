@@ -14,7 +14,7 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// TestPortsBudget holds the memory of a pod whose ports no other pod has, whatever
+// TestPortsBudget limits the memory of a pod whose named ports no other pod has, whatever
 // the number of the service's ports.
 func TestPortsBudget(t *testing.T) {
 	const templates, budget = 1000, 1000 // bytes
@@ -44,11 +44,11 @@ func TestPortsBudget(t *testing.T) {
 	}
 }
 
-// TestHeapBudget holds the memory of a pod with all that is made of it: the slim
-// object, the join, the trie and the reverse index.
+// TestHeapBudget limits the heap of a pod with all that is made of it: the slim object, the
+// join, the trie and the reverse index.
 func TestHeapBudget(t *testing.T) {
 	const services, pods, budget = 200, 100, 300 // bytes
-	newWorld(1)                                  // what is made once
+	newWorld(1)                                  // allocates what every informer shares
 	before := heap()
 	i, _ := newWorld(slices.Repeat([]int{pods}, services)...)
 	perPod := (int64(heap()) - int64(before)) / (services * pods)

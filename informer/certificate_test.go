@@ -32,7 +32,7 @@ import (
 	"github.com/headless-dns/headless/internal/apiserver"
 )
 
-// newCertificate returns a certificate that signs itself, and a file of it as PEM.
+// newCertificate returns a self-signed certificate, and a PEM file of it.
 func newCertificate(t *testing.T, key *ecdsa.PrivateKey, use x509.ExtKeyUsage, name string) (der []byte, file string) {
 	t.Helper()
 	now := time.Now()
@@ -47,8 +47,8 @@ func newCertificate(t *testing.T, key *ecdsa.PrivateKey, use x509.ExtKeyUsage, n
 	return der, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-// pipes is a listener whose connections are in memory. So they stand still by the clock of
-// a test.
+// pipes is a listener with connections in memory, which are idle by the clock of a
+// synctest.
 type pipes chan net.Conn
 
 func (p pipes) Accept() (net.Conn, error) {
@@ -71,8 +71,8 @@ func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
 	return client, nil
 }
 
-// TestCA has the CA of an API server be replaced on disk, and its certificate with it. The
-// client trusts the new one within five minutes, so that no new source is needed.
+// TestCA replaces the CA of an API server on disk, and the server's certificate with it.
+// The client trusts the new one within five minutes, without a new source.
 func TestCA(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -136,12 +136,13 @@ func TestCA(t *testing.T) {
 	})
 }
 
-// TestCertificate has a client's certificate be replaced on disk, and the old one be
-// refused from then on.
+// TestCertificate replaces a client's certificate on disk. The server refuses the old one
+// from then on.
 func TestCertificate(t *testing.T) {
-	// Client-go looks every five minutes. Nothing else here has a certificate.
+	// Client-go checks the files every five minutes. No other test has a client
+	// certificate.
 	transport.CertCallbackRefreshDuration = 10 * time.Millisecond
-	// It looks for ever, and would tell that the files are gone.
+	// It checks them for ever, and would log that the files are gone.
 	klog.SetLoggerWithOptions(logr.Discard(), klog.ContextualLogger(true))
 	t.Cleanup(klog.ClearLogger)
 	folder := t.TempDir()
@@ -170,14 +171,14 @@ func TestCertificate(t *testing.T) {
 			api.ServeHTTP(w, r)
 		}))
 		s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
-		s.Config.ErrorLog = log.New(io.Discard, "", 0) // of connections that end too soon
+		s.Config.ErrorLog = log.New(io.Discard, "", 0) // of connections that end early
 		s.StartTLS()
 		t.Cleanup(s.Close)
 		fixture.WriteFile(t, folder+"/ca", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
 		return Cluster{Endpoint: s.URL, Cert: folder + "/cert", Key: folder + "/key", CA: folder + "/ca"}
 	}, "10.244.0.1", "10.244.0.2")
 	f.start(t)
-	f.tries(t, 2, func() { rotate("second") }) // the connection is closed, and the watch resumed by another
+	f.tries(t, 2, func() { rotate("second") }) // the client closes the connection and resumes the watch on another
 	f.api.Put(fixture.Web(2))
 	f.await(t, nginxName, dns.TypeA, threePods)
 	f.awaitThat(t, "all is well", func() bool { return f.failing[object.Pods] == 0 })

@@ -24,7 +24,7 @@ import (
 	"github.com/headless-dns/headless/internal/apiserver"
 )
 
-// servers are API servers of each sort.
+// servers are the kinds of API servers.
 var servers = map[string]server{
 	"protobuf":      {fault: noLists},
 	"JSON":          {fault: noLists, Options: apiserver.Options{JSON: true}},
@@ -49,11 +49,11 @@ func testWatch(t *testing.T, o server) {
 	p.api.Apply(gone(fixture.Web(0)))
 	p.await(t, "web-0."+nginxName, dns.TypeA, "missing")
 
-	// A slice of another controller is a source beside the pods.
+	// A slice of another controller counts beside the pods.
 	p.api.Put(fixture.Slice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 192.0.2.1")
 
-	// A service that is headless no more is not ours any more.
+	// A service that is no longer headless leaves the trie.
 	p.api.Put(fixture.Nginx(func(s *corev1.Service) {
 		s.Spec.ClusterIP, s.Spec.Type, s.Spec.ExternalName = "", corev1.ServiceTypeExternalName, "example.org"
 	}))
@@ -62,7 +62,7 @@ func testWatch(t *testing.T, o server) {
 	p.api.Put(fixture.Nginx())
 	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 192.0.2.1")
 
-	// An error ends a watch; the next begins with a new list.
+	// An error ends a watch. The reflector relists.
 	before := len(p.api.Asked("pods"))
 	p.api.Fail("pods", apierrors.NewResourceExpired("too old"))
 	p.api.Put(fixture.Web(4))
@@ -80,7 +80,7 @@ func testWatch(t *testing.T, o server) {
 	}
 }
 
-// TestWatchNamespaces checks that a namespace's objects are all that is asked for.
+// TestWatchNamespaces checks that nothing outside the namespaces is requested.
 func TestWatchNamespaces(t *testing.T) {
 	elsewhere := func(p *corev1.Pod) { p.Namespace = "prod" }
 	p := watchServer(t, Config{Namespaces: []string{"default", "staging", "default"}}, server{},
@@ -99,7 +99,7 @@ func TestWatchNamespaces(t *testing.T) {
 }
 
 // TestWatchManyNamespaces ends the watches of a hundred namespaces at once. Neither the
-// start nor the next watches wait for each other.
+// start nor the retries wait for each other.
 func TestWatchManyNamespaces(t *testing.T) {
 	for name, o := range map[string]server{"protobuf": {}, "lists": {Options: apiserver.Options{NoInitialEvents: true}}, "HTTP/2": {}} {
 		t.Run(name, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestWatchManyNamespaces(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.start(t)
-			applyAll(1) // a watch that ends within a second without an event is a fault
+			applyAll(1) // a watch that ends within a second without an event counts as a fault
 			for _, ns := range c.Namespaces {
 				p.await(t, "nginx."+ns+".svc.cluster.local.", dns.TypeA, twoPods)
 			}
@@ -150,13 +150,13 @@ func TestWatchManyNamespaces(t *testing.T) {
 	}
 }
 
-// overHTTP2 lets an API server speak HTTP/2, with as many streams a connection as
+// overHTTP2 serves the API over HTTP/2, with as many streams per connection as
 // kube-apiserver permits.
 func overHTTP2(t *testing.T, api *apiserver.Server) Cluster {
 	t.Helper()
 	s := httptest.NewUnstartedServer(api)
 	s.EnableHTTP2 = true
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of connections that end too soon
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of connections that end early
 	s.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 100}
 	s.StartTLS()
 	t.Cleanup(s.Close)
@@ -165,8 +165,8 @@ func overHTTP2(t *testing.T, api *apiserver.Server) Cluster {
 	return Cluster{Endpoint: s.URL, CA: ca}
 }
 
-// TestWatchOldServer watches servers that cannot select headless Services. They send all
-// of them, and the selector is not tried again.
+// TestWatchOldServer watches servers that cannot select headless Services. The informer
+// receives all of them, and does not try the selector again.
 func TestWatchOldServer(t *testing.T) {
 	web := func(s *corev1.Service) { s.Name = "web" }
 	const webName = "web.default.svc.cluster.local."
@@ -198,8 +198,8 @@ func TestWatchOldServer(t *testing.T) {
 	}
 }
 
-// TestWatchBadRequest has a server refuse each request for Services. That is a fault, and
-// the selector is not to blame.
+// TestWatchBadRequest has a server reject all requests for Services. The selector is not
+// the cause.
 func TestWatchBadRequest(t *testing.T) {
 	f := newFaulty(t, 10)
 	f.api.SetFault(apiserver.Fault{Code: http.StatusBadRequest})
@@ -229,7 +229,7 @@ func TestWatchNamespaceLabels(t *testing.T) {
 	}
 }
 
-// TestWatchSlices takes the endpoints from slices, and asks for no pods.
+// TestWatchSlices takes the endpoints from slices and requests no pods.
 func TestWatchSlices(t *testing.T) {
 	controlled := func(name string, e ...discoveryv1.Endpoint) *discoveryv1.EndpointSlice {
 		s := fixture.Slice(name, e...)
@@ -279,8 +279,8 @@ func TestNewErrors(t *testing.T) {
 	}
 }
 
-// TestClusterConfig checks the connection of each form: protobuf whatever it is,
-// and the context of a kubeconfig file that was asked for.
+// TestClusterConfig checks each way to an API server: it uses protobuf, and the chosen
+// context of a kubeconfig file.
 func TestClusterConfig(t *testing.T) {
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := os.WriteFile(kubeconfig, []byte(`

@@ -16,8 +16,8 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// TestPodEndpoints holds the rules of the EndpointSlice controller, and the
-// reasons for what it leaves out.
+// TestPodEndpoints has the rules of the EndpointSlice controller, and the reasons for the
+// endpoints that it leaves out.
 func TestPodEndpoints(t *testing.T) {
 	dual := func(s *corev1.Service) {
 		s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol, corev1.IPv4Protocol}
@@ -100,7 +100,7 @@ func TestPodEndpoints(t *testing.T) {
 	}
 }
 
-// describe writes endpoints, a star behind the names that the pods were given.
+// describe writes endpoints, with a star behind names that are hostnames.
 func describe(each func(func(records.Endpoint))) string {
 	var out []string
 	each(func(e records.Endpoint) {
@@ -174,8 +174,8 @@ func TestDashed(t *testing.T) {
 	}
 }
 
-// TestLabelBudget holds that the labels of a pod are made once for all services that
-// select it: checking a name and writing an address take longer than all the rest.
+// TestLabelBudget checks that the labels of a pod are made once for all services that
+// select it. Checking a name and writing an address take longer than everything else.
 func TestLabelBudget(t *testing.T) {
 	s := newJoinedService(object.NewService(fixture.Nginx(func(s *corev1.Service) {
 		s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
@@ -192,7 +192,7 @@ func TestLabelBudget(t *testing.T) {
 	}{
 		{naming{}, podOf("web-0"), "10-244-0-1 fd00--1"},
 		{naming{podNames: true}, podOf("web-0"), "web-0 web-0"},
-		{naming{podNames: true}, podOf("web.0"), "10-244-0-1 fd00--1"}, // no label
+		{naming{podNames: true}, podOf("web.0"), "10-244-0-1 fd00--1"}, // not a label
 	} {
 		var hosts []string
 		podEndpoints(s, test.pod, &test.naming, func(e records.Endpoint) { hosts = append(hosts, e.Host) })

@@ -16,8 +16,8 @@ import (
 	"github.com/headless-dns/headless/internal/apiserver"
 )
 
-// TestFaults has an API server misbehave at the start, or later, and checks that it is
-// told of once for each symptom, that answers stay, and that all is well when it is over.
+// TestFaults has an API server fail at the start, or later. The log has each symptom once,
+// answers stay, and everything recovers when the fault is over.
 func TestFaults(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -25,7 +25,7 @@ func TestFaults(t *testing.T) {
 		refuse bool
 		reason string // in the log
 		tries  int
-		times  float64 // of the clock, else 10: a watch must not seem to stand when it is but slow
+		times  float64 // speed of the clock, 10 by default: a slow watch must not seem to stand
 	}{
 		{name: "connection refused", refuse: true, reason: "connection refused", tries: 5},
 		{name: "connection ended", fault: apiserver.Fault{Abort: true}, reason: "ended ", tries: 5},
@@ -48,7 +48,7 @@ func TestFaults(t *testing.T) {
 			f.awaitThat(t, "the fault is logged", func() bool { return f.lines(fails) > 0 })
 			f.tries(t, test.tries)
 			f.locked(func() {
-				// A watch that ends and a list that is refused may show one fault.
+				// One fault may end a watch and refuse a list, with two causes in the log.
 				if f.lines(failsFirst) > 3 || f.lines(worksAgain) != 0 || f.failing[object.Pods] != 1 {
 					t.Errorf("%d watches fail; the log has %q", f.failing[object.Pods], f.logged)
 				}
@@ -89,7 +89,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestCut cuts the watches: they are resumed, and nobody need know.
+// TestCut cuts the watches. They resume, and nothing is logged.
 func TestCut(t *testing.T) {
 	t.Parallel()
 	f := newFaulty(t, 100, "10.244.0.1", "10.244.0.2")
@@ -109,8 +109,8 @@ func TestCut(t *testing.T) {
 	})
 }
 
-// TestSilent has the watches fall silent where bookmarks came before. They are begun
-// anew at the version that they had.
+// TestSilent has the watches fall silent after they had bookmarks. They resume at their
+// versions.
 func TestSilent(t *testing.T) {
 	t.Parallel()
 	f := newFaulty(t, 100, "10.244.0.1", "10.244.0.2")
@@ -143,12 +143,12 @@ func TestSilent(t *testing.T) {
 	})
 }
 
-// TestIdle has nothing happen for long at a server without bookmarks.
+// TestIdle has nothing happen for long, on a server without bookmarks.
 func TestIdle(t *testing.T) {
 	t.Parallel()
 	f := newFaulty(t, 100, "10.244.0.1", "10.244.0.2")
 	f.start(t)
-	f.tries(t, 4) // two watches, each after a look at the version
+	f.tries(t, 4) // two watches, each after a probe of the version
 	f.api.Put(fixture.Web(2))
 	f.await(t, nginxName, dns.TypeA, threePods)
 	f.locked(func() {
@@ -158,7 +158,7 @@ func TestIdle(t *testing.T) {
 	})
 }
 
-// TestBookmarksOnly has nothing happen for long at a server with bookmarks.
+// TestBookmarksOnly has nothing happen for long, on a server with bookmarks.
 func TestBookmarksOnly(t *testing.T) {
 	t.Parallel()
 	f := newFaulty(t, 50, "10.244.0.1", "10.244.0.2")
@@ -179,7 +179,7 @@ func TestBookmarksOnly(t *testing.T) {
 	})
 }
 
-// TestSlowList has a list take its time: what was known is answered until it is there.
+// TestSlowList has a list take long. The old answers stay until it is complete.
 func TestSlowList(t *testing.T) {
 	t.Parallel()
 	f := newFaulty(t, 1, "10.244.0.1", "10.244.0.2")
@@ -199,8 +199,7 @@ func TestSlowList(t *testing.T) {
 	})
 }
 
-// TestClockJumps has the clock be set by a day, forward and back, while all is well and
-// while it is not.
+// TestClockJumps sets the clock forward and back by a day, in health and during a fault.
 func TestClockJumps(t *testing.T) {
 	t.Parallel()
 	f := newFaulty(t, 10, "10.244.0.1", "10.244.0.2")
@@ -232,12 +231,13 @@ func TestClockJumps(t *testing.T) {
 	}
 }
 
-// TestRestoredServer has an API server that is suddenly older than what it has told.
+// TestRestoredServer has an API server whose version is suddenly earlier than that of the
+// watches.
 func TestRestoredServer(t *testing.T) {
 	for name, fault := range map[string]apiserver.Fault{
 		"unnoticed":               {},
 		"after it was away":       {Code: http.StatusServiceUnavailable},
-		"watched before it lists": {Code: http.StatusForbidden, Lists: true}, // as before it has read the roles
+		"watched before it lists": {Code: http.StatusForbidden, Lists: true}, // as it does before it has read the roles
 	} {
 		away := fault != apiserver.Fault{}
 		t.Run(name, func(t *testing.T) {
@@ -256,7 +256,7 @@ func TestRestoredServer(t *testing.T) {
 			f.api.Restore(fixture.Nginx(), fixture.Web(0), fixture.Web(2))
 			if away {
 				f.awaitThat(t, "the fault is logged", func() bool { return f.failing[object.Pods] == 1 && f.lines(fails) > 0 })
-				// A watch that is let in would be silent, and of no use.
+				// A watch would be accepted, and silent.
 				if _, now := f.api.Requests("pods"); now != watches {
 					t.Errorf("%d watches were asked for before the version was known", now-watches)
 				}
@@ -278,8 +278,8 @@ func TestRestoredServer(t *testing.T) {
 	}
 }
 
-// TestDamaged has an object that can't be decoded. It stays as it was, and no other
-// is touched.
+// TestDamaged has an object that can't be decoded. The stored one stays, and no other is
+// affected.
 func TestDamaged(t *testing.T) {
 	const broken, sound = "object can't be decoded", "all objects can be decoded again"
 	moved := func(p *corev1.Pod) { p.Status.PodIPs[0].IP = "10.244.0.99" }
@@ -295,7 +295,7 @@ func TestDamaged(t *testing.T) {
 				for range 3 {
 					f.api.Damage(fixture.Web(1, moved), true)
 				}
-				f.api.Damage(fixture.Web(7), true) // of which nothing is held
+				f.api.Damage(fixture.Web(7), true) // which is not stored
 				f.api.Apply([]apiserver.Change{{Object: fixture.Web(0), Gone: true}, {Object: fixture.Web(2)}})
 				if relist {
 					f.api.Expire()
@@ -324,7 +324,7 @@ func TestDamaged(t *testing.T) {
 			f.await(t, nginxName, dns.TypeA, threePods)
 			f.awaitThat(t, "the watch works again", func() bool { return f.broken[object.Pods] == 1 && f.lines(worksAgain) == 1 })
 			f.api.Put(fixture.Web(1))
-			f.api.Expire() // a list without it is what tells
+			f.api.Expire() // only a list without it shows that it is gone
 			f.awaitThat(t, "none is broken", func() bool { return f.broken[object.Pods] == 0 && f.lines(sound) == 1 })
 			f.locked(func() {
 				if f.lines(broken) != 1 || f.lines(fails) != 1 {
@@ -335,11 +335,12 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-// TestStopAway ends while no API server answers, and the next try is far away.
+// TestStopAway stops an informer while no API server answers and the next retry is far
+// away.
 func TestStopAway(t *testing.T) {
 	t.Parallel()
 	f := newFaulty(t, .001)
-	f.source.(*cluster).backoff = retryBackoff // by this clock, of 13 minutes and more
+	f.source.(*cluster).backoff = retryBackoff // of 13 minutes and more by this clock
 	f.refuse.Store(true)
 	f.Start()
 	f.awaitThat(t, "the fault is logged", func() bool { return f.lines(fails) == 1 })

@@ -24,11 +24,11 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// fast is a clock by which everything is so many times sooner. It can be set.
+// fast is a clock that runs a number of times faster than the real one. It can be set.
 type fast struct {
 	clock.RealClock
 	times float64
-	ahead *atomic.Int64 // of what it would be at, in nanoseconds
+	ahead *atomic.Int64 // of the time it would show, in nanoseconds
 }
 
 var epoch = time.Now()
@@ -60,24 +60,24 @@ type fastTimer struct {
 
 func (t fastTimer) Reset(d time.Duration) bool { return t.Timer.Reset(t.real(d)) }
 
-// faulty is an informer under test on an API server that misbehaves.
+// faulty is an informer under test on an API server that fails.
 type faulty struct {
 	*probe
 	clock    fast
-	refuse   atomic.Bool // each connection
+	refuse   atomic.Bool // every connection
 	json     bool
 	requests int // for pods
 	shrunk   string
 }
 
-// newFaulty returns an informer that has yet to be started. Its answer for nginx must
-// never be without the pods that must be there.
+// newFaulty returns an informer that is not started. The test fails if the answer for nginx
+// ever lacks one of the addresses in must.
 func newFaulty(t *testing.T, times float64, must ...string) *faulty {
 	t.Helper()
 	return newFaultyBy(t, times, func(s *apiserver.Server) Cluster { return Cluster{Endpoint: s.URL} }, must...)
 }
 
-// newFaultyBy does so by another way to the API server.
+// newFaultyBy does the same by another way to the API server.
 func newFaultyBy(t *testing.T, times float64, way func(*apiserver.Server) Cluster, must ...string) *faulty {
 	t.Helper()
 	api := newServer(t, server{}, fixture.Nginx(), fixture.Web(0), fixture.Web(1))
@@ -130,7 +130,7 @@ func newFaultyBy(t *testing.T, times float64, way func(*apiserver.Server) Cluste
 	return f
 }
 
-// lines are those of the log that have a text.
+// lines counts the log lines with a text.
 func (f *faulty) lines(text string) int {
 	n := 0
 	for _, line := range f.logged {
@@ -141,7 +141,7 @@ func (f *faulty) lines(text string) int {
 	return n
 }
 
-// works reports whether no watch fails, and the log says so.
+// works reports whether no watch fails and the log says so.
 func (f *faulty) works() bool {
 	for _, n := range f.failing {
 		if n != 0 {
@@ -151,7 +151,7 @@ func (f *faulty) works() bool {
 	return f.lines(worksAgain) > 0
 }
 
-// tries waits for more requests than there are, or were before something is done.
+// tries calls after and waits until there were so many more requests than before.
 func (f *faulty) tries(t *testing.T, more int, after ...func()) {
 	t.Helper()
 	f.mu.Lock()
@@ -163,7 +163,7 @@ func (f *faulty) tries(t *testing.T, more int, after ...func()) {
 	f.awaitThat(t, fmt.Sprint(more, " tries"), func() bool { return f.requests >= until })
 }
 
-// causes returns the first lines of all causes, without the digits.
+// causes returns the first log lines of all causes, without digits.
 func (f *faulty) causes() map[string]bool {
 	digits := regexp.MustCompile("[0-9]+")
 	out := make(map[string]bool)
@@ -189,8 +189,8 @@ const (
 	threePods  = "10.244.0.1, 10.244.0.2, 10.244.0.3"
 )
 
-// event changes an object of each kind, and waits until the watches have the change. One
-// that ends within a second without an event has failed.
+// event changes an object of each kind and waits until the watches received the changes.
+// A watch that ends within a second without an event would count as a fault.
 func (f *faulty) event(t *testing.T) {
 	t.Helper()
 	var before [object.Kinds]int
@@ -209,8 +209,8 @@ func (f *faulty) event(t *testing.T) {
 	})
 }
 
-// bookmark sends bookmarks until each kind has one: a watch that is about to begin again
-// misses what is sent meanwhile.
+// bookmark sends bookmarks until each kind received one. A watch that is about to resume
+// misses those sent meanwhile.
 func (f *faulty) bookmark(t *testing.T) {
 	t.Helper()
 	var before [object.Kinds]int

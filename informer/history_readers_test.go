@@ -11,16 +11,16 @@ import (
 	"github.com/miekg/dns"
 )
 
-// versions are the states that were published, and how far that is.
+// versions are the published states.
 type versions struct {
 	states   []atomic.Pointer[state]
-	started  atomic.Int64 // the last state whose publication has begun,
-	finished atomic.Int64 // and whose publication is over
+	started  atomic.Int64 // index of the last state whose publication began,
+	finished atomic.Int64 // and of the last whose publication ended
 }
 
-// explains tells whether an answer that was asked for after the publication of
-// state from was over, and given before that of any state after to had begun, is
-// that of one time between.
+// explains reports whether an answer is that of one state between two. The query began
+// after the publication of state from had ended, and ended before that of any state after
+// to began.
 func (v *versions) explains(q *question, got string, from, to int64) bool {
 	for i := from; i <= to; i++ {
 		s := *v.states[i].Load()
@@ -32,15 +32,15 @@ func (v *versions) explains(q *question, got string, from, to int64) bool {
 		}
 		before := *v.states[i-1].Load()
 		if q.addr.IsValid() {
-			// The index may be a change behind. What it gives is a part of what was
-			// or of what is.
+			// The reverse index may be a change behind. Its names are a subset of the old
+			// or of the new ones.
 			if partOf(got, before, s, q) {
 				return true
 			}
 			continue
 		}
-		// An address leaves its service before it enters another, and a service loses
-		// its endpoints before its name.
+		// An address leaves its service before it enters another, and a service loses its
+		// endpoints before its name.
 		for _, madeAnew := range []bool{false, true} {
 			if _, ok := before[q.service]; ok && before.common(s, q.service, madeAnew).answer(q) == got {
 				return true
@@ -50,7 +50,7 @@ func (v *versions) explains(q *question, got string, from, to int64) bool {
 	return false
 }
 
-// partOf tells whether every name of an address is one that it had or has.
+// partOf reports whether each name of an address is one that it had or has.
 func partOf(got string, before, after state, q *question) bool {
 	if got == "outside" {
 		return before.answer(q) == got || after.answer(q) == got || before.answer(q) != after.answer(q)
@@ -73,9 +73,9 @@ func partOf(got string, before, after state, q *question) bool {
 	return true
 }
 
-// TestHistoryReaders asks while histories are played. Whatever is published
-// meanwhile, an answer is that of one time: no mixture of two states of a service,
-// and no address that the name had lost when it was asked for.
+// TestHistoryReaders queries while histories are played. Each answer is that of one time:
+// it mixes no two states of a service, and has no address that the name had lost when the
+// query began.
 func TestHistoryReaders(t *testing.T) {
 	events, seed := numberFrom(t, eventsVariable, historyEvents)/10, numberFrom(t, seedVariable, 1)
 	var asked atomic.Uint64

@@ -27,10 +27,9 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// A history is what happens to a cluster and to those who watch it. It is a plain
-// list whose steps stand for themselves, so that any of them may be left out and
-// the rest is a history, too: a failure is made small by leaving out what it does
-// not need.
+// history is what happens to a cluster and to its watches. The steps are independent of
+// each other, so that a history with steps left out is a history, too: shrink leaves out
+// what a failure does not need.
 type history struct {
 	podNames, selectNamespaces bool
 	steps                      []step
@@ -39,20 +38,20 @@ type history struct {
 type step struct {
 	op   op
 	kind object.Kind
-	name int    // of the object: the place in names
+	name int    // of the object: an index into the names
 	seed uint64 // of its content
 }
 
 type op uint8
 
 const (
-	changed   op = iota // an object comes, or changes, or is replaced by another of its name
+	changed   op = iota // an object comes or changes, or another replaces it under its name
 	deleted             // it goes
-	repeated            // an event comes a second time
-	unwatched           // the watch ends; what happens now is not told
+	repeated            // an event arrives a second time
+	unwatched           // the watch ends; the changes that follow are missed
 	relisted            // everything is listed, and watched from now on
-	restored            // an old state is listed: the API server was restored
-	drained             // what was told is published, and looked at
+	restored            // an old state is listed: the API server was restored from a backup
+	drained             // the events so far are published and compared
 	ops
 )
 
@@ -76,7 +75,7 @@ func (h *history) String() string {
 	return b.String()
 }
 
-// The clusters are small, so that everything meets.
+// The clusters are small, so that objects affect each other.
 var (
 	namespacesOf = []string{"default", "prod"}
 	services     = []string{"nginx", "db", "web"}
@@ -86,7 +85,7 @@ var (
 	addresses6   = 3
 )
 
-// objectNames are how many objects of each kind there may be.
+// objectNames is the number of names for objects of each kind.
 var objectNames = [object.Kinds]int{
 	object.Services:       len(namespacesOf) * len(services),
 	object.Pods:           len(namespacesOf) * len(podsOf),
@@ -109,7 +108,7 @@ func keyOf(kind object.Kind, name int) object.Key {
 	}
 }
 
-// build makes an object; the same arguments make the same.
+// build makes an object. The same arguments make the same object.
 func build(kind object.Kind, name int, seed uint64) kruntime.Object {
 	rng := rand.New(rand.NewPCG(seed, uint64(kind)))
 	k := keyOf(kind, name)
@@ -207,7 +206,7 @@ func build(kind object.Kind, name int, seed uint64) kruntime.Object {
 func address4(n int) string { return fmt.Sprint("10.244.0.", 1+n) }
 func address6(n int) string { return fmt.Sprint("fd00::", 1+n) }
 
-// sketch is an object in a line.
+// sketch describes an object in a line.
 func sketch(o kruntime.Object) string {
 	switch o := o.(type) {
 	case *corev1.Service:
@@ -224,15 +223,15 @@ func sketch(o kruntime.Object) string {
 	return ""
 }
 
-// drawHistory makes a history of n steps. It begins with a few objects and the
-// lists of all kinds, in some order.
+// drawHistory draws a history of n steps. It begins with a few objects and the lists of all
+// kinds, in some order.
 func drawHistory(rng *rand.Rand, n int) *history {
 	h := &history{podNames: rng.IntN(4) == 0, selectNamespaces: rng.IntN(4) == 0}
 	watched := newModel(false, h.selectNamespaces).watched()
 	draw := func() step {
 		s := step{op: changed, kind: watched[rng.IntN(len(watched))], seed: rng.Uint64N(1 << 32)}
 		if rng.IntN(3) > 0 {
-			s.kind = object.Pods // as in life
+			s.kind = object.Pods // most events are of pods, as in a cluster
 		}
 		if rng.IntN(3) == 0 {
 			s.op = deleted
@@ -274,8 +273,8 @@ func drawHistory(rng *rand.Rand, n int) *history {
 	return h
 }
 
-// play lets a history happen, and calls look at each drain, which is to apply
-// the batch. It stops at the first error.
+// play plays a history and calls look at each drain, which must apply the batch. It stops
+// at the first error.
 func (h *history) play(t testing.TB, p *pipeline, look func() error) error {
 	var watching [object.Kinds]bool
 	truth := newModel(h.podNames, h.selectNamespaces)
@@ -313,7 +312,7 @@ func (h *history) play(t testing.TB, p *pipeline, look func() error) error {
 		case relisted, restored:
 			listed := now
 			if s.op == restored {
-				// Of what was, everything is as it was, and the watch goes on from there.
+				// The old state is listed, and the watch goes on from there.
 				listed = maps.Clone(old.objects[s.kind])
 				truth.objects[s.kind] = listed
 			}
@@ -334,7 +333,7 @@ func (h *history) play(t testing.TB, p *pipeline, look func() error) error {
 	return nil
 }
 
-// questions are all that can have an answer in these clusters.
+// questions are all names and types that can have an answer.
 var questions = func() []question {
 	var out []question
 	for _, ns := range namespacesOf {
@@ -396,8 +395,8 @@ func (h *history) check(t testing.TB) error {
 	})
 }
 
-// shrink leaves out of a history that fails what it fails without: large parts
-// first, then single steps.
+// shrink leaves out of a failing history what it does not need to fail: large parts first,
+// then single steps.
 func (h *history) shrink(fails func(*history) bool) *history {
 	small := *h
 	for size := len(small.steps) / 2; size > 0; {
@@ -435,12 +434,12 @@ func numberFrom(t *testing.T, variable string, otherwise uint64) uint64 {
 }
 
 const (
-	historyEvents = 400_000 // unless told otherwise
+	historyEvents = 400_000 // by default
 	historySteps  = 2000    // of one history
 )
 
-// TestHistory plays random histories: everything that can happen to a watched
-// cluster, in any order.
+// TestHistory plays random histories: everything that can happen to a watched cluster, in
+// any order.
 func TestHistory(t *testing.T) {
 	events, seed := numberFrom(t, eventsVariable, historyEvents), numberFrom(t, seedVariable, 1)
 	var next, played atomic.Uint64
@@ -462,7 +461,7 @@ func TestHistory(t *testing.T) {
 	t.Logf("%d events from seed %d", played.Load(), seed)
 }
 
-// A shrunk history has what it takes to fail, and nothing else.
+// TestShrink checks that a shrunk history has what it needs to fail, and nothing else.
 func TestShrink(t *testing.T) {
 	h := drawHistory(rand.New(rand.NewPCG(1, 1)), 500)
 	needed := []step{h.steps[17], h.steps[230], h.steps[400]}

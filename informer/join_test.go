@@ -23,9 +23,8 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// TestJoinOrder feeds random events to a join, in batches of random size, and
-// compares it after each with a join that sees the same objects for the first
-// time.
+// TestJoinOrder applies random events in batches of random size. After each it compares the
+// trie with one that is joined from the same objects at once.
 func TestJoinOrder(t *testing.T) {
 	for seed := range uint64(30) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -58,8 +57,8 @@ func TestJoinOrder(t *testing.T) {
 	}
 }
 
-// TestJoinHostnameLabel has a Service that selects the hostname of a pod, which
-// then gets another: its labels are then others, though its template is not.
+// TestJoinHostnameLabel has a Service that selects by the hostname of a pod. The hostname
+// changes, and the label with it, though the template does not.
 func TestJoinHostnameLabel(t *testing.T) {
 	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	pod := func(hostname string) *object.Pod {
@@ -78,8 +77,8 @@ func TestJoinHostnameLabel(t *testing.T) {
 	}
 }
 
-// TestJoinTargets has pods whose containers give one name to different ports. What a
-// batch remembers of these is forgotten after it, at the start and later.
+// TestJoinTargets has pods whose containers give one name to different ports. The cache of
+// a batch is empty after it, at the start and later.
 func TestJoinTargets(t *testing.T) {
 	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	batch := []event{eventOf(object.NewService(fixture.Nginx(func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = intstr.FromString("http") })))}
@@ -100,9 +99,9 @@ func TestJoinTargets(t *testing.T) {
 	}
 }
 
-// TestJoinManyPorts has a service of many ports, whose pods give other numbers to
-// one of them. More such pods than a service has lists of ports keep their addresses,
-// and the order in which they come does not matter.
+// TestJoinManyPorts has a service with a long port list, one of whose ports has another
+// number on each pod. There are more such pods than a service may have lists: all keep
+// their addresses, in whichever order they come.
 func TestJoinManyPorts(t *testing.T) {
 	const ports, pods = 20, 12
 	service := object.NewService(fixture.Nginx(func(s *corev1.Service) {
@@ -147,7 +146,7 @@ func TestJoinManyPorts(t *testing.T) {
 	}
 }
 
-// TestJoinSlice changes a slice in one endpoint, its ports and its service.
+// TestJoinSlice changes one endpoint of a slice, its ports and its service.
 func TestJoinSlice(t *testing.T) {
 	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	slice := func(change func(*discoveryv1.EndpointSlice), last ...string) *object.EndpointSlice {
@@ -184,8 +183,8 @@ func TestJoinSlice(t *testing.T) {
 	}
 }
 
-// TestQueue checks that a queue goes on with the memory of events drained before,
-// and holds on to none of them.
+// TestQueue checks that a queue reuses the memory of a drained batch and keeps none of its
+// events.
 func TestQueue(t *testing.T) {
 	q := newQueue(func(object.Kind, string) {})
 	var batch []event
@@ -207,7 +206,7 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// TestStartPortions starts with more pods than are put into the trie at a time.
+// TestStartPortions starts with more pods than one portion has.
 func TestStartPortions(t *testing.T) {
 	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	published := 0
@@ -229,7 +228,7 @@ func TestStartPortions(t *testing.T) {
 	}
 }
 
-// A join that lost every object holds nothing.
+// TestJoinForgets checks that a joiner without objects holds nothing.
 func TestJoinForgets(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	trie := records.New()
@@ -252,8 +251,8 @@ func TestJoinForgets(t *testing.T) {
 	}
 }
 
-// TestJoinIsReadBesideWriter looks up objects, as decoders and the snapshot do, while the
-// last service of a namespace comes and goes.
+// TestJoinIsReadBesideWriter reads objects, as decoders and the keeper do, while the last
+// service of a namespace comes and goes.
 func TestJoinIsReadBesideWriter(t *testing.T) {
 	i, _ := newWorld(1)
 	service := object.NewService(fixture.Nginx(func(s *corev1.Service) { s.Namespace = "tenant" }))
@@ -279,8 +278,8 @@ func TestJoinIsReadBesideWriter(t *testing.T) {
 	}
 }
 
-// TestRestoreByOrigin restores a snapshot when some lists are there. The slices that the
-// controller leaves are listed apart from those of others.
+// TestRestoreByOrigin restores a snapshot when some lists have arrived. Leftover slices are
+// listed apart from others.
 func TestRestoreByOrigin(t *testing.T) {
 	left := object.NewEndpointSlice(fixture.Slice("left", discoveryv1.Endpoint{Addresses: []string{"10.244.0.7"}}))
 	left.Controlled = true
@@ -300,8 +299,8 @@ func TestRestoreByOrigin(t *testing.T) {
 	}
 }
 
-// TestBrokenAfterSound has a Service that can't be decoded any more behind the same one
-// in one batch: it is broken then, not before.
+// TestBrokenAfterSound has a Service twice in a batch: first intact, then broken. Broken is
+// what counts.
 func TestBrokenAfterSound(t *testing.T) {
 	i, _ := newWorld(1)
 	i.broken.hook = func(object.Kind, int) {}

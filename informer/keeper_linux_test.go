@@ -18,11 +18,11 @@ import (
 	"github.com/headless-dns/headless/informer/internal/snapshot"
 )
 
-// inNamespace is set in the process that has mounts of its own.
+// inNamespace is set in the process with mounts of its own.
 const inNamespace = "HEADLESS_IN_NAMESPACE"
 
-// TestSnapshotDisk has a real disk that becomes full and then read-only, as a
-// process that sees mounts which nobody else does, and which end with it.
+// TestSnapshotDisk has a real disk become full and then read-only. It runs itself in a
+// process whose mounts no other process sees, and which end with it.
 func TestSnapshotDisk(t *testing.T) {
 	if os.Getenv(inNamespace) == "" {
 		cmd := exec.Command("/proc/self/exe", "-test.run=^TestSnapshotDisk$", "-test.v")
@@ -57,7 +57,7 @@ func TestSnapshotDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := watchServer(t, c, server{}, fixture.Nginx(), fixture.Web(0))
-	// Each state differs from the one before, so that the last write tells.
+	// Each state differs from the one before, so that the last write shows it.
 	state := func(what string, failed bool) {
 		t.Helper()
 		p.awaitThat(t, what, func() bool { return len(p.wrote) > 0 && (p.wrote[len(p.wrote)-1] != nil) == failed })

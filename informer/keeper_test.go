@@ -21,7 +21,7 @@ import (
 	"github.com/headless-dns/headless/internal/apiserver"
 )
 
-// gate is a server before an API server that may not let requests through.
+// gate is a server in front of an API server that may fail instead of it.
 type gate struct {
 	*httptest.Server
 	fault atomic.Pointer[http.HandlerFunc] // instead of the API server, if not nil
@@ -48,7 +48,7 @@ func (g *gate) set(f http.HandlerFunc) {
 	}
 }
 
-// The faults of an API server.
+// Faults of an API server.
 func refuses(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 func breaks(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "etcd is away", http.StatusServiceUnavailable)
@@ -56,7 +56,7 @@ func breaks(w http.ResponseWriter, _ *http.Request) {
 func forbids(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }
 func hangs(_ http.ResponseWriter, r *http.Request)   { <-r.Context().Done() }
 
-// keep returns the file of a snapshot with three pods, and its settings.
+// keep writes a snapshot with three pods, and returns its configuration.
 func keep(t *testing.T) Config {
 	t.Helper()
 	c := Config{Snapshot: filepath.Join(t.TempDir(), "snapshot"), SnapshotInterval: time.Hour}
@@ -70,8 +70,7 @@ func keep(t *testing.T) Config {
 	return c
 }
 
-// TestRestore starts while the API server does not answer, in each way in which
-// it may not, and then lets it answer.
+// TestRestore starts while the API server fails in some way, and then ends the fault.
 func TestRestore(t *testing.T) {
 	for name, fault := range map[string]http.HandlerFunc{"refuses": refuses, "breaks": breaks, "forbids": forbids, "hangs": hangs} {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +92,7 @@ func TestRestore(t *testing.T) {
 			p.awaitThat(t, "it is told that a snapshot is served", func() bool { return slices.Equal(p.restored, []bool{true}) })
 			p.awaitThat(t, "the log tells of it", func() bool { return p.tells("answers come from the snapshot") })
 
-			// No answer is ever empty from here on.
+			// From here on, no answer may be empty.
 			done := make(chan struct{})
 			empty := make(chan string, 1)
 			go func() {
@@ -113,8 +112,8 @@ func TestRestore(t *testing.T) {
 					}
 				}
 			}()
-			// Those that hang are cut when the fault is over: what is asked instead, at
-			// once, must not hang as well.
+			// Requests that hang are cut when the fault is over. The retries follow at
+			// once, and must not hang as well.
 			g.set(nil)
 			g.CloseClientConnections()
 			p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.4, 10.244.0.6")
@@ -134,8 +133,7 @@ func TestRestore(t *testing.T) {
 	}
 }
 
-// settle writes the snapshot of c anew for the settings of c, which are those of
-// another endpoint.
+// settle rewrites the snapshot for the settings of c, which has another endpoint.
 func settle(t *testing.T, c Config) {
 	t.Helper()
 	s, err := snapshot.Read(c.Snapshot)
@@ -151,8 +149,7 @@ func settle(t *testing.T, c Config) {
 	}
 }
 
-// TestNotRestored starts with an API server that answers: what a snapshot has is
-// old.
+// TestNotRestored starts with an API server that answers. The snapshot is older.
 func TestNotRestored(t *testing.T) {
 	c := keep(t)
 	api := newServer(t, server{}, fixture.Nginx(), fixture.Web(4))
@@ -235,8 +232,8 @@ func TestRejectedSnapshot(t *testing.T) {
 	}
 }
 
-// TestSnapshotFails has a folder that is not there, and then is: serving goes on,
-// and the log tells of it once.
+// TestSnapshotFails has the folder missing at first. Serving goes on, and the fault is
+// logged once.
 func TestSnapshotFails(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "volume")
 	c := Config{Snapshot: filepath.Join(folder, "snapshot"), SnapshotInterval: 10 * time.Millisecond}
@@ -268,8 +265,8 @@ func TestSnapshotFails(t *testing.T) {
 	}
 }
 
-// TestUnwritten checks until when a change has to be written: an interval from the first
-// change on that no snapshot has, whatever becomes of the writing.
+// TestUnwritten checks when a snapshot is due: an interval after the first change that is
+// not written, even if writing fails.
 func TestUnwritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -316,7 +313,7 @@ func TestUnwritten(t *testing.T) {
 	})
 }
 
-// TestSnapshotIsDue checks that an informer tells when changes wait for the snapshot.
+// TestSnapshotIsDue checks that the hook is called when changes wait for the snapshot.
 func TestSnapshotIsDue(t *testing.T) {
 	c := Config{Snapshot: filepath.Join(t.TempDir(), "snapshot"), SnapshotInterval: time.Hour}
 	p := watchServer(t, c, server{}, fixture.Nginx(), fixture.Web(0))

@@ -23,7 +23,7 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// controlledSlice is a slice of nginx that the EndpointSlice controller manages.
+// controlledSlice returns a slice of nginx that the EndpointSlice controller manages.
 func controlledSlice(addresses ...string) *discoveryv1.EndpointSlice {
 	s := fixture.Slice("nginx-abcde")
 	s.Labels[discoveryv1.LabelManagedBy] = object.SliceController
@@ -40,9 +40,9 @@ func (f *faulty) watchesOfSlices() int {
 	return watches
 }
 
-// TestSelectorLost has a service lose its selector. The EndpointSlice controller leaves
-// its slices, and they are served from then on, whatever the pods do. No answer between
-// is without them.
+// TestSelectorLost has a service lose its selector. The EndpointSlice controller leaves its
+// slices behind, and they are served from then on, whatever the pods do. No answer in
+// between lacks them.
 func TestSelectorLost(t *testing.T) {
 	t.Parallel()
 	f := newFaulty(t, 10, "10.244.0.2")
@@ -57,7 +57,7 @@ func TestSelectorLost(t *testing.T) {
 		f.await(t, nginxName, dns.TypeA, twoPods)
 	}
 	lose()
-	// There is another such service, so that the watch goes on, with both names.
+	// Another service without a selector keeps the watch alive, with both names.
 	const byHand = "by-hand.default.svc.cluster.local."
 	f.api.Put(fixture.Nginx(func(s *corev1.Service) { s.Name = "by-hand" }, unselecting))
 	f.await(t, byHand, dns.TypeA, "missing")
@@ -75,7 +75,7 @@ func TestSelectorLost(t *testing.T) {
 	f.api.Apply(gone(fixture.Web(2)))
 	f.await(t, nginxName, dns.TypeA, twoPods)
 
-	// It loses it again. Its slices are watched already.
+	// It loses the selector again. Its slices are already watched.
 	f.api.Put(controlledSlice("10.244.0.1", "10.244.0.2"))
 	lose()
 	if n := f.watchesOfSlices(); n != 3 {
@@ -85,8 +85,8 @@ func TestSelectorLost(t *testing.T) {
 	f.await(t, byHand, dns.TypeA, "outside")
 }
 
-// TestSelectorLostStart starts with a service without a selector that has slices of the
-// controller. It is not synced before they are there.
+// TestSelectorLostStart starts with a service without a selector that has leftover slices.
+// The informer is not synced before they are listed.
 func TestSelectorLostStart(t *testing.T) {
 	for name, c := range map[string]Config{"all": {}, "namespaces": {Namespaces: []string{"default", "prod"}}} {
 		for server, o := range servers {
@@ -102,14 +102,14 @@ func TestSelectorLostStart(t *testing.T) {
 	}
 }
 
-// TestLeftPauses creates services without a selector one by one, and counts the lists that
-// are made for them: fewer and fewer. One after a quiet time is served at once, and one
-// that is covered at any time.
-func TestLeftPauses(t *testing.T) {
+// TestLeftoverPauses creates services without a selector one by one and counts the lists
+// made for them: fewer and fewer. A service after a quiet time is served at once, and one
+// that a watch covers at any time.
+func TestLeftoverPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLeftovers(&cluster{selected: &selection.Selection{Pods: true}, clock: clock.RealClock{}}, newJoiner(records.New(), false, false))
 		start := time.Now()
-		var mu sync.Mutex // of both
+		var mu sync.Mutex // guards both
 		var began []time.Duration
 		l.watch = func(_ context.Context, o object.Origin, services map[object.Key]struct{}, _ *queue) *leftoverWatch {
 			mu.Lock()
@@ -159,7 +159,7 @@ func TestLeftPauses(t *testing.T) {
 			<-time.After(time.Second)
 		}
 		check("one service a second", 0, 1, 3, 7, 15, 31, 63, 123, 183, 243)
-		// The last are covered after the pause, though none comes any more.
+		// The last services are covered after the pause, even if no other follows.
 		<-time.After(time.Minute)
 		check("nothing new", 3)
 		if w := len(q.drain(nil)); w == 0 {
@@ -193,9 +193,9 @@ func TestLeftPauses(t *testing.T) {
 	})
 }
 
-// TestLeftStore has the API server send slices that were not asked for: of services of
-// the same name, and of those of another controller.
-func TestLeftStore(t *testing.T) {
+// TestLeftoverStore has the API server send slices that are not wanted: of services with
+// the same name in other namespaces, of other services, and of another controller.
+func TestLeftoverStore(t *testing.T) {
 	q := newQueue(func(object.Kind, string) {})
 	s := &store{Origin: object.Origin{Kind: object.LeftoverSlices}, queue: q, services: map[object.Key]struct{}{{Namespace: "default", Name: "nginx"}: {}}}
 	elsewhere := controlledSlice("10.244.0.1")
@@ -227,8 +227,8 @@ func TestLeftStore(t *testing.T) {
 	}
 }
 
-// TestLeftSnapshot restores a slice that the controller has left.
-func TestLeftSnapshot(t *testing.T) {
+// TestLeftoverSnapshot restores a leftover slice.
+func TestLeftoverSnapshot(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "snapshot")
 	held := []object.Object{object.NewService(fixture.Nginx(unselecting)), object.NewEndpointSlice(controlledSlice("10.244.0.9"))}
 	if _, err := snapshot.Write(path, time.Now(), "", held); err != nil {
@@ -250,7 +250,7 @@ func TestLeftSnapshot(t *testing.T) {
 	if got := answer(p.trie, nginxName, dns.TypeA); got != "10.244.0.9" {
 		t.Errorf("the service has %q", got)
 	}
-	// The first list without it takes it away.
+	// The first list without it removes it.
 	p.apply([]event{{Origin: object.Origin{Kind: object.LeftoverSlices}, list: true}})
 	if got := answer(p.trie, nginxName, dns.TypeA); got != "missing" {
 		t.Errorf("after a list, the service has %q", got)

@@ -15,7 +15,8 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// FuzzManifest reads whatever may stand in a file, and serves what it is.
+// FuzzManifest serves whatever is in a file. All records can be sent, the order of the
+// objects does not matter, and nothing is left when the objects go.
 func FuzzManifest(f *testing.F) {
 	samples, err := filepath.Glob("../testdata/run/*.yaml")
 	if err != nil || len(samples) == 0 {
@@ -53,7 +54,7 @@ func FuzzManifest(f *testing.F) {
 		seen := map[name]bool{}
 		for _, o := range slices.Backward(objects) {
 			come = append(come, eventOf(o))
-			// Namespaces are not kept without a selector.
+			// Namespaces are not stored without a selector for them.
 			kind := object.KindOf(o)
 			if n := (name{kind, o.ID()}); kind != object.Namespaces && !seen[n] {
 				seen[n] = true
@@ -82,7 +83,7 @@ func FuzzManifest(f *testing.F) {
 	})
 }
 
-// published returns all records of a trie, which must be such as can be sent.
+// published returns all records of a trie. It fails if one can't be packed.
 func published(t *testing.T, trie *records.Trie) []string {
 	t.Helper()
 	const zone = "cluster.local."

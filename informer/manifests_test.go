@@ -96,16 +96,17 @@ func TestManifestsChange(t *testing.T) {
 	fixture.WriteFile(t, web0, moved)
 	p.await(t, nginxName, dns.TypeA, "10.244.0.7")
 
-	// A file that can't be read goes on to be served as it was; others change.
+	// The last good state of a file that can't be read is served; others change.
 	fixture.WriteFile(t, web0, moved+"bad: [\n")
 	p.awaitRejected(t, 1, "is not YAML")
 	fixture.WriteFile(t, filepath.Join(dir, "web-1.yaml"), strings.NewReplacer("web-0", "web-1", "10.244.0.1", "10.244.0.2").Replace(fixture.Web0Manifest))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.2, 10.244.0.7")
 
-	// Two files with one object: neither is taken up, and it is an error once.
+	// An object in two files: neither change is used, and the error is reported once.
 	fixture.WriteFile(t, filepath.Join(dir, "copy.yaml"), fixture.NginxManifest)
 	p.awaitRejected(t, 2, `services "default/nginx" is also in`)
-	// It goes, which is taken up; the file that can't be read is no news.
+	// The copy goes, and changes are used again. The file that can't be read is not
+	// reported again.
 	if err := os.Remove(filepath.Join(dir, "copy.yaml")); err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +124,7 @@ func TestManifestsChange(t *testing.T) {
 	}
 	p.await(t, nginxName, dns.TypeA, "10.244.0.2")
 
-	// The folder is gone for a while, as a volume may be.
+	// The folder is away for a while, as a volume may be.
 	if err := os.Rename(dir, dir+"-away"); err != nil {
 		t.Fatal(err)
 	}
@@ -140,8 +141,8 @@ func TestManifestsChange(t *testing.T) {
 	p.await(t, nginxName, dns.TypeA, "outside")
 }
 
-// awaitRejected waits for the n-th error, which has some text in it. Each is told once, however often the
-// files are looked at meanwhile.
+// awaitRejected waits for the n-th error, which must contain a text. Each error is reported
+// once, however often the files are checked.
 func (p *probe) awaitRejected(t *testing.T, n int, want string) {
 	t.Helper()
 	p.mu.Lock()

@@ -17,14 +17,13 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// model is the whole plugin without what makes it fast: the objects of Kubernetes
-// as they were told, and the rules. It has no trie, no batches and no memory of
-// what was before.
+// model is the plugin without what makes it fast: the full objects, as the events brought
+// them, and the rules. It has no trie, no batches and no memory of earlier states.
 type model struct {
 	objects   [object.Kinds]map[object.Key]any // *corev1.Service and so on
-	listed    [object.Kinds]bool               // the kind was listed; nothing is served until all were
+	listed    [object.Kinds]bool               // the kind was listed; nothing is served until all kinds were
 	podNames  bool
-	selective bool // only the namespaces that are there are served
+	selective bool // only namespaces with an object are served
 }
 
 func newModel(podNames, selectNamespaces bool) *model {
@@ -35,7 +34,7 @@ func newModel(podNames, selectNamespaces bool) *model {
 	return m
 }
 
-// watched are the kinds that must be listed.
+// watched returns the kinds that must be listed.
 func (m *model) watched() []object.Kind {
 	if m.selective {
 		return []object.Kind{object.Services, object.Pods, object.EndpointSlices, object.Namespaces}
@@ -43,8 +42,7 @@ func (m *model) watched() []object.Kind {
 	return []object.Kind{object.Services, object.Pods, object.EndpointSlices}
 }
 
-// state is what the objects come to: the ready endpoints of each service that is
-// served.
+// state has the ready endpoints of each service that is served.
 type state map[object.Key][]modelEndpoint
 
 // modelEndpoint is an address of a host, with its ports as "protocol name number".
@@ -115,7 +113,7 @@ func (m *model) ofPods(service *corev1.Service) []modelEndpoint {
 	return out
 }
 
-// dashes makes a label of an address, of those that the test has.
+// dashes makes a label of those addresses that the test uses.
 var dashes = strings.NewReplacer(".", "-", ":", "-")
 
 func podPorts(service *corev1.Service, pod *corev1.Pod) string {
@@ -146,8 +144,8 @@ func (m *model) ofSlices(service *corev1.Service) []modelEndpoint {
 		if k.Namespace != service.Namespace || slice.Labels[discoveryv1.LabelServiceName] != service.Name {
 			continue
 		}
-		// The controller writes what the pods tell, later. It leaves the slices of a service
-		// that has lost its selector.
+		// The controller writes what the pods tell, later. It leaves the slices of a
+		// service that lost its selector as they are.
 		if slice.Labels[discoveryv1.LabelManagedBy] == "endpointslice-controller.k8s.io" && len(service.Spec.Selector) > 0 {
 			continue
 		}
@@ -166,7 +164,7 @@ func (m *model) ofSlices(service *corev1.Service) []modelEndpoint {
 	return out
 }
 
-// question is a name, in the parts that the model knows it by, and a type.
+// question is a name, in the parts that the model knows, and a type.
 type question struct {
 	name           string
 	service        object.Key
@@ -176,7 +174,7 @@ type question struct {
 	qtype          uint16
 }
 
-// answer is how a name stands to the state, or its records, sorted.
+// answer returns the sorted records of a name, or why there are none.
 func (s state) answer(q *question) string {
 	if q.addr.IsValid() {
 		return s.pointers(q)
@@ -243,7 +241,7 @@ func (s state) pointers(q *question) string {
 	return canonical(hostnames)
 }
 
-// long reports whether the endpoint has more ports than the trie stores one by one.
+// long reports whether the endpoint has a long port list.
 func (e modelEndpoint) long() bool { return strings.Count(e.ports, ",") >= 16 }
 
 func canonical(data []string) string {
@@ -251,10 +249,9 @@ func canonical(data []string) string {
 	return strings.Join(slices.Compact(data), ", ")
 }
 
-// common is what two states of a service have in common: what it shows while an
-// address moves on from it, where services exchange addresses. A host whose label was
-// made may keep its address when it becomes a hostname, as it does if the service was
-// made anew.
+// common returns what two states of a service share: the interim snapshot, where services
+// exchange addresses. A host whose label was made from its address may keep that when it
+// becomes a hostname, as it does if the service is created again.
 func (s state) common(t state, k object.Key, madeAnew bool) state {
 	var both []modelEndpoint
 	rest := slices.Clone(t[k])
@@ -285,7 +282,7 @@ func (s state) common(t state, k object.Key, madeAnew bool) state {
 	return state{k: both}
 }
 
-// ask asks the trie, and gives the answer the form of the model's.
+// ask queries the trie and returns the answer in the model's form.
 func ask(trie *records.Trie, q *question) string {
 	node, result := find(trie, q.name)
 	switch result {
@@ -313,7 +310,7 @@ func ask(trie *records.Trie, q *question) string {
 	return canonical(data)
 }
 
-// clone copies what changes, the objects themselves don't.
+// clone copies the model. The objects are immutable.
 func (m *model) clone() *model {
 	out := *m
 	for k := range m.objects {

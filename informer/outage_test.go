@@ -20,7 +20,7 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// journal is what an informer logs of its watches, by a clock that stands still.
+// journal records the log lines about watches, with a clock that the test advances.
 type journal struct {
 	*cluster
 	clock *clocktesting.FakeClock
@@ -34,7 +34,7 @@ func newJournal() *journal {
 	return j
 }
 
-// expect compares the lines since the last call with texts that must be in them.
+// expect compares the lines since the last call with texts that they must contain.
 func (j *journal) expect(t *testing.T, what string, want ...string) {
 	t.Helper()
 	if len(j.lines) != len(want) {
@@ -59,8 +59,8 @@ func asked(of error, port int) error {
 	return &url.Error{Op: "Get", URL: fmt.Sprintf("https://10.0.0.1/api/v1/pods?resourceVersion=%d", port), Err: of}
 }
 
-// TestFaultChanges has one fault follow another. The log names each, also those of one
-// class, but not the same again for another port, and no more than a few.
+// TestFaultChanges has faults follow one another. The log names each cause, but not again
+// for another port, and not more than a few.
 func TestFaultChanges(t *testing.T) {
 	unknown := x509.UnknownAuthorityError{}
 	j := newJournal()
@@ -101,8 +101,8 @@ func TestFaultChanges(t *testing.T) {
 	j.expect(t, "a cause that stays", "the last")
 }
 
-// TestOutage has the watches of a hundred namespaces fail together. The log names one of
-// them and counts the others, also when they work again.
+// TestOutage has the watches of a hundred namespaces fail together. The log names one and
+// counts the others, also when they recover.
 func TestOutage(t *testing.T) {
 	j := newJournal()
 	var all []*health
@@ -155,7 +155,7 @@ func TestOutage(t *testing.T) {
 	}
 	j.lines = nil
 
-	// One of them goes on to fail.
+	// One keeps failing.
 	for i, h := range all[1:] {
 		h.works()
 		j.clock.Step(time.Duration(i%3) * time.Millisecond)
@@ -169,7 +169,7 @@ func TestOutage(t *testing.T) {
 	}
 	j.expect(t, "half a minute later", `"kind"="pods" "namespace"="team-aa" "others"=298 "failing"=1 "after"="31m`)
 
-	// A second outage, of which one flaps.
+	// In a second outage, one flaps.
 	for range 6 {
 		round(all, refused)
 	}
@@ -197,7 +197,7 @@ func TestOutage(t *testing.T) {
 }
 
 // TestOutageMeetsOthers has watches fail one after another. The pauses between the lines
-// that count them grow, and a new cause does not wait for them.
+// with their number grow, and a new cause does not wait.
 func TestOutageMeetsOthers(t *testing.T) {
 	j := newJournal()
 	var watches []*health
@@ -214,7 +214,7 @@ func TestOutageMeetsOthers(t *testing.T) {
 	j.lines = nil
 	watches[0].fails(errors.New("another"))
 	j.expect(t, "another cause", "another")
-	// The first is named no longer when it is gone.
+	// The first is no longer named when it is over.
 	watches[0].unregister()
 	j.expect(t, "the end of a watch is no recovery")
 	late := newHealth(object.Origin{Kind: object.Pods, Namespace: "late"}, j.cluster)

@@ -10,12 +10,12 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// pipeline is what an informer is between the bytes of a watch and the trie.
+// pipeline is the part of an informer between the bytes of a watch and the trie.
 type pipeline struct {
 	*Informer
 	decoder kruntime.Decoder
 	batch   []event
-	told    *model // of what is in batch and before
+	told    *model // after the events in batch and before
 }
 
 func newPipeline(h *history) *pipeline {

@@ -13,7 +13,7 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// manyPorts gives the pod n named ports, p00000 and so on, from a number on.
+// manyPorts gives the pod n named ports, p00000 and so on, numbered from first.
 func manyPorts(n int, first int32) func(*corev1.Pod) {
 	return func(p *corev1.Pod) {
 		p.Spec.Containers[0].Ports = nil
@@ -23,7 +23,7 @@ func manyPorts(n int, first int32) func(*corev1.Pod) {
 	}
 }
 
-// targeting gives the service n ports whose targets are ports of manyPorts, up to a last.
+// targeting gives the service n ports that refer to ports of manyPorts, from last down.
 func targeting(n, last int) func(*corev1.Service) {
 	return func(s *corev1.Service) {
 		s.Spec.Ports = nil
@@ -34,9 +34,9 @@ func targeting(n, last int) func(*corev1.Service) {
 	}
 }
 
-// TestNamedPortsBudget holds what the named ports of a pod cost a service that selects it:
-// as many reads as it has ports, and a few for each, and no more memory than those of a
-// pod with few.
+// TestNamedPortsBudget limits what the named ports of a pod cost a service that selects it:
+// as many reads as the service has ports, and a few for each, and no more memory than for a
+// pod with few ports.
 func TestNamedPortsBudget(t *testing.T) {
 	const many = 16_000
 	for _, test := range []struct {
@@ -68,12 +68,12 @@ func TestNamedPortsBudget(t *testing.T) {
 		s.read = 0
 		for _, p := range pods {
 			podEndpoints(s, p, new(naming), func(records.Endpoint) {})
-			podEndpoints(s, p, new(naming), func(records.Endpoint) {}) // again, but resolved
+			podEndpoints(s, p, new(naming), func(records.Endpoint) {}) // again, from the cache
 		}
 		if most := test.mostReads * len(pods); s.read > most {
 			t.Errorf("%s: %d lines are read, at most %d", test.what, s.read, most)
 		}
-		// Each port that is compared is written with its number.
+		// The id has each port that is compared, with its number.
 		if allocs, most := resolve(pods[0]), fewAllocs+4*object.ComparedPorts; allocs > most {
 			t.Errorf("%s: %v allocations, at most %v", test.what, allocs, most)
 		}
@@ -89,7 +89,7 @@ func TestNamedPortsBudget(t *testing.T) {
 	}
 }
 
-// TestLongListsOfNamedPorts checks which pods have the same long list.
+// TestLongListsOfNamedPorts checks which pods share a long list.
 func TestLongListsOfNamedPorts(t *testing.T) {
 	s := newJoinedService(object.NewService(fixture.Nginx(targeting(17, 16))))
 	list := func(n int, first int32, change ...func(*corev1.Pod)) *records.PortList {

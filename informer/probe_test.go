@@ -16,7 +16,7 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// probe is an informer under test with what its hooks were told.
+// probe is an informer under test, with the calls of its hooks and its log.
 type probe struct {
 	*Informer
 	trie *records.Trie
@@ -118,8 +118,7 @@ func (p *probe) start(t *testing.T) {
 	}
 }
 
-// await waits until a name has an answer. Every publication is a reason to look
-// again.
+// await waits until a name has an answer. It looks after every publication.
 func (p *probe) await(t *testing.T, name string, rrtype uint16, want string) {
 	t.Helper()
 	late := time.AfterFunc(30*time.Second, func() { p.changed.Broadcast() })
@@ -137,7 +136,7 @@ func (p *probe) await(t *testing.T, name string, rrtype uint16, want string) {
 
 const nginxName = "nginx.default.svc.cluster.local."
 
-// awaitThat waits until something is so.
+// awaitThat waits until a condition holds. It looks after every hook and log line.
 func (p *probe) awaitThat(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	late := time.AfterFunc(30*time.Second, func() { p.changed.Broadcast() })
@@ -153,8 +152,7 @@ func (p *probe) awaitThat(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// tells tells whether a line of the log has all of the parts. The caller holds
-// the lock.
+// tells reports whether a log line contains all parts. The caller holds the lock.
 func (p *probe) tells(parts ...string) bool {
 	return slices.ContainsFunc(p.logged, func(line string) bool {
 		return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) })

@@ -42,7 +42,7 @@ func TestSelectorMatches(t *testing.T) {
 		selector map[string]string
 		want     bool
 	}{
-		{nil, false}, // its endpoints are made by hand
+		{nil, false}, // it has no pods
 		{map[string]string{"app": "nginx"}, true},
 		{map[string]string{"zone": "a", "app": "nginx"}, true},
 		{map[string]string{"app": "nginx", "tier": "web", "zone": "a"}, true},
@@ -58,8 +58,8 @@ func TestSelectorMatches(t *testing.T) {
 	}
 }
 
-// TestSelectsOwnNames selects pods by labels whose values are their names or ordinals, which
-// the template holds as placeholders.
+// TestSelectsOwnNames selects pods by labels whose values follow from their names, which
+// the template stores as codes.
 func TestSelectsOwnNames(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	pick := func(from ...string) string { return from[rng.IntN(len(from))] }
@@ -82,8 +82,8 @@ func TestSelectsOwnNames(t *testing.T) {
 // ordinalOf returns what follows the last dash of a name.
 func ordinalOf(name string) string { return name[strings.LastIndexByte(name, '-')+1:] }
 
-// TestSelectorsMatch adds and removes services at random, and compares what they select
-// with the selectors of Kubernetes.
+// TestSelectorsMatch adds and removes services at random. It compares the services that
+// select a pod with Kubernetes' own selectors.
 func TestSelectorsMatch(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	random := func(most int) map[string]string {
@@ -136,7 +136,7 @@ func TestSelectorsMatch(t *testing.T) {
 	}
 }
 
-// TestSelectorsLookups holds what it takes to find the services of one pod.
+// TestSelectorsLookups limits the lookups for the services of one pod.
 func TestSelectorsLookups(t *testing.T) {
 	const services = 8000
 	many := func(n int, prefix string) map[string]string {
@@ -207,7 +207,7 @@ func TestSelectorsLookups(t *testing.T) {
 }
 
 // newReplicas returns an informer with a headless service for each replica of a job, and
-// functions that make the service and the pod of one.
+// functions that make the service and the pod of a replica.
 func newReplicas(n int) (_ *Informer, serviceOf func(replica int, change ...func(*corev1.Service)) object.Object, podOf func(replica int, change ...func(*corev1.Pod)) object.Object) {
 	labelsOf := func(replica int) map[string]string {
 		return map[string]string{"job": "big", "replica": fmt.Sprint(replica), "type": "worker"}
@@ -235,11 +235,11 @@ func newReplicas(n int) (_ *Informer, serviceOf func(replica int, change ...func
 	return i, serviceOf, podOf
 }
 
-// TestJoinLookups holds what the join of many services and many pods takes, and what
-// their changes take: a few lookups for each pod, whatever comes in one batch.
+// TestJoinLookups limits the lookups for many services and many pods, and for their
+// changes: a few for each pod, whatever is in a batch.
 func TestJoinLookups(t *testing.T) {
 	const n = 8000
-	// At the root, there is one label; below it, the pod has two left; then one.
+	// At the root there is one label; below it, the pod has two more; then one.
 	const each = 4
 	i, serviceOf, podOf := newReplicas(n)
 	spent := func(what string, budget int) {
@@ -271,9 +271,9 @@ func TestJoinLookups(t *testing.T) {
 	}
 }
 
-// TestMatchesOfTemplates compares the services that select pods with the selectors of
-// Kubernetes, for pods of few templates, some of whose labels are their own names. Services
-// come and go between.
+// TestMatchesOfTemplates compares the services that select a pod with Kubernetes' own
+// selectors, for pods of few templates with labels that follow from their names. Services
+// come and go in between.
 func TestMatchesOfTemplates(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	drawLabels := func(name, hostname string) map[string]string {
@@ -336,8 +336,8 @@ func TestMatchesOfTemplates(t *testing.T) {
 	}
 }
 
-// TestTemplateLookups holds what pods of one template take where many services select by
-// a part of their labels and one more: as much as one pod, whatever their number.
+// TestTemplateLookups limits the lookups for pods of one template where many services
+// select by some of their labels and one more: those of one pod, whatever the number.
 func TestTemplateLookups(t *testing.T) {
 	const services, common = 1000, 10
 	podOf := func(n int, change ...func(*corev1.Pod)) object.Object {

@@ -13,7 +13,7 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// decodedAll returns objects as they come from a decoder.
+// decodedAll returns objects as the codec decodes them.
 func decodedAll(t testing.TB, objects ...runtime.Object) []any {
 	t.Helper()
 	c := object.NewCodec(func(o object.Object) object.Object { return o })
@@ -30,8 +30,8 @@ func decodedAll(t testing.TB, objects ...runtime.Object) []any {
 	return out
 }
 
-// TestStore drives the store as a reflector does, with what a fake API server
-// doesn't send.
+// TestStore drives the store as a reflector does, with what the stand-in API server does
+// not send.
 func TestStore(t *testing.T) {
 	p, err := newProbe(Config{Cluster: Cluster{Endpoint: "http://127.0.0.1:1"}})
 	if err != nil {
@@ -75,13 +75,13 @@ func TestStore(t *testing.T) {
 	apply()
 	check("a relist", "10.244.0.2, 10.244.0.3")
 
-	// A deletion of which only the name is known, and one of something unknown.
+	// A deletion of which only the name is known, and one of an object that is not stored.
 	must(stores[object.Pods].Delete(cache.DeletedFinalStateUnknown{Key: "default/web-1"}))
 	must(stores[object.Pods].Delete(decodedAll(t, fixture.Web(7))[0]))
 	apply()
 	check("a missed deletion", "10.244.0.3")
 
-	// What changes nothing in DNS publishes nothing; a drain publishes once.
+	// Changes that DNS does not see publish nothing. A drain publishes once.
 	before := len(p.published)
 	must(stores[object.Pods].Update(decodedAll(t, fixture.Web(2, func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} }))[0]))
 	must(stores[object.Pods].Update(decodedAll(t, fixture.Web(0, func(p *corev1.Pod) { p.Labels = map[string]string{"app": "other"} }))[0]))
@@ -99,7 +99,7 @@ func TestStore(t *testing.T) {
 		t.Errorf("five pods of a service in one drain publish %v", p.published[before:])
 	}
 
-	// A transformed object is taken as it is; anything else is an error.
+	// A transformed object is accepted. Anything else is an error.
 	slimmed, err := stores[object.Pods].Transformer()(decodedAll(t, fixture.Web(1))[0])
 	must(err)
 	must(stores[object.Pods].Replace([]any{slimmed}, "4"))
@@ -115,7 +115,7 @@ func TestStore(t *testing.T) {
 		t.Error("the deletion of a number is taken")
 	}
 
-	// A bookmark is a sign of life.
+	// A bookmark counts as received.
 	received := p.received[object.Services]
 	must(stores[object.Services].Bookmark("9"))
 	if p.received[object.Services] != received+1 {

@@ -21,18 +21,18 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// The worst that one tenant can do with objects that an API server accepts, each in one
-// namespace of a cluster with others. BenchmarkTenant measures it; SECURITY.md has
-// the results, and budgets that do not depend on a clock are tests beside the code.
+// The worst that one tenant can do with objects that an API server accepts, all in one
+// namespace of a cluster with others. BenchmarkTenant measures it, and SECURITY.md has the
+// results. Budgets that depend on no clock are tests beside the code.
 
-// hostile is what a tenant does: objects that he creates, and changes of them, each of
-// which comes as one batch of events.
+// hostile is what a tenant does: objects, and then changes of them, each change one batch
+// of events.
 type hostile struct {
 	name    string
 	objects func() []object.Object
 	changes []func() []object.Object
-	names   []string // to ask for, relative to the zone
-	addr    string   // to ask for by its reverse name
+	names   []string // to query, relative to the zone
+	addr    string   // to query by its reverse name
 }
 
 func tenantService(name string, change ...func(*corev1.Service)) object.Object {
@@ -41,7 +41,7 @@ func tenantService(name string, change ...func(*corev1.Service)) object.Object {
 	}}, change...)...))
 }
 
-// tenantPod is the i-th pod, with a hostname below the service nginx.
+// tenantPod returns the i-th pod, with a hostname below the service nginx.
 func tenantPod(i int, change ...func(*corev1.Pod)) object.Object {
 	return object.NewPod(fixture.Web(0, append([]func(*corev1.Pod){func(p *corev1.Pod) {
 		p.Namespace, p.Name = "tenant", fmt.Sprint("web-", i)
@@ -73,8 +73,8 @@ func labelled(labels map[string]string) func(*corev1.Pod) {
 	return func(p *corev1.Pod) { p.Labels = labels }
 }
 
-// hostiles are sized by what the objects of a namespace may reasonably reach without
-// a quota, and by the API server's limits for one object.
+// hostiles are as large as the objects of a namespace may get without a quota, and within
+// the API server's limits for one object.
 func hostiles() []hostile {
 	const services, pods = 16_000, 10_000
 	x, y := map[string]string{"app": "x"}, map[string]string{"app": "y"}
@@ -178,9 +178,9 @@ func tenantEvents(objects []object.Object) []event {
 	return out
 }
 
-// BenchmarkTenant reports, for each kind of hostile objects: the longest time for which
-// the writer was busy with one batch; the peak of the live heap over that before or
-// after, whichever is larger; and the slowest kind of query, by its median, at any time.
+// BenchmarkTenant reports for each hostile: the longest time that the writer was busy with
+// one batch; the peak of the live heap over that before or after, whichever is larger; and
+// the slowest kind of query at any time, by its median.
 func BenchmarkTenant(b *testing.B) {
 	for _, h := range hostiles() {
 		b.Run(h.name, func(b *testing.B) {
@@ -211,8 +211,8 @@ func benchmarkTenant(b *testing.B, h *hostile) {
 	b.Logf("%s: slowest query: %s", h.name, slowestQuery)
 }
 
-// peakOf returns the peak of the live heap over that before or after. The collector runs
-// more often than a server's, which takes time, or the live heap is seen too seldom.
+// peakOf returns the peak of the live heap over that before or after. It collects more
+// often than a server would, which takes time, so that it sees the live heap often enough.
 func peakOf(h *hostile) float64 {
 	defer debug.SetGCPercent(debug.SetGCPercent(20))
 	i := newTenantWorld()
@@ -229,7 +229,7 @@ func peakOf(h *hostile) float64 {
 	return float64(most) / float64(settled)
 }
 
-// batches returns the objects as events, and then each change of them.
+// batches returns the objects as events, and then each change.
 func (h *hostile) batches() [][]event {
 	out := [][]event{tenantEvents(h.objects())}
 	for _, change := range h.changes {
@@ -238,8 +238,8 @@ func (h *hostile) batches() [][]event {
 	return out
 }
 
-// watchHeap samples the live heap and returns a function that ends that and returns
-// the largest sample, in bytes.
+// watchHeap samples the live heap. The function that it returns stops that and returns the
+// largest sample, in bytes.
 func watchHeap() func() uint64 {
 	var stop atomic.Bool
 	var most uint64
@@ -261,7 +261,7 @@ func watchHeap() func() uint64 {
 	}
 }
 
-// slowestQueryOf asks for each name and type and returns the largest of the medians.
+// slowestQueryOf queries each name and type and returns the largest of the medians.
 func slowestQueryOf(trie *records.Trie, h *hostile) (time.Duration, string) {
 	const zone = "cluster.local."
 	reverse, err := dns.ReverseAddr(h.addr)

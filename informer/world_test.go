@@ -30,8 +30,8 @@ func find(trie *records.Trie, name string) (records.Node, records.Result) {
 	return trie.Find(&n, 2)
 }
 
-// answer returns the records of a name and type, without TTL and sorted, or how
-// the name stands to the trie.
+// answer returns the records of a name and type, without TTL and sorted, or the outcome if
+// there are none.
 func answer(trie *records.Trie, name string, rrtype uint16) string {
 	node, result := find(trie, name)
 	switch result {
@@ -50,7 +50,7 @@ func answer(trie *records.Trie, name string, rrtype uint16) string {
 	return strings.Join(data, ", ")
 }
 
-// eventOf is the event of an object that comes or changes.
+// eventOf returns the event of an object that comes or changes.
 func eventOf(o object.Object) event {
 	e := event{object: o}
 	switch o.(type) {
@@ -66,7 +66,7 @@ func eventOf(o object.Object) event {
 	return e
 }
 
-// quietHooks are hooks of nobody.
+// quietHooks returns hooks that do nothing.
 func quietHooks() Hooks {
 	return Hooks{
 		Received:  func(object.Kind, string) {},
@@ -93,7 +93,8 @@ func (w world) set(k object.Kind, o object.Object) {
 	w[k][o.ID()] = o
 }
 
-// draw makes a random object; few names and addresses, so that they meet.
+// draw makes a random object. It has few names and addresses, so that objects affect each
+// other.
 func draw(rng *rand.Rand) (object.Kind, object.Object) {
 	ns := []string{"default", "prod"}[rng.IntN(2)]
 	apps := []string{"nginx", "db", "web"}
@@ -145,7 +146,7 @@ func draw(rng *rand.Rand) (object.Kind, object.Object) {
 	}
 }
 
-// drawEndpoints makes up to three endpoints, two of which may be the same.
+// drawEndpoints makes up to three endpoints, two of which may be equal.
 func drawEndpoints(rng *rand.Rand) []discoveryv1.Endpoint {
 	var out []discoveryv1.Endpoint
 	for range rng.IntN(4) {
@@ -158,7 +159,7 @@ func drawEndpoints(rng *rand.Rand) []discoveryv1.Endpoint {
 	return out
 }
 
-// answers asks for every name that draw can make.
+// answers queries every name that draw can make.
 func answers(trie *records.Trie) map[string]string {
 	out := map[string]string{}
 	ask := func(name string, types ...uint16) {
@@ -183,8 +184,7 @@ func answers(trie *records.Trie) map[string]string {
 	return out
 }
 
-// joined is what a join makes of a world that it sees at once: no order of events
-// and nothing to take away.
+// joined returns what a joiner makes of a world that it sees at once, without changes.
 func (w world) joined(allowed map[string]bool) (map[string]string, records.Stats) {
 	trie := records.New()
 	j := newJoiner(trie, false, allowed != nil)
@@ -204,9 +204,9 @@ func (w world) joined(allowed map[string]bool) (map[string]string, records.Stats
 	return answers(trie), trie.Stats()
 }
 
-// drawEvent changes the world and returns the event that tells of it: an object
-// that comes or changes, one that goes, a namespace that is served or is not any
-// more, or a list after events were missed.
+// drawEvent changes the world and returns the event for it: an object that comes or
+// changes, one that goes, a namespace that is served or no longer served, or a list after
+// missed events.
 func drawEvent(rng *rand.Rand, w world, allowed map[string]bool) event {
 	switch n := rng.IntN(10); {
 	case n == 0:

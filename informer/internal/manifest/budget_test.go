@@ -11,10 +11,10 @@ import (
 	"github.com/headless-dns/headless/informer/internal/selection"
 )
 
-// TestManifestBudget checks that a list is decoded item by item: what is allocated
-// for an item is bounded, and for items that are not reached it is next to nothing. The
-// race detector allocates more.
-func TestManifestBudget(t *testing.T) {
+// TestBudget checks that a list is decoded item by item: the memory for an item is
+// bounded, and that for an item behind an error is close to nothing. The race detector
+// allocates more.
+func TestBudget(t *testing.T) {
 	sel, err := selection.New(selection.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -32,8 +32,8 @@ func TestManifestBudget(t *testing.T) {
 	for _, test := range []struct {
 		what        string
 		short, long string
-		null        string // the item that is no object in the lists that are not read to the end
-		each, rest  int    // bytes for an item, and for one that is not reached
+		null        string // the item that is replaced by an invalid one for an error
+		each, rest  int    // bytes for an item, and for one behind an error
 	}{
 		{"YAML", listOf(short, ""), listOf(long, ""), "items:\n- null\n", 60_000, 100},
 		{"JSON", asJSON(short), asJSON(long), "[null", 10_000, 10},

@@ -15,8 +15,8 @@ import (
 	"github.com/headless-dns/headless/informer/internal/selection"
 )
 
-// TestManifestInPlace has a writer that empties the file and fills it bit by bit.
-func TestManifestInPlace(t *testing.T) {
+// TestInPlace has a writer that empties the file and fills it bit by bit.
+func TestInPlace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "all.yaml")
 	fixture.WriteFile(t, path, fixture.NginxManifest+"---"+fixture.Web0Manifest)
 	p := lookAt(t, path)
@@ -52,13 +52,13 @@ func TestManifestInPlace(t *testing.T) {
 		t.Errorf("when it is whole, %d manifests are bad, and the log is %q", p.lastBad(), p.logged)
 	}
 
-	// Nobody can know that this is not the whole of it.
+	// This can't be told from a complete file.
 	writeInPlace(t, path, fixture.NginxManifest+"---\n")
 	p.expect(t, "cut between documents", second, "missing")
 }
 
-// TestManifestGrows has a writer that never stops.
-func TestManifestGrows(t *testing.T) {
+// TestGrows has a writer that never stops.
+func TestGrows(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "all.yaml")
 	content := fixture.NginxManifest + "---" + fixture.Web0Manifest
 	fixture.WriteFile(t, path, content)
@@ -80,8 +80,8 @@ func TestManifestGrows(t *testing.T) {
 	}
 }
 
-// TestManifestStamps changes a file in ways that its time and size don't show.
-func TestManifestStamps(t *testing.T) {
+// TestStamps changes a file without a change of its time and size.
+func TestStamps(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "all.yaml")
 	content := fixture.NginxManifest + "---" + fixture.Web0Manifest
 	fixture.WriteFile(t, path, content)
@@ -100,8 +100,8 @@ func TestManifestStamps(t *testing.T) {
 	}
 }
 
-// TestManifestGone removes files for one look, and for longer.
-func TestManifestGone(t *testing.T) {
+// TestGone removes files for one look, and for longer.
+func TestGone(t *testing.T) {
 	dir := fixture.Files(t, map[string]string{"a.yaml": fixture.NginxManifest, "b.yaml": fixture.Web0Manifest})
 	a, b := filepath.Join(dir, "a.yaml"), filepath.Join(dir, "b.yaml")
 	p := lookAt(t, dir)
@@ -123,14 +123,14 @@ func TestManifestGone(t *testing.T) {
 		t.Errorf("when all are gone, %d are bad, and the log is %q", p.lastBad(), p.logged)
 	}
 	move(b+"~", b)
-	p.expect(t, "one is back", "missing", "outside") // and so the other is gone for good
+	p.expect(t, "one is back", "missing", "outside") // so the other file is gone for good
 	if p.lastBad() != 0 {
 		t.Error("one is back, and something is bad")
 	}
 }
 
-// TestManifestBecomes replaces a file by what is none.
-func TestManifestBecomes(t *testing.T) {
+// TestBecomes replaces a file by something else.
+func TestBecomes(t *testing.T) {
 	dir := fixture.Files(t, map[string]string{"a.yaml": fixture.NginxManifest, "b.yaml": fixture.Web0Manifest})
 	b := filepath.Join(dir, "b.yaml")
 	p, named := lookAt(t, dir), lookAt(t, filepath.Join(dir, "a.yaml"), b)
@@ -159,8 +159,9 @@ func TestManifestBecomes(t *testing.T) {
 	named.expect(t, "a named folder", first, first, first)
 }
 
-// TestManifestIrregular starts where something is named like a manifest and is none.
-func TestManifestIrregular(t *testing.T) {
+// TestIrregular starts with things that have the name of a manifest and are not
+// files.
+func TestIrregular(t *testing.T) {
 	dir := fixture.Files(t, map[string]string{"a.yaml": fixture.NginxManifest + "---" + fixture.Web0Manifest, "kustomization.yaml": "resources: [a.yaml]\n"})
 	pipe, device, socket := filepath.Join(dir, "pipe.yaml"), filepath.Join(dir, "device.yaml"), filepath.Join(dir, "socket.json")
 	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Symlink("/dev/zero", device)); err != nil {
@@ -198,8 +199,8 @@ func TestManifestIrregular(t *testing.T) {
 	}
 }
 
-// TestManifestHuge has a file that is larger than any.
-func TestManifestHuge(t *testing.T) {
+// TestHuge has a file beyond the limit.
+func TestHuge(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.yaml")
 	writeInPlace(t, path, "")
 	if err := os.Truncate(path, maxSize+1); err != nil {
@@ -211,8 +212,8 @@ func TestManifestHuge(t *testing.T) {
 	}
 }
 
-// TestManifestFolders walks through folders and links.
-func TestManifestFolders(t *testing.T) {
+// TestFolders walks through folders and links.
+func TestFolders(t *testing.T) {
 	dir := t.TempDir()
 	mkdir := func(name string) {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
@@ -236,7 +237,7 @@ func TestManifestFolders(t *testing.T) {
 	}
 	link("..", "services/a/up")    // a loop
 	link(dir, "pods/root")         // another
-	link("pods", "again")          // a folder that is walked already, or later
+	link("pods", "again")          // a folder that is also walked by its name
 	link("nowhere", "dangling")    // which may not be meant as a manifest
 	link("..2026", "..data")       // as in the mount of a ConfigMap
 	link("/proc/self/fd", ".proc") // hidden
@@ -245,7 +246,7 @@ func TestManifestFolders(t *testing.T) {
 	if len(p.files) != 2 {
 		t.Errorf("there are %d files, want 2", len(p.files))
 	}
-	// A link to a folder that only the link leads to.
+	// A link to a folder that no other path leads to.
 	if err := os.Rename(filepath.Join(dir, "pods"), filepath.Join(dir, ".pods")); err != nil {
 		t.Fatal(err)
 	}
@@ -263,8 +264,8 @@ func TestManifestFolders(t *testing.T) {
 	}
 }
 
-// TestManifestsYoung starts while a file is written.
-func TestManifestsYoung(t *testing.T) {
+// TestYoung starts while a file is written.
+func TestYoung(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.yaml")
 	sel, err := selection.New(selection.Config{})
 	if err != nil {
@@ -302,8 +303,8 @@ func TestManifestsYoung(t *testing.T) {
 	}
 }
 
-// TestConfigMap changes a folder as a kubelet changes the mount of a ConfigMap:
-// the files are links through a link that is replaced.
+// TestConfigMap changes a folder as the kubelet changes the mount of a ConfigMap: the files
+// are links through a link that is replaced.
 func TestConfigMap(t *testing.T) {
 	dir := t.TempDir()
 	version := func(name, pod string) {
@@ -328,8 +329,8 @@ func TestConfigMap(t *testing.T) {
 	r.expect(t, "replaced", first, second)
 }
 
-// TestManifestsCount checks what the one log line says of the files.
-func TestManifestsCount(t *testing.T) {
+// TestCount checks the counts in the log line.
+func TestCount(t *testing.T) {
 	for _, test := range []struct {
 		kinds map[string]int
 		want  string

@@ -12,8 +12,8 @@ import (
 	"github.com/headless-dns/headless/informer/internal/fixture"
 )
 
-// TestManifestForms reads the forms that manifests come in.
-func TestManifestForms(t *testing.T) {
+// TestForms reads manifests in each form that they may have.
+func TestForms(t *testing.T) {
 	asJSON := func(o any) string {
 		b, err := json.MarshalIndent(o, "", "  ")
 		if err != nil {
@@ -38,7 +38,7 @@ func TestManifestForms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A list that is too long to be decoded as one.
+	// A list that is too long to be decoded as a whole.
 	filler := "- apiVersion: v1\n  kind: ConfigMap\n  data:\n    a: |\n" + strings.Repeat("      - a: line\n\n", 1000)
 	longYAML := strings.Replace(string(listYAML), "kind: List\n", strings.Repeat(filler, 1+maxYAML/len(filler))+"kind: List\n", 1)
 	for what, contents := range map[string]map[string]string{

@@ -10,8 +10,8 @@ import (
 	"github.com/headless-dns/headless/informer/internal/selection"
 )
 
-// FuzzText reads whatever may stand in a file. The parts of a split list are the list,
-// errors say where, and no document is lost.
+// FuzzText parses any bytes. The parts of a split list make up the list, errors name the
+// document, and no document is lost.
 func FuzzText(f *testing.F) {
 	samples, err := filepath.Glob("../../../testdata/run/*.yaml")
 	if err != nil || len(samples) == 0 {
@@ -55,7 +55,8 @@ func FuzzText(f *testing.F) {
 				t.Errorf("%q does not say where", b.err)
 			}
 		}
-		// The library may find fewer documents where it takes none behind an end.
+		// The library may find fewer documents: it accepts none without a marker behind an
+		// end marker.
 		if text, err := decodeText(data); err == nil && !bytes.Contains(text, []byte("{")) {
 			if got, want := ours(string(text)), library(string(text)); got < want {
 				t.Errorf("there are %d documents, want %d", got, want)

@@ -266,8 +266,8 @@ func (p *parser) add(raw []byte, outer metav1.TypeMeta, listed bool) error {
 }
 
 // single adapts a function that keeps one object to one that returns a list.
-func single[P any, O object.Object](slim func(P) O) func(P) []object.Object {
-	return func(o P) []object.Object { return []object.Object{slim(o)} }
+func single[P any, O object.Object](keep func(P) O) func(P) []object.Object {
+	return func(o P) []object.Object { return []object.Object{keep(o)} }
 }
 
 // checkType returns an error for a type that is probably meant to be a kind that DNS uses.
@@ -299,7 +299,7 @@ func checkType(t metav1.TypeMeta) error {
 func addObject[T any, P interface {
 	*T
 	metav1.Object
-}](p *parser, raw []byte, h *head, listed bool, kind object.Kind, resource string, check func(P) field.ErrorList, slim func(P) []object.Object) error {
+}](p *parser, raw []byte, h *head, listed bool, kind object.Kind, resource string, check func(P) field.ErrorList, keep func(P) []object.Object) error {
 	full := P(new(T))
 	strict, err := strictjson.UnmarshalStrict(raw, full)
 	id := identity{resource, h.key}
@@ -323,7 +323,7 @@ func addObject[T any, P interface {
 	}
 	o := entry{identity: id, kind: kind, document: p.documents}
 	if resource == endpointsResource || p.selected.Has(kind, full) {
-		o.objects = slim(full)
+		o.objects = keep(full)
 	}
 	if len(o.objects) > 0 {
 		p.entries = append(p.entries, o)

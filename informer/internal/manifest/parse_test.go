@@ -11,14 +11,14 @@ import (
 	"github.com/headless-dns/headless/informer/internal/selection"
 )
 
-// sliceManifest is an EndpointSlice with something at its end.
+// sliceManifest returns an EndpointSlice with some lines at its end.
 func sliceManifest(rest string) string {
 	return "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\naddressType: IPv4\n" + rest
 }
 
-// TestManifestErrors checks that errors name the file, the document and the field,
-// in words that a manifest's author knows.
-func TestManifestErrors(t *testing.T) {
+// TestErrors checks that errors name the file, the document and the field, in the
+// terms of a manifest's author.
+func TestErrors(t *testing.T) {
 	service := func(old, replacement string) string {
 		return strings.Replace(fixture.NginxManifest, old, replacement, 1)
 	}
@@ -132,8 +132,8 @@ func manyUnknown(n int) string {
 	return b.String()
 }
 
-// TestManifestOtherVersions takes objects with fields that DNS does not read.
-func TestManifestOtherVersions(t *testing.T) {
+// TestOtherVersions reads objects with fields that DNS does not use.
+func TestOtherVersions(t *testing.T) {
 	pod := strings.NewReplacer(
 		"spec: {", "spec: {workloadRef: {name: a}, resourceClaims: [{name: a, source: {resourceClaimName: b}}, {name: b, source: {}}], ",
 		"{name: nginx}]", "{name: nginx, fromTheFuture: [1]}]").Replace(fixture.Web0Manifest)
@@ -153,8 +153,8 @@ func TestManifestOtherVersions(t *testing.T) {
 	}
 }
 
-// TestManifestOtherGroups skips kinds of other API groups.
-func TestManifestOtherGroups(t *testing.T) {
+// TestOtherGroups skips kinds of other API groups.
+func TestOtherGroups(t *testing.T) {
 	sel, err := selection.New(selection.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -186,8 +186,8 @@ func TestManifestOtherGroups(t *testing.T) {
 	}
 }
 
-// TestManifestBadObject has one object that can't be taken among others.
-func TestManifestBadObject(t *testing.T) {
+// TestBadObject has one invalid object among others.
+func TestBadObject(t *testing.T) {
 	item := func(manifest string) string {
 		return "- " + strings.ReplaceAll(strings.TrimSpace(manifest), "\n", "\n  ") + "\n"
 	}

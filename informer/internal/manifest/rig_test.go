@@ -26,7 +26,7 @@ type rig struct {
 	logged     []string
 }
 
-// newRig reads manifests as the start does. Nothing is pushed yet.
+// newRig reads manifests as at the start. It pushes nothing.
 func newRig(paths ...string) (*rig, error) {
 	r := new(rig)
 	s, err := selection.New(selection.Config{})
@@ -42,8 +42,7 @@ func newRig(paths ...string) (*rig, error) {
 	return r, err
 }
 
-// lookAt reads manifests as the start does and pushes them. The rig looks again when the
-// test polls.
+// lookAt reads manifests as at the start and pushes them.
 func lookAt(t *testing.T, paths ...string) *rig {
 	t.Helper()
 	r, err := newRig(paths...)
@@ -57,8 +56,8 @@ func lookAt(t *testing.T, paths ...string) *rig {
 
 func (r *rig) take(lists map[object.Origin][]object.Object) { r.lists = lists }
 
-// answer returns the IPv4 addresses of the pod with a name, or of all pods, that the
-// service nginx selects: what DNS would answer.
+// answer returns the IPv4 addresses of the pod with a name, or of all pods, as DNS would
+// answer for the service nginx.
 func (r *rig) answer(name string) string {
 	var found []string
 	served := false
@@ -91,7 +90,7 @@ func (r *rig) answer(name string) string {
 	return strings.Join(found, ", ")
 }
 
-// pollUntil looks at the files some times, and each time checks what web-0 is.
+// expect looks at the files once for each want, and compares the address of web-0 with it.
 func (r *rig) expect(t *testing.T, what string, wants ...string) {
 	t.Helper()
 	for i, want := range wants {
@@ -102,7 +101,7 @@ func (r *rig) expect(t *testing.T, what string, wants ...string) {
 	}
 }
 
-// lastBad is how many manifests were last reported to be bad.
+// lastBad returns the last reported number of bad manifests.
 func (r *rig) lastBad() int { return r.counts[len(r.counts)-1] }
 
 func (r *rig) hasLogged(want string) bool {

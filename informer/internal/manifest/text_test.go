@@ -14,7 +14,7 @@ import (
 	"github.com/headless-dns/headless/informer/internal/selection"
 )
 
-// listOf returns a list of pods as kubectl prints it, with something before each.
+// listOf returns a list of pods as kubectl prints it, with a text before each.
 func listOf(n int, before string) string {
 	var b strings.Builder
 	b.WriteString("apiVersion: v1\nitems:\n")
@@ -54,7 +54,7 @@ func listOf(n int, before string) string {
 	return b.String()
 }
 
-// TestSplitList checks that a list that is split is what it is as a whole.
+// TestSplitList checks that the parts of a list make up the list.
 func TestSplitList(t *testing.T) {
 	long := listOf(3, "")
 	indented := strings.ReplaceAll(strings.ReplaceAll(listOf(2, ""), "\n", "\n    "), "\n    kind: List\n    metadata:\n    ", "\nkind: List\nmetadata:\n")
@@ -92,7 +92,7 @@ func TestSplitList(t *testing.T) {
 	}
 }
 
-// compareSplit compares the parts of a list with the whole.
+// compareSplit compares the parts of a list with the whole. It returns the difference.
 func compareSplit(text string, rest []byte, items []int) string {
 	convert := func(text string) any {
 		raw, err := yamlToJSON([]byte(text), 0, len(text))
@@ -107,7 +107,7 @@ func compareSplit(text string, rest []byte, items []int) string {
 	}
 	parts, ok := convert(string(rest)).(map[string]any)
 	if !ok {
-		return "" // which is an error when it is read
+		return "" // parsing fails
 	}
 	var list []any
 	for i := range len(items) - 1 {
@@ -124,8 +124,7 @@ func compareSplit(text string, rest []byte, items []int) string {
 	return ""
 }
 
-// TestDocuments compares the documents of a text with those that the YAML library
-// finds in the whole.
+// TestDocuments compares the documents of a text with those that the YAML library finds.
 func TestDocuments(t *testing.T) {
 	for _, text := range []string{
 		"", "\n", "a: 1", "---\n", "...\n", "--- \n...\n", "a: 1\n---\nb: 2\n...\nc: 3\n", "# c\n--- # d\n---\na: 1\n",
@@ -148,8 +147,8 @@ func ours(text string) int {
 	return n
 }
 
-// library counts them as the YAML library finds them, or is -1 if it can't: it takes
-// no bare document behind an end.
+// library counts them as the YAML library finds them. It returns -1 on an error: the
+// library accepts no document without a marker behind an end marker.
 func library(text string) int {
 	n := 0
 	for d := yaml.NewDecoder(strings.NewReader(text)); ; {
@@ -165,8 +164,8 @@ func library(text string) int {
 	}
 }
 
-// TestManifestLimits checks what is too large to be decoded as one.
-func TestManifestLimits(t *testing.T) {
+// TestLimits has texts that are too large to be decoded as a whole.
+func TestLimits(t *testing.T) {
 	sel, err := selection.New(selection.Config{})
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 	"github.com/headless-dns/headless/informer/internal/fixture"
 )
 
-// TestCodec checks what a reflector gets of each kind and encoding.
+// TestCodec checks what a reflector gets for each kind and encoding.
 func TestCodec(t *testing.T) {
 	c := NewCodec(func(o Object) Object { return o })
 	mark := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "8", Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"}}}
@@ -59,7 +59,7 @@ func TestCodec(t *testing.T) {
 	}
 }
 
-// TestCodecList checks lists, as protobuf and as JSON.
+// TestCodecList checks lists in protobuf and in JSON.
 func TestCodecList(t *testing.T) {
 	c := NewCodec(func(o Object) Object { return o })
 	list := &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "9", Continue: "more", RemainingItemCount: ptr.To[int64](7)},
@@ -89,7 +89,7 @@ func TestCodecList(t *testing.T) {
 	}
 }
 
-// TestCodecStatus checks that an error of the API server stays what it is.
+// TestCodecStatus checks that an error of the API server is kept.
 func TestCodecStatus(t *testing.T) {
 	slim, _ := protobufDecoder()
 	want := apierrors.NewResourceExpired("too old").ErrStatus
@@ -106,7 +106,7 @@ func TestCodecStatus(t *testing.T) {
 	}
 }
 
-// TestCodecErrors checks that what can't be decoded is an error that says where.
+// TestCodecErrors checks that decoding errors say where they are.
 func TestCodecErrors(t *testing.T) {
 	slim, _ := protobufDecoder()
 	whole := fixture.Encode(t, fixture.Web(0))
@@ -137,12 +137,12 @@ func TestCodecErrors(t *testing.T) {
 	}
 }
 
-// TestEnvelopeTruncated cuts an object as it is sent at every byte.
+// TestEnvelopeTruncated cuts an object with its envelope at every byte.
 func TestEnvelopeTruncated(t *testing.T) {
 	slim, full := protobufDecoder()
 	whole := fixture.Encode(t, fixture.Web(0))
 	for n := range whole {
-		// A message may end between two fields: then it is another, but a message.
+		// If it ends between two fields, it is another valid message.
 		_, _, wantErr := full.Decode(bytes.Clone(whole[:n]), nil, nil)
 		if got, _, err := slim.Decode(whole[:n], nil, nil); (err != nil) != (wantErr != nil) {
 			t.Errorf("cut at %d of %d: %v and error %v, want %v", n, len(whole), got, err, wantErr)
@@ -150,8 +150,8 @@ func TestEnvelopeTruncated(t *testing.T) {
 	}
 }
 
-// TestEvent checks events of a watch in protobuf: each is that of the usual
-// decoder, or an error where that has one.
+// TestEvent compares the events of a watch in protobuf with what the usual decoder makes of
+// them, also where that fails.
 func TestEvent(t *testing.T) {
 	event := &metav1.WatchEvent{Type: "ADDED", Object: runtime.RawExtension{Raw: fixture.Encode(t, fixture.Web(0))}}
 	b, err := event.Marshal()

@@ -27,7 +27,7 @@ func filled(t testing.TB, k Kind, seed int64) (fixture.Object, []byte) {
 
 func newKind(k Kind) fixture.Object { return fixture.NewRandom(int(k)) }
 
-// decodeFull decodes by way of Kubernetes' own object.
+// decodeFull decodes by way of the full object.
 func decodeFull(k Kind, b []byte) (Object, metadata, error) {
 	o := newKind(k)
 	if err := o.Unmarshal(b); err != nil {
@@ -36,7 +36,7 @@ func decodeFull(k Kind, b []byte) (Object, metadata, error) {
 	return newObject(o)
 }
 
-// same tells whether two objects and what was read of their metadata are equal.
+// same reports whether two objects, and what was read of their metadata, are equal.
 func same(a, b Object, m, n metadata) bool {
 	equal := false
 	switch a := a.(type) {
@@ -53,9 +53,8 @@ func same(a, b Object, m, n metadata) bool {
 	return equal && reflect.DeepEqual(m, n)
 }
 
-// checkDecode compares the decoder with the full one on any bytes. What the
-// fields hold that are not read does not matter: so the full one is given the
-// bytes without them.
+// checkDecode compares the decoder with the full one on any bytes. As the content of fields
+// that are not read does not matter, the full one gets the bytes without them.
 func checkDecode(t testing.TB, k Kind, b []byte) {
 	t.Helper()
 	var want Object
@@ -67,7 +66,7 @@ func checkDecode(t testing.TB, k Kind, b []byte) {
 	frame := bytes.Clone(b)
 	got, gotMeta, err := decodeKind(k, frame, new(Scratch))
 	gotMeta = kept(gotMeta)
-	for i := range frame { // nothing may be kept of the frame
+	for i := range frame { // no string may borrow the frame
 		frame[i] = 0xa5
 	}
 	switch {
@@ -78,7 +77,7 @@ func checkDecode(t testing.TB, k Kind, b []byte) {
 	}
 }
 
-// kept returns metadata without what it borrows.
+// kept returns metadata without borrowed strings.
 func kept(m metadata) metadata {
 	clone := func(s string) string { return string([]byte(s)) }
 	return metadata{namespace: clone(m.namespace), name: clone(m.name), version: clone(m.version),
@@ -87,8 +86,7 @@ func kept(m metadata) metadata {
 
 const decodeSeeds = 300
 
-// TestDecode checks that an object is the same whether it is decoded field by
-// field or by way of Kubernetes' own.
+// TestDecode checks that decoding field by field gives the same object as the full decoder.
 func TestDecode(t *testing.T) {
 	for k := range Kinds {
 		for seed := range int64(decodeSeeds) {
@@ -111,9 +109,9 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// TestDecodeRewritten checks messages that say the same in another way, or
-// something else in a valid way: with unknown fields, and with fields that are
-// split, repeated or in another order, at every level.
+// TestDecodeRewritten decodes messages that encode the same in another way, or something
+// else in a valid way: with unknown fields, and with fields that are split, repeated or in
+// another order, at every level.
 func TestDecodeRewritten(t *testing.T) {
 	for k := range Kinds {
 		for seed := range int64(decodeSeeds) {
@@ -131,8 +129,8 @@ func TestDecodeRewritten(t *testing.T) {
 	}
 }
 
-// TestDecodeMaps checks that of several entries with one key the last counts, as
-// in protobuf's maps.
+// TestDecodeMaps checks that of several map entries with one key the last counts, as in
+// protobuf's maps.
 func TestDecodeMaps(t *testing.T) {
 	var meta []byte
 	add := func(number protowire.Number, key, value string) {
@@ -140,7 +138,7 @@ func TestDecodeMaps(t *testing.T) {
 		e = protowire.AppendString(protowire.AppendTag(e, 2, protowire.BytesType), value)
 		meta = protowire.AppendBytes(protowire.AppendTag(meta, number, protowire.BytesType), e)
 	}
-	for i := range 40 { // many, as a short list is sorted in another way
+	for i := range 40 { // many, as a short list is sorted by another algorithm
 		for _, value := range []string{"first", "second", "last"} {
 			add(11, fmt.Sprint("label-", i*7%40), value)
 		}
@@ -186,7 +184,7 @@ func TestDecodeCorrupt(t *testing.T) {
 		for seed := range int64(decodeSeeds) {
 			rng := rand.New(rand.NewPCG(uint64(seed), 1))
 			_, b := filled(t, k, seed)
-			// What is not read would take most of the changes.
+			// Otherwise most changes would hit fields that are not read.
 			b, err := prune(b, fieldsOfKind[k])
 			if err != nil {
 				t.Fatal(err)
@@ -198,8 +196,8 @@ func TestDecodeCorrupt(t *testing.T) {
 	}
 }
 
-// FuzzDecode compares the decoder with the full one on any bytes: as an object, as
-// an answer and as an event of a watch.
+// FuzzDecode compares the decoder with the full one on any bytes: as an object, as a
+// response and as an event of a watch.
 func FuzzDecode(f *testing.F) {
 	const answer, event = uint8(Kinds), uint8(Kinds) + 1
 	for k := range Kinds {
@@ -209,7 +207,7 @@ func FuzzDecode(f *testing.F) {
 			if err != nil {
 				f.Fatal(err)
 			}
-			if len(b) < 500 { // the longer they are the less is tried
+			if len(b) < 500 { // longer ones slow the fuzzer down
 				f.Add(uint8(k), b)
 			}
 		}
@@ -241,8 +239,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// checkAnswer compares what is made of an answer where both decoders take it: the
-// full one reads more fields, and takes field numbers that protobuf does not have.
+// checkAnswer compares the decoders where both accept a response. The full one reads more
+// fields, and accepts field numbers that protobuf does not have.
 func checkAnswer(t *testing.T, slim *decoder, full kruntime.Decoder, b []byte) {
 	t.Helper()
 	b = slices.Concat(protobufPrefix, b)
@@ -275,7 +273,7 @@ func sameDecoded(a, b *Decoded) bool {
 		a.version == b.version && a.InitialEvents == b.InitialEvents
 }
 
-// checkEvent compares what is made of an event.
+// checkEvent compares the decoders on an event.
 func checkEvent(t *testing.T, b []byte) {
 	t.Helper()
 	var got, want metav1.WatchEvent
@@ -292,8 +290,8 @@ func checkEvent(t *testing.T, b []byte) {
 	}
 }
 
-// protobufDecoder returns the decoder for what an API server sends in protobuf,
-// and that for Kubernetes' own objects.
+// protobufDecoder returns the decoder for the protobuf of an API server, and the one for
+// full objects.
 func protobufDecoder() (slim, full kruntime.Decoder) {
 	c := NewCodec(func(o Object) Object { return o })
 	info, _ := kruntime.SerializerInfoForMediaType(c.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
@@ -301,12 +299,12 @@ func protobufDecoder() (slim, full kruntime.Decoder) {
 	return d, d.(*decoder).fullDecoder
 }
 
-// TestDecodeAllocs is the budget: the pod, its name, what a reflector is given,
-// and the resource version.
+// TestDecodeAllocs limits the allocations for a pod: the pod, its name, the Decoded, and
+// the resource version.
 func TestDecodeAllocs(t *testing.T) {
 	slim, _ := protobufDecoder()
 	b := fixture.Encode(t, fixture.TypicalPod(7))
-	keep, _, _ := slim.Decode(b, nil, nil) // for its template not to be collected
+	keep, _, _ := slim.Decode(b, nil, nil) // so that its template is not collected
 	if n := testing.AllocsPerRun(100, func() {
 		if _, _, err := slim.Decode(b, nil, nil); err != nil {
 			t.Fatal(err)
@@ -317,8 +315,8 @@ func TestDecodeAllocs(t *testing.T) {
 	_ = keep.(*Decoded)
 }
 
-// TestDecodeForgets checks that nothing holds on to the bytes that were decoded:
-// one object would keep the whole of a list.
+// TestDecodeForgets checks that no object references the decoded bytes: one object would
+// keep those of a whole list.
 func TestDecodeForgets(t *testing.T) {
 	for k := range Kinds {
 		_, b := filled(t, k, 1)

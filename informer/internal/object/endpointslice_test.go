@@ -11,8 +11,8 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// TestSliceWithout checks that of two slices the same endpoints are left out, and
-// none where all endpoints differ in their service or ports.
+// TestSliceWithout checks that two slices leave out the same endpoints, and none if they
+// differ in their service or ports.
 func TestSliceWithout(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	random := func() *EndpointSlice {
@@ -47,7 +47,7 @@ func TestSliceWithout(t *testing.T) {
 			t.Fatalf("%+v has %v beside nothing", a, a.Without(nil))
 		}
 	}
-	// One change in the middle of many is one endpoint.
+	// A change of one endpoint among many leaves one.
 	a := &EndpointSlice{Endpoints: slices.Repeat([]Endpoint{{Pod: "a"}, {Pod: "b"}}, 50)}
 	b := &EndpointSlice{Endpoints: slices.Clone(a.Endpoints)}
 	b.Endpoints[41].Ready = true

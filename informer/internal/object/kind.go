@@ -74,6 +74,7 @@ type Object interface{ ID() Key }
 // Namespace is a Namespace. Only its name is kept, as the watch selects by label.
 type Namespace struct{ Key }
 
+// NewNamespace returns what is kept of a Namespace.
 func NewNamespace(n *corev1.Namespace) *Namespace { return &Namespace{Key{Name: intern(n.Name)}} }
 
 func decodeNamespace(b []byte) (*Namespace, metadata, error) {

@@ -13,8 +13,8 @@ import (
 	"github.com/headless-dns/headless/informer/internal/fixture"
 )
 
-// TestNamedPorts compares the named ports of a pod with what its containers have: the
-// first of a name and protocol counts, those of containers before those of sidecars.
+// TestNamedPorts compares the named ports of a pod with those of its containers: the first
+// of a name and protocol counts, and containers come before sidecars.
 func TestNamedPorts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {

@@ -14,7 +14,7 @@ import (
 	"github.com/headless-dns/headless/informer/internal/fixture"
 )
 
-// TestPodNames checks the names of a pod, however they share bytes.
+// TestPodNames checks the name and hostname of a pod, however they share bytes.
 func TestPodNames(t *testing.T) {
 	for _, test := range []struct{ name, hostname, want string }{
 		{"web-0", "web-0", "web-0"},
@@ -32,8 +32,8 @@ func TestPodNames(t *testing.T) {
 	}
 }
 
-// TestPodLabels checks that a pod has the labels that it was made of, also those
-// that are its own names.
+// TestPodLabels checks that a pod has the labels that it was made with, also those that
+// follow from its names.
 func TestPodLabels(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	pick := func(from ...string) string { return from[rng.IntN(len(from))] }
@@ -59,8 +59,8 @@ func TestPodLabels(t *testing.T) {
 	}
 }
 
-// TestPodTemplate checks that the pods of a StatefulSet and those of an indexed
-// Job share a template, and which differences make another.
+// TestPodTemplate checks that the pods of a StatefulSet, and those of an indexed Job, share
+// a template, and which differences make another.
 func TestPodTemplate(t *testing.T) {
 	set := func(i int, change ...func(*corev1.Pod)) *Pod {
 		p := fixture.TypicalPod(i)
@@ -123,7 +123,7 @@ func TestPodAddrs(t *testing.T) {
 	}
 }
 
-// TestPodEqual checks that every difference that DNS could see is one.
+// TestPodEqual checks that pods differ if DNS could see it.
 func TestPodEqual(t *testing.T) {
 	if !NewPod(fixture.Web(0)).Equal(NewPod(fixture.Web(0, func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} }))) {
 		t.Error("an annotation makes a difference")
@@ -150,7 +150,7 @@ func TestPodEqual(t *testing.T) {
 	}
 }
 
-// TestPodEqualNames checks that names that share bytes otherwise are others.
+// TestPodEqualNames checks that pods differ if they divide the same bytes into other names.
 func TestPodEqualNames(t *testing.T) {
 	named := func(name, hostname string) *Pod {
 		return NewPod(fixture.Web(0, func(p *corev1.Pod) { p.Name, p.Spec.Hostname = name, hostname }))
@@ -160,7 +160,7 @@ func TestPodEqualNames(t *testing.T) {
 	}
 }
 
-// A pod is to fit a size class of the allocator.
+// TestPodSize checks that a pod fits a size class of the allocator.
 func TestPodSize(t *testing.T) {
 	if n := unsafe.Sizeof(Pod{}); n > 48 {
 		t.Errorf("a pod takes %d bytes, want 48 at most", n)

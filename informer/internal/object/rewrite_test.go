@@ -9,8 +9,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// fieldNumbers are the numbers of the fields of a message that are read, with what is
-// read of those that are messages.
+// fieldNumbers are the numbers of the fields of a message that are read, with those of
+// embedded messages.
 type fieldNumbers map[protowire.Number]fieldNumbers
 
 var (
@@ -36,13 +36,13 @@ var (
 	}
 )
 
-// isEntry tells whether the fields are those of a map's entry.
+// isEntry reports whether the fields are those of a map entry.
 func (f fieldNumbers) isEntry() bool {
 	return reflect.ValueOf(f).Pointer() == reflect.ValueOf(anEntry).Pointer()
 }
 
-// prune returns the message without the fields that are not read. It is an error
-// if it is no message, at a level that is read.
+// prune returns the message without the fields that are not read. It fails if the bytes are
+// not a message, at a level that is read.
 func prune(b []byte, f fieldNumbers) ([]byte, error) {
 	var out []byte
 	for len(b) > 0 {
@@ -60,7 +60,7 @@ func prune(b []byte, f fieldNumbers) ([]byte, error) {
 		switch {
 		case !ok:
 		case f.isEntry() && kind != protowire.BytesType:
-			// The full decoder takes any type for bytes here.
+			// The full decoder accepts any type as bytes here.
 			return nil, errors.New("a map of no strings")
 		case inner == nil || kind != protowire.BytesType:
 			out = append(out, whole...)
@@ -87,7 +87,7 @@ func rewrite(rng *rand.Rand, b []byte, f fieldNumbers) []byte {
 			embedded, _ := protowire.ConsumeBytes(value)
 			embedded = rewrite(rng, embedded, inner)
 			whole = protowire.AppendBytes(protowire.AppendTag(nil, number, kind), embedded)
-			if rng.IntN(8) == 0 && len(inner) > 0 { // its fields, in two messages
+			if rng.IntN(8) == 0 && len(inner) > 0 { // split it into two messages
 				cut := 0
 				for cut < len(embedded) && rng.IntN(3) > 0 {
 					_, _, n := protowire.ConsumeField(embedded[cut:])

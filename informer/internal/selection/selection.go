@@ -40,6 +40,7 @@ type Config struct {
 	Slices          bool
 }
 
+// New parses the selectors.
 func New(c Config) (*Selection, error) {
 	if len(c.Namespaces) > 0 && c.NamespaceLabels != "" {
 		return nil, fmt.Errorf("select namespaces: by name %q and by label %q at once", c.Namespaces, c.NamespaceLabels)

@@ -11,7 +11,7 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// TestSelectors checks what the API server is asked to select.
+// TestSelectors checks the selectors that the API server gets.
 func TestSelectors(t *testing.T) {
 	s, err := New(Config{Labels: "tier in (db, web),env=prod", NamespaceLabels: "dns"})
 	if err != nil {
@@ -30,7 +30,7 @@ func TestSelectors(t *testing.T) {
 		}
 	}
 
-	// Where no pods are watched, the slices of all controllers are.
+	// Where no pods are watched, the slices of all controllers are selected.
 	if s, err = New(Config{Labels: "env=prod", Slices: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -47,8 +47,8 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
-// TestLeftSelection checks which slices the API server is asked for.
-func TestLeftSelection(t *testing.T) {
+// TestLeftover checks which leftover slices are selected.
+func TestLeftover(t *testing.T) {
 	s, err := New(Config{Labels: "env=prod"})
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// randomObjects are objects of every kind.
+// randomObjects returns n objects of every kind.
 func randomObjects(t testing.TB, n int) []object.Object {
 	var out []object.Object
 	for kind := range object.Kinds {
@@ -48,12 +48,12 @@ func equal(a, b object.Object) bool {
 	return a.ID() == b.ID()
 }
 
-// TestSnapshot writes objects to a file and reads them again.
-func TestSnapshot(t *testing.T) {
+// TestWrite writes objects to a file and reads them again.
+func TestWrite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "snapshot")
 	objects := randomObjects(t, 500)
 	taken := time.Now().UTC().Truncate(time.Second)
-	for range 2 { // the second time in place of the first
+	for range 2 { // the second time over the first
 		size, err := Write(path, taken, "all", objects)
 		if err != nil {
 			t.Fatal(err)
@@ -87,14 +87,14 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
-// sum puts the right checksum behind a content.
+// sum appends the right checksum to a content.
 func sum(content string) []byte {
 	s := sha256.Sum256([]byte(content))
 	return append([]byte(content), s[:]...)
 }
 
-// TestBrokenSnapshot reads what is no snapshot, or not a whole one.
-func TestBrokenSnapshot(t *testing.T) {
+// TestInvalidSnapshot reads files that are not snapshots, or truncated or changed.
+func TestInvalidSnapshot(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "snapshot")
 	if _, err := Write(path, time.Now(), "all", randomObjects(t, 3)); err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func TestBrokenSnapshot(t *testing.T) {
 		head + "\x14" + time.Time{}.Format(time.RFC3339) + "\x00\x05\x01":     "a field is cut short",
 		head + "\x14" + time.Time{}.Format(time.RFC3339) + "\x00\x00":         "a field is cut short",
 		head + "\x14" + time.Time{}.Format(time.RFC3339) + "\x00\x01\x09":     "unknown kind 9",
-		head + "\x14" + time.Time{}.Format(time.RFC3339) + "\x00\x02\x01\xff": "", // what the decoder says
+		head + "\x14" + time.Time{}.Format(time.RFC3339) + "\x00\x02\x01\xff": "", // the error of the decoder
 	} {
 		s, err := parse(sum(content))
 		if err == nil {
@@ -140,13 +140,13 @@ func TestBrokenSnapshot(t *testing.T) {
 	}
 }
 
-// TestSnapshotNotWritten has the old file stay where a new one can't be written.
-func TestSnapshotNotWritten(t *testing.T) {
+// TestNotWritten checks that the old file stays if a new one can't be written.
+func TestNotWritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "none", "snapshot")
 	if _, err := Write(path, time.Now(), "", nil); err == nil {
 		t.Error("a file is written to a folder that does not exist")
 	}
-	folder := filepath.Join(t.TempDir(), "snapshot") // which can't be replaced by a file
+	folder := filepath.Join(t.TempDir(), "snapshot") // which a file can't replace
 	if err := os.MkdirAll(filepath.Join(folder, "x"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -158,8 +158,8 @@ func TestSnapshotNotWritten(t *testing.T) {
 	}
 }
 
-// FuzzSnapshot reads what could stand in a file: any bytes, or any with the right
-// checksum, which no fuzzer finds.
+// FuzzSnapshot reads any bytes, and any bytes with the right checksum, which no fuzzer
+// would find.
 func FuzzSnapshot(f *testing.F) {
 	seed := func(objects ...object.Object) {
 		path := filepath.Join(f.TempDir(), "snapshot")
@@ -196,7 +196,7 @@ func FuzzSnapshot(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// What is read can be written again.
+		// What was read can be written again.
 		for kind, objects := range byKind {
 			for _, o := range objects {
 				b, err := appendObject(nil, o)
@@ -249,8 +249,8 @@ func BenchmarkSnapshot(b *testing.B) {
 	})
 }
 
-// TestCheckSnapshot checks which files a snapshot may replace.
-func TestCheckSnapshot(t *testing.T) {
+// TestCheck checks which files a snapshot may overwrite.
+func TestCheck(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) string {
 		path := filepath.Join(dir, name)

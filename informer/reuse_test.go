@@ -13,9 +13,9 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// TestKnown checks that what is decoded again is what the join holds, and that a
-// relist so keeps nothing.
-func TestKnown(t *testing.T) {
+// TestReuse checks that decoding an unchanged object returns the stored one, so that a
+// relist takes no memory.
+func TestReuse(t *testing.T) {
 	i, _ := newWorld(100)
 	c := object.NewCodec(i.joiner.reuse)
 	info, _ := runtime.SerializerInfoForMediaType(c.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
