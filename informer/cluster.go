@@ -187,11 +187,11 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 	}
 	// The client itself must not retry: the reflector does, less often, and reports the
 	// fault.
-	all := func(options *metav1.ListOptions) *rest.Request {
+	request := func(options *metav1.ListOptions) *rest.Request {
 		return client.Get().MaxRetries(0).Namespace(o.Namespace).Resource(o.Kind.String()).VersionedParams(options, parameterCodec)
 	}
-	get := func(options *metav1.ListOptions) *rest.Request {
-		r := all(options)
+	timed := func(options *metav1.ListOptions) *rest.Request {
+		r := request(options)
 		if options.TimeoutSeconds != nil {
 			r.Timeout(time.Duration(*options.TimeoutSeconds) * time.Second)
 		}
@@ -201,7 +201,7 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			return h.list(ctx, func(ctx context.Context) (list runtime.Object, err error) {
 				err = c.withSelectors(s, &options, func() error {
-					list, err = get(&options).Do(ctx).Get()
+					list, err = timed(&options).Do(ctx).Get()
 					return err
 				})
 				return list, err
@@ -212,14 +212,14 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 			if options.SendInitialEvents == nil { // it resumes
 				// To learn the server's version, list one object; any object, as a selector
 				// costs the server work.
-				one := all(&metav1.ListOptions{Limit: 1})
+				one := request(&metav1.ListOptions{Limit: 1})
 				if err := h.checkVersion(ctx, options.ResourceVersion, one.Do); err != nil {
 					return nil, err
 				}
 			}
 			return h.watch(ctx, &options, func(ctx context.Context) (w watch.Interface, err error) {
 				err = c.withSelectors(s, &options, func() error {
-					w, err = get(&options).Watch(ctx)
+					w, err = timed(&options).Watch(ctx)
 					return err
 				})
 				return w, err

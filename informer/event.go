@@ -71,9 +71,9 @@ func compact(batch []event) []event {
 	return slices.DeleteFunc(batch, func(e event) bool { return e.superseded })
 }
 
-// last reports whether apply must handle the event after those of pods, slices and
+// appliedLast reports whether apply must handle the event after those of pods, slices and
 // namespaces. A snapshot contains services, so it is one of these.
-func (e *event) last() bool {
+func (e *event) appliedLast() bool {
 	switch e.object.(type) {
 	case *object.Service:
 		return true

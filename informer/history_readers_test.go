@@ -42,7 +42,7 @@ func (v *versions) explains(q *question, got string, from, to int64) bool {
 		// An address leaves its service before it enters another, and a service loses its
 		// endpoints before its name.
 		for _, madeAnew := range []bool{false, true} {
-			if _, ok := before[q.service]; ok && before.common(s, q.service, madeAnew).answer(q) == got {
+			if _, ok := before[q.service]; ok && before.interim(s, q.service, madeAnew).answer(q) == got {
 				return true
 			}
 		}

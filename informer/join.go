@@ -19,9 +19,9 @@ type joiner struct {
 	// allowed are the namespaces to serve, or nil for all.
 	allowed map[string]bool
 	started bool
-	// changed are the services in served namespaces that changed since the last flush, as
+	// previous are the services in served namespaces that changed since the last flush, as
 	// they were before; nil for a new one.
-	changed             map[object.Key]*joinedService
+	previous            map[object.Key]*joinedService
 	selectorlessChanged bool // selectorless changed; leftovers resets it
 	// losing are the services that lost their selector, as they are now, by key. The stored
 	// ones keep the selector until release, when the leftover slices are complete.
@@ -39,7 +39,14 @@ type joiner struct {
 }
 
 func newJoiner(trie *records.Trie, podNames, selectNamespaces bool) *joiner {
-	j := &joiner{trie: trie, naming: naming{podNames: podNames}, namespaces: make(map[string]*namespaceObjects), changed: make(map[object.Key]*joinedService), selectorless: make(map[object.Key]struct{}), losing: make(map[object.Key]*object.Service)}
+	j := &joiner{
+		trie:         trie,
+		naming:       naming{podNames: podNames},
+		previous:     make(map[object.Key]*joinedService),
+		losing:       make(map[object.Key]*object.Service),
+		namespaces:   make(map[string]*namespaceObjects),
+		selectorless: make(map[object.Key]struct{}),
+	}
 	if selectNamespaces {
 		j.allowed = make(map[string]bool)
 	}
@@ -199,11 +206,11 @@ func (j *joiner) setSlice(u *records.Update, kind object.Kind, k object.Key, sli
 }
 
 // setService stores a service. One that just lost its selector waits for release.
-func (j *joiner) setService(k object.Key, changed *object.Service) bool {
-	if j.awaitsLeftovers && j.started && changed != nil && changed.Headless && len(changed.Selector) == 0 {
+func (j *joiner) setService(k object.Key, next *object.Service) bool {
+	if j.awaitsLeftovers && j.started && next != nil && next.Headless && len(next.Selector) == 0 {
 		if m := j.namespaces[k.Namespace]; m != nil {
 			if old := m.services[k.Name]; old != nil && old.Headless && len(old.Selector) > 0 {
-				j.losing[k] = changed
+				j.losing[k] = next
 				j.selectorless[k] = struct{}{}
 				j.selectorlessChanged = true
 				return false
@@ -215,7 +222,7 @@ func (j *joiner) setService(k object.Key, changed *object.Service) bool {
 		delete(j.selectorless, k)
 		j.selectorlessChanged = true
 	}
-	return j.putService(k, changed)
+	return j.putService(k, next)
 }
 
 // release stores those of some services that lost their selector: their leftover slices are
@@ -236,18 +243,18 @@ func (j *joiner) release(services map[object.Key]struct{}) bool {
 
 // putService stores a service. flush counts its endpoints, walking the pods once for all
 // services that changed.
-func (j *joiner) putService(k object.Key, changed *object.Service) bool {
+func (j *joiner) putService(k object.Key, next *object.Service) bool {
 	m := j.namespace(k.Namespace)
 	defer j.prune(k.Namespace, m)
 	old := m.services[k.Name]
 	var s *joinedService
 	switch {
-	case changed == nil && old == nil || changed != nil && old != nil && old.Equal(changed):
+	case next == nil && old == nil || next != nil && old != nil && old.Equal(next):
 		return false
-	case changed == nil:
+	case next == nil:
 		delete(m.services, k.Name)
 	default:
-		s = newJoinedService(changed)
+		s = newJoinedService(next)
 		m.services[s.Name] = s
 	}
 	was, is := old != nil && old.Headless, s != nil && s.Headless
@@ -268,8 +275,8 @@ func (j *joiner) putService(k object.Key, changed *object.Service) bool {
 	if !was && !is {
 		return !j.served(k.Namespace)
 	}
-	if _, ok := j.changed[k]; !ok && j.served(k.Namespace) {
-		j.changed[k] = old
+	if _, ok := j.previous[k]; !ok && j.served(k.Namespace) {
+		j.previous[k] = old
 	}
 	return true
 }
@@ -280,7 +287,7 @@ func (j *joiner) putService(k object.Key, changed *object.Service) bool {
 func (j *joiner) flush(u *records.Update) {
 	affected := make(map[string]*selectors) // the services before and after the change, by namespace
 	outdated := make(map[*joinedService]bool)
-	for k, old := range j.changed {
+	for k, old := range j.previous {
 		m := j.namespaces[k.Namespace]
 		if m == nil { // its last object is gone
 			m = new(namespaceObjects)
@@ -307,7 +314,7 @@ func (j *joiner) flush(u *records.Update) {
 			j.countSlices(counter{u, false}, s, m)
 		}
 	}
-	clear(j.changed)
+	clear(j.previous)
 	for namespace, n := range affected {
 		if n.empty() {
 			continue

@@ -249,10 +249,10 @@ func canonical(data []string) string {
 	return strings.Join(slices.Compact(data), ", ")
 }
 
-// common returns what two states of a service share: the interim snapshot, where services
+// interim returns what two states of a service share: the interim snapshot, where services
 // exchange addresses. A host whose label was made from its address may keep that when it
 // becomes a hostname, as it does if the service is created again.
-func (s state) common(t state, k object.Key, madeAnew bool) state {
+func (s state) interim(t state, k object.Key, madeAnew bool) state {
 	var both []modelEndpoint
 	rest := slices.Clone(t[k])
 	for _, e := range s[k] {

@@ -81,7 +81,7 @@ func (o *outage) fails(h *health, err error) {
 	switch since := now.Sub(c.at); {
 	case known && len(c.watches) > c.counted && since >= c.pause:
 		c.pause = min(2*c.pause, causePause)
-	case known && (since < causePause || o.last(h) == c) || !o.lines.AllowN(now, 1):
+	case known && (since < causePause || o.lastCause(h) == c) || !o.lines.AllowN(now, 1):
 		return
 	default:
 		c.pause = newPause
@@ -95,8 +95,8 @@ func (o *outage) fails(h *health, err error) {
 	c.first.log.Error(err, "watch fails; known names keep resolving", "others", c.counted-1)
 }
 
-// last returns the cause that was last logged for a watch.
-func (o *outage) last(h *health) *cause {
+// lastCause returns the cause that was last logged for a watch.
+func (o *outage) lastCause(h *health) *cause {
 	var last *cause
 	for _, c := range o.causes {
 		if _, ok := c.watches[h]; ok && (last == nil || c.line > last.line) {

@@ -33,7 +33,7 @@ func (i *Informer) apply(batch []event) {
 	// a watch of its own, so there is no order between kinds to keep.
 	for _, last := range []bool{false, true} {
 		for _, e := range batch {
-			if e.last() != last {
+			if e.appliedLast() != last {
 				continue
 			}
 			changed := false
