@@ -68,7 +68,7 @@ func testWatch(t *testing.T, o server) {
 	p.api.Put(fixture.Web(4))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 10.244.0.5, 192.0.2.1")
 	if requests := p.api.Asked("pods"); len(requests) == before {
-		t.Errorf("after an error, nothing was asked for anew: %q", requests)
+		t.Errorf("no request followed the error: %q", requests)
 	}
 
 	p.mu.Lock()
@@ -90,11 +90,11 @@ func TestWatchNamespaces(t *testing.T) {
 	requests := p.api.Asked("/")
 	for _, r := range requests {
 		if !strings.Contains(r, "/namespaces/default/") && !strings.Contains(r, "/namespaces/staging/") {
-			t.Errorf("%q is asked for", r)
+			t.Errorf("request %q is outside the namespaces", r)
 		}
 	}
 	if len(requests) != 6 {
-		t.Errorf("%q were asked for, want 6", requests)
+		t.Errorf("the requests are %q, want 6", requests)
 	}
 }
 
@@ -249,11 +249,11 @@ func TestWatchSlices(t *testing.T) {
 	p.api.Put(controlled("nginx-abc", discoveryv1.Endpoint{Addresses: []string{"10.244.0.3"}, Hostname: ptr.To("web-2")}))
 	p.await(t, nginxName, dns.TypeA, "10.244.0.3, 192.0.2.1")
 	if requests := p.api.Asked("pods"); len(requests) > 0 {
-		t.Errorf("pods are asked for: %q", requests)
+		t.Errorf("pods are requested: %q", requests)
 	}
 	for _, r := range p.api.Asked("endpointslices") {
 		if !strings.Contains(r, "labelSelector=dns%3Dheadless&") {
-			t.Errorf("slices are asked for with %q", r)
+			t.Errorf("slices are requested with %q", r)
 		}
 	}
 }

@@ -37,9 +37,9 @@ func TestPodEndpoints(t *testing.T) {
 		{what: "dual-stack", service: []func(*corev1.Service){dual},
 			want: "web-0* 10.244.0.1 tcp/web:80, web-0* fd00::1 tcp/web:80"},
 		{what: "IPv6 alone", service: []func(*corev1.Service){only6}, want: "web-0* fd00::1 tcp/web:80"},
-		{what: "families that nobody filled in", service: []func(*corev1.Service){func(s *corev1.Service) { s.Spec.IPFamilies = nil }},
+		{what: "no families", service: []func(*corev1.Service){func(s *corev1.Service) { s.Spec.IPFamilies = nil }},
 			want: "web-0* 10.244.0.1 tcp/web:80, web-0* fd00::1 tcp/web:80"},
-		{what: "a family that the pod has not", service: []func(*corev1.Service){only6},
+		{what: "a family that the pod lacks", service: []func(*corev1.Service){only6},
 			pod:  []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.PodIPs = p.Status.PodIPs[:1] }},
 			want: "web-0* (no address in a family of the service)"},
 		{what: "not ready", pod: []func(*corev1.Pod){fixture.NotReady}, want: "web-0* 10.244.0.1 tcp/web:80 (not ready)"},
@@ -78,7 +78,7 @@ func TestPodEndpoints(t *testing.T) {
 		{what: "a target name", service: []func(*corev1.Service){target(intstr.FromString("http"))}, want: "web-0* 10.244.0.1 tcp/web:8080"},
 		{what: "a target name of another protocol", service: []func(*corev1.Service){target(intstr.FromString("http")),
 			func(s *corev1.Service) { s.Spec.Ports[0].Protocol = corev1.ProtocolUDP }}, want: "web-0* 10.244.0.1 udp/web:8081"},
-		{what: "a target name that the pod has not", service: []func(*corev1.Service){target(intstr.FromString("grpc"))}, want: "web-0* 10.244.0.1"},
+		{what: "a target name that the pod lacks", service: []func(*corev1.Service){target(intstr.FromString("grpc"))}, want: "web-0* 10.244.0.1"},
 		{what: "a target name of a sidecar", service: []func(*corev1.Service){target(intstr.FromString("grpc"))},
 			pod: []func(*corev1.Pod){func(p *corev1.Pod) {
 				p.Spec.InitContainers = []corev1.Container{

@@ -64,7 +64,7 @@ func TestFaults(t *testing.T) {
 					t.Errorf("%d watches fail afterwards; the log has %q", f.failing[object.Pods], f.logged)
 				}
 				if line := strings.Join(f.logged, "\n"); !strings.Contains(line, test.reason) {
-					t.Errorf("the log has %q, without %q", f.logged, test.reason)
+					t.Errorf("the log is %q, want %q in it", f.logged, test.reason)
 				}
 			})
 		}
@@ -258,7 +258,7 @@ func TestRestoredServer(t *testing.T) {
 				f.awaitThat(t, "the fault is logged", func() bool { return f.failing[object.Pods] == 1 && f.lines(fails) > 0 })
 				// A watch would be accepted, and silent.
 				if _, now := f.api.Requests("pods"); now != watches {
-					t.Errorf("%d watches were asked for before the version was known", now-watches)
+					t.Errorf("%d watches were requested before the version was known", now-watches)
 				}
 				f.api.SetFault(apiserver.Fault{})
 			}

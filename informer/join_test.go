@@ -94,7 +94,7 @@ func TestJoinTargets(t *testing.T) {
 	for _, again := range [][]event{nil, batch[:1], batch[1:], {eventOf(object.NewPod(fixture.Web(7)))}} {
 		i.apply(again)
 		if s := i.joiner.namespaces["default"].services["nginx"]; s.resolved != nil || len(i.joiner.portCaches) > 0 {
-			t.Errorf("after %d events, the ports of %d templates are remembered", len(again), len(s.resolved))
+			t.Errorf("after %d events, the ports of %d templates are cached", len(again), len(s.resolved))
 		}
 	}
 }
@@ -244,10 +244,10 @@ func TestJoinForgets(t *testing.T) {
 		{Origin: object.Origin{Kind: object.Pods}, key: object.Key{Namespace: "never", Name: "seen"}},
 	})
 	if len(i.joiner.namespaces) != 0 {
-		t.Errorf("the join still holds %v", i.joiner.namespaces)
+		t.Errorf("the joiner still has %v", i.joiner.namespaces)
 	}
 	if got := trie.Stats(); got != (records.Stats{}) {
-		t.Errorf("the trie still holds %+v", got)
+		t.Errorf("the trie still has %+v", got)
 	}
 }
 
@@ -294,7 +294,7 @@ func TestRestoreByOrigin(t *testing.T) {
 			got = append(got, o.ID().Name)
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("without the list of %v %d, the snapshot gives %q, want %q", missing, missing, got, want)
+			t.Errorf("without the list of %v %d, the snapshot restores %q, want %q", missing, missing, got, want)
 		}
 	}
 }

@@ -97,7 +97,7 @@ func TestSnapshotDisk(t *testing.T) {
 	}
 	for line, want := range map[string]int{"snapshot is not written": 2, "snapshot is written again": 2} {
 		if got := strings.Count(strings.Join(p.logged, "\n"), line); got != want {
-			t.Errorf("%q stands in the log %d times, want %d: %q", line, got, want, p.logged)
+			t.Errorf("%q is in the log %d times, want %d: %q", line, got, want, p.logged)
 		}
 	}
 	if files, err := os.ReadDir(disk); err != nil || len(files) != 1 {

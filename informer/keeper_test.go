@@ -89,8 +89,8 @@ func TestRestore(t *testing.T) {
 			p.start(t)
 			p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.3")
 			p.await(t, "gone.default.svc.cluster.local.", dns.TypeA, "10.244.0.1, 10.244.0.2, 10.244.0.3")
-			p.awaitThat(t, "it is told that a snapshot is served", func() bool { return slices.Equal(p.restored, []bool{true}) })
-			p.awaitThat(t, "the log tells of it", func() bool { return p.tells("answers come from the snapshot") })
+			p.awaitThat(t, "the hook reports the snapshot", func() bool { return slices.Equal(p.restored, []bool{true}) })
+			p.awaitThat(t, "it is logged", func() bool { return p.hasLine("answers come from the snapshot") })
 
 			// From here on, no answer may be empty.
 			done := make(chan struct{})
@@ -119,7 +119,7 @@ func TestRestore(t *testing.T) {
 			p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.4, 10.244.0.6")
 			p.await(t, "web-1."+nginxName, dns.TypeA, "missing")
 			p.await(t, "gone.default.svc.cluster.local.", dns.TypeA, "outside")
-			p.awaitThat(t, "it is told that the snapshot is over", func() bool { return slices.Equal(p.restored, []bool{true, false}) })
+			p.awaitThat(t, "the hook reports the end of the snapshot", func() bool { return slices.Equal(p.restored, []bool{true, false}) })
 			close(done)
 			if what, ok := <-empty; ok {
 				t.Error(what)
@@ -212,8 +212,8 @@ func TestRejectedSnapshot(t *testing.T) {
 			}
 			p.Start()
 			t.Cleanup(p.Stop)
-			p.awaitThat(t, "the log tells of it", func() bool {
-				return p.tells("snapshot is not used", c.Snapshot+".rejected")
+			p.awaitThat(t, "it is logged", func() bool {
+				return p.hasLine("snapshot is not used", c.Snapshot+".rejected")
 			})
 			if _, err := os.Stat(c.Snapshot + ".rejected"); err != nil {
 				t.Errorf("the file is not kept: %v", err)
@@ -245,8 +245,8 @@ func TestSnapshotFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.awaitThat(t, "it is written", func() bool { return p.wrote[len(p.wrote)-1] == nil })
-	p.awaitThat(t, "the log tells of it", func() bool {
-		return p.tells("is written again")
+	p.awaitThat(t, "it is logged", func() bool {
+		return p.hasLine("is written again")
 	})
 	p.Stop()
 	failures := 0
@@ -294,7 +294,7 @@ func TestUnwritten(t *testing.T) {
 		}
 		step("while the first lists are missing", u.add)
 		step("while the first lists are missing", u.add)
-		step("when they are there", u.enable, none, 62*time.Second)
+		step("when they have arrived", u.enable, none, 62*time.Second)
 		step("the first snapshot", take)
 		step("is written", func() { u.finish(true) }, none)
 		step("a change", u.add, 65*time.Second)

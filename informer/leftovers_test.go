@@ -140,7 +140,7 @@ func TestLeftoverPauses(t *testing.T) {
 				want[i] *= time.Second
 			}
 			if !slices.Equal(began, want) {
-				t.Errorf("%s: lists are made after %v, want %v", what, began, want)
+				t.Errorf("%s: lists start after %v, want %v", what, began, want)
 			}
 			start, began = time.Now(), nil
 		}

@@ -70,11 +70,11 @@ func FuzzManifest(f *testing.F) {
 		}
 		inOrder, reversed := serving(come), serving(last)
 		if got := len(inOrder.joiner.objects()); got != len(seen) {
-			t.Errorf("%d objects are held, want %d", got, len(seen))
+			t.Errorf("%d objects are stored, want %d", got, len(seen))
 		}
 		got, want := published(t, inOrder.joiner.trie), published(t, reversed.joiner.trie)
 		if !slices.Equal(got, want) {
-			t.Errorf("there are the records %q, and %q when the objects come in another order", got, want)
+			t.Errorf("the records are %q, and %q in another order of the objects", got, want)
 		}
 		inOrder.apply(gone)
 		if s := inOrder.joiner.trie.Stats(); s != (records.Stats{}) || len(published(t, inOrder.joiner.trie)) > 0 {

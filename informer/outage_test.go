@@ -163,7 +163,7 @@ func TestOutage(t *testing.T) {
 	for range 2 {
 		round(all[:1], forbidden)
 	}
-	j.expect(t, "all but one work again, and it is known how many")
+	j.expect(t, "all but one recover")
 	for range 2 {
 		round(all[:1], forbidden)
 	}
@@ -216,7 +216,7 @@ func TestOutageMeetsOthers(t *testing.T) {
 	j.expect(t, "another cause", "another")
 	// The first is no longer named when it is over.
 	watches[0].unregister()
-	j.expect(t, "the end of a watch is no recovery")
+	j.expect(t, "the end of a watch does not count as recovery")
 	late := newHealth(object.Origin{Kind: object.Pods, Namespace: "late"}, j.cluster)
 	late.fails(refused(1))
 	j.clock.Step(causePause)
@@ -225,5 +225,5 @@ func TestOutageMeetsOthers(t *testing.T) {
 	for _, h := range append(watches, late) {
 		h.unregister()
 	}
-	j.expect(t, "the end of all is no recovery")
+	j.expect(t, "the end of all does not count as recovery")
 }

@@ -146,14 +146,14 @@ func (p *probe) awaitThat(t *testing.T, what string, is func() bool) {
 	defer p.mu.Unlock()
 	for !is() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not so: %s; the log has %q", what, p.logged)
+			t.Fatalf("not reached: %s; the log has %q", what, p.logged)
 		}
 		p.changed.Wait()
 	}
 }
 
-// tells reports whether a log line contains all parts. The caller holds the lock.
-func (p *probe) tells(parts ...string) bool {
+// hasLine reports whether a log line contains all parts. The caller holds the lock.
+func (p *probe) hasLine(parts ...string) bool {
 	return slices.ContainsFunc(p.logged, func(line string) bool {
 		return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) })
 	})

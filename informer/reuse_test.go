@@ -31,10 +31,10 @@ func TestReuse(t *testing.T) {
 	i.apply([]event{eventOf(object.NewPod(fixture.Web(0))), eventOf(object.NewEndpointSlice(slice)), eventOf(object.NewService(fixture.Nginx()))})
 	held := i.joiner.namespaces["default"]
 	if decode(fixture.Web(0)) != object.Object(held.pods["web-0"]) || decode(fixture.Nginx()) != object.Object(held.services["nginx"].Service) || decode(slice) != object.Object(held.slices["by-hand"]) {
-		t.Error("an object that is held is made anew")
+		t.Error("an unchanged object is not reused")
 	}
 	if decode(fixture.Web(0, fixture.NotReady)) == object.Object(held.pods["web-0"]) {
-		t.Error("an object that changed is taken for the one that is held")
+		t.Error("a changed object counts as unchanged")
 	}
 	for _, o := range []runtime.Object{fixture.Web(1), fixture.Web(0, func(p *corev1.Pod) { p.Namespace = "prod" })} {
 		if got := decode(o); got.ID() == (object.Key{}) {

@@ -162,7 +162,7 @@ func TestSelectorsLookups(t *testing.T) {
 			matches: 1, budget: 5,
 		},
 		{
-			what: "a service for each replica, whose label comes first",
+			what: "a service for each replica, with its label first",
 			selector: func(i int) map[string]string {
 				return map[string]string{"index": fmt.Sprint(i), "job": "big"}
 			},
@@ -170,7 +170,7 @@ func TestSelectorsLookups(t *testing.T) {
 			matches: 1, budget: 4,
 		},
 		{
-			what:     "one selector that the pod has in part",
+			what:     "one selector that the pod matches in part",
 			selector: func(int) map[string]string { return map[string]string{"a": "1", "b": "2"} },
 			pod:      map[string]string{"a": "1", "c": "3", "d": "4"},
 			budget:   2,
@@ -188,7 +188,7 @@ func TestSelectorsLookups(t *testing.T) {
 			budget:   2 * services,
 		},
 		{
-			what:     "a label that all services have beside one of their own",
+			what:     "a label of all services, and one of each",
 			selector: func(i int) map[string]string { return map[string]string{"a": "1", "b": fmt.Sprint(i)} },
 			pod:      map[string]string{"a": "1", "c": "3"},
 			matches:  0, budget: 2,
@@ -309,7 +309,7 @@ func TestMatchesOfTemplates(t *testing.T) {
 			case 2:
 				most := len(n.matched)
 				if j.clearCaches(); most > 8 && n.matched != nil {
-					t.Fatalf("the memory of %d templates is kept", most)
+					t.Fatalf("the cache keeps the memory of %d templates", most)
 				}
 			}
 			name, hostname := drawNames()
@@ -332,7 +332,7 @@ func TestMatchesOfTemplates(t *testing.T) {
 		}
 	}
 	if recalled < 1000 {
-		t.Errorf("%d matches were remembered", recalled)
+		t.Errorf("%d matches were cached", recalled)
 	}
 }
 
@@ -372,7 +372,7 @@ func TestTemplateLookups(t *testing.T) {
 		}
 		spent := func() {
 			if len(i.joiner.matchCaches) > 0 || len(i.joiner.namespaces["default"].selectors.matched) > 0 {
-				t.Fatal("matches are remembered after a batch")
+				t.Fatal("matches are cached after a batch")
 			}
 			out = append(out, i.joiner.lookups)
 			i.joiner.lookups = 0

@@ -106,13 +106,13 @@ func TestStore(t *testing.T) {
 	apply()
 	check("a transformed list", "10.244.0.2")
 	if err := stores[object.Pods].Add(&corev1.ConfigMap{}); err == nil || !strings.Contains(err.Error(), "ConfigMap") {
-		t.Errorf("a ConfigMap is taken: %v", err)
+		t.Errorf("a ConfigMap is accepted: %v", err)
 	}
 	if err := stores[object.Pods].Replace([]any{&corev1.ConfigMap{}}, "5"); err == nil {
-		t.Error("a list of ConfigMaps is taken")
+		t.Error("a list of ConfigMaps is accepted")
 	}
 	if err := stores[object.Pods].Delete(7); err == nil {
-		t.Error("the deletion of a number is taken")
+		t.Error("the deletion of a number is accepted")
 	}
 
 	// A bookmark counts as received.

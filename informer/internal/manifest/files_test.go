@@ -76,7 +76,7 @@ func TestGrows(t *testing.T) {
 	}
 	p.expect(t, "no more", first)
 	if p.lastBad() != 0 {
-		t.Error("it is bad when it stands still")
+		t.Error("it is bad though it stands still")
 	}
 }
 
@@ -96,7 +96,7 @@ func TestStamps(t *testing.T) {
 	}
 	p.expect(t, "another file of the same time and size", first, second)
 	if _, err := readFile(path, info); !errors.Is(err, errChanging) {
-		t.Errorf("a file that was replaced since the look gives the error %v", err)
+		t.Errorf("for a file replaced since the look, the error is %v", err)
 	}
 }
 
@@ -125,7 +125,7 @@ func TestGone(t *testing.T) {
 	move(b+"~", b)
 	p.expect(t, "one is back", "missing", "outside") // so the other file is gone for good
 	if p.lastBad() != 0 {
-		t.Error("one is back, and something is bad")
+		t.Error("one is back, and a manifest is bad")
 	}
 }
 
@@ -195,7 +195,7 @@ func TestIrregular(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := readFile(pipe, info); !errors.Is(err, errChanging) {
-		t.Errorf("a file that becomes a pipe after the look gives the error %v", err)
+		t.Errorf("for a file that became a pipe since the look, the error is %v", err)
 	}
 }
 

@@ -330,7 +330,7 @@ func TestDecodeForgets(t *testing.T) {
 		frame = nil
 		runtime.GC()
 		if held.Value() != nil {
-			t.Errorf("the bytes of %v %v are still held", k, o.ID())
+			t.Errorf("the bytes of %v %v are still referenced", k, o.ID())
 		}
 		runtime.KeepAlive(&f)
 	}

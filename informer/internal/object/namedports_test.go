@@ -61,7 +61,7 @@ func TestNamedPorts(t *testing.T) {
 			}
 		}
 		if named := template.Ports != (unique.Handle[NamedPorts]{}); named != (len(want) > 0) {
-			t.Fatalf("with %d ports, ports are held: %v", len(want), named)
+			t.Fatalf("with %d ports, the template has ports: %v", len(want), named)
 		}
 	}
 }

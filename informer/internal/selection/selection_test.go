@@ -26,7 +26,7 @@ func TestSelectors(t *testing.T) {
 		var got metav1.ListOptions
 		s.Options(kind, &got)
 		if got != want {
-			t.Errorf("%v are asked for with %+v, want %+v", kind, got, want)
+			t.Errorf("the options for %v are %+v, want %+v", kind, got, want)
 		}
 	}
 
@@ -37,13 +37,13 @@ func TestSelectors(t *testing.T) {
 	var got metav1.ListOptions
 	s.Options(object.EndpointSlices, &got)
 	if want := (metav1.ListOptions{LabelSelector: "env=prod"}); got != want {
-		t.Errorf("slices are asked for with %+v, want %+v", got, want)
+		t.Errorf("the options for slices are %+v, want %+v", got, want)
 	}
 	if s.Has(object.Pods, fixture.Web(0)) {
 		t.Error("pods are selected")
 	}
 	if want := []object.Origin{{Kind: object.Services, Namespace: ""}, {Kind: object.EndpointSlices, Namespace: ""}}; !slices.Equal(s.Origins(), want) {
-		t.Errorf("%v are asked for, want %v", s.Origins(), want)
+		t.Errorf("the origins are %v, want %v", s.Origins(), want)
 	}
 }
 
@@ -56,18 +56,18 @@ func TestLeftover(t *testing.T) {
 	services := map[object.Key]struct{}{{Namespace: "a", Name: "db"}: {}, {Namespace: "b", Name: "db"}: {}, {Namespace: "b", Name: "nginx"}: {}}
 	const managed = "endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io,env=prod"
 	if got, want := s.Leftover(services).String(), managed+",kubernetes.io/service-name in (db,nginx)"; got != want {
-		t.Errorf("slices are asked for with %q, want %q", got, want)
+		t.Errorf("the selector is %q, want %q", got, want)
 	}
 	for i := range maxNames {
 		services[object.Key{Namespace: "a", Name: fmt.Sprint("s", i)}] = struct{}{}
 	}
 	if got := s.Leftover(services).String(); got != managed {
-		t.Errorf("with %d services, slices are asked for with %q, want %q", len(services), got, managed)
+		t.Errorf("with %d services, the selector is %q, want %q", len(services), got, managed)
 	}
 	if got, want := s.LeftoverOrigins(), []object.Origin{{Kind: object.LeftoverSlices, Namespace: ""}}; !slices.Equal(got, want) {
-		t.Errorf("%v are asked for, want %v", got, want)
+		t.Errorf("the origins are %v, want %v", got, want)
 	}
 	if s, err = New(Config{Slices: true}); err != nil || len(s.LeftoverOrigins()) > 0 {
-		t.Errorf("with slices alone, %v are asked for (%v)", s.LeftoverOrigins(), err)
+		t.Errorf("with slices alone, the leftover origins are %v (%v)", s.LeftoverOrigins(), err)
 	}
 }

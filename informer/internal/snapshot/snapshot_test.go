@@ -105,12 +105,12 @@ func TestInvalidSnapshot(t *testing.T) {
 	}
 	for n := range whole {
 		if _, err := parse(whole[:n]); err == nil {
-			t.Fatalf("%d of %d bytes are taken for the whole", n, len(whole))
+			t.Fatalf("%d of %d bytes count as complete", n, len(whole))
 		}
 		changed := bytes.Clone(whole)
 		changed[n] ^= 1 << (n % 8)
 		if _, err := parse(changed); err == nil {
-			t.Fatalf("a changed byte %d is not seen", n)
+			t.Fatalf("a change of byte %d is not detected", n)
 		}
 	}
 	head := fmt.Sprintf("%s%d\n", magic, formatVersion)
@@ -190,7 +190,7 @@ func FuzzSnapshot(f *testing.F) {
 			return
 		}
 		if n := len(content) - sha256.Size; !bytes.Equal(content, sum(string(content[:n]))) {
-			t.Fatalf("%x is taken without its checksum", content)
+			t.Fatalf("%x is accepted without its checksum", content)
 		}
 		byKind, err := s.Objects()
 		if err != nil {
