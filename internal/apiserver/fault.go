@@ -13,26 +13,26 @@ import (
 
 // Fault is how a server misbehaves.
 type Fault struct {
-	// Code, if not zero, is the status of each reply.
+	// Code, if not zero, is the status of every reply.
 	Code int
-	// Lists tells that Code is that of lists alone.
+	// Lists restricts Code to lists.
 	Lists bool
-	// Abort ends each connection without a reply.
+	// Abort closes every connection without a reply.
 	Abort bool
-	// Stall sends no list beyond its header, nor the initial events of a watch. A list
-	// of a single object is no work, and comes.
+	// Stall sends neither a list beyond its header nor the initial events of a watch. It
+	// does not delay a list with limit 1.
 	Stall bool
 	// Cut ends each watch after its header.
 	Cut bool
 	// Expired ends each watch with the error that its version is too old.
 	Expired bool
-	// Silent sends neither events nor bookmarks. A watch that has been silent stays
-	// so when the fault is over, like one whose peer is gone.
+	// Silent sends neither events nor bookmarks. A watch that was silent stays so when the
+	// fault is over, like one whose peer is gone.
 	Silent bool
 }
 
-// SetFault makes the server misbehave from now on, instead of how it did so far; with
-// the zero Fault, no more. Watches under way go on, unless they fall silent.
+// SetFault replaces the present fault; the zero Fault ends it. Open watches go on, unless
+// the fault is Silent.
 func (s *Server) SetFault(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,7 +48,8 @@ func (s *Server) present() (Fault, <-chan struct{}) {
 	return s.fault, s.faultChanged
 }
 
-// stall waits while replies are stalled. It tells whether the client is still there.
+// stall waits until replies are no longer stalled. It reports whether the client is still
+// there.
 func (s *Server) stall(r *http.Request) bool {
 	for {
 		f, changed := s.present()
@@ -63,12 +64,13 @@ func (s *Server) stall(r *http.Request) bool {
 	}
 }
 
-// statusError is the error of a status code.
+// statusError returns the error with a status code.
 func statusError(code int) error {
 	return apierrors.NewGenericServerResponse(code, http.MethodGet, schema.GroupResource{}, "", "stand-in fault "+strconv.Itoa(code), 0, true)
 }
 
-// Damage puts an object that clients can't decode. If it is named, its metadata can be.
+// Damage puts an object that clients can't decode. They can decode its metadata if it is
+// named.
 func (s *Server) Damage(o Object, named bool) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
@@ -96,17 +98,17 @@ func (o *stored) damage(k *kind, named bool, version int64) {
 		"spec":     1, "addressType": 1,
 	})
 	if err != nil {
-		panic(err) // it has no values that JSON does not
+		panic(err) // all its values can be encoded
 	}
 	o.json = text
-	// The metadata is the first field. A second that ends too early follows.
+	// The metadata is the first field. A truncated second one follows.
 	_, _, n := protowire.ConsumeField(o.raw)
 	o.raw = append(o.raw[:n:n], protowire.AppendVarint(protowire.AppendTag(nil, 2, protowire.BytesType), 100)...)
 }
 
-// Restore puts the server back as etcd does that is restored from a backup: it has
-// these objects and nothing else, at versions from the first on, and no history. All
-// watches end. Those that resume at a later version are sent nothing before it.
+// Restore acts as if etcd were restored from a backup: the server has these objects and
+// nothing else, versions start over, and there is no history. All watches end. A watch that
+// resumes at a later version receives nothing before that.
 func (s *Server) Restore(objects ...Object) {
 	s.mu.Lock()
 	s.version, s.expired = 1, 0
@@ -120,7 +122,7 @@ func (s *Server) Restore(objects ...Object) {
 	s.Put(objects...)
 }
 
-// tooLarge is the error for a version that is not yet there.
+// tooLarge is the error for a version that is not yet reached.
 func tooLarge(version, current int64) error {
 	err := apierrors.NewTimeoutError("Too large resource version: "+formatVersion(version)+", current: "+formatVersion(current), 1)
 	err.ErrStatus.Details.RetryAfterSeconds = 0
@@ -128,7 +130,7 @@ func tooLarge(version, current int64) error {
 	return err
 }
 
-// Requests is how many lists and watches of a resource were asked for.
+// Requests returns the numbers of lists and watches of a resource that clients requested.
 func (s *Server) Requests(resource string) (lists, watches int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,7 +142,7 @@ func (s *Server) Requests(resource string) (lists, watches int) {
 	return 0, 0
 }
 
-// asked counts a request, and answers it if that is all that there is to it.
+// asked counts a request and reports whether it replied to it.
 func (s *Server) asked(w http.ResponseWriter, q *request) bool {
 	s.mu.Lock()
 	if q.watch {

@@ -16,14 +16,14 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// kind is a kind of objects that the server has.
+// kind is a kind of objects that the server serves.
 type kind struct {
 	schema.GroupVersionKind
 	path       string // of the API group
 	resource   string
 	namespaced bool
 	example    Object
-	// fields are those that may be selected by, beside name and namespace.
+	// fields are the selectable fields besides name and namespace.
 	fields map[string]func(Object) string
 }
 
@@ -61,17 +61,17 @@ func (k *kind) selectable(field string) bool {
 	return k.fields[field] != nil || field == "metadata.name" || field == "metadata.namespace"
 }
 
-// stored is an object as the server holds it. It is never written.
+// stored is an object as the server stores it. It is immutable.
 type stored struct {
 	key            string // namespace/name
 	namespace      string
 	labels, fields set
-	raw            []byte // in protobuf, without the envelope that tells the kind
-	json           []byte // instead of what raw is in JSON, if it is damaged
-	failure        error  // instead of an object, what ends the watches
+	raw            []byte // in protobuf, without the envelope that names the kind
+	json           []byte // the damaged object in JSON, or nil
+	failure        error  // instead of an object: the error that ends the watches
 }
 
-// set are labels or fields. They are few, and a slice takes a third of a map.
+// set are labels or fields. They are few, and a slice takes a third of the memory of a map.
 type set []pair
 
 type pair struct{ key, value string }
@@ -98,8 +98,8 @@ func (s set) Get(key string) string {
 	return value
 }
 
-// encode returns what is held of an object at a version. The object is not written:
-// its version goes into a copy, which is shallow, as nothing below is changed.
+// encode returns what is stored of an object at a version. It sets the version in a shallow
+// copy, as it changes nothing below.
 func (k *kind) encode(o Object, version int64) *stored {
 	bare := reflect.New(reflect.TypeOf(o).Elem())
 	bare.Elem().Set(reflect.ValueOf(o).Elem())
@@ -155,8 +155,8 @@ func (k *kind) empty() (Object, error) {
 	return o.(Object), nil
 }
 
-// bookmark is an object that has a version and nothing else. The one that ends
-// the initial events has an annotation.
+// bookmark returns an object with nothing but a version. An annotation marks the one at the
+// end of the initial events.
 func (k *kind) bookmark(version int64, initialEventsEnd bool) (Object, error) {
 	o, err := k.empty()
 	if err != nil {
@@ -169,7 +169,7 @@ func (k *kind) bookmark(version int64, initialEventsEnd bool) (Object, error) {
 	return o, nil
 }
 
-// list is a list of objects of any kind, already encoded.
+// list is a list of encoded objects of any kind.
 type list struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata"`
@@ -183,8 +183,8 @@ func (l *list) DeepCopyObject() runtime.Object {
 	return &c
 }
 
-// Marshal is called by the serializer of protobuf. The lists of all kinds have the
-// same two fields, which those of metav1.List would be if it held its items bare.
+// Marshal is for the serializer of protobuf. The lists of all kinds have the same two
+// fields, with the items as bytes.
 func (l *list) Marshal() ([]byte, error) {
 	meta, err := l.ListMeta.Marshal()
 	if err != nil {
@@ -201,7 +201,7 @@ func (l *list) Marshal() ([]byte, error) {
 	return out, nil
 }
 
-// sortStored puts objects in the order of their names, as kube-apiserver does.
+// sortStored sorts objects by name, as kube-apiserver does.
 func sortStored(objects []*stored) {
 	slices.SortFunc(objects, func(a, b *stored) int { return strings.Compare(a.key, b.key) })
 }

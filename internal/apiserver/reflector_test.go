@@ -14,13 +14,13 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// TestReflector follows the server by client-go's reflector, which lists by
-// watching, or lists and then watches, through everything that ends a watch.
+// TestReflector follows the server with client-go's reflector, which either watches with
+// initial events or lists and then watches, through everything that ends a watch.
 func TestReflector(t *testing.T) {
 	for _, contentType := range contentTypes {
 		for _, streams := range []bool{true, false} {
 			t.Run(contentType+map[bool]string{true: " streams", false: " lists"}[streams], func(t *testing.T) {
-				t.Parallel() // a reflector waits before it tries again
+				t.Parallel() // a reflector waits before it retries
 				s := start(t)
 				s.Put(newPod("a", "1"), newPod("a", "2"))
 				store := follow(t, s, contentType, streams)
@@ -46,7 +46,7 @@ func TestReflector(t *testing.T) {
 	}
 }
 
-// follow keeps a store up to date by a reflector.
+// follow keeps a store up to date with a reflector.
 func follow(t *testing.T, s *Server, contentType string, streams bool) cache.Store {
 	t.Helper()
 	c := client(t, s, contentType)
@@ -73,10 +73,10 @@ func follow(t *testing.T, s *Server, contentType string, streams bool) cache.Sto
 	return store
 }
 
-// listsOnly tells a reflector whether the client can't do without a list.
+// listsOnly tells a reflector that the client supports no initial events.
 type listsOnly bool
 
-// IsWatchListSemanticsUnSupported is asked for by the reflector.
+// IsWatchListSemanticsUnSupported is called by the reflector.
 func (l listsOnly) IsWatchListSemanticsUnSupported() bool { return bool(l) }
 
 func await(t *testing.T, store cache.Store, want string) {

@@ -20,24 +20,24 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// request is what a client asks for.
+// request is a parsed request.
 type request struct {
 	collection *collection
 	selection
 	codec runtime.SerializerInfo
 
-	limit     int64 // of a list, or zero
+	limit     int64 // of a list; zero for none
 	watch     bool
-	version   int64 // to watch from; zero is any
-	initial   bool  // begin with what there is
-	ended     bool  // and tell by a bookmark where it ends
+	version   int64 // to watch from; zero for any
+	initial   bool  // begin with the present objects
+	ended     bool  // and mark their end with a bookmark
 	bookmarks bool
 	timeout   time.Duration
 }
 
-// selection is which objects of a kind are asked for.
+// selection selects objects of a kind.
 type selection struct {
-	namespace string // or empty for all
+	namespace string // empty for all
 	labels    labels.Selector
 	fields    fields.Selector
 }
@@ -67,15 +67,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuse answers with an error.
+// refuse replies with an error.
 func refuse(w http.ResponseWriter, codec runtime.SerializerInfo, err error) {
 	status := statusOf(err)
 	w.Header().Set("Content-Type", codec.MediaType)
 	w.WriteHeader(int(status.Code))
-	_ = codec.Serializer.Encode(status, w) // a client that is gone needs none
+	_ = codec.Serializer.Encode(status, w) // the client may be gone
 }
 
-// statusOf is an error as it is sent.
+// statusOf returns an error in the form in which it is sent.
 func statusOf(err error) *metav1.Status {
 	var reply apierrors.APIStatus
 	if !errors.As(err, &reply) {
@@ -86,7 +86,7 @@ func statusOf(err error) *metav1.Status {
 	return &status
 }
 
-// parse makes out what is asked for. With an error, the codec is set all the same.
+// parse parses a request. It sets the codec even if it returns an error.
 func (s *Server) parse(r *http.Request) (*request, error) {
 	q := new(request)
 	values := r.URL.Query()
@@ -116,8 +116,8 @@ func (s *Server) parse(r *http.Request) (*request, error) {
 	return q, nil
 }
 
-// negotiate returns the codec of the first media type of an Accept header that is
-// served; with none, JSON and false.
+// negotiate returns the codec of the first served media type in an Accept header. If there
+// is none, it returns JSON and false.
 func negotiate(accept string, watch, onlyJSON bool) (runtime.SerializerInfo, bool) {
 	supported := scheme.Codecs.SupportedMediaTypes()
 	fallback, _ := runtime.SerializerInfoForMediaType(supported, runtime.ContentTypeJSON)
@@ -140,7 +140,7 @@ func negotiate(accept string, watch, onlyJSON bool) (runtime.SerializerInfo, boo
 	return fallback, false
 }
 
-// route finds a collection by the path of all objects or of a namespace's.
+// route returns the collection of a path, and the namespace if the path has one.
 func (s *Server) route(path string) (c *collection, namespace string, ok bool) {
 	for _, c := range s.kinds {
 		rest, ok := strings.CutPrefix(path, c.path+"/")

@@ -18,11 +18,11 @@ import (
 	restwatch "k8s.io/client-go/rest/watch"
 )
 
-// state is what there is at a version.
+// state are the objects at a version.
 type state struct {
 	objects   []*stored
 	version   int64
-	next      int // the number of the first event after it
+	next      int // the number of the first event after the version
 	bookmarks int
 }
 
@@ -72,16 +72,16 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, q *request) {
 	}
 }
 
-// stream is a watch under way.
+// stream is an open watch.
 type stream struct {
 	*request
 	out     *bufio.Writer
 	flusher *http.ResponseController
 	encoder *restwatch.Encoder
-	frame   []byte // used again for each
+	frame   []byte // reused for each event
 }
 
-// watch sends events until the client goes, the time is up, or the watches are
+// watch sends events until the client is gone, the timeout ends, or the watches are
 // dropped.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
 	ctx := r.Context()
@@ -117,7 +117,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
 		s.mu.Lock()
 		if next < q.collection.first || s.dropped != dropped {
 			s.mu.Unlock()
-			return // too slow: what it has missed is no longer there; or it is dropped
+			return // the history no longer has the next event, or the watches are dropped
 		}
 		events, changed, version = q.collection.events[next-q.collection.first:], s.changed, s.version
 		asked := s.bookmarks > bookmarks
@@ -151,7 +151,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
 	}
 }
 
-// begin sends what comes before the events, and returns where these begin.
+// begin sends what precedes the events. It returns the number of the first event to send.
 func (s *Server) begin(st *stream, r *http.Request) (next, bookmarks int, err error) {
 	switch f, _ := s.present(); {
 	case f.Cut:
@@ -189,13 +189,12 @@ func (s *Server) begin(st *stream, r *http.Request) (next, bookmarks int, err er
 	return 0, 0, st.fail(err)
 }
 
-// fail ends a watch with an error. It does not by the response's code: that is for
-// requests that are wrong.
+// fail ends a watch with an error event. An error status is only for bad requests.
 func (st *stream) fail(err error) error {
 	return errors.Join(err, st.encoder.Encode(&watch.Event{Type: watch.Error, Object: statusOf(err)}), st.flush())
 }
 
-// resume returns the event that follows the version that the client has.
+// resume returns the number of the event that follows the version of the client.
 func (s *Server) resume(st *stream) (next, bookmarks int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,8 +213,8 @@ func (st *stream) flush() error {
 	return st.flusher.Flush()
 }
 
-// events sends events as the selection sees them: an object that is no longer
-// selected was deleted.
+// events sends events as the selection sees them: an object that is no longer selected
+// counts as deleted.
 func (st *stream) events(events []event) error {
 	for _, e := range events {
 		if e.after != nil && e.after.failure != nil {
@@ -238,9 +237,9 @@ func (st *stream) events(events []event) error {
 	return nil
 }
 
-// send sends an object as it is. In protobuf, it needs an envelope alone, which is
-// written by hand: the encoder would copy the object four times, and the stand-in
-// is to send faster than what is measured receives.
+// send sends an object. It writes the protobuf envelope by hand: the encoder would copy the
+// object four times, and the stand-in must send faster than the program under measurement
+// receives.
 func (st *stream) send(what watch.EventType, o *stored) error {
 	if st.codec.MediaType == runtime.ContentTypeProtobuf {
 		st.frame = appendEvent(st.frame[:0], what, st.collection.kind, o.raw)
@@ -257,8 +256,8 @@ func (st *stream) send(what watch.EventType, o *stored) error {
 	return st.encoder.Encode(&watch.Event{Type: what, Object: decoded})
 }
 
-// appendEvent appends a frame with a metav1.WatchEvent. Its object is bytes again:
-// those of a runtime.Unknown after four that tell that it is one.
+// appendEvent appends a frame with a metav1.WatchEvent. Its object is the bytes of a
+// runtime.Unknown, behind the four bytes that identify one.
 func appendEvent(to []byte, what watch.EventType, k *kind, raw []byte) []byte {
 	field := func(to []byte, number protowire.Number, value string) []byte {
 		return protowire.AppendString(protowire.AppendTag(to, number, protowire.BytesType), value)
@@ -266,7 +265,7 @@ func appendEvent(to []byte, what watch.EventType, k *kind, raw []byte) []byte {
 	meta := field(field(nil, 1, k.GroupVersion().String()), 2, k.Kind)
 	unknown := len("k8s\x00") + sizeOf(len(meta)) + sizeOf(len(raw)) + 2*sizeOf(0)
 
-	to = append(to, 0, 0, 0, 0) // the length, once it is known
+	to = append(to, 0, 0, 0, 0) // the length, set at the end
 	first := len(to)
 	to = field(to, 1, string(what))
 	to = protowire.AppendVarint(protowire.AppendTag(to, 2, protowire.BytesType), uint64(sizeOf(unknown))) // a RawExtension
@@ -279,13 +278,13 @@ func appendEvent(to []byte, what watch.EventType, k *kind, raw []byte) []byte {
 	return to
 }
 
-// sizeOf is that of a field of a low number with so many bytes.
+// sizeOf returns the size of a field with a low number and n bytes.
 func sizeOf(n int) int { return protowire.SizeTag(1) + protowire.SizeBytes(n) }
 
-// sendDeleted sends an object as it was last, at the version when it went.
+// sendDeleted sends the last state of an object, at the version of its deletion.
 func (st *stream) sendDeleted(e event) error {
 	last, err := st.collection.decode(e.before)
-	if e.before.json != nil { // damaged, which what is gone need not be
+	if e.before.json != nil { // what is deleted need not stay damaged
 		last, err = st.collection.empty()
 	}
 	if err != nil {
@@ -298,7 +297,7 @@ func (st *stream) sendDeleted(e event) error {
 	return st.encoder.Encode(&watch.Event{Type: watch.Deleted, Object: last})
 }
 
-// bookmark sends a bookmark if the client wants them, and is not past it already.
+// bookmark sends a bookmark if the client wants them and is not past it already.
 func (st *stream) bookmark(version int64, initialEventsEnd bool) error {
 	if !st.bookmarks || version < st.version {
 		return nil

@@ -1,14 +1,14 @@
-// Package apiserver is a stand-in for kube-apiserver, for tests and benchmarks.
+// Package apiserver is a stand-in for kube-apiserver in tests and benchmarks.
 //
-// It lists and watches a few kinds of objects as kube-apiserver does: in JSON and
-// protobuf, of a namespace or all, with label and field selectors, initial events
-// and bookmarks, by resource versions that expire. Of a list with a limit it has the
-// first page alone, and nothing is written through it: a test calls [Server.Apply].
-// It misbehaves when a test says so by [Server.SetFault], [Server.Damage] or
-// [Server.Restore].
+// It lists and watches a few kinds of objects as kube-apiserver does: in JSON and protobuf,
+// of a namespace or of all, with label and field selectors, initial events and bookmarks,
+// by resource versions that expire. It returns only the first page of a list with a limit.
+// Nothing is written through it: a test calls [Server.Apply]. It misbehaves as a test tells
+// it by [Server.SetFault], [Server.Fail], [Server.Damage] or [Server.Restore], and
+// resembles older servers by its [Options].
 //
-// An object is held as the bytes that its kind has in protobuf, and they are never
-// written; a history entry is a pair of pointers to them.
+// An object is stored as the protobuf of its kind, which is immutable. An entry of the
+// history is a version and two pointers to such objects.
 package apiserver
 
 import (
@@ -28,34 +28,33 @@ import (
 )
 
 const (
-	// defaultHistory is enough for a watch to be 100,000 objects behind.
+	// defaultHistory allows a watch to be 100,000 objects behind.
 	defaultHistory = 1 << 17
 	// firstPort and lastPort are below the ports that the kernel gives to connections.
 	firstPort, lastPort = 12000, 19000
-	// bookmarkPeriod is how often a watch without events shows that it is alive.
+	// bookmarkPeriod is how often a watch without events gets a bookmark.
 	bookmarkPeriod = time.Minute
 )
 
-// Options are what API servers differ in. The zero value is a recent one.
+// Options are the differences between API servers. The zero value is a recent one.
 type Options struct {
-	// JSON makes it the only encoding.
+	// JSON makes JSON the only encoding.
 	JSON bool
-	// NoInitialEvents refuses watches that begin with initial events, as API servers
-	// before Kubernetes 1.32 do.
+	// NoInitialEvents rejects watches with initial events, as API servers before Kubernetes
+	// 1.32 do.
 	NoInitialEvents bool
-	// NoClusterIP refuses to select Services by spec.clusterIP, as API servers before
-	// Kubernetes 1.31 do.
+	// NoClusterIP rejects the field selector spec.clusterIP for Services, as API servers
+	// before Kubernetes 1.31 do.
 	NoClusterIP bool
 }
 
-// Server is a stand-in API server that listens on the loopback address.
+// Server is a stand-in API server on the loopback address.
 type Server struct {
 	URL string
 	// Options may be set before the first request.
 	Options
-	// History is how many events of a kind are at least kept for watches that
-	// resume. A watch that is further behind ends. It may be set before the first
-	// change.
+	// History is the least number of events of a kind that is kept for watches to resume. A
+	// watch that is further behind ends. It may be set before the first change.
 	History int
 
 	http *http.Server
@@ -65,30 +64,30 @@ type Server struct {
 
 	mu        sync.Mutex
 	version   int64
-	expired   int64 // watches don't resume at versions before this
+	expired   int64 // watches can't resume at earlier versions
 	kinds     []*collection
-	bookmarks int           // asked for so far
+	bookmarks int           // requested so far
 	requests  []string      // the URIs of all requests
-	changed   chan struct{} // closed, and replaced, when there is something to send
-	dropped   chan struct{} // closed, and replaced, to end the watches
+	changed   chan struct{} // closed and replaced when there is something to send
+	dropped   chan struct{} // closed and replaced to end the watches
 
 	fault        Fault
-	faultChanged chan struct{} // closed, and replaced, with the fault
+	faultChanged chan struct{} // closed and replaced when the fault changes
 }
 
-// collection is all there is of a kind, and what happened to it.
+// collection are the objects of a kind and their history.
 type collection struct {
 	*kind
 	objects map[string]*stored // by namespace/name
 	events  []event
 	first   int   // the number of events[0], counted from the start of the server
-	trimmed int64 // the version of the last event that is no longer kept
+	trimmed int64 // the version of the last event that was dropped
 	lists   int   // requests for lists
 	watches int   // and watches
-	listed  int   // lists and initial events that were sent in full
+	listed  int   // lists and initial events that were sent completely
 }
 
-// event is a change. Before is nil for a new object, after for a deleted one.
+// event is a change. Before is nil for a new object, after is nil for a deleted one.
 type event struct {
 	version       int64
 	before, after *stored
@@ -100,7 +99,7 @@ type Object interface {
 	runtime.Object
 }
 
-// Change is an object that comes or changes, or one that is gone.
+// Change is an object that comes or changes, or one that goes.
 type Change struct {
 	Object Object
 	Gone   bool
@@ -119,8 +118,8 @@ func New() (*Server, error) {
 	for i := range kinds {
 		s.kinds = append(s.kinds, &collection{kind: &kinds[i], objects: make(map[string]*stored)})
 	}
-	// A port that the kernel gives to connections might be taken when the server starts
-	// again, by a client that tries to reach it meanwhile.
+	// The kernel could give one of its own ports to a client that tries to connect while
+	// the server restarts.
 	for try := 0; ; try++ {
 		err := s.listen(fmt.Sprint("127.0.0.1:", firstPort+rand.IntN(lastPort-firstPort)))
 		if err == nil {
@@ -144,11 +143,10 @@ func (s *Server) listen(addr string) error {
 	return nil
 }
 
-// Start starts a server again that was closed, at the address that it had and with
-// all that it knew.
+// Start restarts a closed server at its address, with its objects.
 func (s *Server) Start() error { return s.listen(s.http.Addr) }
 
-// Close ends the server and all connections to it.
+// Close stops the server and closes all connections.
 func (s *Server) Close() error {
 	s.DropWatches()
 	return s.http.Close()
@@ -163,9 +161,9 @@ func (s *Server) Put(objects ...Object) {
 	s.Apply(changes)
 }
 
-// Apply makes changes, in their order and all at once, and wakes the watches. It
-// keeps none of the objects. That an object goes which is not there is no change.
-// It panics on a kind that is not served.
+// Apply applies changes in order, all at once, and wakes the watches. It keeps no reference
+// to the objects. Removing an object that does not exist is no change. It panics on a kind
+// that is not served.
 func (s *Server) Apply(changes []Change) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
@@ -206,8 +204,8 @@ func (s *Server) collection(o Object) *collection {
 	panic(fmt.Sprintf("stand-in API server: %T is not served", o))
 }
 
-// record keeps an event. Watches may read the old events meanwhile, so that they
-// are copied, not moved.
+// record appends an event. It copies the old events rather than moving them, as watches may
+// read them meanwhile.
 func (c *collection) record(e event, history int) {
 	if len(c.events) == 2*history {
 		c.first += history
@@ -217,7 +215,7 @@ func (c *collection) record(e event, history int) {
 	c.events = append(c.events, e)
 }
 
-// wake lets the watches look for what there is to send.
+// wake makes the watches look for something to send.
 func (s *Server) wake() {
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -231,7 +229,7 @@ func (s *Server) Bookmark() {
 	s.wake()
 }
 
-// DropWatches ends all watches. Clients resume at the version that they have.
+// DropWatches ends all watches. Clients resume at their versions.
 func (s *Server) DropWatches() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -243,8 +241,8 @@ func (s *Server) drop() {
 	s.dropped = make(chan struct{})
 }
 
-// Fail ends the watches of a resource, such as "pods", with an error, as it ends those that
-// resume at a version before this one.
+// Fail ends the watches of a resource, such as "pods", with an error. It also ends those
+// that resume at an earlier version later.
 func (s *Server) Fail(resource string, err error) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
@@ -268,14 +266,13 @@ func (s *Server) Asked(text string) []string {
 	return slices.DeleteFunc(slices.Clone(s.requests), func(uri string) bool { return !strings.Contains(uri, text) })
 }
 
-// Expire ends all watches and forgets what happened, so that clients that resume
-// are told to list anew.
+// Expire ends all watches and forgets the history, so that clients that resume must relist.
 func (s *Server) Expire() {
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.version++ // also clients that have seen everything are too late
+	s.version++ // so that clients which have seen everything are too late as well
 	s.expired = s.version
 	for _, c := range s.kinds {
 		c.first += len(c.events)
@@ -284,8 +281,8 @@ func (s *Server) Expire() {
 	s.drop()
 }
 
-// Listed is how many lists of a resource, such as "pods", were sent in full, be it
-// as a list or as the initial events of a watch.
+// Listed returns how many lists of a resource, such as "pods", were sent completely, as a
+// list or as the initial events of a watch.
 func (s *Server) Listed(resource string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -297,11 +294,10 @@ func (s *Server) Listed(resource string) int {
 	return 0
 }
 
-// Sent is how many bytes the server has sent: what clients cost it, as far as the
-// network goes.
+// Sent returns the number of bytes sent: what clients cost the network.
 func (s *Server) Sent() int64 { return s.sent.Load() }
 
-// counting is a listener that counts what is written to its connections.
+// counting is a listener that counts the bytes written to its connections.
 type counting struct {
 	net.Listener
 	sent *atomic.Int64

@@ -190,7 +190,7 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-// watched is a watch under way, whose events are strings.
+// watched is an open watch whose events are compared as strings.
 type watched struct {
 	t *testing.T
 	watch.Interface
@@ -244,7 +244,7 @@ func TestWatch(t *testing.T) {
 				{Object: newPod("a", "1", another)},
 				{Object: newPod("a", "2", done)},
 				{Object: newPod("b", "3")},
-				{Object: newPod("a", "4"), Gone: true}, // was never there
+				{Object: newPod("a", "4"), Gone: true}, // never existed
 				{Object: newPod("a", "1", another), Gone: true},
 				{Object: newPod("a", "2")},
 			})
@@ -308,13 +308,13 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestTimeout ends a watch when the client said.
+// TestTimeout ends a watch when its timeout ends.
 func TestTimeout(t *testing.T) {
 	second := int64(1)
 	open(t, start(t), runtime.ContentTypeJSON, "", metav1.ListOptions{ResourceVersion: "1", TimeoutSeconds: &second}).expect("end")
 }
 
-// TestTrim fills the history twice: who resumes too far behind is told so.
+// TestTrim fills the history twice. A watch that resumes too far behind gets an error.
 func TestTrim(t *testing.T) {
 	s := start(t)
 	s.History = 100
@@ -328,14 +328,14 @@ func TestTrim(t *testing.T) {
 	open(t, s, runtime.ContentTypeProtobuf, "", metav1.ListOptions{ResourceVersion: formatVersion(history)}).expect("ERROR 410 Expired")
 }
 
-// TestSent counts what a watch costs: each event the object and its envelope.
+// TestSent limits the bytes of an event to the object and its envelope.
 func TestSent(t *testing.T) {
 	s := start(t)
 	pod := newPod("a", "1")
 	s.Put(pod)
 	w := open(t, s, runtime.ContentTypeProtobuf, "", metav1.ListOptions{ResourceVersion: "2"})
 	s.Put(pod)
-	w.expect("MODIFIED 1@3") // with it, the header of the response
+	w.expect("MODIFIED 1@3") // with it comes the header of the response
 	before := s.Sent()
 	const events = 100
 	for i := range events {
@@ -348,7 +348,7 @@ func TestSent(t *testing.T) {
 	}
 }
 
-// TestEvent compares an event with what the encoder makes of it.
+// TestEvent compares an event with that of the encoder.
 func TestEvent(t *testing.T) {
 	s := start(t)
 	codec, _ := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
@@ -371,7 +371,7 @@ func TestEvent(t *testing.T) {
 	}
 }
 
-// TestUnwritten puts an object that stays as it was.
+// TestUnwritten puts an object that must not be changed.
 func TestUnwritten(t *testing.T) {
 	pod := newPod("a", "1")
 	start(t).Put(pod)
@@ -389,7 +389,7 @@ func TestNotServed(t *testing.T) {
 	start(t).Put(&corev1.Node{})
 }
 
-// TestStart closes a server, which is not there then, and starts it again.
+// TestStart closes a server, which is unreachable then, and restarts it.
 func TestStart(t *testing.T) {
 	s := start(t)
 	s.Put(newPod("a", "1"))
@@ -412,7 +412,7 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// TestOptions asks servers of each kind for what they refuse.
+// TestOptions requests from each kind of server what some reject.
 func TestOptions(t *testing.T) {
 	headless := metav1.ListOptions{FieldSelector: "spec.clusterIP=None"}
 	initial := metav1.ListOptions{SendInitialEvents: ptr.To(true), AllowWatchBookmarks: true, ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan}

@@ -1,5 +1,5 @@
-// Package cluster starts a Kubernetes for tests: the processes of testdata/cluster, on
-// ports that are free, and what ends them. Its users are tests in folders of plugin.
+// Package cluster runs Kubernetes for tests in folders of plugin: the processes of
+// testdata/cluster, on free ports. It also stops what else the tests register.
 package cluster
 
 import (
@@ -17,20 +17,20 @@ import (
 	"time"
 )
 
-// Scripts is the folder of a cluster's scripts, for a test in a folder of plugin.
+// Scripts is the folder of the cluster's scripts, as seen from a folder of plugin.
 const Scripts = "../../testdata/cluster"
 
-// Cluster is a Kubernetes of processes.
+// Cluster is a Kubernetes control plane, and perhaps nodes, as processes.
 type Cluster struct {
-	Dir string   // its state, with its processes in pids
-	Env []string // what its scripts go by
+	Dir string   // its state; the file pids lists the processes
+	Env []string // the environment of its scripts
 
 	keeper *exec.Cmd
 	pipe   io.Closer
 }
 
-// Build returns the folder of the programs of Kubernetes: CLUSTER_BIN if that is set, else
-// the one of the version that this module pins, which it builds at first.
+// Build returns the folder of the Kubernetes programs: CLUSTER_BIN if that is set, else
+// that of the version which this module pins. It builds them if they are missing.
 func Build() (bin string, err error) {
 	if bin := os.Getenv("CLUSTER_BIN"); bin != "" {
 		return bin, nil
@@ -39,8 +39,8 @@ func Build() (bin string, err error) {
 	return strings.TrimSpace(out), err
 }
 
-// Start starts a cluster of the programs in a folder, with as many nodes of kwok as told, or
-// the control plane alone.
+// Start starts the programs in a folder, with a number of kwok nodes; with 0, the control
+// plane alone.
 func Start(bin string, nodes int) (*Cluster, error) {
 	for try := 1; ; try++ {
 		c, err := start(bin, nodes)
@@ -61,11 +61,10 @@ func Start(bin string, nodes int) (*Cluster, error) {
 	}
 }
 
-// start returns a cluster with an error, too, if there is something to stop.
+// start returns a cluster together with an error if there are processes to stop.
 //
-// What ends a cluster, and all else in its pids, is a process of its own that waits for
-// this one to close a pipe: so a test that panics or times out leaves nothing behind
-// either.
+// A process of its own stops the cluster and everything else in its pids when this process
+// closes a pipe. So a test that panics or times out leaves nothing behind either.
 func start(bin string, nodes int) (*Cluster, error) {
 	dir, err := os.MkdirTemp("", "headless-cluster-")
 	if err != nil {
@@ -96,8 +95,8 @@ func start(bin string, nodes int) (*Cluster, error) {
 	return c, err
 }
 
-// portTaken is whether a program has found that another one has its port: between the
-// choice and its start there is time for that.
+// portTaken reports whether a program found its port taken: another process may take it
+// between the choice and the start.
 func (c *Cluster) portTaken() bool {
 	logs, _ := filepath.Glob(filepath.Join(c.Dir, "log", "*"))
 	for _, path := range logs {
@@ -108,7 +107,7 @@ func (c *Cluster) portTaken() bool {
 	return false
 }
 
-// Stop ends the cluster and all else in its pids.
+// Stop stops the cluster and everything else in its pids.
 func (c *Cluster) Stop() error {
 	_ = c.pipe.Close()
 	if err := c.keeper.Wait(); err != nil {
@@ -130,13 +129,13 @@ func Signal(dir, name string, signal syscall.Signal) error {
 	return syscall.Kill(pid, signal)
 }
 
-// Run runs a program in the environment of the cluster and returns what it prints.
+// Run runs a program in the environment of the cluster and returns its output.
 func (c *Cluster) Run(cmd *exec.Cmd) (string, error) {
 	cmd.Env = c.Env
 	return Run(cmd)
 }
 
-// Run runs a program and returns what it prints.
+// Run runs a program and returns its output.
 func Run(cmd *exec.Cmd) (string, error) {
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -146,7 +145,7 @@ func Run(cmd *exec.Cmd) (string, error) {
 	return stdout.String(), nil
 }
 
-// Eventually polls until f succeeds, and fails with its last error.
+// Eventually retries f until it succeeds. After the patience, it fails with the last error.
 func Eventually(t testing.TB, patience time.Duration, f func() error) {
 	t.Helper()
 	tick := time.NewTicker(25 * time.Millisecond)

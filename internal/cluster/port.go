@@ -8,9 +8,8 @@ import (
 	"sync"
 )
 
-// The ports that programs get here. They are below those that a kernel gives to
-// outgoing connections (from 32768 on): else one of these may have the port when the
-// program starts, or when it is started again.
+// The ports are below those that a kernel gives to outgoing connections (from 32768 on).
+// Otherwise a connection may have the port when the program starts, or restarts.
 const firstPort, lastPort = 10000, 32000
 
 var given struct {
@@ -18,8 +17,8 @@ var given struct {
 	ports map[int]bool
 }
 
-// FreePort returns a port that neither TCP nor UDP has on 127.0.0.1, and never one that
-// it has returned before.
+// FreePort returns a port that is free for TCP and UDP on 127.0.0.1. It never returns a
+// port twice.
 func FreePort() (string, error) {
 	given.Lock()
 	defer given.Unlock()
