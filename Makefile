@@ -175,7 +175,7 @@ bench: tools build
 	bench() { "$$dir/bench" -test.run '^$$' -test.timeout 10m -test.bench "$$1" -test.benchtime "$$2" -test.count "$$3"; }; \
 	{ \
 		go test -run '^$$' -bench . -benchmem -benchtime 100ms ./records; \
-		go test -run '^$$' -bench . -benchmem -benchtime 200ms -count 3 ./informer; \
+		go test -run '^$$' -bench . -benchmem -benchtime 200ms -count 3 ./informer/...; \
 		for round in 1 2 3; do bench ServeDNS 60ms 2; bench 'Process|Watch|Burst' 1x 1; done; \
 		bench Scale 1x 1; \
 	} | tee bench.txt
