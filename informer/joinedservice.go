@@ -16,13 +16,16 @@ import (
 // lists.
 type joinedService struct {
 	*object.Service
-	key      records.ServiceKey
-	targets  []object.TargetPort                                    // named container ports that the ports refer to, sorted
-	fixed    *records.PortList                                      // the port list, if there are no targets
-	resolved map[unique.Handle[object.NamedPorts]]*records.PortList // the port list for each set of named ports, if there are targets; a cache of one batch
-	sorted   []object.ServicePort                                   // a copy of the ports for lazy lists, if there are targets and a long list,
-	digest   [sha256.Size]byte                                      // and the hash of it
-	read     int                                                    // lines of NamedPorts read so far; tests have budgets for them
+	key     records.ServiceKey
+	targets []object.TargetPort // named container ports that the ports refer to, sorted
+	fixed   *records.PortList   // the port list, if there are no targets
+	// With targets, resolved caches the port list for each set of named ports, for one batch.
+	resolved map[unique.Handle[object.NamedPorts]]*records.PortList
+	// With targets and a long port list, sorted is a copy of the ports for lazy lists, and
+	// digest the hash of it.
+	sorted []object.ServicePort
+	digest [sha256.Size]byte
+	read   int // lines of NamedPorts read so far; tests have budgets for them
 }
 
 func newJoinedService(s *object.Service) *joinedService {

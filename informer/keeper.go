@@ -37,11 +37,11 @@ type keeper struct {
 }
 
 func newKeeper(c *Config) *keeper {
-	taken := make(chan struct{})
+	mayWrite := make(chan struct{})
 	return &keeper{
 		successor: c.Successor,
-		mayWrite:  taken,
-		takeOver:  sync.OnceFunc(func() { close(taken) }),
+		mayWrite:  mayWrite,
+		takeOver:  sync.OnceFunc(func() { close(mayWrite) }),
 
 		path: c.Snapshot,
 		// A snapshot of other settings has other objects, some of which would never be

@@ -18,7 +18,10 @@ func newManifests(c *Config, s *selection.Selection) (*manifests, error) {
 	m, err := manifest.New(manifest.Config{
 		Paths: c.Manifests, Selected: s, Log: c.Log, Rejected: c.Hooks.Rejected, Bad: c.Hooks.BadManifests,
 	})
-	return &manifests{m, s}, err
+	if err != nil {
+		return nil, err
+	}
+	return &manifests{m, s}, nil
 }
 
 func (m *manifests) origins() []object.Origin { return m.selected.Origins() }
