@@ -41,8 +41,8 @@ func (v *versions) explains(q *question, got string, from, to int64) bool {
 		}
 		// An address leaves its service before it enters another, and a service loses its
 		// endpoints before its name.
-		for _, madeAnew := range []bool{false, true} {
-			if _, ok := before[q.service]; ok && before.interim(s, q.service, madeAnew).answer(q) == got {
+		for _, recreated := range []bool{false, true} {
+			if _, ok := before[q.service]; ok && before.interim(s, q.service, recreated).answer(q) == got {
 				return true
 			}
 		}
@@ -109,7 +109,7 @@ func TestHistoryReaders(t *testing.T) {
 			})
 		}
 		err := h.play(t, p, func() error {
-			s := p.told.state()
+			s := p.expected.state()
 			i := v.started.Load() + 1
 			v.states[i].Store(&s)
 			v.started.Store(i)

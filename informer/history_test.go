@@ -45,18 +45,18 @@ type step struct {
 type op uint8
 
 const (
-	changed   op = iota // an object comes or changes, or another replaces it under its name
-	deleted             // it goes
-	repeated            // an event arrives a second time
-	unwatched           // the watch ends; the changes that follow are missed
-	relisted            // everything is listed, and watched from now on
-	restored            // an old state is listed: the API server was restored from a backup
-	drained             // the events so far are published and compared
+	changed    op = iota // an object comes or changes, or another replaces it under its name
+	deleted              // it goes
+	repeated             // an event arrives a second time
+	unwatched            // the watch ends; the changes that follow are missed
+	relisted             // everything is listed, and watched from now on
+	rolledBack           // an old state is listed: the API server was restored from a backup
+	drained              // the events so far are published and compared
 	ops
 )
 
 func (s step) String() string {
-	name := [ops]string{"changed", "deleted", "repeated", "unwatched", "relisted", "restored", "drained"}[s.op]
+	name := [ops]string{"changed", "deleted", "repeated", "unwatched", "relisted", "rolledBack", "drained"}[s.op]
 	kind := [object.Kinds]string{"Services", "Pods", "EndpointSlices", "Namespaces"}[s.kind]
 	return fmt.Sprintf("{%s, %s, %d, %d}", name, kind, s.name, s.seed)
 }
@@ -259,7 +259,7 @@ func drawHistory(rng *rand.Rand, n int) *history {
 		case rng.IntN(30) == 0:
 			s.op = relisted
 			if rng.IntN(8) == 0 {
-				s.op = restored
+				s.op = rolledBack
 			}
 			h.steps = append(h.steps, s)
 		case rng.IntN(10) == 0:
@@ -281,7 +281,7 @@ func (h *history) play(t testing.TB, p *pipeline, look func() error) error {
 	old := truth.clone()
 	for i, s := range h.steps {
 		k := keyOf(s.kind, s.name)
-		now, told := truth.objects[s.kind], p.told.objects[s.kind]
+		now, told := truth.objects[s.kind], p.expected.objects[s.kind]
 		switch s.op {
 		case changed:
 			o := build(s.kind, s.name, s.seed)
@@ -309,15 +309,15 @@ func (h *history) play(t testing.TB, p *pipeline, look func() error) error {
 				watching[s.kind] = false
 				old = truth.clone()
 			}
-		case relisted, restored:
+		case relisted, rolledBack:
 			listed := now
-			if s.op == restored {
+			if s.op == rolledBack {
 				// The old state is listed, and the watch goes on from there.
 				listed = maps.Clone(old.objects[s.kind])
 				truth.objects[s.kind] = listed
 			}
-			p.told.objects[s.kind] = maps.Clone(listed)
-			p.told.listed[s.kind] = true
+			p.expected.objects[s.kind] = maps.Clone(listed)
+			p.expected.listed[s.kind] = true
 			watching[s.kind] = true
 			e := event{Origin: object.Origin{Kind: s.kind}, list: true}
 			for _, o := range listed {
@@ -384,7 +384,7 @@ func (h *history) check(t testing.TB) error {
 	return h.play(t, p, func() error {
 		p.apply(p.batch)
 		p.batch = nil
-		s := p.told.state()
+		s := p.expected.state()
 		for i := range questions {
 			q := &questions[i]
 			if got, want := ask(p.joiner.trie, q), s.answer(q); got != want {

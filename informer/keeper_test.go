@@ -270,21 +270,21 @@ func TestSnapshotFails(t *testing.T) {
 func TestUnwritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		var told []time.Duration // since the start, or none
+		var reported []time.Duration // since the start, or none
 		const none = -time.Hour
 		u := unwritten{interval: time.Minute, hook: func(at time.Time) {
 			if at.IsZero() {
-				told = append(told, none)
+				reported = append(reported, none)
 			} else {
-				told = append(told, at.Sub(start))
+				reported = append(reported, at.Sub(start))
 			}
 		}}
 		step := func(what string, do func(), want ...time.Duration) {
 			t.Helper()
-			if do(); !slices.Equal(told, want) {
-				t.Errorf("%s: due at %v, want %v", what, told, want)
+			if do(); !slices.Equal(reported, want) {
+				t.Errorf("%s: due at %v, want %v", what, reported, want)
 			}
-			told = nil
+			reported = nil
 			time.Sleep(time.Second)
 		}
 		take := func() {

@@ -252,14 +252,14 @@ func canonical(data []string) string {
 // interim returns what two states of a service share: the interim snapshot, where services
 // exchange addresses. A host whose label was made from its address may keep that when it
 // becomes a hostname, as it does if the service is created again.
-func (s state) interim(t state, k object.Key, madeAnew bool) state {
+func (s state) interim(t state, k object.Key, recreated bool) state {
 	var both []modelEndpoint
 	rest := slices.Clone(t[k])
 	for _, e := range s[k] {
 		i := slices.Index(rest, e)
 		if i < 0 {
 			i = slices.IndexFunc(rest, func(f modelEndpoint) bool {
-				return e.host == f.host && e.addr == f.addr && (madeAnew || e.hostname == f.hostname)
+				return e.host == f.host && e.addr == f.addr && (recreated || e.hostname == f.hostname)
 			})
 		}
 		if i < 0 {
@@ -274,7 +274,7 @@ func (s state) interim(t state, k object.Key, madeAnew bool) state {
 		switch both := strings.Join(ports, ","); {
 		case e.ports == rest[i].ports || !e.long() && !rest[i].long():
 			e.ports = both
-		case madeAnew: // of a long list, all ports change or none
+		case recreated: // of a long list, all ports change or none
 			e.ports = ""
 		}
 		both, rest = append(both, e), slices.Delete(rest, i, i+1)

@@ -13,21 +13,21 @@ import (
 // pipeline is the part of an informer between the bytes of a watch and the trie.
 type pipeline struct {
 	*Informer
-	decoder kruntime.Decoder
-	batch   []event
-	told    *model // after the events in batch and before
+	decoder  kruntime.Decoder
+	batch    []event
+	expected *model // after the events in batch and before
 }
 
 func newPipeline(h *history) *pipeline {
 	p := &pipeline{
 		Informer: &Informer{joiner: newJoiner(records.New(), h.podNames, h.selectNamespaces), hooks: quietHooks(),
 			missing: make(map[object.Origin]bool), synced: make(chan struct{}), complete: make(chan struct{})},
-		told: newModel(h.podNames, h.selectNamespaces),
+		expected: newModel(h.podNames, h.selectNamespaces),
 	}
 	c := object.NewCodec(p.joiner.reuse)
 	info, _ := kruntime.SerializerInfoForMediaType(c.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
 	p.decoder = c.DecoderToVersion(info.Serializer, nil)
-	for _, k := range p.told.watched() {
+	for _, k := range p.expected.watched() {
 		p.missing[object.Origin{Kind: k}] = true
 	}
 	return p
