@@ -123,7 +123,7 @@ func TestLogManifests(t *testing.T) {
 			lines := logged(t, func() {
 				h, err := newHeadless(s, new(lifetime))
 				if err != nil { // as is said when the file was good before
-					logger().Error(err, "manifest can't be read, its last good state is kept")
+					logger().Error(err, "manifest can't be read; its last good state is served")
 					return
 				}
 				h.source.start()

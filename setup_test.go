@@ -112,7 +112,7 @@ func TestParseErrors(t *testing.T) {
 		{"headless {\nsnapshot a soon\n}", `snapshot: "soon": not a duration`},
 		{"headless {\nsnapshot a 999ms\n}", `snapshot: "999ms": less than a second`},
 		{"headless {\nsnapshot testdata\n}", `Testfile:2: snapshot: "testdata": not a regular file`},
-		{"headless {\nsnapshot testdata/handler.yaml\n}", `snapshot: "testdata/handler.yaml": not a snapshot, and would be replaced by one`},
+		{"headless {\nsnapshot testdata/handler.yaml\n}", `snapshot: "testdata/handler.yaml": not a snapshot, and would be overwritten by one`},
 		{"headless {\nsnapshot /no/such/folder/file\n}", `snapshot: "/no/such/folder": no such file or directory`},
 		{"headless {\nttl\n}", "ttl: needs one number of seconds, given none"},
 		{"headless {\nttl 5s\n}", `ttl: "5s": not a number of seconds from 0 to 3600`},
@@ -201,7 +201,7 @@ func TestSetup(t *testing.T) {
 		"headless cluster.local {\nkubeconfig /no/such/file\n}":                                `plugin/headless: Testfile:2: kubeconfig: load kubeconfig "/no/such/file"`,
 		"headless cluster.local {\nkubeconfig /dev/null\n}":                                    `Testfile:2: kubeconfig: load kubeconfig "/dev/null": it names no cluster`,
 		"headless cluster.local {\nttl soon\n}":                                                "plugin/headless: Testfile:2: ttl: \"soon\"",
-		"headless cluster.local {\nendpoint https://10.0.0.1\ntls /no /no /no\n}":              "Testfile:3: tls: make client for API server",
+		"headless cluster.local {\nendpoint https://10.0.0.1\ntls /no /no /no\n}":              "Testfile:3: tls: create client for API server",
 		"headless cluster.local {\nttl 5\nkubeconfig testdata/handler.yaml no-such-context\n}": "plugin/headless: Testfile:3: kubeconfig: load kubeconfig",
 		"# no pod\nheadless cluster.local":                                                     `plugin/headless: Testfile:2: headless: no API server is given, and this is not a pod: set "endpoint", "kubeconfig" or "manifests"`,
 	} {
