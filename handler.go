@@ -138,14 +138,14 @@ func (h *Headless) reply(w dns.ResponseWriter, r *dns.Msg, node *records.Node, z
 		Start: rand.Uint64(),
 	}
 	answer := h.answer(node, &query)
-	if len(answer.Records) == 0 && !answer.Capped {
+	if len(answer.Records) == 0 && !answer.Truncated {
 		return h.noData(w, r, zone)
 	}
 	m := newReply(r)
 	m.Answer, m.Extra = answer.Records, answer.Glue
 	// Addresses of targets may be left out (RFC 2181, section 9), but a client
 	// that can have them over TCP should know.
-	m.Truncated = answer.Capped || answer.CappedGlue && state.Proto() == "udp"
+	m.Truncated = answer.Truncated || answer.GlueTruncated && state.Proto() == "udp"
 	return answered(w, m)
 }
 
@@ -166,7 +166,7 @@ func (h *Headless) answer(node *records.Node, q *records.Query) records.Answer {
 		return node.Answer(q)
 	}
 	for _, q.Type = range records.Types {
-		if a := node.Answer(q); len(a.Records) > 0 || a.Capped {
+		if a := node.Answer(q); len(a.Records) > 0 || a.Truncated {
 			return a
 		}
 	}

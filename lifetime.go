@@ -129,7 +129,7 @@ func (l *lifetime) end() {
 	// What the others send in transfers may differ from what l sent, with the same objects.
 	for _, h := range livingPlugins() {
 		if h.notifier != nil {
-			h.trie.Touch()
+			h.trie.AdvanceSerial()
 			h.notifier.note()
 		}
 	}

@@ -152,7 +152,7 @@ func resolved(path string) string {
 func newSource(wanted settings, successor bool) *source {
 	src := &source{trie: records.New(), settings: wanted}
 	if wanted.ordered {
-		src.trie.KeepOrder()
+		src.trie.EnableCovers()
 	}
 	config := wanted.config
 	config.Successor = successor

@@ -42,7 +42,7 @@ func newJoinedService(s *object.Service) *joinedService {
 	}
 	slices.SortFunc(m.targets, object.TargetPort.Compare)
 	m.targets = slices.Compact(m.targets)
-	if records.IsLong(len(s.Ports)) {
+	if records.IsLongPortList(len(s.Ports)) {
 		m.sorted = slices.SortedStableFunc(slices.Values(s.Ports), func(p, q object.ServicePort) int {
 			return cmp.Or(strings.Compare(p.Protocol, q.Protocol), strings.Compare(p.Name, q.Name))
 		})

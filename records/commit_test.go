@@ -169,7 +169,7 @@ func TestNamesAbove(t *testing.T) {
 		}, "shop"},
 	} {
 		trie := New()
-		trie.KeepOrder()
+		trie.EnableCovers()
 		update := trie.Update()
 		update.Create(blue)
 		update.Create(green)

@@ -39,7 +39,7 @@ func TestCrowd(t *testing.T) {
 			narrowHash(t, mask)
 			rng := rand.New(rand.NewPCG(3, uint64(mask)))
 			trie, o := New(), oracle{}
-			trie.KeepOrder()
+			trie.EnableCovers()
 			names := []string{"1.0.0.10.in-addr.arpa.", "2.0.0.10.in-addr.arpa.", "3.0.0.10.in-addr.arpa."}
 			most, crossed := 0, 0
 			for round := range 300 {
@@ -179,15 +179,15 @@ func TestCrowdWindow(t *testing.T) {
 	for start := range uint64(n) {
 		a, _ := reverseAnswer(trie, Query{Type: dns.TypePTR, Size: 512, Start: start*1e9 + start})
 		here := targets(a)
-		if !a.Capped || len(a.Records) < 5 || len(here) != len(a.Records) {
-			t.Fatalf("from %d there are %d records, %d different, capped: %v", start, len(a.Records), len(here), a.Capped)
+		if !a.Truncated || len(a.Records) < 5 || len(here) != len(a.Records) {
+			t.Fatalf("from %d there are %d records, %d different, capped: %v", start, len(a.Records), len(here), a.Truncated)
 		}
 		for target := range here {
 			seen[target] = true
 		}
 	}
 	a, _ := reverseAnswer(trie, Query{Type: dns.TypePTR, Size: 1 << 16, Start: 7})
-	if len(seen) != n || len(a.Records) != n || a.Capped {
+	if len(seen) != n || len(a.Records) != n || a.Truncated {
 		t.Errorf("%d of %d names were in a reply, and %d in a complete one", len(seen), n, len(a.Records))
 	}
 	for target := range targets(a) {
@@ -220,15 +220,15 @@ func TestCrowdOfLongNames(t *testing.T) {
 		for _, start := range []uint64{0, 39, 999} {
 			node, result := trie.FindAddr(addr4th(1))
 			q := Query{Name: "1.0.0.10.in-addr.arpa.", Type: dns.TypePTR, Zone: zone, Size: 1 << 15, Start: start}
-			if a := node.Answer(&q); result != Found || len(a.Records) != short || a.Capped {
-				t.Errorf("%d short names: %v, with %d records, capped: %v", short, result, len(a.Records), a.Capped)
+			if a := node.Answer(&q); result != Found || len(a.Records) != short || a.Truncated {
+				t.Errorf("%d short names: %v, with %d records, capped: %v", short, result, len(a.Records), a.Truncated)
 			}
 			if n := testing.AllocsPerRun(10, func() { node.Answer(&q) }); n > float64(10+4*short) {
 				t.Errorf("%d short names cost %v allocations", short, n)
 			}
 			q.Zone = zone[1:] // one byte less, and all fit in length
-			if a := node.Answer(&q); len(a.Records) < 100 || !a.Capped {
-				t.Errorf("in a shorter zone, %d records, capped: %v", len(a.Records), a.Capped)
+			if a := node.Answer(&q); len(a.Records) < 100 || !a.Truncated {
+				t.Errorf("in a shorter zone, %d records, capped: %v", len(a.Records), a.Truncated)
 			}
 		}
 	}

@@ -127,7 +127,7 @@ func TestCovers(t *testing.T) {
 	if trie.Covers(netip.MustParsePrefix("0.0.0.0/0")) {
 		t.Error("without an order, everything is covered")
 	}
-	trie.KeepOrder()
+	trie.EnableCovers()
 	for range 60 {
 		randomUpdate(u, trie, o)
 		for _, text := range []string{

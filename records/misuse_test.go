@@ -157,7 +157,7 @@ func TestMisuseAtRandom(t *testing.T) {
 	for seed := range uint64(20) {
 		u := universe{rand.New(rand.NewPCG(seed, 5)), seed%2 == 1}
 		trie := New()
-		trie.KeepOrder()
+		trie.EnableCovers()
 		for range 40 {
 			update := trie.Update()
 			for range 1 + u.IntN(30) {

@@ -79,9 +79,9 @@ func (n *Name) Label(i int) []byte {
 	return n.text[n.starts[at]:end]
 }
 
-// Suffix is the name from its i-th label from the right on: Suffix(0) is
+// suffix is the name from its i-th label from the right on: suffix(0) is
 // "local.". It has as many bytes as the end of the name that was folded.
-func (n *Name) Suffix(i int) []byte {
+func (n *Name) suffix(i int) []byte {
 	return n.text[n.starts[n.labels-1-i]:n.length]
 }
 

@@ -38,7 +38,7 @@ func TestFold(t *testing.T) {
 			t.Errorf("Fold(%q) has labels %q, want %q", test.name, got, test.labels)
 		}
 		if n.Len() > 0 {
-			if got, want := string(n.Suffix(n.Len()-1)), strings.ToLower(test.name); got != want {
+			if got, want := string(n.suffix(n.Len()-1)), strings.ToLower(test.name); got != want {
 				t.Errorf("Fold(%q) has suffix %q, want %q", test.name, got, want)
 			}
 		}

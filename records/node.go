@@ -31,9 +31,9 @@ type Query struct {
 type Answer struct {
 	Records []dns.RR
 	Glue    []dns.RR // addresses of the targets of SRV records
-	// Capped tells that not every record fitted, CappedGlue that not every
+	// Truncated tells that not every record fitted, GlueTruncated that not every
 	// address did.
-	Capped, CappedGlue bool
+	Truncated, GlueTruncated bool
 }
 
 // Answer returns the node's records of a type; there are none if the name has
@@ -45,7 +45,7 @@ func (n *Node) Answer(q *Query) Answer {
 	switch {
 	case n.owners != nil || n.crowd != nil:
 		if q.Type == dns.TypePTR {
-			out.Records, out.Capped = w.pointers(n)
+			out.Records, out.Truncated = w.pointers(n)
 		}
 	case n.nonTerminal:
 	case q.Type == dns.TypeSRV:
@@ -53,10 +53,10 @@ func (n *Node) Answer(q *Query) Answer {
 	case n.port != nil:
 	case q.Type == dns.TypeA:
 		addrs := n.addrs()
-		out.Records, out.Capped = w.a(&addrs.v4)
+		out.Records, out.Truncated = w.a(&addrs.v4)
 	case q.Type == dns.TypeAAAA:
 		addrs := n.addrs()
-		out.Records, out.Capped = w.aaaa(&addrs.v6)
+		out.Records, out.Truncated = w.aaaa(&addrs.v6)
 	}
 	return out
 }

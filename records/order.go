@@ -17,8 +17,8 @@ func (o *order) merge(v4 []delta[addr4], v6 []delta[addr6]) *order {
 	return &order{o.v4.merge(net(v4)), o.v6.merge(net(v6))}
 }
 
-// KeepOrder makes [Trie.Covers] work. It is called before the first update.
-func (t *Trie) KeepOrder() { t.order.Store(new(order)) }
+// EnableCovers makes [Trie.Covers] work. It is called before the first update.
+func (t *Trie) EnableCovers() { t.order.Store(new(order)) }
 
 // Covers tells whether any address is in the prefix.
 func (t *Trie) Covers(p netip.Prefix) bool {

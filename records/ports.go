@@ -74,8 +74,8 @@ func digest(content []byte) string {
 	return string(sum[:])
 }
 
-// IsLong reports whether a list of n ports is long.
-func IsLong(n int) bool { return n > spreadPorts }
+// IsLongPortList reports whether a list of n ports is long.
+func IsLongPortList(n int) bool { return n > spreadPorts }
 
 // Ports returns the ports, which the caller must not change.
 func (l *PortList) Ports() []Port {

@@ -54,7 +54,7 @@ func TestListsAtRandom(t *testing.T) {
 		starts := 2 * len(want) // some targets are in several lists
 		for start := range uint64(starts) {
 			m, a := message(t, trie, name, dns.TypeSRV, 512, start)
-			if !a.Capped || len(m.Answer) == 0 {
+			if !a.Truncated || len(m.Answer) == 0 {
 				t.Fatalf("%s is not capped, with %d records", name, len(m.Answer))
 			}
 			here := map[string]bool{}
@@ -227,7 +227,7 @@ func TestLongHost(t *testing.T) {
 	seen := map[uint16]bool{}
 	for start := range uint64(n) {
 		m, a := message(t, trie, name, dns.TypeSRV, 512, start)
-		if !a.Capped {
+		if !a.Truncated {
 			t.Fatal("the host is not capped")
 		}
 		for _, rr := range m.Answer {

@@ -95,7 +95,7 @@ func TestReaders(t *testing.T) {
 			}
 			u := universe{rand.New(rand.NewPCG(1, uint64(mask))), true}
 			trie, o, names := New(), oracle{}, u.names()
-			trie.KeepOrder()
+			trie.EnableCovers()
 			var stop atomic.Bool
 			var images, readers sync.WaitGroup
 			for r := range 3 {

@@ -48,8 +48,8 @@ func (t *Trie) Serial() uint32 {
 	return last
 }
 
-// Touch gives the zones another serial, as a change does.
-func (t *Trie) Touch() { t.serial.advance() }
+// AdvanceSerial gives the zones another serial, as a change does.
+func (t *Trie) AdvanceSerial() { t.serial.advance() }
 
 // SerialDelay returns how long it takes until [Trie.Serial] covers the last
 // change; zero if it does.

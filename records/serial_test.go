@@ -186,7 +186,7 @@ func TestSerialKeepsWallClock(t *testing.T) {
 // published.
 func TestReadersTakeNoLock(t *testing.T) {
 	trie := serve(3)
-	trie.KeepOrder()
+	trie.EnableCovers()
 	trie.mu.Lock()
 	defer trie.mu.Unlock()
 	for _, name := range []string{"nginx.default.svc.cluster.local.", "1.0.0.10.in-addr.arpa."} {

@@ -123,7 +123,7 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 	if s == nil {
 		return Node{}, Outside
 	}
-	node := Node{snapshot: s.snapshot.Load(), service: len(n.Suffix(apex + 2))}
+	node := Node{snapshot: s.snapshot.Load(), service: len(n.suffix(apex + 2))}
 	if node.snapshot.empty() {
 		return Node{}, Missing
 	}

@@ -116,7 +116,7 @@ func (w *writer) services(n *Node, out *Answer) {
 	var one [1]part
 	parts, endpoints := n.parts(one[:0])
 	targets, capped := w.window(n, parts, len(base))
-	out.Capped = capped
+	out.Truncated = capped
 	if len(targets) == 0 {
 		return
 	}
@@ -138,7 +138,7 @@ func (w *writer) services(n *Node, out *Answer) {
 			}
 		}
 	}
-	out.Glue, out.CappedGlue = w.glue(targets)
+	out.Glue, out.GlueTruncated = w.glue(targets)
 }
 
 // weightOf returns the weight of each SRV record where there are some endpoints.

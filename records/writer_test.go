@@ -78,7 +78,7 @@ func TestSize(t *testing.T) {
 		} {
 			for _, rrtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV} {
 				complete, whole := message(t, trie, name, rrtype, 1<<30, 0)
-				if whole.Capped || whole.CappedGlue {
+				if whole.Truncated || whole.GlueTruncated {
 					t.Fatalf("%s %s of %s is capped without a limit", name, dns.TypeToString[rrtype], n)
 				}
 				if len(complete.Answer) == 0 {
@@ -90,11 +90,11 @@ func TestSize(t *testing.T) {
 					if len(m.Answer) > 0 && m.Len() > size {
 						t.Errorf("%s is a message of %d", what, m.Len())
 					}
-					if fits := complete.Len() <= size; fits == (a.Capped || a.CappedGlue) {
+					if fits := complete.Len() <= size; fits == (a.Truncated || a.GlueTruncated) {
 						t.Errorf("%s: the complete message has %d, but capped is %v, of glue %v",
-							what, complete.Len(), a.Capped, a.CappedGlue)
+							what, complete.Len(), a.Truncated, a.GlueTruncated)
 					}
-					if a.Capped {
+					if a.Truncated {
 						const slack = 100 // less than the next record could be
 						if size-m.Len() > slack && len(m.Extra) == 0 {
 							t.Errorf("%s leaves %d free", what, size-m.Len())
@@ -115,7 +115,7 @@ func TestCappedAtRandom(t *testing.T) {
 		seen := map[string]bool{}
 		for start := range uint64(n) {
 			m, a := message(t, trie, "nginx.default.svc.cluster.local.", rrtype, 512, start*1e9+start)
-			if !a.Capped || len(m.Answer) == 0 {
+			if !a.Truncated || len(m.Answer) == 0 {
 				t.Fatalf("%s is not capped, with %d records", dns.TypeToString[rrtype], len(m.Answer))
 			}
 			here := map[string]bool{}
@@ -148,12 +148,12 @@ func TestSharedHost(t *testing.T) {
 		t.Errorf("the host has %d addresses, want %d", len(m.Answer), n)
 	}
 	m, a := message(t, trie, "_web._tcp.nginx.default.svc.cluster.local.", dns.TypeSRV, 65535, 0)
-	if len(m.Answer) != 1 || len(m.Extra) != n || a.Capped || a.CappedGlue {
-		t.Errorf("the port has %d targets with %d addresses (%+v), want 1 with %d", len(m.Answer), len(m.Extra), a.CappedGlue, n)
+	if len(m.Answer) != 1 || len(m.Extra) != n || a.Truncated || a.GlueTruncated {
+		t.Errorf("the port has %d targets with %d addresses (%+v), want 1 with %d", len(m.Answer), len(m.Extra), a.GlueTruncated, n)
 	}
 	m, a = message(t, trie, "_web._tcp.nginx.default.svc.cluster.local.", dns.TypeSRV, 512, 0)
-	if len(m.Answer) != 1 || a.Capped || !a.CappedGlue || m.Len() > 512 {
-		t.Errorf("in 512 the port has %d targets with %d addresses in %d (%+v)", len(m.Answer), len(m.Extra), m.Len(), a.CappedGlue)
+	if len(m.Answer) != 1 || a.Truncated || !a.GlueTruncated || m.Len() > 512 {
+		t.Errorf("in 512 the port has %d targets with %d addresses in %d (%+v)", len(m.Answer), len(m.Extra), m.Len(), a.GlueTruncated)
 	}
 }
 
@@ -171,7 +171,7 @@ func TestWindowWithinHost(t *testing.T) {
 	complete, _ := message(t, trie, "dns.default.svc.cluster.local.", dns.TypeSRV, 1<<30, 0)
 	for start := range uint64(len(complete.Answer)) {
 		m, a := message(t, trie, "dns.default.svc.cluster.local.", dns.TypeSRV, complete.Len(), start)
-		if len(m.Answer) != len(complete.Answer) || len(m.Extra) != 3 || a.Capped || a.CappedGlue {
+		if len(m.Answer) != len(complete.Answer) || len(m.Extra) != 3 || a.Truncated || a.GlueTruncated {
 			t.Errorf("from %d on there are %d records of %d and %d addresses of 3", start, len(m.Answer), len(complete.Answer), len(m.Extra))
 		}
 	}
@@ -222,7 +222,7 @@ func TestLongTargets(t *testing.T) {
 	} {
 		base := long + "." + long + ".svc." + tc.zone
 		m, answer := message(t, trie, base, dns.TypeSRV, 1<<16, 0)
-		if answer.Capped {
+		if answer.Truncated {
 			t.Errorf("the answer of %d bytes of zone is capped", len(tc.zone))
 		}
 		wire, err := m.Pack()

@@ -26,7 +26,7 @@ func NewZones(names []string) Zones {
 		var n Name
 		n.Fold(name)
 		z := Zone{Name: string(n.text[:n.length]), labels: n.labels}
-		z.Reverse = n.labels >= 2 && (string(n.Suffix(1)) == "in-addr.arpa." || string(n.Suffix(1)) == "ip6.arpa.")
+		z.Reverse = n.labels >= 2 && (string(n.suffix(1)) == "in-addr.arpa." || string(n.suffix(1)) == "ip6.arpa.")
 		if slices.ContainsFunc(zones, func(other Zone) bool { return other.Name == z.Name }) {
 			continue
 		}
