@@ -86,7 +86,7 @@ func (c *change) reset() {
 
 // net reduces the change to its net effect, and tells whether there is one.
 func (c *change) net() bool {
-	c.hosts, c.ports, c.lists, c.withheld = net(c.hosts), netPorts(c.ports), net(c.lists), net(c.withheld)
+	c.hosts, c.ports, c.lists, c.withheld = sum(c.hosts), netPorts(c.ports), sum(c.lists), sum(c.withheld)
 	return len(c.hosts)+len(c.ports)+len(c.lists)+len(c.withheld) > 0
 }
 
@@ -186,7 +186,7 @@ func (a addresses) merge(deltas []delta[hostAddr]) addresses {
 			v6 = append(v6, delta[addr6]{d.key.addr.As16(), d.refs})
 		}
 	}
-	return addresses{a.v4.merge(net(v4)), a.v6.merge(net(v6))}
+	return addresses{a.v4.merge(sum(v4)), a.v6.merge(sum(v6))}
 }
 
 // leaving returns the part of the net change that takes away. A host that loses

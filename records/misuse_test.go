@@ -249,7 +249,7 @@ func consistent(t *testing.T, trie *Trie, names []string) {
 			for h := range snapshot.hosts.all {
 				addrs := h.addrs()
 				want.Shared += int(addrs.shared())
-				for a := range addrs.each {
+				for a := range addrs.all {
 					want.Endpoints[Ready] += int(addrs.refsOf(a))
 				}
 			}

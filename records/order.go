@@ -14,7 +14,7 @@ type order struct {
 // merge returns the order with changes, in any order. Until a commit has ended, an
 // address that went and came again counts twice.
 func (o *order) merge(v4 []delta[addr4], v6 []delta[addr6]) *order {
-	return &order{o.v4.merge(net(v4)), o.v6.merge(net(v6))}
+	return &order{o.v4.merge(sum(v4)), o.v6.merge(sum(v6))}
 }
 
 // EnableCovers makes [Trie.Covers] work. It is called before the first update.

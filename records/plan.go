@@ -55,7 +55,7 @@ func losers(changed []*pending) map[netip.Addr][]*pending {
 			}
 		}
 		if p.replaced {
-			for a := range p.before.all.each {
+			for a := range p.before.all.all {
 				lose(a)
 			}
 		}

@@ -176,12 +176,12 @@ func (p *port) compare(q *port) int { return p.portName.compare(q.portName) }
 // together as one. It returns nil if every port is below.
 func (s *snapshot) searchPorts(below func(*port) bool) (*port, int32) {
 	set, before := &s.ports, 0
-	for len(set.kids) > 0 {
-		i := max(0, sort.Search(len(set.kids), func(i int) bool { return !below(set.kids[i].first()) })-1)
+	for len(set.children) > 0 {
+		i := max(0, sort.Search(len(set.children), func(i int) bool { return !below(set.children[i].first()) })-1)
 		if i > 0 {
-			before += set.kids[i-1].end
+			before += set.children[i-1].end
 		}
-		set = set.kids[i].set
+		set = set.children[i].set
 	}
 	i := sort.Search(len(set.items), func(i int) bool { return !below(set.items[i].key) })
 	if i < len(set.items) {
@@ -253,10 +253,10 @@ func (s *snapshot) mergePorts(before *snapshot, deltas []portDelta) {
 		p, refs := s.portChange(name)
 		had := p.set.len() > 0
 		if end-start == len(deltas) {
-			every = net(every)
+			every = sum(every)
 			p.targets = p.merge(every)
 		} else {
-			p.targets = p.merge(net(slices.Clone(every[start:end])))
+			p.targets = p.merge(sum(slices.Clone(every[start:end])))
 		}
 		var change int32
 		switch has := p.set.len() > 0; {
@@ -274,7 +274,7 @@ func (s *snapshot) mergePorts(before *snapshot, deltas []portDelta) {
 		c := s.ports.at(0)
 		s.any = c.item().key.targets
 	} else {
-		s.any = s.any.merge(net(every))
+		s.any = s.any.merge(sum(every))
 	}
 }
 
@@ -292,7 +292,7 @@ func (s *snapshot) mergeLists(before *snapshot, deltas []delta[hostList]) {
 		hosts[i] = delta[listHost]{listHost{d.key.list, s.idOf(before, d.key.host)}, d.refs}
 		lists[i] = delta[*PortList]{d.key.list, d.refs}
 	}
-	long := &longLists{lists: old.lists.merge(net(lists)), hosts: old.hosts.merge(net(hosts))}
+	long := &longLists{lists: old.lists.merge(sum(lists)), hosts: old.hosts.merge(sum(hosts))}
 	long.served = s.serve(long, old.served)
 	s.long = long
 	if long.lists.len() == 0 {

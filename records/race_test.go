@@ -142,7 +142,7 @@ func agreeWithin(t *testing.T, i *Image) {
 			continue
 		}
 		held := node.addrs()
-		for a := range held.each {
+		for a := range held.all {
 			if addrs[a] == nil {
 				addrs[a] = map[string]bool{}
 			}

@@ -249,7 +249,7 @@ func hold[A address[A]](edit *editor[holding[A]], d holding[A]) int {
 		edit.remove(hash, at)
 		return -1
 	case at >= 0:
-		(*edit.own(hash))[at].refs += d.refs
+		(*edit.mutable(hash))[at].refs += d.refs
 	}
 	return 0
 }
@@ -269,7 +269,7 @@ func (e *shardEditor[A]) merge(crowded *set[claim], deltas []holding[A]) int {
 				e.edit.remove(hash, i)
 			}
 		}
-		names, come = names.merge(net(come)), nil
+		names, come = names.merge(sum(come)), nil
 	}
 	for _, d := range deltas {
 		c := delta[claim]{claim{d.service, d.name}, d.refs}
@@ -279,7 +279,7 @@ func (e *shardEditor[A]) merge(crowded *set[claim], deltas []holding[A]) int {
 			come = append(come, c)
 		}
 	}
-	names = names.merge(net(gone)).merge(net(come))
+	names = names.merge(sum(gone)).merge(sum(come))
 
 	crowds := e.crowds.edit()
 	at := slices.IndexFunc(crowds.bucket(hash), func(c crowd[A]) bool { return c.addr == addr })
@@ -287,7 +287,7 @@ func (e *shardEditor[A]) merge(crowded *set[claim], deltas []holding[A]) int {
 	case many && at < 0:
 		crowds.add(crowd[A]{addr, names})
 	case many:
-		(*crowds.own(hash))[at].names = names
+		(*crowds.mutable(hash))[at].names = names
 	case at >= 0:
 		crowds.remove(hash, at)
 	}
@@ -352,7 +352,7 @@ func (u *Update) editIndex(changed []*pending) (out indexChange) {
 		if p.replaced {
 			for h := range p.before.hosts.all {
 				addrs := h.addrs()
-				for a := range addrs.each {
+				for a := range addrs.all {
 					u.hold(p.service, newHolder(h.id, len(h.label), true), a, everyRef)
 					u.hold(p.service, newHolder(h.id, len(h.label), false), a, everyRef)
 				}

@@ -67,7 +67,7 @@ func (a *addresses) shared() int32 {
 }
 
 // each yields every address.
-func (a *addresses) each(yield func(netip.Addr) bool) {
+func (a *addresses) all(yield func(netip.Addr) bool) {
 	for x := range a.v4.all {
 		if !yield(netip.AddrFrom4(x.key)) {
 			return
@@ -234,7 +234,7 @@ func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) int32
 		edit.remove(hash, at)
 	case at >= 0:
 		h.setAddrs(addrs)
-		(*edit.own(hash))[at] = h
+		(*edit.mutable(hash))[at] = h
 	}
 	return addrs.shared() - shared
 }

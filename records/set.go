@@ -11,8 +11,8 @@ import (
 // A change of a set copies one leaf and the nodes above it. With these sizes that
 // is about a kilobyte, however large the set is.
 const (
-	leafSize = 64 // items in a leaf, at most
-	nodeSize = 32 // kids of a node, at most
+	maxLeafItems = 64 // items in a leaf, at most
+	maxChildren = 32 // kids of a node, at most
 )
 
 // ordered is a value with a total order.
@@ -27,10 +27,10 @@ type ordered[K any] interface{ compare(K) int }
 // sequence of deletions leaves a set in pieces. The zero set is empty.
 type set[K ordered[K]] struct {
 	items []item[K] // of a leaf
-	kids  []kid[K]  // of any other node
+	children  []child[K]  // of any other node
 }
 
-type kid[K ordered[K]] struct {
+type child[K ordered[K]] struct {
 	*set[K]
 	end int // items up to the end of this kid
 }
@@ -47,16 +47,16 @@ type delta[K ordered[K]] item[K]
 
 // len is the number of different keys.
 func (s *set[K]) len() int {
-	if n := len(s.kids); n > 0 {
-		return s.kids[n-1].end
+	if n := len(s.children); n > 0 {
+		return s.children[n-1].end
 	}
 	return len(s.items)
 }
 
 // first is the lowest key of a set that is not empty.
 func (s *set[K]) first() K {
-	for len(s.kids) > 0 {
-		s = s.kids[0].set
+	for len(s.children) > 0 {
+		s = s.children[0].set
 	}
 	return s.items[0].key
 }
@@ -64,20 +64,20 @@ func (s *set[K]) first() K {
 // search returns the position of the first key that is not below key.
 func (s *set[K]) search(key K) int {
 	before := 0
-	for len(s.kids) > 0 {
-		i := s.kidOf(key)
+	for len(s.children) > 0 {
+		i := s.childFor(key)
 		if i > 0 {
-			before += s.kids[i-1].end
+			before += s.children[i-1].end
 		}
-		s = s.kids[i].set
+		s = s.children[i].set
 	}
 	return before + sort.Search(len(s.items), func(i int) bool { return s.items[i].key.compare(key) >= 0 })
 }
 
 // kidOf returns the index of the kid that key is in or would go to: the last one
 // that starts at or below it, or else the first.
-func (s *set[K]) kidOf(key K) int {
-	return max(0, sort.Search(len(s.kids), func(i int) bool { return s.kids[i].first().compare(key) > 0 })-1)
+func (s *set[K]) childFor(key K) int {
+	return max(0, sort.Search(len(s.children), func(i int) bool { return s.children[i].first().compare(key) > 0 })-1)
 }
 
 // refsOf returns how many endpoints key stands for.
@@ -95,7 +95,7 @@ func (s *set[K]) refsOf(key K) int32 {
 func (s *set[K]) all(yield func(item[K]) bool) { s.walk(yield) }
 
 func (s *set[K]) walk(yield func(item[K]) bool) bool {
-	for _, k := range s.kids {
+	for _, k := range s.children {
 		if !k.walk(yield) {
 			return false
 		}
@@ -117,15 +117,15 @@ func (s *set[K]) at(i int) cursor[K] {
 
 // leafAt returns the leaf with position i, and where in the leaf that is.
 func (s *set[K]) leafAt(i int) ([]item[K], int) {
-	for len(s.kids) > 0 {
+	for len(s.children) > 0 {
 		k := 0
-		for s.kids[k].end <= i {
+		for s.children[k].end <= i {
 			k++
 		}
 		if k > 0 {
-			i -= s.kids[k-1].end
+			i -= s.children[k-1].end
 		}
-		s = s.kids[k].set
+		s = s.children[k].set
 	}
 	return s.items, i
 }
@@ -157,89 +157,89 @@ func (s set[K]) merge(deltas []delta[K]) set[K] {
 	if len(deltas) == 0 {
 		return s
 	}
-	if len(s.kids) == 0 {
-		if items := apply(s.items, deltas); len(items) <= leafSize {
+	if len(s.children) == 0 {
+		if items := mergeItems(s.items, deltas); len(items) <= maxLeafItems {
 			return set[K]{items: items}
 		}
 	}
-	nodes := s.edit(make([]*set[K], 0, 2), deltas)
+	nodes := s.mergeInto(make([]*set[K], 0, 2), deltas)
 	for len(nodes) > 1 {
-		nodes = raise(nil, nodes)
+		nodes = appendParents(nil, nodes)
 	}
 	if len(nodes) == 0 {
 		return set[K]{}
 	}
 	root := nodes[0]
-	for len(root.kids) == 1 {
-		root = root.kids[0].set
+	for len(root.children) == 1 {
+		root = root.children[0].set
 	}
 	return *root
 }
 
 // edit appends to out the nodes, as deep as s, that have its items with the
 // deltas applied.
-func (s *set[K]) edit(out []*set[K], deltas []delta[K]) []*set[K] {
-	if len(s.kids) == 0 {
-		return cutLeaves(out, apply(s.items, deltas))
+func (s *set[K]) mergeInto(out []*set[K], deltas []delta[K]) []*set[K] {
+	if len(s.children) == 0 {
+		return appendLeaves(out, mergeItems(s.items, deltas))
 	}
 	done := len(out)
-	i, n := s.next(deltas)
-	out = s.kids[i].edit(out, deltas[:n])
+	i, n := s.route(deltas)
+	out = s.children[i].mergeInto(out, deltas[:n])
 	if n == len(deltas) && len(out) == done+1 {
 		// One kid has changed into one. Nearly always it stays where it is.
-		if changed := s.replace(i, out[done]); changed != nil {
+		if changed := s.withChild(i, out[done]); changed != nil {
 			out[done] = changed
 			return out
 		}
 	}
-	kids := make([]*set[K], 0, len(s.kids)+len(out)-done)
-	for at, k := range s.kids {
+	kids := make([]*set[K], 0, len(s.children)+len(out)-done)
+	for at, k := range s.children {
 		if at != i {
-			kids = push(kids, k.set)
+			kids = appendFused(kids, k.set)
 			continue
 		}
 		for _, changed := range out[done:] {
-			kids = push(kids, changed)
+			kids = appendFused(kids, changed)
 		}
 		if deltas = deltas[n:]; len(deltas) > 0 {
-			i, n = s.next(deltas)
-			out = s.kids[i].edit(out[:done], deltas[:n])
+			i, n = s.route(deltas)
+			out = s.children[i].mergeInto(out[:done], deltas[:n])
 		}
 	}
-	return raise(out[:done], kids)
+	return appendParents(out[:done], kids)
 }
 
 // next returns the kid that the first of the deltas is for, and how many are.
-func (s *set[K]) next(deltas []delta[K]) (i, n int) {
-	i = s.kidOf(deltas[0].key)
-	if i+1 == len(s.kids) {
+func (s *set[K]) route(deltas []delta[K]) (i, n int) {
+	i = s.childFor(deltas[0].key)
+	if i+1 == len(s.children) {
 		return i, len(deltas)
 	}
-	limit := s.kids[i+1].first()
+	limit := s.children[i+1].first()
 	return i, sort.Search(len(deltas), func(d int) bool { return deltas[d].key.compare(limit) >= 0 })
 }
 
 // replace returns the node with another kid in the i-th place, or nil if that
 // kid is to be fused with a neighbour.
-func (s *set[K]) replace(i int, k *set[K]) *set[K] {
-	if i > 0 && fusible(s.kids[i-1].set, k) || i+1 < len(s.kids) && fusible(k, s.kids[i+1].set) {
+func (s *set[K]) withChild(i int, k *set[K]) *set[K] {
+	if i > 0 && fusible(s.children[i-1].set, k) || i+1 < len(s.children) && fusible(k, s.children[i+1].set) {
 		return nil
 	}
-	grown := k.len() - s.kids[i].len()
-	changed := &set[K]{kids: slices.Clone(s.kids)}
-	changed.kids[i].set = k
-	for j := range changed.kids[i:] {
-		changed.kids[i+j].end += grown
+	grown := k.len() - s.children[i].len()
+	changed := &set[K]{children: slices.Clone(s.children)}
+	changed.children[i].set = k
+	for j := range changed.children[i:] {
+		changed.children[i+j].end += grown
 	}
 	return changed
 }
 
 // fusible tells whether two neighbours are half full together at most.
 func fusible[K ordered[K]](a, b *set[K]) bool {
-	if len(a.kids) == 0 {
-		return len(a.items)+len(b.items) <= leafSize/2
+	if len(a.children) == 0 {
+		return len(a.items)+len(b.items) <= maxLeafItems/2
 	}
-	return len(a.kids)+len(b.kids) <= nodeSize/2
+	return len(a.children)+len(b.children) <= maxChildren/2
 }
 
 // fuse returns two neighbours as one node if they are fusible, else nil.
@@ -247,22 +247,22 @@ func fuse[K ordered[K]](a, b *set[K]) *set[K] {
 	if !fusible(a, b) {
 		return nil
 	}
-	if len(a.kids) == 0 {
+	if len(a.children) == 0 {
 		return &set[K]{items: slices.Concat(a.items, b.items)}
 	}
-	kids := make([]*set[K], 0, len(a.kids)+len(b.kids))
-	for _, k := range a.kids {
+	kids := make([]*set[K], 0, len(a.children)+len(b.children))
+	for _, k := range a.children {
 		kids = append(kids, k.set)
 	}
-	for _, k := range b.kids {
-		kids = push(kids, k.set) // the first is a new neighbour of the last of a
+	for _, k := range b.children {
+		kids = appendFused(kids, k.set) // the first is a new neighbour of the last of a
 	}
-	return raise(nil, kids)[0]
+	return appendParents(nil, kids)[0]
 }
 
 // push appends a node to others of its level. It fuses it with the last of them
 // if they are fusible.
-func push[K ordered[K]](nodes []*set[K], k *set[K]) []*set[K] {
+func appendFused[K ordered[K]](nodes []*set[K], k *set[K]) []*set[K] {
 	if n := len(nodes); n > 0 {
 		if both := fuse(nodes[n-1], k); both != nil {
 			nodes[n-1] = both
@@ -274,17 +274,17 @@ func push[K ordered[K]](nodes []*set[K], k *set[K]) []*set[K] {
 
 // raise appends to out as few nodes as have the kids, of even size: they are one
 // level above.
-func raise[K ordered[K]](out []*set[K], kids []*set[K]) []*set[K] {
+func appendParents[K ordered[K]](out []*set[K], kids []*set[K]) []*set[K] {
 	if len(kids) == 0 {
 		return out
 	}
-	n := (len(kids) + nodeSize - 1) / nodeSize
+	n := (len(kids) + maxChildren - 1) / maxChildren
 	for part := range slices.Chunk(kids, (len(kids)+n-1)/n) {
-		node := &set[K]{kids: make([]kid[K], len(part))}
+		node := &set[K]{children: make([]child[K], len(part))}
 		end := 0
 		for i, k := range part {
 			end += k.len()
-			node.kids[i] = kid[K]{k, end}
+			node.children[i] = child[K]{k, end}
 		}
 		out = append(out, node)
 	}
@@ -292,11 +292,11 @@ func raise[K ordered[K]](out []*set[K], kids []*set[K]) []*set[K] {
 }
 
 // cutLeaves appends to out as few leaves as have the items, of even size.
-func cutLeaves[K ordered[K]](out []*set[K], items []item[K]) []*set[K] {
+func appendLeaves[K ordered[K]](out []*set[K], items []item[K]) []*set[K] {
 	if len(items) == 0 {
 		return out
 	}
-	n := (len(items) + leafSize - 1) / leafSize
+	n := (len(items) + maxLeafItems - 1) / maxLeafItems
 	for part := range slices.Chunk(items, (len(items)+n-1)/n) {
 		out = append(out, &set[K]{items: slices.Clip(part)})
 	}
@@ -304,7 +304,7 @@ func cutLeaves[K ordered[K]](out []*set[K], items []item[K]) []*set[K] {
 }
 
 // apply merges sorted deltas into sorted items.
-func apply[K ordered[K]](items []item[K], deltas []delta[K]) []item[K] {
+func mergeItems[K ordered[K]](items []item[K], deltas []delta[K]) []item[K] {
 	out := make([]item[K], 0, len(items)+len(deltas))
 	for len(deltas) > 0 {
 		d := deltas[0]
@@ -323,7 +323,7 @@ func apply[K ordered[K]](items []item[K], deltas []delta[K]) []item[K] {
 }
 
 // net sorts deltas, adds up those of one key and drops what cancels out.
-func net[K ordered[K]](deltas []delta[K]) []delta[K] {
+func sum[K ordered[K]](deltas []delta[K]) []delta[K] {
 	if len(deltas) > 1 {
 		slices.SortFunc(deltas, func(a, b delta[K]) int { return a.key.compare(b.key) })
 	}

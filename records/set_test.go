@@ -27,17 +27,17 @@ func (s *set[K]) check(t *testing.T) int {
 
 func (s *set[K]) checkNode(t *testing.T, root bool) int {
 	t.Helper()
-	if len(s.kids) == 0 {
-		if len(s.items) > leafSize || len(s.items) == 0 && !root {
+	if len(s.children) == 0 {
+		if len(s.items) > maxLeafItems || len(s.items) == 0 && !root {
 			t.Fatalf("a leaf has %d items", len(s.items))
 		}
 		return 0
 	}
-	if len(s.items) > 0 || len(s.kids) > nodeSize || len(s.kids) == 1 && root {
-		t.Fatalf("a node has %d kids and %d items", len(s.kids), len(s.items))
+	if len(s.items) > 0 || len(s.children) > maxChildren || len(s.children) == 1 && root {
+		t.Fatalf("a node has %d kids and %d items", len(s.children), len(s.items))
 	}
-	height, end := s.kids[0].checkNode(t, false), 0
-	for i, k := range s.kids {
+	height, end := s.children[0].checkNode(t, false), 0
+	for i, k := range s.children {
 		if end += k.len(); k.end != end {
 			t.Fatalf("a kid ends at %d, want %d", k.end, end)
 		}
@@ -45,9 +45,9 @@ func (s *set[K]) checkNode(t *testing.T, root bool) int {
 			t.Fatalf("kids are %d and %d high", height, h)
 		}
 		if i > 0 {
-			before := s.kids[i-1]
-			if height == 0 && len(before.items)+len(k.items) <= leafSize/2 || height > 0 && len(before.kids)+len(k.kids) <= nodeSize/2 {
-				t.Fatalf("neighbours are half full together at most: %+v", s.kids)
+			before := s.children[i-1]
+			if height == 0 && len(before.items)+len(k.items) <= maxLeafItems/2 || height > 0 && len(before.children)+len(k.children) <= maxChildren/2 {
+				t.Fatalf("neighbours are half full together at most: %+v", s.children)
 			}
 		}
 	}
@@ -76,7 +76,7 @@ func TestSet(t *testing.T) {
 					delete(oracle, key)
 				}
 			}
-			s = s.merge(net(deltas))
+			s = s.merge(sum(deltas))
 			sets, oracles = append(sets, s), append(oracles, maps.Clone(oracle))
 		}
 		for i, s := range sets {
@@ -128,8 +128,8 @@ func TestSetRanges(t *testing.T) {
 				deltas = deltas[:0]
 				for range 1 + rng.IntN(3) {
 					node, depth, keep := &s, rng.IntN(4), 9 // of ten keys
-					for ; depth > 0 && len(node.kids) > 0; depth-- {
-						node = node.kids[rng.IntN(len(node.kids))].set
+					for ; depth > 0 && len(node.children) > 0; depth-- {
+						node = node.children[rng.IntN(len(node.children))].set
 					}
 					if depth == 0 {
 						keep = rng.IntN(4)
@@ -141,7 +141,7 @@ func TestSetRanges(t *testing.T) {
 						}
 					}
 				}
-				s = s.merge(net(deltas))
+				s = s.merge(sum(deltas))
 				s.check(t)
 			}
 			for key, want := range has {
@@ -177,7 +177,7 @@ func TestSetShares(t *testing.T) {
 // nodes adds the nodes of a set to seen.
 func (s *set[K]) nodes(seen map[*set[K]]bool) map[*set[K]]bool {
 	seen[s] = true
-	for _, k := range s.kids {
+	for _, k := range s.children {
 		k.nodes(seen)
 	}
 	return seen
@@ -197,7 +197,7 @@ func TestSetShrinks(t *testing.T) {
 		s = s.merge([]delta[number]{{number(i), -1}})
 		if n := 20_000 - left - 1; n%1000 == 0 || n < 2 {
 			height := s.check(t)
-			if s.len() != n || n <= leafSize/2 && height > 0 {
+			if s.len() != n || n <= maxLeafItems/2 && height > 0 {
 				t.Fatalf("%d of %d items are %d high", s.len(), n, height)
 			}
 		}
@@ -205,7 +205,7 @@ func TestSetShrinks(t *testing.T) {
 }
 
 func TestNet(t *testing.T) {
-	got := net([]delta[number]{{2, 1}, {1, 1}, {2, -1}, {3, -1}, {1, 1}, {3, -1}, {3, 1}, {4, 0}})
+	got := sum([]delta[number]{{2, 1}, {1, 1}, {2, -1}, {3, -1}, {1, 1}, {3, -1}, {3, 1}, {4, 0}})
 	if want := []delta[number]{{1, 2}, {3, -1}}; !slices.Equal(got, want) {
 		t.Errorf("net is %v, want %v", got, want)
 	}

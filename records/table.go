@@ -41,7 +41,7 @@ type page[V hashed] struct {
 }
 
 // size is the number of buckets.
-func (t *table[V]) size() int {
+func (t *table[V]) numBuckets() int {
 	if len(t.pages) == 0 {
 		return 0
 	}
@@ -53,7 +53,7 @@ func (t *table[V]) bucket(hash uint32) []V {
 	if len(t.pages) == 0 {
 		return nil
 	}
-	i := hash & uint32(t.size()-1)
+	i := hash & uint32(t.numBuckets()-1)
 	return t.pages[i/pageSize].buckets[i%pageSize]
 }
 
@@ -87,8 +87,8 @@ type editor[V hashed] struct {
 }
 
 // own returns the bucket of a hash for the editor to write to.
-func (e *editor[V]) own(hash uint32) *[]V {
-	i := hash & uint32(e.size()-1)
+func (e *editor[V]) mutable(hash uint32) *[]V {
+	i := hash & uint32(e.numBuckets()-1)
 	p := e.pages[i/pageSize]
 	if p.edit != e.edit {
 		p = &page[V]{buckets: slices.Clone(p.buckets), edit: e.edit}
@@ -105,17 +105,17 @@ func (e *editor[V]) own(hash uint32) *[]V {
 
 // add puts a value into the table.
 func (e *editor[V]) add(v V) {
-	if e.n >= bucketSize*e.size() {
+	if e.n >= bucketSize*e.numBuckets() {
 		e.grow()
 	}
-	b := e.own(v.hash())
+	b := e.mutable(v.hash())
 	*b = append(*b, v)
 	e.n++
 }
 
 // remove takes the i-th value out of the bucket of a hash.
 func (e *editor[V]) remove(hash uint32, i int) {
-	b := e.own(hash)
+	b := e.mutable(hash)
 	last := len(*b) - 1
 	(*b)[i] = (*b)[last]
 	clear((*b)[last:])
@@ -127,13 +127,13 @@ func (e *editor[V]) remove(hash uint32, i int) {
 // a service that was large tends to be large again.
 func (e *editor[V]) grow() {
 	old := e.table
-	size := max(1, 2*old.size())
+	size := max(1, 2*old.numBuckets())
 	e.pages = make([]*page[V], (size+pageSize-1)/pageSize)
 	for i := range e.pages {
 		e.pages[i] = &page[V]{buckets: make([][]V, min(size, pageSize)), edit: e.edit, fresh: 1<<pageSize - 1}
 	}
 	for v := range old.all {
-		b := e.own(v.hash())
+		b := e.mutable(v.hash())
 		*b = append(*b, v)
 	}
 }

@@ -45,7 +45,7 @@ func TestTable(t *testing.T) {
 						edit.remove(w.hash(), at)
 						delete(oracle, string(w))
 					case at >= 0:
-						(*edit.own(w.hash()))[at] = w
+						(*edit.mutable(w.hash()))[at] = w
 					default:
 						edit.add(w)
 						oracle[string(w)] = true

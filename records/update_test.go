@@ -61,7 +61,7 @@ func (p *pending) names(s *snapshot) map[netip.Addr]map[name]bool {
 	out := map[netip.Addr]map[name]bool{}
 	for h := range s.hosts.all {
 		addrs := h.addrs()
-		for a := range addrs.each {
+		for a := range addrs.all {
 			if out[a] == nil {
 				out[a] = map[name]bool{}
 			}
@@ -150,7 +150,7 @@ func (p *pending) absent(now *snapshot) (host string, addr netip.Addr, ok bool) 
 	}
 	for h := range p.next.hosts.all {
 		addrs := h.addrs()
-		for a := range addrs.each {
+		for a := range addrs.all {
 			if has(p.before, h.label, a) && !has(now, h.label, a) {
 				return h.label, a, true
 			}
