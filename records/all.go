@@ -37,7 +37,7 @@ func (n *Node) All(q *Query) iter.Seq[[]dns.RR] {
 func (w *writer) all(n *Node) iter.Seq[dns.RR] {
 	return func(yield func(dns.RR) bool) {
 		switch {
-		case n.owners != nil || n.crowd != nil:
+		case n.names != nil || n.nameRange != nil:
 			if w.query.Type == dns.TypePTR {
 				w.allPointers(n, yield)
 			}
@@ -72,9 +72,9 @@ func (w *writer) all(n *Node) iter.Seq[dns.RR] {
 }
 
 func (w *writer) allPointers(n *Node, yield func(dns.RR) bool) {
-	owners := slices.Values(n.owners)
-	if n.crowd != nil {
-		owners = n.crowd.owners(w.query.Zone)
+	owners := slices.Values(n.names)
+	if n.nameRange != nil {
+		owners = n.nameRange.names(w.query.Zone)
 	}
 	var one [1]dns.RR
 	for o := range owners {

@@ -132,10 +132,10 @@ func (u *Update) publish(steps []step) {
 		}
 		s.service.snapshot.Store(next)
 	}
-	index := u.editIndex(final)
+	index := u.indexChange(final)
 	if o := t.order.Load(); o != nil {
-		come4, gone4 := sides(index.moved4)
-		come6, gone6 := sides(index.moved6)
+		come4, gone4 := bySign(index.addrs4)
+		come6, gone6 := bySign(index.addrs6)
 		t.order.Store(o.merge(come4, come6))
 		u.gone4, u.gone6 = append(u.gone4, gone4...), append(u.gone6, gone6...)
 	}

@@ -62,7 +62,7 @@ func TestPortions(t *testing.T) {
 		rest = rest[n:]
 	}
 	update.finish()
-	if node, result := trie.FindAddr(addr4th(7 * 999)); result != Found || node.owners[0].service.name != "s-1000" {
+	if node, result := trie.FindAddr(addr4th(7 * 999)); result != Found || node.names[0].service.name != "s-1000" {
 		t.Errorf("an address is %v after it has moved", result)
 	}
 }
@@ -114,16 +114,16 @@ func TestDeletedCount(t *testing.T) {
 
 // TestDeal compares with a stable sort.
 func TestDeal(t *testing.T) {
-	for _, n := range []int{0, 1, fewDeltas - 1, fewDeltas, 5000} {
-		deltas := make([]holding[addr4], n)
+	for _, n := range []int{0, 1, minDealt - 1, minDealt, 5000} {
+		deltas := make([]entry[addr4], n)
 		for i := range deltas {
-			deltas[i] = holding[addr4]{addr: addr4th(i * 7919 % 50).As4(), refs: int32(i)}
+			deltas[i] = entry[addr4]{addr: addr4th(i * 7919 % 50).As4(), refs: int32(i)}
 		}
 		want := slices.Clone(deltas)
-		slices.SortStableFunc(want, func(a, b holding[addr4]) int {
+		slices.SortStableFunc(want, func(a, b entry[addr4]) int {
 			return cmp.Or(cmp.Compare(a.hash()>>24, b.hash()>>24), a.addr.compare(b.addr))
 		})
-		if got := deal(deltas); !slices.Equal(got, want) {
+		if got := sortByShard(deltas); !slices.Equal(got, want) {
 			t.Errorf("%d deltas are not in order", n)
 		}
 	}

@@ -58,7 +58,7 @@ func TestCrowd(t *testing.T) {
 					t.Fatalf("the trie counts %+v, want %+v", got, want)
 				}
 				_, held := o.find(names[0], dns.TypePTR)
-				if crowded := len(held) > crowdSize; crowded != (most > crowdSize) {
+				if crowded := len(held) > maxEntries; crowded != (most > maxEntries) {
 					crossed++
 				}
 				most = len(held)
@@ -241,13 +241,13 @@ func TestCrowdBehind(t *testing.T) {
 	trie := New()
 	update := trie.Update()
 	update.Create(nginx)
-	for i := range 2 * crowdSize {
+	for i := range 2 * maxEntries {
 		update.Add(nginx, Endpoint{Host: fmt.Sprint("web-", i), Hostname: i%2 == 0, Addr: addr4th(1)})
 	}
 	update.Commit()
 	publish := func(gone func(i int) bool) {
 		update := trie.Update()
-		for i := range 2 * crowdSize {
+		for i := range 2 * maxEntries {
 			if gone(i) {
 				update.Remove(nginx, Endpoint{Host: fmt.Sprint("web-", i), Hostname: i%2 == 0, Addr: addr4th(1)})
 			}
@@ -261,8 +261,8 @@ func TestCrowdBehind(t *testing.T) {
 		gone func(i int) bool
 		want int
 	}{
-		{"half of the hostnames left", func(i int) bool { return i%4 == 0 }, crowdSize / 2},
-		{"all hostnames left", func(i int) bool { return i%4 == 2 }, crowdSize},
+		{"half of the hostnames left", func(i int) bool { return i%4 == 0 }, maxEntries / 2},
+		{"all hostnames left", func(i int) bool { return i%4 == 2 }, maxEntries},
 		{"all left", func(i int) bool { return i%2 == 1 }, 0},
 	} {
 		publish(tc.gone)

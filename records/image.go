@@ -11,13 +11,13 @@ import (
 // Image is the whole of a trie at one time.
 type Image struct {
 	Serial   uint32
-	services []place
+	services []imageService
 	v4       *shards[addr4]
 	v6       *shards[addr6]
 }
 
 // place is a service with the state it had.
-type place struct {
+type imageService struct {
 	*service
 	snapshot *snapshot
 }
@@ -34,10 +34,10 @@ func (t *Trie) Image() *Image {
 	for ns := range namespaces.all {
 		n += ns.services.Load().n
 	}
-	i.services = make([]place, 0, n)
+	i.services = make([]imageService, 0, n)
 	for ns := range namespaces.all {
 		for s := range ns.services.Load().all {
-			i.services = append(i.services, place{s, s.snapshot.Load()})
+			i.services = append(i.services, imageService{s, s.snapshot.Load()})
 		}
 	}
 	i.v4, i.v6 = t.v4.load(), t.v6.load()
@@ -47,7 +47,7 @@ func (t *Trie) Image() *Image {
 // Names yields every name in a zone that has records, with its node, by
 // namespace and service.
 func (i *Image) Names(zone string) iter.Seq2[string, Node] {
-	slices.SortFunc(i.services, func(a, b place) int {
+	slices.SortFunc(i.services, func(a, b imageService) int {
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.name, b.name))
 	})
 	return func(yield func(string, Node) bool) {
@@ -59,8 +59,8 @@ func (i *Image) Names(zone string) iter.Seq2[string, Node] {
 	}
 }
 
-func (p place) names(zone string, yield func(string, Node) bool) bool {
-	base := join(p.name, p.namespace, svc, zone)
+func (p imageService) names(zone string, yield func(string, Node) bool) bool {
+	base := joinLabels(p.name, p.namespace, svc, zone)
 	node := Node{snapshot: p.snapshot, service: len(base)}
 	if !yield(base, node) {
 		return false
@@ -69,14 +69,14 @@ func (p place) names(zone string, yield func(string, Node) bool) bool {
 	for k := range hosts {
 		node := node
 		node.host = &hosts[k]
-		if !yield(join(node.host.label, base), node) {
+		if !yield(joinLabels(node.host.label, base), node) {
 			return false
 		}
 	}
 	for x := range p.snapshot.ports.all {
 		node := node
 		node.port = x.key
-		if node.port.name != "" && !yield(join("_"+node.port.name, "_"+node.port.protocol, base), node) {
+		if node.port.name != "" && !yield(joinLabels("_"+node.port.name, "_"+node.port.protocol, base), node) {
 			return false
 		}
 	}
@@ -90,24 +90,24 @@ func (i *Image) Addrs() iter.Seq2[netip.Addr, Node] {
 		snapshots[p.service] = p.snapshot
 	}
 	return func(yield func(netip.Addr, Node) bool) {
-		_ = nodes(slices.Collect(i.v4.all), snapshots, func(a addr4) netip.Addr { return netip.AddrFrom4(a) }, yield) &&
-			nodes(slices.Collect(i.v6.all), snapshots, func(a addr6) netip.Addr { return netip.AddrFrom16(a) }, yield)
+		_ = addrNodes(slices.Collect(i.v4.all), snapshots, func(a addr4) netip.Addr { return netip.AddrFrom4(a) }, yield) &&
+			addrNodes(slices.Collect(i.v6.all), snapshots, func(a addr6) netip.Addr { return netip.AddrFrom16(a) }, yield)
 	}
 }
 
 // nodes yields the addresses of one family.
-func nodes[A address[A]](
-	all []holding[A], snapshots map[*service]*snapshot, addr func(A) netip.Addr, yield func(netip.Addr, Node) bool,
+func addrNodes[A address[A]](
+	all []entry[A], snapshots map[*service]*snapshot, addr func(A) netip.Addr, yield func(netip.Addr, Node) bool,
 ) bool {
-	slices.SortFunc(all, func(a, b holding[A]) int { return a.addr.compare(b.addr) })
+	slices.SortFunc(all, func(a, b entry[A]) int { return a.addr.compare(b.addr) })
 	for len(all) > 0 {
 		a := all[0].addr
-		var names []owner
+		var names []addrName
 		for ; len(all) > 0 && all[0].addr == a; all = all[1:] {
 			h := all[0]
-			names = append(names, owner{h.service, snapshots[h.service].hostOf(h.name.host()).label, h.name.hostname()})
+			names = append(names, addrName{h.service, snapshots[h.service].hostOf(h.host.id()).label, h.host.hostname()})
 		}
-		if !yield(addr(a), Node{owners: preferred(names)}) {
+		if !yield(addr(a), Node{names: preferHostnames(names)}) {
 			return false
 		}
 	}
@@ -115,7 +115,7 @@ func nodes[A address[A]](
 }
 
 // join writes labels and names as one name. The last is fully qualified.
-func join(labels ...string) string {
+func joinLabels(labels ...string) string {
 	if labels[len(labels)-1] == "." {
 		labels[len(labels)-1] = ""
 	}

@@ -9,8 +9,8 @@ type Node struct {
 	host        *host
 	port        *port
 	nonTerminal bool
-	owners      []owner    // of an address
-	crowd       *crowdNode // instead of owners, where there are many
+	names       []addrName // of an address
+	nameRange   *nameRange // instead of owners, where there are many
 }
 
 // Query says what records of a node are wanted, and how they are written.
@@ -43,7 +43,7 @@ func (n *Node) Answer(q *Query) Answer {
 	w := writer{query: q, left: q.Size - headerSize - questionSize - wireLen(q.Name)}
 	var out Answer
 	switch {
-	case n.owners != nil || n.crowd != nil:
+	case n.names != nil || n.nameRange != nil:
 		if q.Type == dns.TypePTR {
 			out.Records, out.Truncated = w.pointers(n)
 		}

@@ -12,7 +12,7 @@ import (
 // is about a kilobyte, however large the set is.
 const (
 	maxLeafItems = 64 // items in a leaf, at most
-	maxChildren = 32 // kids of a node, at most
+	maxChildren  = 32 // kids of a node, at most
 )
 
 // ordered is a value with a total order.
@@ -26,8 +26,8 @@ type ordered[K any] interface{ compare(K) int }
 // Neighbours are joined when together they are half full or less, so that no
 // sequence of deletions leaves a set in pieces. The zero set is empty.
 type set[K ordered[K]] struct {
-	items []item[K] // of a leaf
-	children  []child[K]  // of any other node
+	items    []item[K]  // of a leaf
+	children []child[K] // of any other node
 }
 
 type child[K ordered[K]] struct {

@@ -24,9 +24,9 @@ const svc = "svc"
 // of goroutines, except for those of its updates, which are one writer's.
 type Trie struct {
 	namespaces atomic.Pointer[table[*namespace]]
-	populated  atomic.Int64 // services with a ready endpoint
-	v4         index[addr4] // reverse names
-	v6         index[addr6]
+	populated  atomic.Int64        // services with a ready endpoint
+	v4         reverseIndex[addr4] // reverse names
+	v6         reverseIndex[addr6]
 	order      atomic.Pointer[order] // of all addresses; nil unless it was asked for
 	serial     serial
 	stats      Stats   // the writer's
@@ -154,9 +154,9 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 // endpoint of ours has the address.
 func (t *Trie) FindAddr(a netip.Addr) (Node, Result) {
 	if a.Is4() {
-		return t.v4.find(a.As4(), a)
+		return t.v4.lookup(a.As4(), a)
 	}
-	return t.v6.find(a.As16(), a)
+	return t.v6.lookup(a.As16(), a)
 }
 
 // Withheld returns why an endpoint of the service that has the host label does

@@ -25,8 +25,8 @@ type Update struct {
 	gone4   []delta[addr4]
 	gone6   []delta[addr6]
 
-	holdings4 []holding[addr4] // changes of the reverse index
-	holdings6 []holding[addr6]
+	entries4 []entry[addr4] // changes of the reverse index
+	entries6 []entry[addr6]
 }
 
 // pending is a service within an update.
@@ -78,7 +78,7 @@ func (u *Update) reset() {
 	u.spare = append(u.spare, u.order...)
 	u.order, u.changed, u.final = u.order[:0], u.changed[:0], empty(u.final)
 	u.emptied, u.gone4, u.gone6 = empty(u.emptied), empty(u.gone4), empty(u.gone6)
-	u.holdings4, u.holdings6 = empty(u.holdings4), empty(u.holdings6)
+	u.entries4, u.entries6 = empty(u.entries4), empty(u.entries6)
 	u.size = 0
 }
 

@@ -259,7 +259,7 @@ func TestIndexBehind(t *testing.T) {
 	p.change.net()
 	p.service.snapshot.Store(p.base.with(&p.change))
 	if node, result := trie.FindAddr(addr4th(1)); result != Outside {
-		t.Errorf("the address is still %v", node.owners)
+		t.Errorf("the address is still %v", node.names)
 	}
 	if _, result := trie.FindAddr(addr4th(2)); result != Found {
 		t.Errorf("the other address is %v", result)
@@ -272,7 +272,7 @@ func TestIndexBehind(t *testing.T) {
 	p.change.net()
 	p.service.snapshot.Store(p.base.with(&p.change))
 	if node, result := trie.FindAddr(addr4th(2)); result != Outside {
-		t.Errorf("the address that web-1 had is still %v", node.owners)
+		t.Errorf("the address that web-1 had is still %v", node.names)
 	}
 }
 
@@ -629,8 +629,8 @@ func forgotten(t *testing.T, u *Update) {
 	if u == nil {
 		t.Fatal("the memory of the update is not kept")
 	}
-	small(t, u.holdings4)
-	small(t, u.holdings6)
+	small(t, u.entries4)
+	small(t, u.entries6)
 	for _, p := range u.spare {
 		small(t, p.change.hosts)
 		small(t, p.change.ports)

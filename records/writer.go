@@ -422,12 +422,12 @@ func (w *writer) glue(targets []found) (rrs []dns.RR, capped bool) {
 // pointers writes PTR records to the names of an address for which there is room,
 // and reports whether that is not all. Their size is counted without compression.
 func (w *writer) pointers(n *Node) (rrs []dns.RR, capped bool) {
-	if n.crowd != nil {
-		return w.crowdPointers(n.crowd)
+	if n.nameRange != nil {
+		return w.crowdPointers(n.nameRange)
 	}
-	start := w.pointerStart(len(n.owners))
-	for i := range n.owners {
-		if rrs, capped = w.appendPointer(rrs, n.owners[(start+i)%len(n.owners)]); capped {
+	start := w.pointerStart(len(n.names))
+	for i := range n.names {
+		if rrs, capped = w.appendPointer(rrs, n.names[(start+i)%len(n.names)]); capped {
 			break
 		}
 	}
@@ -435,20 +435,20 @@ func (w *writer) pointers(n *Node) (rrs []dns.RR, capped bool) {
 }
 
 // crowdPointers is pointers of an address that has many names.
-func (w *writer) crowdPointers(crowd *crowdNode) (rrs []dns.RR, capped bool) {
+func (w *writer) crowdPointers(crowd *nameRange) (rrs []dns.RR, capped bool) {
 	n := crowd.len(w.query.Zone)
 	if n == 0 {
 		return nil, false
 	}
-	c := crowd.names.at(w.pointerStart(n))
+	c := crowd.set.at(w.pointerStart(n))
 	for range n {
-		if o, ok := c.item().key.owner(crowd.addr); ok {
+		if o, ok := c.item().key.resolve(crowd.addr); ok {
 			if rrs, capped = w.appendPointer(rrs, o); capped {
 				break
 			}
 		}
 		if c.next(); c.position == n {
-			c = crowd.names.at(0)
+			c = crowd.set.at(0)
 		}
 	}
 	return rrs, capped
@@ -464,8 +464,8 @@ func (w *writer) pointerStart(n int) int {
 
 // appendPointer appends a PTR record. It reports whether there is no room. A name
 // that is too long to be written is left out (RFC 1035, section 2.3.4).
-func (w *writer) appendPointer(rrs []dns.RR, o owner) (_ []dns.RR, capped bool) {
-	name := join(o.host, o.service.name, o.service.namespace, svc, w.query.Zone)
+func (w *writer) appendPointer(rrs []dns.RR, o addrName) (_ []dns.RR, capped bool) {
+	name := joinLabels(o.label, o.service.name, o.service.namespace, svc, w.query.Zone)
 	if len(name) > maxName {
 		return rrs, false
 	}
