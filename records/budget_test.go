@@ -138,7 +138,7 @@ func heapOf(n int, ports *PortList) uint64 {
 
 // TestPortLookupBudget holds how many ports are compared with a name.
 func TestPortLookupBudget(t *testing.T) {
-	s := serveWith(1, manyPorts(10_000)).lookup(ServiceKey{"default", "nginx"}).snapshot.Load()
+	s := serveWith(1, manyPorts(10_000)).service(ServiceKey{"default", "nginx"}).snapshot.Load()
 	if s.ports.len() != 10_000 {
 		t.Fatalf("%d ports", s.ports.len())
 	}

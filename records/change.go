@@ -81,18 +81,18 @@ func (c *change) count(e *Endpoint, refs int32) {
 
 // reset forgets what was counted.
 func (c *change) reset() {
-	c.hosts, c.ports, c.lists, c.withheld = empty(c.hosts), empty(c.ports), empty(c.lists), empty(c.withheld)
+	c.hosts, c.ports, c.lists, c.withheld = reuse(c.hosts), reuse(c.ports), reuse(c.lists), reuse(c.withheld)
 }
 
 // net reduces the change to its net effect, and tells whether there is one.
-func (c *change) net() bool {
-	c.hosts, c.ports, c.lists, c.withheld = sum(c.hosts), netPorts(c.ports), sum(c.lists), sum(c.withheld)
+func (c *change) sum() bool {
+	c.hosts, c.ports, c.lists, c.withheld = sum(c.hosts), sumPorts(c.ports), sum(c.lists), sum(c.withheld)
 	return len(c.hosts)+len(c.ports)+len(c.lists)+len(c.withheld) > 0
 }
 
 // limit takes out of a net change what base does not have, so that nothing falls
 // below zero, and reports whether anything is left.
-func (c *change) limit(base *snapshot) bool {
+func (c *change) clamp(base *snapshot) bool {
 	var name hostAddr
 	var refs int32 // of name in base, whether as a hostname or not
 	for i := range c.hosts {
@@ -112,7 +112,7 @@ func (c *change) limit(base *snapshot) bool {
 		h := base.host([]byte(d.host))
 		switch {
 		case h == nil:
-			if d.refs < 0 || !c.comes(d.host) {
+			if d.refs < 0 || !c.addsHost(d.host) {
 				d.refs = 0
 			}
 		case d.refs < 0:
@@ -129,7 +129,7 @@ func (c *change) limit(base *snapshot) bool {
 		h := base.host([]byte(d.key.host))
 		switch {
 		case h == nil:
-			if d.refs < 0 || !c.comes(d.key.host) {
+			if d.refs < 0 || !c.addsHost(d.key.host) {
 				d.refs = 0
 			}
 		case d.refs < 0:
@@ -150,7 +150,7 @@ func (c *change) limit(base *snapshot) bool {
 }
 
 // comes reports whether the net change gives a host an address.
-func (c *change) comes(host string) bool {
+func (c *change) addsHost(host string) bool {
 	i, _ := slices.BinarySearchFunc(c.hosts, host, func(d delta[hostAddr], host string) int { return strings.Compare(d.key.host, host) })
 	for ; i < len(c.hosts) && c.hosts[i].key.host == host; i++ {
 		if c.hosts[i].refs > 0 {
@@ -160,7 +160,7 @@ func (c *change) comes(host string) bool {
 	return false
 }
 
-func netPorts(deltas []portDelta) []portDelta {
+func sumPorts(deltas []portDelta) []portDelta {
 	if len(deltas) > 1 {
 		slices.SortFunc(deltas, portDelta.compare)
 	}
@@ -191,13 +191,13 @@ func (a addresses) merge(deltas []delta[hostAddr]) addresses {
 
 // leaving returns the part of the net change that takes away. A host that loses
 // its addresses and gains others is away in between, but its targets are not.
-func (c *change) leaving() *change {
+func (c *change) removals() *change {
 	out := &change{
 		hosts: slices.DeleteFunc(slices.Clone(c.hosts), func(d delta[hostAddr]) bool { return d.refs > 0 }),
 		ports: slices.DeleteFunc(slices.Clone(c.ports), func(d portDelta) bool { return d.refs > 0 }),
 	}
 	if len(c.lists) > 0 {
-		c.leavingLists(out)
+		c.removalsOfLists(out)
 	}
 	return out
 }
@@ -205,7 +205,7 @@ func (c *change) leaving() *change {
 // leavingLists adds the long lists that leave to out. A host that changes from or
 // to a long list may have ports in common before and after, but no delta shows
 // them: it keeps all that it had.
-func (c *change) leavingLists(out *change) {
+func (c *change) removalsOfLists(out *change) {
 	gainsList, gains := make(map[string]bool), make(map[string]bool)
 	for _, d := range c.lists {
 		if d.refs > 0 {
@@ -223,7 +223,7 @@ func (c *change) leavingLists(out *change) {
 
 // staying returns the part of the net change, made to an empty service, that was
 // there before.
-func (c *change) staying(before *snapshot) *change {
+func (c *change) kept(before *snapshot) *change {
 	var out change
 	stays := make(map[string]hostID)
 	for _, d := range c.hosts {

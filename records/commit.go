@@ -8,8 +8,8 @@ import "slices"
 // An address leaves the names it had before it enters others. Images wait for the
 // whole commit, readers for nothing.
 func (u *Update) Commit() int {
-	defer u.done()
-	changed := u.settle()
+	defer u.recycle()
+	changed := u.netChanges()
 	if len(changed) == 0 {
 		return 0
 	}
@@ -26,16 +26,16 @@ func (u *Update) Commit() int {
 
 // settle works out what the update comes to, and returns the services that it
 // changes.
-func (u *Update) settle() []*pending {
+func (u *Update) netChanges() []*pending {
 	u.changed = u.changed[:0]
-	for _, p := range u.order {
+	for _, p := range u.pending {
 		if !p.exists && !p.existed {
 			continue
 		}
 		if !p.exists {
 			p.change.reset()
 		}
-		if p.change.net() && p.change.limit(p.base) || p.replaced || p.exists != p.existed {
+		if p.change.sum() && p.change.clamp(p.base) || p.deleted || p.exists != p.existed {
 			u.changed = append(u.changed, p)
 		}
 	}
@@ -46,13 +46,13 @@ func (u *Update) settle() []*pending {
 // between two states.
 type step struct {
 	*pending
-	leaves bool
+	interim bool
 }
 
 // make returns the snapshot to publish.
-func (s step) make() *snapshot {
-	if s.leaves {
-		return s.leaving()
+func (s step) build() *snapshot {
+	if s.interim {
+		return s.interimSnapshot()
 	}
 	return s.base.with(&s.change)
 }
@@ -69,23 +69,23 @@ func (u *Update) publishAll(steps []step) (portions int) {
 		u.publish(steps[:n])
 		steps = steps[n:]
 	}
-	u.finish()
+	u.removeEmptied()
 	return portions
 }
 
 // finish takes away the names above others that have none below them any more. A name
 // above others exists before them and until they are gone, and in a portion before the
 // last they may be between two services.
-func (u *Update) finish() {
+func (u *Update) removeEmptied() {
 	t := u.trie
 	for _, p := range u.changed {
-		if p.unpopulates {
-			t.populate(p, t.namespaces.Load(), -1)
+		if p.losesReady {
+			t.countReady(p, t.namespaces.Load(), -1)
 		}
 	}
-	t.forget(u.emptied)
-	if o := t.order.Load(); o != nil && len(u.gone4)+len(u.gone6) > 0 {
-		t.order.Store(o.merge(u.gone4, u.gone6))
+	t.removeNamespaces(u.emptied)
+	if o := t.addrs.Load(); o != nil && len(u.removed4)+len(u.removed6) > 0 {
+		t.addrs.Store(o.merge(u.removed4, u.removed6))
 	}
 }
 
@@ -93,7 +93,7 @@ func (u *Update) finish() {
 func portionOf(steps []step) int {
 	size := 0
 	for n, s := range steps {
-		if size += s.size(); size > portionSize && n > 0 {
+		if size += s.cost(); size > portionSize && n > 0 {
 			return n
 		}
 	}
@@ -101,11 +101,11 @@ func portionOf(steps []step) int {
 }
 
 // size is about how much is to be done for a service.
-func (p *pending) size() int {
+func (p *pending) cost() int {
 	c := &p.change
 	n := 1 + len(c.hosts) + len(c.ports) + len(c.lists) + len(c.withheld)
-	if p.replaced {
-		n += p.before.hosts.n
+	if p.deleted {
+		n += p.old.hosts.n
 	}
 	return n
 }
@@ -114,30 +114,30 @@ func (p *pending) size() int {
 // for the reverse index and for the names above.
 func (u *Update) publish(steps []step) {
 	t := u.trie
-	final := u.final[:0]
+	final := u.scratch[:0]
 	for _, s := range steps {
-		if !s.leaves {
+		if !s.interim {
 			final = append(final, s.pending)
 		}
 	}
-	links := t.relink(final)
+	links := t.editTables(final)
 	for _, s := range steps {
-		next := s.make()
-		if !s.leaves {
+		next := s.build()
+		if !s.interim {
 			s.next = next
-			had, has := s.existed && !s.before.empty(), s.exists && !next.empty()
-			if s.unpopulates = had && !has; has && !had {
-				t.populate(s.pending, links.namespaces, 1)
+			had, has := s.existed && !s.old.empty(), s.exists && !next.empty()
+			if s.losesReady = had && !has; has && !had {
+				t.countReady(s.pending, links.namespaces, 1)
 			}
 		}
 		s.service.snapshot.Store(next)
 	}
 	index := u.indexChange(final)
-	if o := t.order.Load(); o != nil {
+	if o := t.addrs.Load(); o != nil {
 		come4, gone4 := bySign(index.addrs4)
 		come6, gone6 := bySign(index.addrs6)
-		t.order.Store(o.merge(come4, come6))
-		u.gone4, u.gone6 = append(u.gone4, gone4...), append(u.gone6, gone6...)
+		t.addrs.Store(o.merge(come4, come6))
+		u.removed4, u.removed6 = append(u.removed4, gone4...), append(u.removed6, gone6...)
 	}
 	links.publish(t)
 	u.emptied = append(u.emptied, links.emptied...)
@@ -145,28 +145,28 @@ func (u *Update) publish(steps []step) {
 	for _, p := range final {
 		t.stats.count(p)
 		p.change.reset()
-		p.before, p.base, p.next = nil, nil, nil // garbage, once no reader has them
+		p.old, p.base, p.next = nil, nil, nil // garbage, once no reader has them
 	}
 	clear(final)
-	u.final = final
+	u.scratch = final
 }
 
 // populate counts a service that gets its first ready endpoint (1), or one that has
 // lost the last (-1).
-func (t *Trie) populate(p *pending, namespaces *table[*namespace], n int64) {
-	t.populated.Add(n)
-	namespaceOf(namespaces, []byte(p.key.Namespace)).populated.Add(n)
+func (t *Trie) countReady(p *pending, namespaces *table[*namespace], n int64) {
+	t.readyServices.Add(n)
+	namespaceOf(namespaces, []byte(p.key.Namespace)).readyServices.Add(n)
 }
 
 // links are the tables of services and namespaces that a portion publishes.
-type links struct {
+type nameTables struct {
 	services   map[*namespace]*editor[*service]
 	namespaces *table[*namespace]
 	emptied    []*namespace // by this portion
 }
 
 // publish publishes which services there are. New ones have their snapshot already.
-func (l *links) publish(t *Trie) {
+func (l *nameTables) publish(t *Trie) {
 	for ns, edit := range l.services {
 		ns.services.Store(&edit.table)
 	}
@@ -175,7 +175,7 @@ func (l *links) publish(t *Trie) {
 
 // relink makes the tables that change with services that come and go. Namespaces only
 // come.
-func (t *Trie) relink(changed []*pending) (out links) {
+func (t *Trie) editTables(changed []*pending) (out nameTables) {
 	out.namespaces = t.namespaces.Load()
 	if !slices.ContainsFunc(changed, func(p *pending) bool { return p.exists != p.existed }) {
 		return out
@@ -202,7 +202,7 @@ func (t *Trie) relink(changed []*pending) (out links) {
 		if p.exists {
 			edit.add(p.service)
 		} else {
-			remove(edit, p.service)
+			removeValue(edit, p.service)
 		}
 	}
 	for ns, edit := range out.services {
@@ -214,7 +214,7 @@ func (t *Trie) relink(changed []*pending) (out links) {
 }
 
 // forget takes out those of some namespaces that have no services.
-func (t *Trie) forget(emptied []*namespace) {
+func (t *Trie) removeNamespaces(emptied []*namespace) {
 	if len(emptied) == 0 {
 		return
 	}
@@ -222,7 +222,7 @@ func (t *Trie) forget(emptied []*namespace) {
 	before := namespaces.n
 	for _, ns := range emptied {
 		if ns.services.Load().n == 0 && namespaceOf(&namespaces.table, []byte(ns.name)) == ns {
-			remove(&namespaces, ns)
+			removeValue(&namespaces, ns)
 		}
 	}
 	if namespaces.n != before {
@@ -231,7 +231,7 @@ func (t *Trie) forget(emptied []*namespace) {
 }
 
 // remove takes out a value that is there.
-func remove[V interface {
+func removeValue[V interface {
 	hashed
 	comparable
 }](edit *editor[V], v V) {
@@ -240,7 +240,7 @@ func remove[V interface {
 
 // count takes a change of a service into the statistics.
 func (s *Stats) count(p *pending) {
-	before, after := p.before, p.next
+	before, after := p.old, p.next
 	if p.existed {
 		s.Services--
 	}

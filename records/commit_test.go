@@ -38,12 +38,12 @@ func TestPortions(t *testing.T) {
 			update.Add(key, e)
 		}
 	}
-	changed := update.settle()
+	changed := update.netChanges()
 	steps, portions := plan(changed), 0
 	for rest := steps; len(rest) > 0; portions++ {
 		n, size := portionOf(rest), 0
 		for _, s := range rest[:n] {
-			size += s.size()
+			size += s.cost()
 		}
 		if n == 0 || size > portionSize && n > 1 {
 			t.Fatalf("portion %d has %d steps of size %d", portions, n, size)
@@ -55,13 +55,13 @@ func TestPortions(t *testing.T) {
 		}
 		update.publish(rest[:n])
 		for _, s := range rest[:n] {
-			if !s.leaves && (s.before != nil || s.base != nil || s.next != nil || cap(s.change.hosts) > spareList) {
+			if !s.interim && (s.old != nil || s.base != nil || s.next != nil || cap(s.change.hosts) > maxSpareList) {
 				t.Fatalf("after portion %d, %s holds its snapshots", portions, s.key.Name)
 			}
 		}
 		rest = rest[n:]
 	}
-	update.finish()
+	update.removeEmptied()
 	if node, result := trie.FindAddr(addr4th(7 * 999)); result != Found || node.names[0].service.name != "s-1000" {
 		t.Errorf("an address is %v after it has moved", result)
 	}
@@ -85,7 +85,7 @@ func TestPublishAll(t *testing.T) {
 				update.Add(key, Endpoint{Host: fmt.Sprint("web-", i), Addr: addr4th(i)})
 			}
 		}
-		if got := update.publishAll(plan(update.settle())); got != test.want {
+		if got := update.publishAll(plan(update.netChanges())); got != test.want {
 			t.Errorf("%d services of %d pods are published in %d portions of %d, want %d", test.services, test.pods, got, test.size, test.want)
 		}
 	}
@@ -107,7 +107,7 @@ func TestDeletedCount(t *testing.T) {
 	for s := range 3 {
 		update.Delete(key(s))
 	}
-	if got := update.publishAll(plan(update.settle())); got != 3 {
+	if got := update.publishAll(plan(update.netChanges())); got != 3 {
 		t.Errorf("three services go in %d portions", got)
 	}
 }
@@ -196,14 +196,14 @@ func TestNamesAbove(t *testing.T) {
 			}
 		}
 		portions := 0
-		for steps := plan(update.settle()); len(steps) > 0; {
+		for steps := plan(update.netChanges()); len(steps) > 0; {
 			n := portionOf(steps)
 			update.publish(steps[:n])
 			steps = steps[n:]
 			portions++
 			check(portions)
 		}
-		update.finish()
+		update.removeEmptied()
 		if portions < 2 {
 			t.Errorf("%s: there are %d portions", test.what, portions)
 		}
@@ -244,7 +244,7 @@ func TestMoversAdjoin(t *testing.T) {
 	for s := range n {
 		update.Add(key(n+s), Endpoint{Host: "web-0", Addr: addr4th(s)})
 	}
-	steps := plan(update.settle())
+	steps := plan(update.netChanges())
 	for i := 0; i < len(steps); i += 2 {
 		if loser, gainer := steps[i].service.name, steps[i+1].service.name; loser != fmt.Sprint("s-", i/2) || gainer != fmt.Sprint("s-", n+i/2) {
 			t.Errorf("steps %d and %d are of %s and %s", i, i+1, loser, gainer)

@@ -252,8 +252,8 @@ func TestCrowdBehind(t *testing.T) {
 				update.Remove(nginx, Endpoint{Host: fmt.Sprint("web-", i), Hostname: i%2 == 0, Addr: addr4th(1)})
 			}
 		}
-		p := update.order[0]
-		p.change.net()
+		p := update.pending[0]
+		p.change.sum()
 		p.service.snapshot.Store(p.base.with(&p.change))
 	}
 	for _, tc := range []struct {

@@ -18,11 +18,11 @@ func (o *order) merge(v4 []delta[addr4], v6 []delta[addr6]) *order {
 }
 
 // EnableCovers makes [Trie.Covers] work. It is called before the first update.
-func (t *Trie) EnableCovers() { t.order.Store(new(order)) }
+func (t *Trie) EnableCovers() { t.addrs.Store(new(order)) }
 
 // Covers tells whether any address is in the prefix.
 func (t *Trie) Covers(p netip.Prefix) bool {
-	o := t.order.Load()
+	o := t.addrs.Load()
 	if o == nil {
 		return false
 	}

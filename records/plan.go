@@ -6,19 +6,19 @@ import "net/netip"
 // the services that give an address to it. Where services exchange addresses in a
 // circle, one of them gives its own away in a step before. A service has at most
 // two steps, and the time is linear in the addresses lost and gained.
-func plan(changed []*pending) []step { return newPlan(changed).steps }
+func plan(changed []*pending) []step { return newPlanner(changed).steps }
 
-func newPlan(changed []*pending) *planner {
+func newPlanner(changed []*pending) *planner {
 	p := &planner{losers: losers(changed), steps: make([]step, 0, len(changed))}
 	// First those that gain an address of another service: the walk puts the losers just
 	// before them, so that an address that moves is without a name for a short time.
 	for _, s := range changed {
 		if p.gains(s) {
-			p.publish(s)
+			p.schedule(s)
 		}
 	}
 	for _, s := range changed {
-		p.publish(s)
+		p.schedule(s)
 	}
 	return p
 }
@@ -54,8 +54,8 @@ func losers(changed []*pending) map[netip.Addr][]*pending {
 				out[a] = append(list, p)
 			}
 		}
-		if p.replaced {
-			for a := range p.before.all.all {
+		if p.deleted {
+			for a := range p.old.all.all {
 				lose(a)
 			}
 		}
@@ -71,24 +71,24 @@ func losers(changed []*pending) map[netip.Addr][]*pending {
 // publish appends the steps of a service, after those of the services that it
 // waits for. The path is a list rather than the stack of a recursion, because it
 // may be as long as there are services.
-func (p *planner) publish(s *pending) {
-	if s.state != unplanned {
+func (p *planner) schedule(s *pending) {
+	if s.progress != unplanned {
 		return
 	}
-	s.state = waiting
+	s.progress = waiting
 	p.path = append(p.path, s)
 	for len(p.path) > 0 {
 		s = p.path[len(p.path)-1]
 		switch q := p.blocker(s); {
 		case q == nil:
 			p.steps = append(p.steps, step{pending: s})
-			s.state = left
+			s.progress = released
 			p.path = p.path[:len(p.path)-1]
-		case q.state == waiting: // a circle
-			p.steps = append(p.steps, step{pending: q, leaves: true})
-			q.state = left
+		case q.progress == waiting: // a circle
+			p.steps = append(p.steps, step{pending: q, interim: true})
+			q.progress = released
 		default:
-			q.state = waiting
+			q.progress = waiting
 			p.path = append(p.path, q)
 		}
 	}
@@ -108,7 +108,7 @@ func (p *planner) blocker(s *pending) *pending {
 		for last := len(list) - 1; last >= 0; last = len(list) - 1 {
 			p.visits++
 			switch q := list[last]; {
-			case q.state == left:
+			case q.progress == released:
 				list = list[:last]
 				p.losers[d.key.addr] = list
 				continue
@@ -127,9 +127,9 @@ func (p *planner) blocker(s *pending) *pending {
 // leaving is what the service has between two states: what it had without what it
 // gives away. One that was deleted and made anew starts from nothing, so there it is
 // what it has again.
-func (p *pending) leaving() *snapshot {
-	if p.replaced {
-		return p.base.with(p.change.staying(p.before))
+func (p *pending) interimSnapshot() *snapshot {
+	if p.deleted {
+		return p.base.with(p.change.kept(p.old))
 	}
-	return p.base.with(p.change.leaving())
+	return p.base.with(p.change.removals())
 }

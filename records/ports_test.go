@@ -147,7 +147,7 @@ func TestServedLists(t *testing.T) {
 			update.Remove(key, endpoint(i))
 		}
 		update.Commit()
-		if s := trie.lookup(key).snapshot.Load(); s.long != nil || s.ports.len() > 0 || s.named != 0 || trie.Stats().Ports != 0 {
+		if s := trie.service(key).snapshot.Load(); s.long != nil || s.ports.len() > 0 || s.named != 0 || trie.Stats().Ports != 0 {
 			t.Fatalf("%d ports are left", s.ports.len())
 		}
 	}
@@ -280,7 +280,7 @@ func TestPlanKeepsLists(t *testing.T) {
 		if len(steps) != 3 || steps[0].service.name != "nginx" {
 			t.Fatalf("%s: the plan is %v", test.what, steps)
 		}
-		steps[0].service.snapshot.Store(steps[0].make())
+		steps[0].service.snapshot.Store(steps[0].build())
 		for host, want := range map[string]int{"web-0": test.want, "web-1": 0, "web-2": 0} {
 			if _, records, _ := lookup(trie, host+".nginx.default.svc.cluster.local.", dns.TypeSRV); len(records) != want {
 				t.Errorf("%s: between, %s has %q, want %d records", test.what, host, records, want)
@@ -316,7 +316,7 @@ func TestPlanKeepsRecreatedLists(t *testing.T) {
 	if len(steps) != 3 || steps[0].service.name != "nginx" {
 		t.Fatalf("the plan is %v", steps)
 	}
-	steps[0].service.snapshot.Store(steps[0].make())
+	steps[0].service.snapshot.Store(steps[0].build())
 	for host, want := range map[string]int{"web-0": 17, "web-1": 0, "web-2": 0, "web-3": 0} {
 		_, records, _ := lookup(trie, host+".nginx.default.svc.cluster.local.", dns.TypeSRV)
 		if len(records) != want || want > 0 && records[0] != "0 5 1 web-0.nginx.default.svc.cluster.local." {

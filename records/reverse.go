@@ -349,8 +349,8 @@ func preferHostnames(names []addrName) []addrName {
 func (u *Update) indexChange(changed []*pending) (out reverseChange) {
 	u.entries4, u.entries6 = u.entries4[:0], u.entries6[:0]
 	for _, p := range changed {
-		if p.replaced {
-			for h := range p.before.hosts.all {
+		if p.deleted {
+			for h := range p.old.hosts.all {
 				addrs := h.addrs()
 				for a := range addrs.all {
 					u.noteEntry(p.service, newHostKey(h.id, len(h.label), true), a, removeAll)

@@ -23,23 +23,23 @@ const svc = "svc"
 // Trie is the tree of names. Its methods may be called at any time by any number
 // of goroutines, except for those of its updates, which are one writer's.
 type Trie struct {
-	namespaces atomic.Pointer[table[*namespace]]
-	populated  atomic.Int64        // services with a ready endpoint
-	v4         reverseIndex[addr4] // reverse names
-	v6         reverseIndex[addr6]
-	order      atomic.Pointer[order] // of all addresses; nil unless it was asked for
-	serial     serial
-	stats      Stats   // the writer's
-	update     *Update // the writer's, for the next
+	namespaces    atomic.Pointer[table[*namespace]]
+	readyServices atomic.Int64        // services with a ready endpoint
+	v4            reverseIndex[addr4] // reverse names
+	v6            reverseIndex[addr6]
+	addrs         atomic.Pointer[order] // of all addresses; nil unless it was asked for
+	serial        serial
+	stats         Stats   // the writer's
+	update        *Update // the writer's, for the next
 
 	mu sync.Mutex // held to publish a commit, and to take an image
 }
 
 // namespace holds the headless services of a namespace.
 type namespace struct {
-	name      string
-	services  atomic.Pointer[table[*service]]
-	populated atomic.Int64 // services with a ready endpoint
+	name          string
+	services      atomic.Pointer[table[*service]]
+	readyServices atomic.Int64 // services with a ready endpoint
 }
 
 func (n *namespace) hash() uint32 { return hashString(n.name) }
@@ -162,7 +162,7 @@ func (t *Trie) FindAddr(a netip.Addr) (Node, Result) {
 // Withheld returns why an endpoint of the service that has the host label does
 // not answer, or [Ready] if there is no such endpoint.
 func (t *Trie) Withheld(key ServiceKey, host string) Reason {
-	s := t.lookup(key)
+	s := t.service(key)
 	if s == nil {
 		return Ready
 	}
@@ -181,8 +181,8 @@ func (t *Trie) Withheld(key ServiceKey, host string) Reason {
 // else nothing is below it, and it does not exist (RFC 8020).
 func (t *Trie) HasNamespace(name []byte) bool {
 	ns := namespaceOf(t.namespaces.Load(), name)
-	return ns != nil && ns.populated.Load() > 0
+	return ns != nil && ns.readyServices.Load() > 0
 }
 
 // Empty reports whether no service has a ready endpoint.
-func (t *Trie) Empty() bool { return t.populated.Load() == 0 }
+func (t *Trie) Empty() bool { return t.readyServices.Load() == 0 }

@@ -12,18 +12,18 @@ type ServiceKey struct{ Namespace, Name string }
 // Add and Remove ignore a ready endpoint that has no valid address. An IPv4 address
 // that is mapped into IPv6 counts as the IPv4 address, and no address has a zone.
 type Update struct {
-	trie     *Trie
-	services map[ServiceKey]*pending // those that were not there before
-	order    []*pending              // as they were first named
-	changed  []*pending              // those with a net change
-	final    []*pending              // scratch of publish
-	spare    []*pending              // for the next services that are named
-	size     int                     // services named and endpoints counted
+	trie    *Trie
+	created map[ServiceKey]*pending // those that were not there before
+	pending []*pending              // as they were first named
+	changed []*pending              // those with a net change
+	scratch []*pending              // scratch of publish
+	spare   []*pending              // for the next services that are named
+	size    int                     // services named and endpoints counted
 
 	// What publishAll takes away in the end.
-	emptied []*namespace
-	gone4   []delta[addr4]
-	gone6   []delta[addr6]
+	emptied  []*namespace
+	removed4 []delta[addr4]
+	removed6 []delta[addr6]
 
 	entries4 []entry[addr4] // changes of the reverse index
 	entries6 []entry[addr6]
@@ -31,33 +31,33 @@ type Update struct {
 
 // pending is a service within an update.
 type pending struct {
-	key         ServiceKey
-	service     *service  // its place in the trie, also before it is published
-	before      *snapshot // what was published last
-	base        *snapshot // what the change is to
-	next        *snapshot // what will be published
-	change      change
-	existed     bool // before this update
-	exists      bool
-	replaced    bool // base is not before
-	unpopulates bool // it has lost its last ready endpoint
-	state       state
-	planned     int // deltas of change.hosts that need no other service any more
+	key        ServiceKey
+	service    *service  // its place in the trie, also before it is published
+	old        *snapshot // what was published last
+	base       *snapshot // what the change is to
+	next       *snapshot // what will be published
+	change     change
+	existed    bool // before this update
+	exists     bool
+	deleted    bool // base is not before
+	losesReady bool // it has lost its last ready endpoint
+	progress   progress
+	planned    int // deltas of change.hosts that need no other service any more
 }
 
 // state is how far the plan of an update is with a service.
-type state int
+type progress int
 
 const (
-	unplanned state = iota
-	waiting         // on the path
-	left            // the steps so far take it from every address that it loses
+	unplanned progress = iota
+	waiting            // on the path
+	released           // the steps so far take it from every address that it loses
 )
 
 // Update starts an update. The one before is over then, committed or not.
 func (t *Trie) Update() *Update {
 	if t.update == nil {
-		t.update = &Update{trie: t, services: make(map[ServiceKey]*pending)}
+		t.update = &Update{trie: t, created: make(map[ServiceKey]*pending)}
 	}
 	t.update.reset()
 	return t.update
@@ -65,26 +65,26 @@ func (t *Trie) Update() *Update {
 
 // spareSize is how many changes an update may hold for its memory to be kept for
 // the next one: enough for what happens all the time, not for a whole cluster.
-const spareSize = 1024
+const maxSpare = 1024
 
 // reset makes the update empty, and lets go of all that it knows of the trie.
 func (u *Update) reset() {
-	clear(u.services)
-	for _, p := range u.order {
+	clear(u.created)
+	for _, p := range u.pending {
 		p.service.pending = nil
 		p.change.reset()
 		*p = pending{change: p.change}
 	}
-	u.spare = append(u.spare, u.order...)
-	u.order, u.changed, u.final = u.order[:0], u.changed[:0], empty(u.final)
-	u.emptied, u.gone4, u.gone6 = empty(u.emptied), empty(u.gone4), empty(u.gone6)
-	u.entries4, u.entries6 = empty(u.entries4), empty(u.entries6)
+	u.spare = append(u.spare, u.pending...)
+	u.pending, u.changed, u.scratch = u.pending[:0], u.changed[:0], reuse(u.scratch)
+	u.emptied, u.removed4, u.removed6 = reuse(u.emptied), reuse(u.removed4), reuse(u.removed6)
+	u.entries4, u.entries6 = reuse(u.entries4), reuse(u.entries6)
 	u.size = 0
 }
 
 // done ends a committed update.
-func (u *Update) done() {
-	large := u.size > spareSize
+func (u *Update) recycle() {
+	large := u.size > maxSpare
 	u.reset()
 	if large {
 		u.trie.update = nil
@@ -94,23 +94,23 @@ func (u *Update) done() {
 // spareList is how many values a list of an update may have had room for, for its
 // memory to be kept. All services of an update have such lists, so that it is
 // less than spareSize: a tenant may make each of them large, one after another.
-const spareList = 64
+const maxSpareList = 64
 
 // empty returns the memory of a list, with nothing in it, or nil if it is large.
-func empty[T any](list []T) []T {
-	if cap(list) > spareList {
+func reuse[T any](list []T) []T {
+	if cap(list) > maxSpareList {
 		return nil
 	}
 	clear(list[:cap(list)])
 	return list[:0]
 }
 
-func (u *Update) pending(key ServiceKey) *pending {
-	s := u.trie.lookup(key)
+func (u *Update) pendingFor(key ServiceKey) *pending {
+	s := u.trie.service(key)
 	if s != nil && s.pending != nil {
 		return s.pending
 	}
-	if p := u.services[key]; p != nil {
+	if p := u.created[key]; p != nil {
 		return p
 	}
 	var p *pending
@@ -126,17 +126,17 @@ func (u *Update) pending(key ServiceKey) *pending {
 	} else {
 		s = &service{namespace: key.Namespace, name: key.Name}
 		s.snapshot.Store(new(snapshot))
-		u.services[key] = p
+		u.created[key] = p
 	}
 	p.service = s
-	p.before = s.snapshot.Load()
-	p.base = p.before
+	p.old = s.snapshot.Load()
+	p.base = p.old
 	u.size++
-	u.order = append(u.order, p)
+	u.pending = append(u.pending, p)
 	return p
 }
 
-func (t *Trie) lookup(key ServiceKey) *service {
+func (t *Trie) service(key ServiceKey) *service {
 	ns := namespaceOf(t.namespaces.Load(), []byte(key.Namespace))
 	if ns == nil {
 		return nil
@@ -145,13 +145,13 @@ func (t *Trie) lookup(key ServiceKey) *service {
 }
 
 // Create makes the service exist. It changes nothing if the service does already.
-func (u *Update) Create(key ServiceKey) { u.pending(key).exists = true }
+func (u *Update) Create(key ServiceKey) { u.pendingFor(key).exists = true }
 
 // Delete takes the service away with all its endpoints. It has those that are added
 // afterwards only if it is created again.
 func (u *Update) Delete(key ServiceKey) {
-	p := u.pending(key)
-	p.exists, p.replaced = false, true
+	p := u.pendingFor(key)
+	p.exists, p.deleted = false, true
 	p.base = new(snapshot)
 	p.change.reset()
 }
@@ -173,6 +173,6 @@ func (u *Update) count(key ServiceKey, e Endpoint, refs int32) {
 	if e.Withheld == Ready && !e.Addr.IsValid() || e.Withheld >= reasons {
 		return
 	}
-	u.pending(key).change.count(&e, refs)
+	u.pendingFor(key).change.count(&e, refs)
 	u.size++
 }

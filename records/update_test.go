@@ -34,7 +34,7 @@ func TestPlan(t *testing.T) {
 				t.Fatalf("seed %d", seed)
 			}
 			for _, p := range update.changed {
-				p.state, p.planned = unplanned, 0 // Commit plans again
+				p.progress, p.planned = unplanned, 0 // Commit plans again
 			}
 			update.Commit()
 		}
@@ -46,7 +46,7 @@ func TestPlan(t *testing.T) {
 
 // planOf is what the commit of an update would publish.
 func planOf(update *Update) []step {
-	update.settle()
+	update.netChanges()
 	return plan(update.changed)
 }
 
@@ -80,8 +80,8 @@ func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 	leaving, entering := map[netip.Addr][]name{}, map[netip.Addr][]name{}
 	for _, p := range changed {
 		of[p.service] = p
-		p.next = step{pending: p}.make()
-		before, next := p.names(p.before), p.names(p.next)
+		p.next = step{pending: p}.build()
+		before, next := p.names(p.old), p.names(p.next)
 		now[p] = before
 		for a := range before {
 			for n := range before[a] {
@@ -100,7 +100,7 @@ func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 	}
 	last, count := map[*pending]step{}, map[*pending]int{}
 	for _, s := range steps {
-		p, made := of[s.service], s.make()
+		p, made := of[s.service], s.build()
 		targetsResolve(t, made)
 		before := now[p]
 		now[p], last[p] = p.names(made), s
@@ -128,7 +128,7 @@ func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 		}
 	}
 	for _, p := range changed {
-		if s, ok := last[p]; !ok || s.leaves {
+		if s, ok := last[p]; !ok || s.interim {
 			t.Errorf("the last state of %v is not its next", p.key)
 		}
 	}
@@ -151,7 +151,7 @@ func (p *pending) absent(now *snapshot) (host string, addr netip.Addr, ok bool) 
 	for h := range p.next.hosts.all {
 		addrs := h.addrs()
 		for a := range addrs.all {
-			if has(p.before, h.label, a) && !has(now, h.label, a) {
+			if has(p.old, h.label, a) && !has(now, h.label, a) {
 				return h.label, a, true
 			}
 		}
@@ -199,7 +199,7 @@ func TestPlanKeepsNames(t *testing.T) {
 	if len(steps) != 2 || steps[0].service.name != "nginx" || steps[1].service.name != "mariadb" {
 		t.Fatalf("the plan is %v", steps)
 	}
-	if addrs := steps[0].make().host([]byte("web-0")).addrs(); !addrs.has(reused) {
+	if addrs := steps[0].build().host([]byte("web-0")).addrs(); !addrs.has(reused) {
 		t.Errorf("web-0 has no address for a moment")
 	}
 }
@@ -231,7 +231,7 @@ func TestPlanKeepsRecreated(t *testing.T) {
 	if len(steps) != 3 || steps[0].service.name != "nginx" {
 		t.Fatalf("the plan is %v", steps)
 	}
-	between := steps[0].make()
+	between := steps[0].build()
 	if h := between.host([]byte("web-0")); between.hosts.n != 1 || h == nil {
 		t.Fatalf("between, there are %d hosts", between.hosts.n)
 	}
@@ -255,8 +255,8 @@ func TestIndexBehind(t *testing.T) {
 
 	update = trie.Update()
 	update.Remove(nginx, Endpoint{Host: "web-0", Addr: addr4th(1)})
-	p := update.order[0]
-	p.change.net()
+	p := update.pending[0]
+	p.change.sum()
 	p.service.snapshot.Store(p.base.with(&p.change))
 	if node, result := trie.FindAddr(addr4th(1)); result != Outside {
 		t.Errorf("the address is still %v", node.names)
@@ -268,8 +268,8 @@ func TestIndexBehind(t *testing.T) {
 	update = trie.Update()
 	update.Remove(nginx, Endpoint{Host: "web-1", Addr: addr4th(2)})
 	update.Add(nginx, Endpoint{Host: "web-1", Addr: addr4th(3)})
-	p = update.order[0]
-	p.change.net()
+	p = update.pending[0]
+	p.change.sum()
 	p.service.snapshot.Store(p.base.with(&p.change))
 	if node, result := trie.FindAddr(addr4th(2)); result != Outside {
 		t.Errorf("the address that web-1 had is still %v", node.names)
@@ -288,14 +288,14 @@ func TestUpdateForgets(t *testing.T) {
 	update.Remove(nginx, Endpoint{Host: "web-1", Addr: addr4th(2)})
 	update.Add(nginx, Endpoint{Host: "web-1", Addr: addr4th(2)})
 	update.Commit()
-	if trie.update == nil || len(trie.update.order)+len(trie.update.services)+len(trie.update.changed) > 0 {
+	if trie.update == nil || len(trie.update.pending)+len(trie.update.created)+len(trie.update.changed) > 0 {
 		t.Fatalf("the update holds %+v", trie.update)
 	}
 	forgotten(t, trie.update)
 
 	// The lists of a service are large, and those of the index.
 	update = trie.Update()
-	for i := range spareSize / 8 {
+	for i := range maxSpare / 8 {
 		update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(i), Ports: universePorts[4]})
 		update.Add(nginx, Endpoint{Host: "web-0", Withheld: NotReady})
 		update.Add(nginx, Endpoint{Host: "web-1", Withheld: NotReady})
@@ -312,12 +312,12 @@ func TestUpdateForgets(t *testing.T) {
 	update.Commit()
 
 	update = trie.Update()
-	for range spareSize {
+	for range maxSpare {
 		update.Add(nginx, web0)
 	}
 	update.Commit()
 	if trie.update != nil {
-		t.Errorf("the memory of %d changes is kept", spareSize)
+		t.Errorf("the memory of %d changes is kept", maxSpare)
 	}
 
 	// One that is not committed is as if it had not been.
@@ -568,8 +568,8 @@ func TestPlanShapes(t *testing.T) {
 			}
 			for range 5 {
 				update, moves := s.update(n, order)
-				changed := update.settle()
-				p := newPlan(changed)
+				changed := update.netChanges()
+				p := newPlanner(changed)
 				checkSteps(t, changed, p.steps)
 				if twice := len(p.steps) - len(changed); twice > s.circles {
 					t.Errorf("%s, of %d: %d services have two steps, at most %d", s.what, n, twice, s.circles)
@@ -596,7 +596,7 @@ func TestPlanBudget(t *testing.T) {
 				order[i] = i
 			}
 			update, moves := s.update(n, order)
-			changed := update.settle()
+			changed := update.netChanges()
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			plan(changed)
@@ -614,10 +614,10 @@ func TestPlanChain(t *testing.T) {
 	const n = 100_000
 	chain := make([]*pending, n)
 	for i := range chain {
-		chain[i] = &pending{service: new(service), before: new(snapshot), base: new(snapshot), next: new(snapshot)}
+		chain[i] = &pending{service: new(service), old: new(snapshot), base: new(snapshot), next: new(snapshot)}
 		chain[i].change.hosts = []delta[hostAddr]{{hostAddr{addr: addr4th(i)}, -1}, {hostAddr{addr: addr4th(i + 1)}, 1}}
 	}
-	p := newPlan(chain)
+	p := newPlanner(chain)
 	if len(p.steps) != n || p.steps[0].service != chain[n-1].service || p.visits > 2*n {
 		t.Errorf("%d services are published in %d steps, with %d losers visited", n, len(p.steps), p.visits)
 	}
@@ -645,7 +645,7 @@ func forgotten(t *testing.T, u *Update) {
 
 func small[T comparable](t *testing.T, list []T) {
 	t.Helper()
-	if cap(list) > spareList {
+	if cap(list) > maxSpareList {
 		t.Errorf("a list has room for %d", cap(list))
 	}
 	var none T
