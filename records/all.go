@@ -9,7 +9,7 @@ import (
 )
 
 // maxWindow is the most records that All yields at a time.
-const maxWindow = 1024
+const maxBatch = 1024
 
 // All yields the node's records of a type once each, however many they are, some at a
 // time: the SRV records of a service are hosts times ports. There is no glue, and a name
@@ -18,9 +18,9 @@ const maxWindow = 1024
 func (n *Node) All(q *Query) iter.Seq[[]dns.RR] {
 	return func(yield func([]dns.RR) bool) {
 		var window []dns.RR
-		w := writer{query: q, left: math.MaxInt}
+		w := builder{query: q, room: math.MaxInt}
 		for rr := range w.all(n) {
-			if window = append(window, rr); len(window) == maxWindow {
+			if window = append(window, rr); len(window) == maxBatch {
 				if !yield(window) {
 					return
 				}
@@ -34,20 +34,20 @@ func (n *Node) All(q *Query) iter.Seq[[]dns.RR] {
 }
 
 // all yields the records of a node one by one.
-func (w *writer) all(n *Node) iter.Seq[dns.RR] {
+func (w *builder) all(n *Node) iter.Seq[dns.RR] {
 	return func(yield func(dns.RR) bool) {
 		switch {
 		case n.names != nil || n.nameRange != nil:
 			if w.query.Type == dns.TypePTR {
-				w.allPointers(n, yield)
+				w.allPTR(n, yield)
 			}
 		case n.nonTerminal:
 		case w.query.Type == dns.TypeSRV:
-			base := w.query.Name[len(w.query.Name)-n.service:]
-			endpoints, targets := n.targets()
+			base := w.query.Name[len(w.query.Name)-n.suffixLen:]
+			endpoints, targets := n.uniqueTargets()
 			weight := weightOf(endpoints)
 			for h, port := range targets {
-				if writable(h, len(base)) &&
+				if nameFits(h, len(base)) &&
 					!yield(&dns.SRV{Hdr: w.header(w.query.Name, dns.TypeSRV), Weight: weight, Port: port, Target: h.label + "." + base}) {
 					return
 				}
@@ -71,14 +71,14 @@ func (w *writer) all(n *Node) iter.Seq[dns.RR] {
 	}
 }
 
-func (w *writer) allPointers(n *Node, yield func(dns.RR) bool) {
+func (w *builder) allPTR(n *Node, yield func(dns.RR) bool) {
 	owners := slices.Values(n.names)
 	if n.nameRange != nil {
 		owners = n.nameRange.names(w.query.Zone)
 	}
 	var one [1]dns.RR
 	for o := range owners {
-		if rrs, _ := w.appendPointer(one[:0], o); len(rrs) > 0 && !yield(rrs[0]) {
+		if rrs, _ := w.appendPTR(one[:0], o); len(rrs) > 0 && !yield(rrs[0]) {
 			return
 		}
 	}
@@ -86,14 +86,14 @@ func (w *writer) allPointers(n *Node, yield func(dns.RR) bool) {
 
 // targets returns the number of endpoints as parts does, and yields each target of the
 // node's SRV records once.
-func (n *Node) targets() (endpoints int, _ iter.Seq2[*host, uint16]) {
-	parts, endpoints := n.parts(nil)
+func (n *Node) uniqueTargets() (endpoints int, _ iter.Seq2[*host, uint16]) {
+	parts, endpoints := n.targetRanges(nil)
 	return endpoints, func(yield func(*host, uint16) bool) {
 		for k := range parts {
 			for t := range parts[k].all {
 				// There is no host if it was removed without its ports.
-				h := n.hostOf(t.host())
-				if h == nil || slices.ContainsFunc(parts[:k], func(p part) bool { return p.has(t) }) {
+				h := n.hostByID(t.host())
+				if h == nil || slices.ContainsFunc(parts[:k], func(p targetRange) bool { return p.has(t) }) {
 					continue
 				}
 				if !yield(h, t.port()) {
@@ -105,7 +105,7 @@ func (n *Node) targets() (endpoints int, _ iter.Seq2[*host, uint16]) {
 }
 
 // all yields every target of the part.
-func (p *part) all(yield func(target) bool) {
+func (p *targetRange) all(yield func(target) bool) {
 	if p.set != nil {
 		c := p.set.at(p.first)
 		for range p.n {
@@ -132,10 +132,10 @@ func (p *part) all(yield func(target) bool) {
 }
 
 // has reports whether a target is in the part.
-func (p *part) has(t target) bool {
+func (p *targetRange) has(t target) bool {
 	if p.set != nil {
 		return p.set.refsOf(t) > 0
 	}
 	_, ok := slices.BinarySearch(p.numbers, t.port())
-	return ok && p.hosts.refsOf(listHost{p.list, t.host()}) > 0
+	return ok && p.hosts.refsOf(longTarget{p.list, t.host()}) > 0
 }

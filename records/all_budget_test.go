@@ -29,7 +29,7 @@ func TestAllBudget(t *testing.T) {
 	before := live()
 	n, most := 0, uint64(0)
 	for rrs := range node.All(&Query{Name: base, Type: dns.TypeSRV, TTL: 5}) {
-		if n%(16*maxWindow) == 0 {
+		if n%(16*maxBatch) == 0 {
 			most = max(most, live())
 		}
 		for _, rr := range rrs {

@@ -13,9 +13,9 @@ import (
 func all(t *testing.T, node Node, q *Query) []string {
 	t.Helper()
 	var out []string
-	last := maxWindow
+	last := maxBatch
 	for rrs := range node.All(q) {
-		if len(rrs) == 0 || len(rrs) > maxWindow || last != maxWindow {
+		if len(rrs) == 0 || len(rrs) > maxBatch || last != maxBatch {
 			t.Errorf("%s %s has a window of %d after one of %d", q.Name, dns.TypeToString[q.Type], len(rrs), last)
 		}
 		last = len(rrs)
@@ -54,11 +54,11 @@ func TestAll(t *testing.T) {
 		least int // records
 	}{
 		{"one pod", serve(1), "cluster.local.", nginx, 5},
-		{"as many pods as a window", serve(maxWindow), "cluster.local.", nginx, 4 * maxWindow},
-		{"pods of several windows", serve(2*maxWindow + 1), "cluster.local.", nginx, 8 * maxWindow},
+		{"as many pods as a window", serve(maxBatch), "cluster.local.", nginx, 4 * maxBatch},
+		{"pods of several windows", serve(2*maxBatch + 1), "cluster.local.", nginx, 8 * maxBatch},
 		{"long lists", serveLists(300), "cluster.local.", nginx, 5000},
 		{"an address of one name", serve(1), "cluster.local.", []string{"0.0.0.10.in-addr.arpa."}, 1},
-		{"an address of many names", crowdOf(2*maxWindow + 1), "cluster.local.", []string{"1.0.0.10.in-addr.arpa."}, 2*maxWindow + 1},
+		{"an address of many names", crowdOf(2*maxBatch + 1), "cluster.local.", []string{"1.0.0.10.in-addr.arpa."}, 2*maxBatch + 1},
 		{"an address with a label that was made", mixed, "cluster.local.", []string{"1.0.0.10.in-addr.arpa."}, 20},
 		{"names that are too long", longNames, longZone, []string{long + "." + long + ".svc." + longZone, "1.0.0.10.in-addr.arpa.", "2.0.0.10.in-addr.arpa."}, 3 + 2 + 1},
 	} {

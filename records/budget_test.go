@@ -84,14 +84,14 @@ func changeCost(n int, ports *PortList) (bytes, allocs uint64) {
 // TestPortBudget holds what one pod's change costs and what a pod takes, whatever
 // the number of its ports.
 func TestPortBudget(t *testing.T) {
-	few, many := manyPorts(spreadPorts+1), manyPorts(10_000)
+	few, many := manyPorts(maxShortPorts+1), manyPorts(10_000)
 	fewBytes, fewAllocs := changeCost(500, few)
 	manyBytes, manyAllocs := changeCost(500, many)
 	oneBytes, oneAllocs := changeCost(500, universePorts[1])
 	t.Logf("one pod with 1, %d and 10,000 ports changes with %d, %d and %d bytes in %d, %d and %d allocations",
-		spreadPorts+1, oneBytes, fewBytes, manyBytes, oneAllocs, fewAllocs, manyAllocs)
+		maxShortPorts+1, oneBytes, fewBytes, manyBytes, oneAllocs, fewAllocs, manyAllocs)
 	if manyAllocs > fewAllocs+1 || manyAllocs > oneAllocs+10 || manyBytes > fewBytes+fewBytes/10 {
-		t.Errorf("a change costs %d allocations with 1 port, %d with %d and %d with 10,000", oneAllocs, fewAllocs, spreadPorts+1, manyAllocs)
+		t.Errorf("a change costs %d allocations with 1 port, %d with %d and %d with 10,000", oneAllocs, fewAllocs, maxShortPorts+1, manyAllocs)
 	}
 	for _, ports := range []*PortList{few, many} {
 		small, large := heapOf(1000, ports), heapOf(3000, ports)

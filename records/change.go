@@ -109,7 +109,7 @@ func (c *change) clamp(base *snapshot) bool {
 	c.hosts = slices.DeleteFunc(c.hosts, func(d delta[hostAddr]) bool { return d.refs == 0 })
 	for i := range c.ports {
 		d := &c.ports[i]
-		h := base.host([]byte(d.host))
+		h := base.hostByLabel([]byte(d.host))
 		switch {
 		case h == nil:
 			if d.refs < 0 || !c.addsHost(d.host) {
@@ -117,7 +117,7 @@ func (c *change) clamp(base *snapshot) bool {
 			}
 		case d.refs < 0:
 			refs := int32(0)
-			if p := base.port([]byte(d.protocol), []byte(d.name)); p != nil {
+			if p := base.portNamed([]byte(d.protocol), []byte(d.name)); p != nil {
 				refs = p.set.refsOf(newTarget(h.id, d.number))
 			}
 			d.refs = max(d.refs, -refs)
@@ -126,7 +126,7 @@ func (c *change) clamp(base *snapshot) bool {
 	c.ports = slices.DeleteFunc(c.ports, func(d portDelta) bool { return d.refs == 0 })
 	for i := range c.lists {
 		d := &c.lists[i]
-		h := base.host([]byte(d.key.host))
+		h := base.hostByLabel([]byte(d.key.host))
 		switch {
 		case h == nil:
 			if d.refs < 0 || !c.addsHost(d.key.host) {
@@ -135,7 +135,7 @@ func (c *change) clamp(base *snapshot) bool {
 		case d.refs < 0:
 			refs := int32(0)
 			if base.long != nil {
-				refs = base.long.hosts.refsOf(listHost{d.key.list, h.id})
+				refs = base.long.targets.refsOf(longTarget{d.key.list, h.id})
 			}
 			d.refs = max(d.refs, -refs)
 		}
@@ -227,7 +227,7 @@ func (c *change) kept(before *snapshot) *change {
 	var out change
 	stays := make(map[string]hostID)
 	for _, d := range c.hosts {
-		h := before.host([]byte(d.key.host))
+		h := before.hostByLabel([]byte(d.key.host))
 		if h == nil {
 			continue
 		}
@@ -238,7 +238,7 @@ func (c *change) kept(before *snapshot) *change {
 	}
 	for _, d := range c.ports {
 		id, ok := stays[d.host]
-		p := before.port([]byte(d.protocol), []byte(d.name))
+		p := before.portNamed([]byte(d.protocol), []byte(d.name))
 		if !ok || p == nil {
 			continue
 		}
@@ -252,7 +252,7 @@ func (c *change) kept(before *snapshot) *change {
 		if !ok || before.long == nil {
 			continue
 		}
-		if refs := before.long.hosts.refsOf(listHost{d.key.list, id}); refs > 0 {
+		if refs := before.long.targets.refsOf(longTarget{d.key.list, id}); refs > 0 {
 			d.refs = min(d.refs, refs)
 			out.lists = append(out.lists, d)
 		}

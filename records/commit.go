@@ -248,8 +248,8 @@ func (s *Stats) count(p *pending) {
 		s.Services++
 	}
 	s.Hosts += after.hosts.n - before.hosts.n
-	s.Shared += int(after.shared - before.shared)
-	s.Ports += int(after.named - before.named)
+	s.Shared += int(after.sharedHosts - before.sharedHosts)
+	s.Ports += int(after.namedPorts - before.namedPorts)
 	for r := range s.Endpoints {
 		s.Endpoints[r] += after.counts[r] - before.counts[r]
 	}

@@ -54,7 +54,7 @@ func nameBound(hostname bool, size int) nameKey {
 
 // owner returns the name that is claimed, and whether it has the address.
 func (c nameKey) resolve(a netip.Addr) (addrName, bool) {
-	host := c.service.snapshot.Load().hostOf(c.host.id())
+	host := c.service.snapshot.Load().hostByID(c.host.id())
 	if host == nil {
 		return addrName{}, false
 	}

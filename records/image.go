@@ -61,7 +61,7 @@ func (i *Image) Names(zone string) iter.Seq2[string, Node] {
 
 func (p imageService) names(zone string, yield func(string, Node) bool) bool {
 	base := joinLabels(p.name, p.namespace, svc, zone)
-	node := Node{snapshot: p.snapshot, service: len(base)}
+	node := Node{snapshot: p.snapshot, suffixLen: len(base)}
 	if !yield(base, node) {
 		return false
 	}
@@ -105,7 +105,7 @@ func addrNodes[A address[A]](
 		var names []addrName
 		for ; len(all) > 0 && all[0].addr == a; all = all[1:] {
 			h := all[0]
-			names = append(names, addrName{h.service, snapshots[h.service].hostOf(h.host.id()).label, h.host.hostname()})
+			names = append(names, addrName{h.service, snapshots[h.service].hostByID(h.host.id()).label, h.host.hostname()})
 		}
 		if !yield(addr(a), Node{names: preferHostnames(names)}) {
 			return false

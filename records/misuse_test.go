@@ -248,7 +248,7 @@ func consistent(t *testing.T, trie *Trie, names []string) {
 			snapshot := s.snapshot.Load()
 			for h := range snapshot.hosts.all {
 				addrs := h.addrs()
-				want.Shared += int(addrs.shared())
+				want.Shared += int(addrs.sharedHosts())
 				for a := range addrs.all {
 					want.Endpoints[Ready] += int(addrs.refsOf(a))
 				}

@@ -33,7 +33,7 @@ type Name struct {
 func (n *Name) Fold(qname string) {
 	n.length, n.labels = 0, 0
 	if cut := len(qname) - maxName; cut > 0 {
-		for cut < len(qname)-1 && !separated(qname, cut+1) {
+		for cut < len(qname)-1 && !startsLabel(qname, cut+1) {
 			cut++
 		}
 		qname = qname[cut:]

@@ -5,7 +5,7 @@ import "github.com/miekg/dns"
 // Node is a name that was found, with the state that its service had then.
 type Node struct {
 	*snapshot
-	service     int // bytes of the service's name with the zone, at the end of the name asked
+	suffixLen   int // bytes of the service's name with the zone, at the end of the name asked
 	host        *host
 	port        *port
 	nonTerminal bool
@@ -40,16 +40,16 @@ type Answer struct {
 // no such type. The cost is that of the records returned, whatever the set's
 // size.
 func (n *Node) Answer(q *Query) Answer {
-	w := writer{query: q, left: q.Size - headerSize - questionSize - wireLen(q.Name)}
+	w := builder{query: q, room: q.Size - headerSize - questionSize - wireLen(q.Name)}
 	var out Answer
 	switch {
 	case n.names != nil || n.nameRange != nil:
 		if q.Type == dns.TypePTR {
-			out.Records, out.Truncated = w.pointers(n)
+			out.Records, out.Truncated = w.ptr(n)
 		}
 	case n.nonTerminal:
 	case q.Type == dns.TypeSRV:
-		w.services(n, &out)
+		w.srv(n, &out)
 	case n.port != nil:
 	case q.Type == dns.TypeA:
 		addrs := n.addrs()
@@ -69,5 +69,5 @@ func (n *Node) addrs() addresses {
 	if n.host != nil {
 		return n.host.addrs()
 	}
-	return n.all
+	return n.allAddrs
 }

@@ -31,15 +31,15 @@ func (o oracle) ready(key ServiceKey) []Endpoint {
 func (o oracle) portsOf(key ServiceKey) func(Endpoint) []Port {
 	var served []string
 	for _, e := range o.ready(key) {
-		if e.Ports != nil && e.Ports.key != "" {
-			served = append(served, e.Ports.key)
+		if e.Ports != nil && e.Ports.digest != "" {
+			served = append(served, e.Ports.digest)
 		}
 	}
 	slices.Sort(served)
 	served = slices.Compact(served)
 	served = served[:min(len(served), 8)]
 	return func(e Endpoint) []Port {
-		if e.Ports != nil && e.Ports.key != "" && !slices.Contains(served, e.Ports.key) {
+		if e.Ports != nil && e.Ports.digest != "" && !slices.Contains(served, e.Ports.digest) {
 			return nil
 		}
 		return e.Ports.Ports()

@@ -55,7 +55,7 @@ func losers(changed []*pending) map[netip.Addr][]*pending {
 			}
 		}
 		if p.deleted {
-			for a := range p.old.all.all {
+			for a := range p.old.allAddrs.all {
 				lose(a)
 			}
 		}

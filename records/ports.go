@@ -11,9 +11,9 @@ import (
 
 const (
 	// spreadPorts is the length of the longest list that is not long.
-	spreadPorts = 16
+	maxShortPorts = 16
 	// servedLists is the number of long lists that a service has SRV records of.
-	servedLists = 8
+	maxServedLists = 8
 )
 
 // PortList is the ports of an endpoint. It is immutable, and endpoints share it.
@@ -30,7 +30,7 @@ const (
 type PortList struct {
 	ports   []Port
 	resolve func() []Port // returns the ports if it is not nil
-	key     string        // equal for equal lists; empty if the list is not long
+	digest  string        // equal for equal lists; empty if the list is not long
 }
 
 // NewPortList returns the list of the ports, which the caller must not change any
@@ -39,7 +39,7 @@ func NewPortList(ports []Port) *PortList {
 	switch {
 	case len(ports) == 0:
 		return nil
-	case len(ports) <= spreadPorts:
+	case len(ports) <= maxShortPorts:
 		return &PortList{ports: ports}
 	}
 	ports = slices.Clone(ports)
@@ -51,13 +51,13 @@ func NewPortList(ports []Port) *PortList {
 		}
 		content = binary.BigEndian.AppendUint16(content, p.Number)
 	}
-	return &PortList{ports: ports, key: digest(content)}
+	return &PortList{ports: ports, digest: digestOf(content)}
 }
 
 // NewLazyPortList returns a long list whose ports are made only while a service has
 // SRV records of it. Of lists with equal ids, resolve must return equal ports.
 func NewLazyPortList(id []byte, resolve func() []Port) *PortList {
-	return &PortList{resolve: resolve, key: digest(append([]byte("lazy"), id...))}
+	return &PortList{resolve: resolve, digest: digestOf(append([]byte("lazy"), id...))}
 }
 
 func sortPorts(ports []Port) {
@@ -69,13 +69,13 @@ func sortPorts(ports []Port) {
 	})
 }
 
-func digest(content []byte) string {
+func digestOf(content []byte) string {
 	sum := sha256.Sum256(content)
 	return string(sum[:])
 }
 
 // IsLongPortList reports whether a list of n ports is long.
-func IsLongPortList(n int) bool { return n > spreadPorts }
+func IsLongPortList(n int) bool { return n > maxShortPorts }
 
 // Ports returns the ports, which the caller must not change.
 func (l *PortList) Ports() []Port {
@@ -94,33 +94,33 @@ func (l *PortList) Equal(m *PortList) bool {
 	if l == m || l == nil || m == nil {
 		return l == m
 	}
-	return l.key == m.key && (l.long() || slices.Equal(l.ports, m.ports))
+	return l.digest == m.digest && (l.long() || slices.Equal(l.ports, m.ports))
 }
 
-func (l *PortList) long() bool { return l.key != "" }
+func (l *PortList) long() bool { return l.digest != "" }
 
 // compare orders long lists.
 func (l *PortList) compare(m *PortList) int {
 	if l == m {
 		return 0
 	}
-	return strings.Compare(l.key, m.key)
+	return strings.Compare(l.digest, m.digest)
 }
 
 // longLists are the long lists of a service.
 type longLists struct {
-	lists  set[*PortList] // each for the endpoints that have it
-	hosts  set[listHost]  // by list
-	served []servedList   // the first of lists
+	lists   set[*PortList]  // each for the endpoints that have it
+	targets set[longTarget] // by list
+	served  []servedList    // the first of lists
 }
 
 // listHost is a host with a long list.
-type listHost struct {
+type longTarget struct {
 	list *PortList
 	host hostID
 }
 
-func (h listHost) compare(g listHost) int {
+func (h longTarget) compare(g longTarget) int {
 	return cmp.Or(h.list.compare(g.list), cmp.Compare(h.host, g.host))
 }
 
@@ -156,7 +156,7 @@ func newPortTable(ports []Port) *portTable {
 }
 
 // named returns the numbers of the ports with a name.
-func (t *portTable) named(name portName) []uint16 {
+func (t *portTable) numbersOf(name portName) []uint16 {
 	first := sort.Search(len(t.names), func(i int) bool { return t.names[i].compare(name) >= 0 })
 	n := sort.Search(len(t.names)-first, func(i int) bool { return t.names[first+i].compare(name) > 0 })
 	return t.numbers[first : first+n]
@@ -195,7 +195,7 @@ func (s *snapshot) searchPorts(below func(*port) bool) (*port, int32) {
 }
 
 // port returns the port with a name, or nil.
-func (s *snapshot) port(protocol, name []byte) *port {
+func (s *snapshot) portNamed(protocol, name []byte) *port {
 	p, _ := s.searchPorts(func(p *port) bool {
 		return p.protocol < string(protocol) || p.protocol == string(protocol) && p.name < string(name)
 	})
@@ -206,7 +206,7 @@ func (s *snapshot) port(protocol, name []byte) *port {
 }
 
 // protocol reports whether a port with a name has the protocol.
-func (s *snapshot) protocol(protocol []byte) bool {
+func (s *snapshot) hasProtocol(protocol []byte) bool {
 	p, _ := s.searchPorts(func(p *port) bool {
 		return p.protocol < string(protocol) || p.protocol == string(protocol) && p.name == ""
 	})
@@ -215,7 +215,7 @@ func (s *snapshot) protocol(protocol []byte) bool {
 
 // portChange returns a copy of the port with a name for the caller to change, and
 // for how many lists the port stands.
-func (s *snapshot) portChange(name portName) (*port, int32) {
+func (s *snapshot) portCopy(name portName) (*port, int32) {
 	p, refs := s.searchPorts(func(p *port) bool { return p.portName.compare(name) < 0 })
 	if p == nil || p.portName != name {
 		return &port{portName: name}, 0
@@ -225,13 +225,13 @@ func (s *snapshot) portChange(name portName) (*port, int32) {
 }
 
 // countName counts a name that comes or goes when refs change.
-func (s *snapshot) countName(name portName, refs, change int32) {
+func (s *snapshot) countNamed(name portName, refs, change int32) {
 	switch {
 	case name.name == "":
 	case refs == 0 && change > 0:
-		s.named++
+		s.namedPorts++
 	case refs > 0 && refs+change == 0:
-		s.named--
+		s.namedPorts--
 	}
 }
 
@@ -250,7 +250,7 @@ func (s *snapshot) mergePorts(before *snapshot, deltas []portDelta) {
 		for end < len(deltas) && deltas[end].portName == name {
 			end++
 		}
-		p, refs := s.portChange(name)
+		p, refs := s.portCopy(name)
 		had := p.set.len() > 0
 		if end-start == len(deltas) {
 			every = sum(every)
@@ -265,16 +265,16 @@ func (s *snapshot) mergePorts(before *snapshot, deltas []portDelta) {
 		case had && !has:
 			change = -1
 		}
-		s.countName(name, refs, change)
+		s.countNamed(name, refs, change)
 		changed = append(changed, delta[*port]{p, change}) // which replaces the port that is there
 		start = end
 	}
 	s.ports = s.ports.merge(changed)
 	if s.ports.len() == 1 {
 		c := s.ports.at(0)
-		s.any = c.item().key.targets
+		s.allTargets = c.item().key.targets
 	} else {
-		s.any = s.any.merge(sum(every))
+		s.allTargets = s.allTargets.merge(sum(every))
 	}
 }
 
@@ -287,13 +287,13 @@ func (s *snapshot) mergeLists(before *snapshot, deltas []delta[hostList]) {
 	if s.long != nil {
 		old = *s.long
 	}
-	hosts, lists := make([]delta[listHost], len(deltas)), make([]delta[*PortList], len(deltas))
+	hosts, lists := make([]delta[longTarget], len(deltas)), make([]delta[*PortList], len(deltas))
 	for i, d := range deltas {
-		hosts[i] = delta[listHost]{listHost{d.key.list, s.idOf(before, d.key.host)}, d.refs}
+		hosts[i] = delta[longTarget]{longTarget{d.key.list, s.idOf(before, d.key.host)}, d.refs}
 		lists[i] = delta[*PortList]{d.key.list, d.refs}
 	}
-	long := &longLists{lists: old.lists.merge(sum(lists)), hosts: old.hosts.merge(sum(hosts))}
-	long.served = s.serve(long, old.served)
+	long := &longLists{lists: old.lists.merge(sum(lists)), targets: old.targets.merge(sum(hosts))}
+	long.served = s.serveLists(long, old.served)
 	s.long = long
 	if long.lists.len() == 0 {
 		s.long = nil
@@ -302,41 +302,41 @@ func (s *snapshot) mergeLists(before *snapshot, deltas []delta[hostList]) {
 
 // serve returns the long lists that are served from now on, and counts the names of
 // those that come and of those served before that go.
-func (s *snapshot) serve(long *longLists, before []servedList) []servedList {
+func (s *snapshot) serveLists(long *longLists, before []servedList) []servedList {
 	var served []servedList
 	first := 0
 	for x := range long.lists.all {
-		if len(served) == servedLists {
+		if len(served) == maxServedLists {
 			break
 		}
 		l := servedList{list: x.key, first: first, endpoints: int(x.refs)}
-		first = long.hosts.search(listHost{x.key, maxHostID})
+		first = long.targets.search(longTarget{x.key, endHostID})
 		l.n = first - l.first
 		if i := slices.IndexFunc(before, func(b servedList) bool { return b.list.compare(x.key) == 0 }); i >= 0 {
 			l.portTable = before[i].portTable
 		} else {
 			l.portTable = newPortTable(x.key.Ports())
-			s.countNames(l.portTable, 1)
+			s.countListNames(l.portTable, 1)
 		}
 		served = append(served, l)
 	}
 	for _, b := range before {
 		if !slices.ContainsFunc(served, func(l servedList) bool { return l.portTable == b.portTable }) {
-			s.countNames(b.portTable, -1)
+			s.countListNames(b.portTable, -1)
 		}
 	}
 	return served
 }
 
 // countNames notes that a long list comes (1) or goes (-1).
-func (s *snapshot) countNames(t *portTable, change int32) {
+func (s *snapshot) countListNames(t *portTable, change int32) {
 	var changed []delta[*port]
 	for i, name := range t.names {
 		if i > 0 && name == t.names[i-1] {
 			continue
 		}
-		p, refs := s.portChange(name)
-		s.countName(name, refs, change)
+		p, refs := s.portCopy(name)
+		s.countNamed(name, refs, change)
 		changed = append(changed, delta[*port]{p, change})
 	}
 	s.ports = s.ports.merge(changed)
@@ -354,9 +354,9 @@ func searchAfter(s *set[target], t target) int {
 // idOf returns the id of a host that the snapshot has, or had before.
 func (s *snapshot) idOf(before *snapshot, label string) hostID {
 	hash := hashString(label)
-	h := withLabel(&s.hosts, hash, label)
+	h := hostWithLabel(&s.hosts, hash, label)
 	if h == nil { // it leaves
-		h = withLabel(&before.hosts, hash, label)
+		h = hostWithLabel(&before.hosts, hash, label)
 	}
 	return h.id
 }

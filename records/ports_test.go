@@ -17,7 +17,7 @@ func serveLists(n int) *Trie {
 	key := ServiceKey{"default", "nginx"}
 	lists := [2][]Port{{{"web", "tcp", 80}}, {{"web", "tcp", 8080}, {"web", "tcp", 80}}}
 	for k := range lists {
-		for i := range spreadPorts {
+		for i := range maxShortPorts {
 			lists[k] = append(lists[k], Port{fmt.Sprint("p", i), "udp", uint16(1000 + i*(1+k))})
 		}
 	}
@@ -84,12 +84,12 @@ func TestListsAtRandom(t *testing.T) {
 // TestServedLists adds and removes endpoints with more long lists than have SRV
 // records. What is served depends on the endpoints alone, and not on their history.
 func TestServedLists(t *testing.T) {
-	const lists = servedLists + 3
+	const lists = maxServedLists + 3
 	key := ServiceKey{"default", "nginx"}
 	const name = "nginx.default.svc.cluster.local."
 	resolved := map[int]int{}
 	endpoint := func(i int) Endpoint {
-		ports := make([]Port, spreadPorts+1)
+		ports := make([]Port, maxShortPorts+1)
 		for k := range ports {
 			ports[k] = Port{fmt.Sprintf("p%d-%d", i, k), "tcp", uint16(100*i + k)}
 		}
@@ -102,7 +102,7 @@ func TestServedLists(t *testing.T) {
 	for i := range lists {
 		order = append(order, i)
 	}
-	slices.SortFunc(order, func(i, j int) int { return strings.Compare(endpoint(i).Ports.key, endpoint(j).Ports.key) })
+	slices.SortFunc(order, func(i, j int) int { return strings.Compare(endpoint(i).Ports.digest, endpoint(j).Ports.digest) })
 
 	rng := rand.New(rand.NewPCG(1, 1))
 	for range 30 {
@@ -125,8 +125,8 @@ func TestServedLists(t *testing.T) {
 			}
 			update.Commit()
 			served := slices.DeleteFunc(slices.Clone(order), func(i int) bool { return !held[i] })
-			served = served[:min(len(served), servedLists)]
-			if got, want := trie.Stats().Ports, len(served)*(spreadPorts+1); got != want {
+			served = served[:min(len(served), maxServedLists)]
+			if got, want := trie.Stats().Ports, len(served)*(maxShortPorts+1); got != want {
 				t.Fatalf("with lists %v there are %d ports, want %d", held, got, want)
 			}
 			for i := range lists {
@@ -135,7 +135,7 @@ func TestServedLists(t *testing.T) {
 				_, records, _ := lookup(trie, host, dns.TypeSRV)
 				want := 0
 				if slices.Contains(served, i) {
-					want = spreadPorts + 1
+					want = maxShortPorts + 1
 				}
 				if (len(addrs) == 1) != held[i] || len(records) != want {
 					t.Fatalf("with lists %v host %d has %v and %d SRV records, want %d", held, i, addrs, len(records), want)
@@ -147,7 +147,7 @@ func TestServedLists(t *testing.T) {
 			update.Remove(key, endpoint(i))
 		}
 		update.Commit()
-		if s := trie.service(key).snapshot.Load(); s.long != nil || s.ports.len() > 0 || s.named != 0 || trie.Stats().Ports != 0 {
+		if s := trie.service(key).snapshot.Load(); s.long != nil || s.ports.len() > 0 || s.namedPorts != 0 || trie.Stats().Ports != 0 {
 			t.Fatalf("%d ports are left", s.ports.len())
 		}
 	}
@@ -163,7 +163,7 @@ func TestServedLists(t *testing.T) {
 	}
 	for i, list := range order {
 		want := 0
-		if i < servedLists {
+		if i < maxServedLists {
 			want = 1
 		}
 		if resolved[list] != want {
@@ -197,7 +197,7 @@ func TestPortListEqual(t *testing.T) {
 		{"long, one more", manyPorts(100), manyPorts(101), false},
 		{"lazy", lazy("a"), lazy("a"), true},
 		{"lazy, another id", lazy("a"), lazy("b"), false},
-		{"short and long", manyPorts(spreadPorts), manyPorts(spreadPorts + 1), false},
+		{"short and long", manyPorts(maxShortPorts), manyPorts(maxShortPorts + 1), false},
 	} {
 		if got := test.a.Equal(test.b); got != test.want {
 			t.Errorf("%s: equal is %v, want %v", test.what, got, test.want)

@@ -360,9 +360,9 @@ func (u *Update) indexChange(changed []*pending) (out reverseChange) {
 		}
 		for _, d := range p.change.hosts {
 			hash := hashString(d.key.host)
-			h := withLabel(&p.next.hosts, hash, d.key.host)
+			h := hostWithLabel(&p.next.hosts, hash, d.key.host)
 			if h == nil { // it leaves
-				h = withLabel(&p.base.hosts, hash, d.key.host)
+				h = hostWithLabel(&p.base.hosts, hash, d.key.host)
 			}
 			if d.refs < 0 && p.next.refsOf(d.key.host, d.key.addr) == 0 {
 				// Whether it was a hostname, the caller may have told otherwise.

@@ -11,15 +11,15 @@ import (
 // is never written: a change makes a new one, which shares with the old what
 // did not change. A reply reads one snapshot, so it never mixes two states.
 type snapshot struct {
-	hosts    table[host]   // by label below the service
-	all      addresses     // of every host, as the service's own name has them
-	ports    set[*port]    // by protocol and name; those without a name, too
-	any      targets       // of every port together
-	long     *longLists    // nil if no endpoint has a long list
-	withheld set[withheld] // what does not answer, and why
-	counts   Counts        // endpoints by reason
-	shared   int32         // hosts with several addresses of one family
-	named    int32         // ports with a name
+	hosts       table[host]   // by label below the service
+	allAddrs    addresses     // of every host, as the service's own name has them
+	ports       set[*port]    // by protocol and name; those without a name, too
+	allTargets  targets       // of every port together
+	long        *longLists    // nil if no endpoint has a long list
+	withheld    set[withheld] // what does not answer, and why
+	counts      Counts        // endpoints by reason
+	sharedHosts int32         // hosts with several addresses of one family
+	namedPorts  int32         // ports with a name
 }
 
 // host is a label below a service with its addresses; several pods may share it.
@@ -59,7 +59,7 @@ func (a *addresses) refsOf(addr netip.Addr) int32 {
 
 // shared is 1 for the addresses of several endpoints, else 0: one endpoint has at
 // most one address of each family.
-func (a *addresses) shared() int32 {
+func (a *addresses) sharedHosts() int32 {
 	if a.v4.len() > 1 || a.v6.len() > 1 {
 		return 1
 	}
@@ -93,7 +93,7 @@ func (h *host) setAddrs(a addresses) {
 }
 
 // withLabel returns the host that has a label, or nil.
-func withLabel[L string | []byte](hosts *table[host], hash uint32, label L) *host {
+func hostWithLabel[L string | []byte](hosts *table[host], hash uint32, label L) *host {
 	bucket := hosts.bucket(hash)
 	for i := range bucket {
 		if h := &bucket[i]; h.id.hash() == hash && h.label == string(label) {
@@ -104,11 +104,13 @@ func withLabel[L string | []byte](hosts *table[host], hash uint32, label L) *hos
 }
 
 // host returns the host with a label, or nil.
-func (s *snapshot) host(label []byte) *host { return withLabel(&s.hosts, hashBytes(label), label) }
+func (s *snapshot) hostByLabel(label []byte) *host {
+	return hostWithLabel(&s.hosts, hashBytes(label), label)
+}
 
 // refsOf returns how many endpoints have an address at a host.
 func (s *snapshot) refsOf(label string, addr netip.Addr) int32 {
-	h := withLabel(&s.hosts, hashString(label), label)
+	h := hostWithLabel(&s.hosts, hashString(label), label)
 	if h == nil {
 		return 0
 	}
@@ -117,7 +119,7 @@ func (s *snapshot) refsOf(label string, addr netip.Addr) int32 {
 }
 
 // hostOf returns the host with an id, or nil.
-func (s *snapshot) hostOf(id hostID) *host {
+func (s *snapshot) hostByID(id hostID) *host {
 	bucket := s.hosts.bucket(id.hash())
 	for i := range bucket {
 		if h := &bucket[i]; h.id == id {
@@ -179,7 +181,7 @@ func (s *snapshot) empty() bool { return s.hosts.n == 0 }
 func (s *snapshot) with(c *change) *snapshot {
 	next := *s
 	next.mergeHosts(c.hosts)
-	next.all = s.all.merge(c.hosts)
+	next.allAddrs = s.allAddrs.merge(c.hosts)
 	next.mergePorts(s, c.ports)
 	next.mergeLists(s, c.lists)
 	next.withheld = s.withheld.merge(c.withheld)
@@ -204,7 +206,7 @@ func (s *snapshot) mergeHosts(deltas []delta[hostAddr]) {
 		for n < len(deltas) && deltas[n].key.host == label {
 			n++
 		}
-		s.shared += mergeHost(&edit, label, deltas[:n])
+		s.sharedHosts += mergeHost(&edit, label, deltas[:n])
 		deltas = deltas[n:]
 	}
 	s.hosts = edit.table
@@ -222,9 +224,9 @@ func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) int32
 		h.id = bucket[at].id
 		addrs = bucket[at].addrs()
 	} else {
-		h.id = unusedID(bucket, hash)
+		h.id = newID(bucket, hash)
 	}
-	shared := addrs.shared()
+	shared := addrs.sharedHosts()
 	addrs = addrs.merge(deltas)
 	switch gone := addrs.v4.len()+addrs.v6.len() == 0; {
 	case at < 0 && !gone:
@@ -236,12 +238,12 @@ func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) int32
 		h.setAddrs(addrs)
 		(*edit.mutable(hash))[at] = h
 	}
-	return addrs.shared() - shared
+	return addrs.sharedHosts() - shared
 }
 
 // unusedID returns an id for another host with a hash. Two labels of one service
 // seldom have the same hash.
-func unusedID(bucket []host, hash uint32) hostID {
+func newID(bucket []host, hash uint32) hostID {
 	for seq := uint16(0); ; seq++ {
 		id := newHostID(hash, seq)
 		if !slices.ContainsFunc(bucket, func(h host) bool { return h.id == id }) {

@@ -365,7 +365,7 @@ type hostID uint64
 func newHostID(hash uint32, seq uint16) hostID { return hostID(hash)<<16 | hostID(seq) }
 
 // maxHostID is above all ids.
-const maxHostID = hostID(1 << 48)
+const endHostID = hostID(1 << 48)
 
 func (h hostID) hash() uint32 { return uint32(h >> 16) }
 func (h hostID) seq() uint16  { return uint16(h) }

@@ -123,7 +123,7 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 	if s == nil {
 		return Node{}, Outside
 	}
-	node := Node{snapshot: s.snapshot.Load(), service: len(n.suffix(apex + 2))}
+	node := Node{snapshot: s.snapshot.Load(), suffixLen: len(n.suffix(apex + 2))}
 	if node.snapshot.empty() {
 		return Node{}, Missing
 	}
@@ -132,17 +132,17 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 		return node, Found
 	case 4:
 		label := n.Label(apex + 3)
-		if node.host = node.snapshot.host(label); node.host != nil {
+		if node.host = node.snapshot.hostByLabel(label); node.host != nil {
 			return node, Found
 		}
-		if len(label) > 1 && label[0] == '_' && node.snapshot.protocol(label[1:]) {
+		if len(label) > 1 && label[0] == '_' && node.snapshot.hasProtocol(label[1:]) {
 			node.nonTerminal = true
 			return node, Found
 		}
 	case 5:
 		protocol, name := n.Label(apex+3), n.Label(apex+4)
 		if len(protocol) > 1 && protocol[0] == '_' && len(name) > 1 && name[0] == '_' {
-			if node.port = node.snapshot.port(protocol[1:], name[1:]); node.port != nil {
+			if node.port = node.snapshot.portNamed(protocol[1:], name[1:]); node.port != nil {
 				return node, Found
 			}
 		}

@@ -51,14 +51,14 @@ var universePorts = []*PortList{
 }
 
 // universeLists is how many long lists there are, more than a service has records of.
-const universeLists = servedLists + 4
+const universeLists = maxServedLists + 4
 
 // longList returns one of them. They have names and numbers in common, with each
 // other and with short lists; equal lists are made anew, in any order.
 func (u universe) longList() *PortList {
 	k := u.IntN(universeLists)
 	ports := []Port{{"", "tcp", uint16(3306 + k%2)}, {"", "udp", 53}, {"web", "tcp", uint16(80 + k%3)}, {fmt.Sprint("only-", k), "sctp", 80}}
-	for i := range spreadPorts {
+	for i := range maxShortPorts {
 		ports = append(ports, Port{fmt.Sprint("p", i+k/4), "udp", uint16(70 + i*(1+k%2))})
 	}
 	if k%3 == 0 { // a name with two numbers, and one number twice
@@ -116,7 +116,7 @@ func (u universe) names() []string {
 			if !u.long {
 				continue
 			}
-			for i := range spreadPorts + universeLists/4 {
+			for i := range maxShortPorts + universeLists/4 {
 				names = append(names, fmt.Sprintf("_p%d._udp.%s", i, base))
 			}
 			for k := range universeLists {

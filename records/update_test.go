@@ -141,7 +141,7 @@ func (p *pending) absent(now *snapshot) (host string, addr netip.Addr, ok bool) 
 		return "", netip.Addr{}, false
 	}
 	has := func(s *snapshot, host string, a netip.Addr) bool {
-		h := s.host([]byte(host))
+		h := s.hostByLabel([]byte(host))
 		if h == nil {
 			return false
 		}
@@ -165,13 +165,13 @@ func targetsResolve(t *testing.T, s *snapshot) {
 	t.Helper()
 	const base = "nginx.default.svc.cluster.local."
 	query := Query{Name: base, Type: dns.TypeSRV, Size: math.MaxInt}
-	nodes := []Node{{snapshot: s, service: len(base)}}
+	nodes := []Node{{snapshot: s, suffixLen: len(base)}}
 	for p := range s.ports.all {
-		nodes = append(nodes, Node{snapshot: s, service: len(base), port: p.key})
+		nodes = append(nodes, Node{snapshot: s, suffixLen: len(base), port: p.key})
 	}
 	for _, n := range nodes {
 		for _, rr := range n.Answer(&query).Records {
-			if host := strings.TrimSuffix(rr.(*dns.SRV).Target, "."+base); s.host([]byte(host)) == nil {
+			if host := strings.TrimSuffix(rr.(*dns.SRV).Target, "."+base); s.hostByLabel([]byte(host)) == nil {
 				t.Errorf("the target %s has no address", host)
 			}
 		}
@@ -199,7 +199,7 @@ func TestPlanKeepsNames(t *testing.T) {
 	if len(steps) != 2 || steps[0].service.name != "nginx" || steps[1].service.name != "mariadb" {
 		t.Fatalf("the plan is %v", steps)
 	}
-	if addrs := steps[0].build().host([]byte("web-0")).addrs(); !addrs.has(reused) {
+	if addrs := steps[0].build().hostByLabel([]byte("web-0")).addrs(); !addrs.has(reused) {
 		t.Errorf("web-0 has no address for a moment")
 	}
 }
@@ -232,10 +232,10 @@ func TestPlanKeepsRecreated(t *testing.T) {
 		t.Fatalf("the plan is %v", steps)
 	}
 	between := steps[0].build()
-	if h := between.host([]byte("web-0")); between.hosts.n != 1 || h == nil {
+	if h := between.hostByLabel([]byte("web-0")); between.hosts.n != 1 || h == nil {
 		t.Fatalf("between, there are %d hosts", between.hosts.n)
 	}
-	if p := between.port([]byte("tcp"), []byte("web")); p == nil || p.set.len() != 1 || p.set.first().port() != 80 {
+	if p := between.portNamed([]byte("tcp"), []byte("web")); p == nil || p.set.len() != 1 || p.set.first().port() != 80 {
 		t.Errorf("between, the port is %+v", p)
 	} else if p.endpoints != 1 {
 		t.Errorf("between, %d endpoints have the port", p.endpoints)

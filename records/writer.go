@@ -9,10 +9,10 @@ import (
 
 // Sizes in bytes on the wire (RFC 1035, section 4.1).
 const (
-	headerSize   = 12
-	questionSize = 4  // type and class, after the name
-	pointerSize  = 2  // a compressed name
-	fixedSize    = 10 // type, class, TTL and length of the data
+	headerSize     = 12
+	questionSize   = 4  // type and class, after the name
+	compressedSize = 2  // a compressed name
+	fixedSize      = 10 // type, class, TTL and length of the data
 	// maxOffset is the first place in a message that no pointer can reach.
 	maxOffset = 1 << 14
 )
@@ -23,28 +23,28 @@ func wireLen(name string) int { return len(name) + 1 }
 // writer makes records while they fit into a message. The records of a set, and
 // all that they point to, are in a few blocks of memory, however many they are;
 // nothing is shared with the trie, so whoever has the reply may change it.
-type writer struct {
+type builder struct {
 	query   *Query
-	left    int // bytes
+	room    int // bytes
 	skipped int // targets, of which tests have budgets
 }
 
 // fit takes up to n records of a size, and returns how many there is room for.
-func (w *writer) fit(n, size int) int {
-	n = min(n, max(0, w.left)/size)
-	w.left -= n * size
+func (w *builder) take(n, size int) int {
+	n = min(n, max(0, w.room)/size)
+	w.room -= n * size
 	return n
 }
 
 // start is where to begin to read n of all records: at the first if all fit.
-func (w *writer) start(n, all int) int {
+func (w *builder) start(n, all int) int {
 	if n == all {
 		return 0
 	}
 	return int(w.query.Start % uint64(all))
 }
 
-func (w *writer) header(name string, rrtype uint16) dns.RR_Header {
+func (w *builder) header(name string, rrtype uint16) dns.RR_Header {
 	return dns.RR_Header{Name: name, Rrtype: rrtype, Class: dns.ClassINET, Ttl: w.query.TTL}
 }
 
@@ -61,16 +61,16 @@ type (
 	}
 )
 
-func (w *writer) a(s *set[addr4]) (rrs []dns.RR, capped bool) {
-	n := w.fit(s.len(), pointerSize+fixedSize+len(addr4{}))
+func (w *builder) a(s *set[addr4]) (rrs []dns.RR, capped bool) {
+	n := w.take(s.len(), compressedSize+fixedSize+len(addr4{}))
 	if n > 0 {
 		rrs, _ = w.appendA(make([]dns.RR, 0, n), make([]blockA, n), s, n, w.query.Name)
 	}
 	return rrs, n < s.len()
 }
 
-func (w *writer) aaaa(s *set[addr6]) (rrs []dns.RR, capped bool) {
-	n := w.fit(s.len(), pointerSize+fixedSize+len(addr6{}))
+func (w *builder) aaaa(s *set[addr6]) (rrs []dns.RR, capped bool) {
+	n := w.take(s.len(), compressedSize+fixedSize+len(addr6{}))
 	if n > 0 {
 		rrs, _ = w.appendAAAA(make([]dns.RR, 0, n), make([]blockAAAA, n), s, n, w.query.Name)
 	}
@@ -79,7 +79,7 @@ func (w *writer) aaaa(s *set[addr6]) (rrs []dns.RR, capped bool) {
 
 // appendA appends n addresses of s, in records from the start of block. It
 // returns the rest of the block.
-func (w *writer) appendA(rrs []dns.RR, block []blockA, s *set[addr4], n int, name string) ([]dns.RR, []blockA) {
+func (w *builder) appendA(rrs []dns.RR, block []blockA, s *set[addr4], n int, name string) ([]dns.RR, []blockA) {
 	if n == 0 {
 		return rrs, block
 	}
@@ -95,7 +95,7 @@ func (w *writer) appendA(rrs []dns.RR, block []blockA, s *set[addr4], n int, nam
 }
 
 // appendAAAA is appendA for the other family.
-func (w *writer) appendAAAA(rrs []dns.RR, block []blockAAAA, s *set[addr6], n int, name string) ([]dns.RR, []blockAAAA) {
+func (w *builder) appendAAAA(rrs []dns.RR, block []blockAAAA, s *set[addr6], n int, name string) ([]dns.RR, []blockAAAA) {
 	if n == 0 {
 		return rrs, block
 	}
@@ -111,17 +111,17 @@ func (w *writer) appendAAAA(rrs []dns.RR, block []blockAAAA, s *set[addr6], n in
 }
 
 // services writes the SRV records of a node and the addresses of their targets.
-func (w *writer) services(n *Node, out *Answer) {
-	base := w.query.Name[len(w.query.Name)-n.service:]
-	var one [1]part
-	parts, endpoints := n.parts(one[:0])
+func (w *builder) srv(n *Node, out *Answer) {
+	base := w.query.Name[len(w.query.Name)-n.suffixLen:]
+	var one [1]targetRange
+	parts, endpoints := n.targetRanges(one[:0])
 	targets, capped := w.window(n, parts, len(base))
 	out.Truncated = capped
 	if len(targets) == 0 {
 		return
 	}
 	weight := weightOf(endpoints)
-	names := joinNames(targets, base)
+	names := targetNames(targets, base)
 	offset := headerSize + questionSize + wireLen(w.query.Name)
 	out.Records = make([]dns.RR, len(targets))
 	block := make([]dns.SRV, len(targets))
@@ -131,10 +131,10 @@ func (w *writer) services(n *Node, out *Answer) {
 		block[i] = dns.SRV{Hdr: w.header(w.query.Name, dns.TypeSRV), Weight: weight, Port: t.port, Target: t.name}
 		out.Records[i] = &block[i]
 		offset += srvSize(t.label, len(base))
-		if t.first {
-			t.owner = pointerSize
+		if t.firstOfHost {
+			t.ownerSize = compressedSize
 			if offset-wireLen(t.name) >= maxOffset {
-				t.owner += 1 + len(t.label) // no pointer reaches it
+				t.ownerSize += 1 + len(t.label) // no pointer reaches it
 			}
 		}
 	}
@@ -146,16 +146,16 @@ func weightOf(endpoints int) uint16 { return uint16(max(1, 100/max(1, endpoints)
 
 // part is a part of the targets of a node: of set, or each host of a long list with
 // each of the numbers.
-type part struct {
+type targetRange struct {
 	set      *set[target]
-	hosts    *set[listHost] // instead of set
-	list     *PortList      // of hosts
-	numbers  []uint16       // sorted
-	first, n int            // positions in set or hosts
+	hosts    *set[longTarget] // instead of set
+	list     *PortList        // of hosts
+	numbers  []uint16         // sorted
+	first, n int              // positions in set or hosts
 }
 
 // len is the number of targets. Two parts may have a target in common.
-func (p *part) len() int {
+func (p *targetRange) len() int {
 	if p.set != nil {
 		return p.n
 	}
@@ -167,15 +167,15 @@ const manyEndpoints = 51
 
 // parts appends the parts that a node's SRV records come from. It returns the number
 // of endpoints, or manyEndpoints or more.
-func (n *Node) parts(parts []part) (_ []part, endpoints int) {
-	spread := part{set: &n.any.set}
+func (n *Node) targetRanges(parts []targetRange) (_ []targetRange, endpoints int) {
+	spread := targetRange{set: &n.allTargets.set}
 	switch {
 	case n.port != nil:
 		endpoints = n.port.endpoints
 		spread.set = &n.port.set
 		spread.n = spread.set.len()
 	case n.host == nil:
-		endpoints = n.any.endpoints
+		endpoints = n.allTargets.endpoints
 		spread.n = spread.set.len()
 	default: // Those of one host stand together.
 		spread.first = spread.set.search(newTarget(n.host.id, 0))
@@ -193,15 +193,15 @@ func (n *Node) parts(parts []part) (_ []part, endpoints int) {
 	}
 	for i := range n.long.served {
 		l := &n.long.served[i]
-		p := part{hosts: &n.long.hosts, list: l.list, numbers: l.distinct, first: l.first, n: l.n}
+		p := targetRange{hosts: &n.long.targets, list: l.list, numbers: l.distinct, first: l.first, n: l.n}
 		switch {
 		case n.port != nil:
-			p.numbers = l.named(n.port.portName)
+			p.numbers = l.numbersOf(n.port.portName)
 			endpoints += l.endpoints * len(p.numbers)
 		case n.host == nil:
 			endpoints += l.endpoints * len(l.numbers)
 		default:
-			key := listHost{l.list, n.host.id}
+			key := longTarget{l.list, n.host.id}
 			p.first, p.n = p.hosts.search(key), 1
 			refs := p.hosts.refsOf(key)
 			if refs == 0 {
@@ -217,18 +217,18 @@ func (n *Node) parts(parts []part) (_ []part, endpoints int) {
 }
 
 // found is a target whose host was looked up.
-type found struct {
+type resolvedTarget struct {
 	*host
-	port   uint16
-	first  bool // no target before it has the host
-	name   string
-	owner  int // bytes of the name before an address; 0 if another target has the host's addresses
-	v4, v6 int // addresses for which there is room
+	port        uint16
+	firstOfHost bool // no target before it has the host
+	name        string
+	ownerSize   int // bytes of the name before an address; 0 if another target has the host's addresses
+	v4, v6      int // addresses for which there is room
 }
 
 // window returns the targets of the parts for which there is room, and whether that
 // is not all.
-func (w *writer) window(n *Node, parts []part, base int) (out []found, capped bool) {
+func (w *builder) window(n *Node, parts []targetRange, base int) (out []resolvedTarget, capped bool) {
 	all := 0
 	for i := range parts {
 		all += parts[i].len()
@@ -237,12 +237,12 @@ func (w *writer) window(n *Node, parts []part, base int) (out []found, capped bo
 		return nil, false
 	}
 	start := 0
-	if all*srvSize(longestLabel, base) > w.left {
+	if all*srvSize(longestLabel, base) > w.room {
 		start = int(w.query.Start % uint64(all))
 	}
-	f := finder{base: base, left: w.left, out: make([]found, 0, min(all, max(0, w.left)/srvSize("-", base)))}
+	f := finder{suffixLen: base, room: w.room, targets: make([]resolvedTarget, 0, min(all, max(0, w.room)/srvSize("-", base)))}
 	if len(parts) > 1 {
-		f.seen, f.hosts = make(map[target]bool), make(map[*host]bool)
+		f.seen, f.seenHosts = make(map[target]bool), make(map[*host]bool)
 	}
 	i := 0
 	for start >= parts[i].len() {
@@ -254,42 +254,42 @@ func (w *writer) window(n *Node, parts []part, base int) (out []found, capped bo
 		if k == 0 {
 			from = start
 		}
-		if capped = !f.find(n, p, from, p.len()); capped {
+		if capped = !f.scan(n, p, from, p.len()); capped {
 			break
 		}
 	}
 	if !capped {
-		capped = !f.find(n, &parts[i], 0, start)
+		capped = !f.scan(n, &parts[i], 0, start)
 	}
-	w.left, w.skipped = f.left, f.skipped
-	return f.out, capped
+	w.room, w.skipped = f.room, f.skipped
+	return f.targets, capped
 }
 
 // finder looks up targets while there is room.
 type finder struct {
-	base    int // bytes of the service's name
-	left    int // bytes
-	skipped int // targets, or hosts with a long list
-	out     []found
-	seen    map[target]bool // what out has, if parts may overlap
-	hosts   map[*host]bool
+	suffixLen int // bytes of the service's name
+	room      int // bytes
+	skipped   int // targets, or hosts with a long list
+	targets   []resolvedTarget
+	seen      map[target]bool // what out has, if parts may overlap
+	seenHosts map[*host]bool
 }
 
 // mostSkipped is the most targets that a reply may skip because their names are too long.
 // The names of a service may all be so in a long zone, and to look at each would cost a
 // query more than a reply holds. A reply that ends for that reason is capped: it may lack
 // records, but as it starts anywhere in a large set, each has its turn.
-const mostSkipped = 256
+const maxSkipped = 256
 
 // skip notes that a target is skipped, and reports whether another may be.
 func (f *finder) skip() bool {
 	f.skipped++
-	return f.skipped < mostSkipped
+	return f.skipped < maxSkipped
 }
 
 // find adds the targets of a part from a position to another, and reports whether
 // there is room for all. It also ends where too many are skipped.
-func (f *finder) find(n *Node, p *part, from, to int) bool {
+func (f *finder) scan(n *Node, p *targetRange, from, to int) bool {
 	if from == to {
 		return true
 	}
@@ -299,11 +299,11 @@ func (f *finder) find(n *Node, p *part, from, to int) bool {
 			t := c.item().key
 			c.next()
 			// There is no host between two steps of a plan, or if it was removed without its ports.
-			h := n.hostOf(t.host())
+			h := n.hostByID(t.host())
 			if h == nil {
 				continue
 			}
-			if writable(h, f.base) {
+			if nameFits(h, f.suffixLen) {
 				if !f.add(h, t.port()) {
 					return false
 				}
@@ -315,7 +315,7 @@ func (f *finder) find(n *Node, p *part, from, to int) bool {
 	}
 	c := p.hosts.at(p.first + from/len(p.numbers))
 	for from < to {
-		h := n.hostOf(c.item().key.host)
+		h := n.hostByID(c.item().key.host)
 		c.next()
 		i := from % len(p.numbers)
 		end := min(len(p.numbers), i+to-from)
@@ -323,7 +323,7 @@ func (f *finder) find(n *Node, p *part, from, to int) bool {
 		if h == nil {
 			continue
 		}
-		if !writable(h, f.base) {
+		if !nameFits(h, f.suffixLen) {
 			if !f.skip() {
 				return false
 			}
@@ -344,42 +344,42 @@ func (f *finder) find(n *Node, p *part, from, to int) bool {
 // writable reports whether the name of a host below one of base bytes is not too long. In a
 // long zone, long labels make names that can't be written (RFC 1035, section 2.3.4): a client
 // would refuse the message for one of them.
-func writable(h *host, base int) bool { return len(h.label)+1+base <= maxName }
+func nameFits(h *host, base int) bool { return len(h.label)+1+base <= maxName }
 
 // add adds a target, and reports whether there is room for it.
 func (f *finder) add(h *host, port uint16) bool {
 	if f.seen != nil && f.seen[newTarget(h.id, port)] {
 		return true
 	}
-	size := srvSize(h.label, f.base)
-	if size > f.left {
+	size := srvSize(h.label, f.suffixLen)
+	if size > f.room {
 		return false
 	}
-	f.left -= size
-	t := found{host: h, port: port}
+	f.room -= size
+	t := resolvedTarget{host: h, port: port}
 	if f.seen != nil {
-		t.first = !f.hosts[h]
-		f.seen[newTarget(h.id, port)], f.hosts[h] = true, true
+		t.firstOfHost = !f.seenHosts[h]
+		f.seen[newTarget(h.id, port)], f.seenHosts[h] = true, true
 	} else {
 		// The targets of a host stand together, but for a window that begins between them.
-		n := len(f.out)
-		t.first = n == 0 || h != f.out[n-1].host && h != f.out[0].host
+		n := len(f.targets)
+		t.firstOfHost = n == 0 || h != f.targets[n-1].host && h != f.targets[0].host
 	}
-	f.out = append(f.out, t)
+	f.targets = append(f.targets, t)
 	return true
 }
 
 // srvSize is the size of an SRV record, whose target is not compressed (RFC
 // 2782) and is host below a name of base bytes.
 func srvSize(host string, base int) int {
-	return pointerSize + fixedSize + 6 + len(host) + 1 + base + 1
+	return compressedSize + fixedSize + 6 + len(host) + 1 + base + 1
 }
 
 // longestLabel is as long as a label may be (RFC 1035, section 2.3.4).
 var longestLabel = strings.Repeat("-", 63)
 
 // joinNames writes the names of targets into one string.
-func joinNames(targets []found, base string) string {
+func targetNames(targets []resolvedTarget, base string) string {
 	size := 0
 	for _, t := range targets {
 		size += len(t.label) + 1 + len(base)
@@ -395,16 +395,16 @@ func joinNames(targets []found, base string) string {
 }
 
 // glue writes the addresses of targets for which there is room.
-func (w *writer) glue(targets []found) (rrs []dns.RR, capped bool) {
+func (w *builder) glue(targets []resolvedTarget) (rrs []dns.RR, capped bool) {
 	n4, n6 := 0, 0
 	for i := range targets {
 		t := &targets[i]
-		if t.owner == 0 {
+		if t.ownerSize == 0 {
 			continue
 		}
 		addrs := t.addrs()
-		t.v4 = w.fit(addrs.v4.len(), t.owner+fixedSize+len(addr4{}))
-		t.v6 = w.fit(addrs.v6.len(), t.owner+fixedSize+len(addr6{}))
+		t.v4 = w.take(addrs.v4.len(), t.ownerSize+fixedSize+len(addr4{}))
+		t.v6 = w.take(addrs.v6.len(), t.ownerSize+fixedSize+len(addr6{}))
 		capped = capped || t.v4 < addrs.v4.len() || t.v6 < addrs.v6.len()
 		n4, n6 = n4+t.v4, n6+t.v6
 	}
@@ -421,13 +421,13 @@ func (w *writer) glue(targets []found) (rrs []dns.RR, capped bool) {
 
 // pointers writes PTR records to the names of an address for which there is room,
 // and reports whether that is not all. Their size is counted without compression.
-func (w *writer) pointers(n *Node) (rrs []dns.RR, capped bool) {
+func (w *builder) ptr(n *Node) (rrs []dns.RR, capped bool) {
 	if n.nameRange != nil {
-		return w.crowdPointers(n.nameRange)
+		return w.ptrFromRange(n.nameRange)
 	}
-	start := w.pointerStart(len(n.names))
+	start := w.ptrStart(len(n.names))
 	for i := range n.names {
-		if rrs, capped = w.appendPointer(rrs, n.names[(start+i)%len(n.names)]); capped {
+		if rrs, capped = w.appendPTR(rrs, n.names[(start+i)%len(n.names)]); capped {
 			break
 		}
 	}
@@ -435,15 +435,15 @@ func (w *writer) pointers(n *Node) (rrs []dns.RR, capped bool) {
 }
 
 // crowdPointers is pointers of an address that has many names.
-func (w *writer) crowdPointers(crowd *nameRange) (rrs []dns.RR, capped bool) {
+func (w *builder) ptrFromRange(crowd *nameRange) (rrs []dns.RR, capped bool) {
 	n := crowd.len(w.query.Zone)
 	if n == 0 {
 		return nil, false
 	}
-	c := crowd.set.at(w.pointerStart(n))
+	c := crowd.set.at(w.ptrStart(n))
 	for range n {
 		if o, ok := c.item().key.resolve(crowd.addr); ok {
-			if rrs, capped = w.appendPointer(rrs, o); capped {
+			if rrs, capped = w.appendPTR(rrs, o); capped {
 				break
 			}
 		}
@@ -455,8 +455,8 @@ func (w *writer) crowdPointers(crowd *nameRange) (rrs []dns.RR, capped bool) {
 }
 
 // pointerStart is where to begin to read n names: at the first if all fit.
-func (w *writer) pointerStart(n int) int {
-	if n*(pointerSize+fixedSize+maxName+1) <= w.left {
+func (w *builder) ptrStart(n int) int {
+	if n*(compressedSize+fixedSize+maxName+1) <= w.room {
 		return 0
 	}
 	return int(w.query.Start % uint64(n))
@@ -464,12 +464,12 @@ func (w *writer) pointerStart(n int) int {
 
 // appendPointer appends a PTR record. It reports whether there is no room. A name
 // that is too long to be written is left out (RFC 1035, section 2.3.4).
-func (w *writer) appendPointer(rrs []dns.RR, o addrName) (_ []dns.RR, capped bool) {
+func (w *builder) appendPTR(rrs []dns.RR, o addrName) (_ []dns.RR, capped bool) {
 	name := joinLabels(o.label, o.service.name, o.service.namespace, svc, w.query.Zone)
 	if len(name) > maxName {
 		return rrs, false
 	}
-	if w.fit(1, pointerSize+fixedSize+wireLen(name)) == 0 {
+	if w.take(1, compressedSize+fixedSize+wireLen(name)) == 0 {
 		return rrs, true
 	}
 	return append(rrs, &dns.PTR{Hdr: w.header(w.query.Name, dns.TypePTR), Ptr: name}), false

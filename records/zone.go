@@ -44,7 +44,7 @@ func NewZones(names []string) Zones {
 // end on, no further than it must.
 func (zs Zones) Match(qname string) *Zone {
 	for i := range zs {
-		if z := &zs[i]; z.labels == 0 || hasSuffix(qname, z.Name) && separated(qname, len(qname)-len(z.Name)) {
+		if z := &zs[i]; z.labels == 0 || hasSuffix(qname, z.Name) && startsLabel(qname, len(qname)-len(z.Name)) {
 			return z
 		}
 	}
@@ -67,7 +67,7 @@ func (zs Zones) Parent(z *Zone) *Zone {
 func (zs Zones) Below(name string) bool {
 	for i := range zs {
 		z := zs[i].Name
-		if at := len(z) - len(name); at > 0 && strings.EqualFold(z[at:], name) && separated(z, at) {
+		if at := len(z) - len(name); at > 0 && strings.EqualFold(z[at:], name) && startsLabel(z, at) {
 			return true
 		}
 	}
@@ -90,7 +90,7 @@ func hasSuffix(qname, suffix string) bool {
 
 // separated tells whether a label of qname begins at i: it follows no other, or a
 // dot that is not escaped.
-func separated(qname string, i int) bool {
+func startsLabel(qname string, i int) bool {
 	if i == 0 || qname[i-1] != '.' {
 		return i == 0
 	}
