@@ -7,11 +7,11 @@ import (
 	"github.com/miekg/dns"
 )
 
-var sizes = []int{1, 100, 10_000}
+var benchSizes = []int{1, 100, 10_000}
 
 func BenchmarkFind(b *testing.B) {
-	for _, n := range sizes {
-		trie := serve(n)
+	for _, n := range benchSizes {
+		trie := podTrie(n)
 		zones := NewZones([]string{"cluster.local.", "in-addr.arpa.", "ip6.arpa."})
 		for what, name := range map[string]string{
 			"host":         fmt.Sprintf("web-%d.nginx.default.svc.cluster.local.", n/2),
@@ -35,20 +35,20 @@ func BenchmarkFind(b *testing.B) {
 }
 
 func BenchmarkFindAddr(b *testing.B) {
-	for _, n := range sizes {
-		trie := serve(n)
+	for _, n := range benchSizes {
+		trie := podTrie(n)
 		b.Run(fmt.Sprint("n=", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				trie.FindAddr(addr4th(n / 2))
+				trie.FindAddr(ipv4(n / 2))
 			}
 		})
 	}
 }
 
 func BenchmarkAnswer(b *testing.B) {
-	for _, n := range sizes {
-		trie := serve(n)
+	for _, n := range benchSizes {
+		trie := podTrie(n)
 		for _, test := range []struct {
 			what, name string
 			rrtype     uint16
@@ -74,11 +74,11 @@ func BenchmarkAnswer(b *testing.B) {
 
 // BenchmarkUpdate is one pod that loses and regains its readiness.
 func BenchmarkUpdate(b *testing.B) {
-	for _, n := range sizes {
+	for _, n := range benchSizes {
 		b.Run(fmt.Sprint("n=", n), func(b *testing.B) {
-			trie := serveFamilies(n, addr4th)
+			trie := podTrieWith(n, ipv4)
 			key := ServiceKey{"default", "nginx"}
-			states := [2]Endpoint{{Host: fmt.Sprint("web-", n/2), Hostname: true, Addr: addr4th(n / 2), Ports: universePorts[1]}}
+			states := [2]Endpoint{{Host: fmt.Sprint("web-", n/2), Hostname: true, Addr: ipv4(n / 2), Ports: universePorts[1]}}
 			states[1] = states[0]
 			states[1].Withheld = NotReady
 			b.ReportAllocs()

@@ -13,7 +13,7 @@ import (
 // they are.
 func TestLookupBudget(t *testing.T) {
 	for _, n := range []int{3, 10_000} {
-		trie := serve(n)
+		trie := podTrie(n)
 		for _, test := range []struct {
 			name   string
 			rrtype uint16
@@ -60,13 +60,13 @@ func updateCost(n int) (bytes, allocs uint64) { return changeCost(n, universePor
 
 // changeCost is updateCost, of pods with some ports.
 func changeCost(n int, ports *PortList) (bytes, allocs uint64) {
-	trie := serveWith(n, ports)
+	trie := portTrie(n, ports)
 	key := ServiceKey{"default", "nginx"}
 	const changes = 1000
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for i := range changes {
-		pod := Endpoint{Host: fmt.Sprint("web-", i/2*7%n), Hostname: true, Addr: addr4th(i / 2 * 7 % n), Ports: ports}
+		pod := Endpoint{Host: fmt.Sprint("web-", i/2*7%n), Hostname: true, Addr: ipv4(i / 2 * 7 % n), Ports: ports}
 		unready := pod
 		unready.Withheld = NotReady
 		if i%2 == 1 {
@@ -111,12 +111,12 @@ func manyPorts(n int) *PortList {
 }
 
 // serveWith returns a trie with one service of n pods with some ports.
-func serveWith(n int, ports *PortList) *Trie {
+func portTrie(n int, ports *PortList) *Trie {
 	trie := New()
 	update := trie.Update()
 	update.Create(ServiceKey{"default", "nginx"})
 	for i := range n {
-		update.Add(ServiceKey{"default", "nginx"}, Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: addr4th(i), Ports: ports})
+		update.Add(ServiceKey{"default", "nginx"}, Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i), Ports: ports})
 	}
 	update.Commit()
 	return trie
@@ -128,7 +128,7 @@ func heapOf(n int, ports *PortList) uint64 {
 	runtime.GC()
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	trie := serveWith(n, ports)
+	trie := portTrie(n, ports)
 	runtime.GC()
 	runtime.GC()
 	runtime.ReadMemStats(&after)
@@ -138,7 +138,7 @@ func heapOf(n int, ports *PortList) uint64 {
 
 // TestPortLookupBudget holds how many ports are compared with a name.
 func TestPortLookupBudget(t *testing.T) {
-	s := serveWith(1, manyPorts(10_000)).service(ServiceKey{"default", "nginx"}).snapshot.Load()
+	s := portTrie(1, manyPorts(10_000)).service(ServiceKey{"default", "nginx"}).snapshot.Load()
 	if s.ports.len() != 10_000 {
 		t.Fatalf("%d ports", s.ports.len())
 	}

@@ -14,7 +14,7 @@ func TestPortions(t *testing.T) {
 	trie := New()
 	update := trie.Update()
 	pod := func(s, i int) (ServiceKey, Endpoint) {
-		return ServiceKey{"default", fmt.Sprint("s-", s)}, Endpoint{Host: fmt.Sprint("web-", i), Addr: addr4th(7*s + i)}
+		return ServiceKey{"default", fmt.Sprint("s-", s)}, Endpoint{Host: fmt.Sprint("web-", i), Addr: ipv4(7*s + i)}
 	}
 	sizes := make([]int, 3000)
 	for s := range sizes {
@@ -62,7 +62,7 @@ func TestPortions(t *testing.T) {
 		rest = rest[n:]
 	}
 	update.removeEmptied()
-	if node, result := trie.FindAddr(addr4th(7 * 999)); result != Found || node.names[0].service.name != "s-1000" {
+	if node, result := trie.FindAddr(ipv4(7 * 999)); result != Found || node.names[0].service.name != "s-1000" {
 		t.Errorf("an address is %v after it has moved", result)
 	}
 }
@@ -76,13 +76,13 @@ func TestPublishAll(t *testing.T) {
 		{2000, 1, 1, 2000},
 		{0, 0, 1, 0},
 	} {
-		narrowPortions(t, test.size)
+		setPortionSize(t, test.size)
 		update := New().Update()
 		for s := range test.services {
 			key := ServiceKey{"default", fmt.Sprint("s-", s)}
 			update.Create(key)
 			for i := range test.pods {
-				update.Add(key, Endpoint{Host: fmt.Sprint("web-", i), Addr: addr4th(i)})
+				update.Add(key, Endpoint{Host: fmt.Sprint("web-", i), Addr: ipv4(i)})
 			}
 		}
 		if got := update.publishAll(plan(update.netChanges())); got != test.want {
@@ -99,7 +99,7 @@ func TestDeletedCount(t *testing.T) {
 		update := trie.Update()
 		update.Create(key(s))
 		for i := range portionSize/2 + 1 {
-			update.Add(key(s), Endpoint{Host: fmt.Sprint("web-", i), Addr: addr4th(i)})
+			update.Add(key(s), Endpoint{Host: fmt.Sprint("web-", i), Addr: ipv4(i)})
 		}
 		update.Commit()
 	}
@@ -117,7 +117,7 @@ func TestDeal(t *testing.T) {
 	for _, n := range []int{0, 1, minDealt - 1, minDealt, 5000} {
 		deltas := make([]entry[addr4], n)
 		for i := range deltas {
-			deltas[i] = entry[addr4]{addr: addr4th(i * 7919 % 50).As4(), refs: int32(i)}
+			deltas[i] = entry[addr4]{addr: ipv4(i * 7919 % 50).As4(), refs: int32(i)}
 		}
 		want := slices.Clone(deltas)
 		slices.SortStableFunc(want, func(a, b entry[addr4]) int {
@@ -132,9 +132,9 @@ func TestDeal(t *testing.T) {
 // TestNamesAbove looks between the portions of a commit for names that have others
 // below them before and after it: they must not be missing meanwhile.
 func TestNamesAbove(t *testing.T) {
-	narrowPortions(t, 1)
+	setPortionSize(t, 1)
 	blue, green, away := ServiceKey{"shop", "blue"}, ServiceKey{"shop", "green"}, ServiceKey{"away", "blue"}
-	one, two := Endpoint{Host: "web-0", Addr: addr4th(1)}, Endpoint{Host: "web-0", Addr: netip.MustParseAddr("fd00::1")}
+	one, two := Endpoint{Host: "web-0", Addr: ipv4(1)}, Endpoint{Host: "web-0", Addr: netip.MustParseAddr("fd00::1")}
 	for _, test := range []struct {
 		what   string
 		change func(*Update)
@@ -157,8 +157,8 @@ func TestNamesAbove(t *testing.T) {
 		{"services exchange their pods", func(u *Update) {
 			u.Remove(blue, one)
 			u.Add(green, one)
-			u.Remove(green, Endpoint{Host: "db-0", Addr: addr4th(2)})
-			u.Add(blue, Endpoint{Host: "db-0", Addr: addr4th(2)})
+			u.Remove(green, Endpoint{Host: "db-0", Addr: ipv4(2)})
+			u.Add(blue, Endpoint{Host: "db-0", Addr: ipv4(2)})
 		}, ""},
 		{"a service moves to another namespace", func(u *Update) {
 			u.Delete(blue)
@@ -176,7 +176,7 @@ func TestNamesAbove(t *testing.T) {
 		update.Add(blue, one)
 		update.Add(blue, two)
 		if test.what == "services exchange their pods" {
-			update.Add(green, Endpoint{Host: "db-0", Addr: addr4th(2)})
+			update.Add(green, Endpoint{Host: "db-0", Addr: ipv4(2)})
 		}
 		update.Commit()
 		update = trie.Update()
@@ -234,15 +234,15 @@ func TestMoversAdjoin(t *testing.T) {
 		update.Create(key(s))
 	}
 	for s := range n {
-		update.Add(key(s), Endpoint{Host: "web-0", Addr: addr4th(s)})
+		update.Add(key(s), Endpoint{Host: "web-0", Addr: ipv4(s)})
 	}
 	update.Commit()
 	update = trie.Update()
 	for s := range n {
-		update.Remove(key(s), Endpoint{Host: "web-0", Addr: addr4th(s)})
+		update.Remove(key(s), Endpoint{Host: "web-0", Addr: ipv4(s)})
 	}
 	for s := range n {
-		update.Add(key(n+s), Endpoint{Host: "web-0", Addr: addr4th(s)})
+		update.Add(key(n+s), Endpoint{Host: "web-0", Addr: ipv4(s)})
 	}
 	steps := plan(update.netChanges())
 	for i := 0; i < len(steps); i += 2 {

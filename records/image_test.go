@@ -17,18 +17,18 @@ import (
 // TestImage compares images of random tries with the oracle: every name that has
 // records and no other, each once, with the records that it has.
 func TestImage(t *testing.T) {
-	narrowPortions(t, 1)
+	setPortionSize(t, 1)
 	for seed := range uint64(10) {
 		u := universe{rand.New(rand.NewPCG(seed, 5)), seed%2 == 1}
 		trie, o := New(), oracle{}
 		for range 30 {
 			randomUpdate(u, trie, o)
-			agreeImage(t, u, trie.Image(), o)
+			compareImage(t, u, trie.Image(), o)
 		}
 	}
 }
 
-func agreeImage(t *testing.T, u universe, image *Image, o oracle) {
+func compareImage(t *testing.T, u universe, image *Image, o oracle) {
 	t.Helper()
 	got := map[string]string{}
 	add := func(name string, node Node) {
@@ -77,7 +77,7 @@ func agreeImage(t *testing.T, u universe, image *Image, o oracle) {
 // is at one of them in each, and the reverse index says the same.
 func TestImageIsOneState(t *testing.T) {
 	keys := []ServiceKey{{"default", "a"}, {"default", "b"}}
-	e := Endpoint{Host: "db-0", Hostname: true, Addr: addr4th(1)}
+	e := Endpoint{Host: "db-0", Hostname: true, Addr: ipv4(1)}
 	trie := New()
 	update := trie.Update()
 	update.Create(keys[0])
@@ -150,7 +150,7 @@ func TestCovers(t *testing.T) {
 // commits wait.
 func TestImageBudget(t *testing.T) {
 	cost := func(hosts int) float64 {
-		trie := serve(hosts)
+		trie := podTrie(hosts)
 		const images = 10
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

@@ -17,8 +17,8 @@ func TestMisuse(t *testing.T) {
 	const base = "nginx.default.svc.cluster.local."
 	nginx := ServiceKey{"default", "nginx"}
 	web, other := universePorts[1], universePorts[2]
-	web0 := Endpoint{Host: "web-0", Hostname: true, Addr: addr4th(1), Ports: web}
-	web9 := Endpoint{Host: "web-9", Hostname: true, Addr: addr4th(9), Ports: web}
+	web0 := Endpoint{Host: "web-0", Hostname: true, Addr: ipv4(1), Ports: web}
+	web9 := Endpoint{Host: "web-9", Hostname: true, Addr: ipv4(9), Ports: web}
 	with := func(e Endpoint, change func(*Endpoint)) Endpoint {
 		change(&e)
 		return e
@@ -41,7 +41,7 @@ func TestMisuse(t *testing.T) {
 	}{
 		{"a host is removed that was never added", func(u *Update) { u.Remove(nginx, web9) }, unchanged},
 		{"an address is removed that was never added", func(u *Update) {
-			u.Remove(nginx, with(web0, func(e *Endpoint) { e.Addr, e.Ports = addr4th(9), nil }))
+			u.Remove(nginx, with(web0, func(e *Endpoint) { e.Addr, e.Ports = ipv4(9), nil }))
 		}, unchanged},
 		{"an endpoint is removed twice", func(u *Update) { u.Remove(nginx, web0); u.Remove(nginx, web0) }, empty},
 		{"an endpoint is removed with another hostname", func(u *Update) {
@@ -70,7 +70,7 @@ func TestMisuse(t *testing.T) {
 		}, unchanged},
 		{"an endpoint is removed, and another address of its host", func(u *Update) {
 			u.Remove(nginx, web0)
-			u.Remove(nginx, with(web0, func(e *Endpoint) { e.Addr = addr4th(0) }))
+			u.Remove(nginx, with(web0, func(e *Endpoint) { e.Addr = ipv4(0) }))
 		}, empty},
 		{"an endpoint is removed, and its address from another host", func(u *Update) {
 			u.Remove(nginx, web0)
@@ -135,7 +135,7 @@ func TestMisuse(t *testing.T) {
 			}
 			var pointers []string
 			for _, a := range []int{1, 9} {
-				reverse, _ := dns.ReverseAddr(addr4th(a).String())
+				reverse, _ := dns.ReverseAddr(ipv4(a).String())
 				_, names, _ := lookup(trie, reverse, dns.TypePTR)
 				for _, n := range names {
 					pointers = append(pointers, strings.TrimSuffix(n, "."+base))
@@ -174,7 +174,7 @@ func TestMisuseAtRandom(t *testing.T) {
 				}
 			}
 			update.Commit()
-			consistent(t, trie, u.names())
+			checkConsistent(t, trie, u.names())
 			if t.Failed() {
 				t.Fatalf("seed %d", seed)
 			}
@@ -197,7 +197,7 @@ func TestMisuseAtRandom(t *testing.T) {
 
 // consistent asks for every name: each that a record points to exists, and gives
 // the address that it was found by.
-func consistent(t *testing.T, trie *Trie, names []string) {
+func checkConsistent(t *testing.T, trie *Trie, names []string) {
 	t.Helper()
 	for _, name := range names {
 		for _, rrtype := range []uint16{dns.TypeA, dns.TypeAAAA} {

@@ -13,7 +13,7 @@ import (
 
 // serveLists returns a trie with a service of n hosts: some have one of two long
 // lists, which differ in part, some have both, some a short list beside.
-func serveLists(n int) *Trie {
+func longListTrie(n int) *Trie {
 	key := ServiceKey{"default", "nginx"}
 	lists := [2][]Port{{{"web", "tcp", 80}}, {{"web", "tcp", 8080}, {"web", "tcp", 80}}}
 	for k := range lists {
@@ -25,7 +25,7 @@ func serveLists(n int) *Trie {
 	update := trie.Update()
 	update.Create(key)
 	for i := range n {
-		e := Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: addr4th(i)}
+		e := Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i)}
 		for k, ports := range []*PortList{NewPortList(lists[0]), NewPortList(lists[1]), universePorts[1]} {
 			if i%(k+2) == 0 || k == 1 && i%2 == 1 {
 				e.Ports = ports
@@ -40,7 +40,7 @@ func serveLists(n int) *Trie {
 // TestListsAtRandom checks that windows of long lists start anywhere, hold nothing
 // twice, and that every record gets its turn.
 func TestListsAtRandom(t *testing.T) {
-	trie := serveLists(40)
+	trie := longListTrie(40)
 	for _, name := range []string{"nginx.default.svc.cluster.local.", "_web._tcp.nginx.default.svc.cluster.local.", "web-12.nginx.default.svc.cluster.local."} {
 		complete, _ := message(t, trie, name, dns.TypeSRV, 1<<30, 0)
 		want := map[string]bool{}
@@ -93,7 +93,7 @@ func TestServedLists(t *testing.T) {
 		for k := range ports {
 			ports[k] = Port{fmt.Sprintf("p%d-%d", i, k), "tcp", uint16(100*i + k)}
 		}
-		return Endpoint{Host: fmt.Sprint("web-", i), Addr: addr4th(i), Ports: NewLazyPortList([]byte{byte(i)}, func() []Port {
+		return Endpoint{Host: fmt.Sprint("web-", i), Addr: ipv4(i), Ports: NewLazyPortList([]byte{byte(i)}, func() []Port {
 			resolved[i]++
 			return ports
 		})}
@@ -215,7 +215,7 @@ func TestLongHost(t *testing.T) {
 	update.Create(key)
 	for i := range n {
 		for _, host := range []string{"a", "shared", "z"} {
-			update.Add(key, Endpoint{Host: host, Hostname: true, Addr: addr4th(i), Ports: NewPortList([]Port{{"web", "tcp", uint16(math.MaxUint16 - i)}})})
+			update.Add(key, Endpoint{Host: host, Hostname: true, Addr: ipv4(i), Ports: NewPortList([]Port{{"web", "tcp", uint16(math.MaxUint16 - i)}})})
 		}
 	}
 	update.Commit()
@@ -264,19 +264,19 @@ func TestPlanKeepsLists(t *testing.T) {
 		update := trie.Update()
 		update.Create(nginx)
 		update.Create(mariadb)
-		update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(0), Ports: test.before})
-		update.Add(nginx, Endpoint{Host: "web-1", Addr: addr4th(1), Ports: long})
-		update.Add(mariadb, Endpoint{Host: "db-0", Addr: addr4th(2)})
+		update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(0), Ports: test.before})
+		update.Add(nginx, Endpoint{Host: "web-1", Addr: ipv4(1), Ports: long})
+		update.Add(mariadb, Endpoint{Host: "db-0", Addr: ipv4(2)})
 		update.Commit()
 
 		update = trie.Update()
-		update.Remove(nginx, Endpoint{Host: "web-0", Addr: addr4th(0), Ports: test.before})
-		update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(0), Ports: test.after})
-		update.Remove(nginx, Endpoint{Host: "web-1", Addr: addr4th(1), Ports: long})
-		update.Add(nginx, Endpoint{Host: "web-2", Addr: addr4th(2), Ports: longer})
-		update.Remove(mariadb, Endpoint{Host: "db-0", Addr: addr4th(2)})
-		update.Add(mariadb, Endpoint{Host: "db-1", Addr: addr4th(1)})
-		steps := planOf(update)
+		update.Remove(nginx, Endpoint{Host: "web-0", Addr: ipv4(0), Ports: test.before})
+		update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(0), Ports: test.after})
+		update.Remove(nginx, Endpoint{Host: "web-1", Addr: ipv4(1), Ports: long})
+		update.Add(nginx, Endpoint{Host: "web-2", Addr: ipv4(2), Ports: longer})
+		update.Remove(mariadb, Endpoint{Host: "db-0", Addr: ipv4(2)})
+		update.Add(mariadb, Endpoint{Host: "db-1", Addr: ipv4(1)})
+		steps := planFor(update)
 		if len(steps) != 3 || steps[0].service.name != "nginx" {
 			t.Fatalf("%s: the plan is %v", test.what, steps)
 		}
@@ -298,21 +298,21 @@ func TestPlanKeepsRecreatedLists(t *testing.T) {
 	update.Create(nginx)
 	update.Create(mariadb)
 	for i := range 3 {
-		update.Add(nginx, Endpoint{Host: fmt.Sprint("web-", i), Addr: addr4th(i), Ports: long})
+		update.Add(nginx, Endpoint{Host: fmt.Sprint("web-", i), Addr: ipv4(i), Ports: long})
 	}
-	update.Add(mariadb, Endpoint{Host: "db-0", Addr: addr4th(3)})
+	update.Add(mariadb, Endpoint{Host: "db-0", Addr: ipv4(3)})
 	update.Commit()
 
 	update = trie.Update()
 	update.Delete(nginx)
 	update.Create(nginx)
-	update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(0), Ports: manyPorts(17)})
-	update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(0), Ports: manyPorts(17)})
-	update.Add(nginx, Endpoint{Host: "web-1", Addr: addr4th(1), Ports: longer})
-	update.Add(nginx, Endpoint{Host: "web-3", Addr: addr4th(3), Ports: long})
-	update.Remove(mariadb, Endpoint{Host: "db-0", Addr: addr4th(3)})
-	update.Add(mariadb, Endpoint{Host: "db-1", Addr: addr4th(2)})
-	steps := planOf(update)
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(0), Ports: manyPorts(17)})
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(0), Ports: manyPorts(17)})
+	update.Add(nginx, Endpoint{Host: "web-1", Addr: ipv4(1), Ports: longer})
+	update.Add(nginx, Endpoint{Host: "web-3", Addr: ipv4(3), Ports: long})
+	update.Remove(mariadb, Endpoint{Host: "db-0", Addr: ipv4(3)})
+	update.Add(mariadb, Endpoint{Host: "db-1", Addr: ipv4(2)})
+	steps := planFor(update)
 	if len(steps) != 3 || steps[0].service.name != "nginx" {
 		t.Fatalf("the plan is %v", steps)
 	}

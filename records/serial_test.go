@@ -20,10 +20,10 @@ func (c *clocked) change() {
 	update := c.Update()
 	update.Create(key)
 	if c.changes > 0 {
-		update.Remove(key, Endpoint{Host: "web-0", Addr: addr4th(c.changes)})
+		update.Remove(key, Endpoint{Host: "web-0", Addr: ipv4(c.changes)})
 	}
 	c.changes++
-	update.Add(key, Endpoint{Host: "web-0", Addr: addr4th(c.changes)})
+	update.Add(key, Endpoint{Host: "web-0", Addr: ipv4(c.changes)})
 	update.Commit()
 }
 
@@ -52,14 +52,14 @@ func (s *secondary) refresh(c *clocked) {
 
 // starts are times at which a trie is made: an ordinary one, and some just before
 // the serial wraps around.
-var starts = map[string]time.Time{
+var clockStarts = map[string]time.Time{
 	"2026": time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC),
 	"2106": time.Unix(1<<32-20, 0),
 }
 
 // atStarts runs a test in a bubble at each of the starts.
-func atStarts(t *testing.T, test func(*testing.T)) {
-	for name, start := range starts {
+func atClockStarts(t *testing.T, test func(*testing.T)) {
+	for name, start := range clockStarts {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(time.Until(start))
@@ -76,7 +76,7 @@ func ahead(serial uint32) int32 { return int32(serial - uint32(time.Now().Unix()
 // has all changes whenever the serial covers them, and no serial is of the
 // present second or one to come.
 func TestSecondaryFollows(t *testing.T) {
-	atStarts(t, func(t *testing.T) {
+	atClockStarts(t, func(t *testing.T) {
 		for seed := range uint64(40) {
 			rng := rand.New(rand.NewPCG(seed, 11))
 			c := clocked{Trie: New()}
@@ -113,7 +113,7 @@ func TestSecondaryFollows(t *testing.T) {
 // TestSerialOfChanges checks that the serial follows the time of the changes, however many
 // there are and whoever looks between them, and that a trie made anew is not behind.
 func TestSerialOfChanges(t *testing.T) {
-	atStarts(t, func(t *testing.T) {
+	atClockStarts(t, func(t *testing.T) {
 		c := clocked{Trie: New()}
 		if got := ahead(c.Serial()); got != -1 {
 			t.Errorf("the serial of a new trie is %d s ahead of the clock, want -1", got)
@@ -185,7 +185,7 @@ func TestSerialKeepsWallClock(t *testing.T) {
 // TestReadersTakeNoLock asks for all that a query may ask while a commit is being
 // published.
 func TestReadersTakeNoLock(t *testing.T) {
-	trie := serve(3)
+	trie := podTrie(3)
 	trie.EnableCovers()
 	trie.mu.Lock()
 	defer trie.mu.Unlock()

@@ -22,7 +22,7 @@ func (t *table[V]) index(hash uint32, is func(V) bool) int {
 func TestTable(t *testing.T) {
 	for _, mask := range []uint32{^uint32(0), 3, 0} { // all hashes, few, one
 		t.Run(fmt.Sprintf("mask %x", mask), func(t *testing.T) {
-			narrowHash(t, mask)
+			setHashMask(t, mask)
 			rng := rand.New(rand.NewPCG(1, uint64(mask)))
 			type version struct {
 				table  table[word]
@@ -77,7 +77,7 @@ func TestTable(t *testing.T) {
 }
 
 // narrowHash makes labels collide for the time of a test.
-func narrowHash(t *testing.T, mask uint32) {
+func setHashMask(t *testing.T, mask uint32) {
 	t.Helper()
 	old := hashMask
 	hashMask = mask
@@ -85,7 +85,7 @@ func narrowHash(t *testing.T, mask uint32) {
 }
 
 // narrowPortions makes commits publish little at a time for the time of a test.
-func narrowPortions(t *testing.T, size int) {
+func setPortionSize(t *testing.T, size int) {
 	t.Helper()
 	old := portionSize
 	portionSize = size

@@ -51,12 +51,12 @@ var universePorts = []*PortList{
 }
 
 // universeLists is how many long lists there are, more than a service has records of.
-const universeLists = maxServedLists + 4
+const universeLongLists = maxServedLists + 4
 
 // longList returns one of them. They have names and numbers in common, with each
 // other and with short lists; equal lists are made anew, in any order.
 func (u universe) longList() *PortList {
-	k := u.IntN(universeLists)
+	k := u.IntN(universeLongLists)
 	ports := []Port{{"", "tcp", uint16(3306 + k%2)}, {"", "udp", 53}, {"web", "tcp", uint16(80 + k%3)}, {fmt.Sprint("only-", k), "sctp", 80}}
 	for i := range maxShortPorts {
 		ports = append(ports, Port{fmt.Sprint("p", i+k/4), "udp", uint16(70 + i*(1+k%2))})
@@ -116,10 +116,10 @@ func (u universe) names() []string {
 			if !u.long {
 				continue
 			}
-			for i := range maxShortPorts + universeLists/4 {
+			for i := range maxShortPorts + universeLongLists/4 {
 				names = append(names, fmt.Sprintf("_p%d._udp.%s", i, base))
 			}
-			for k := range universeLists {
+			for k := range universeLongLists {
 				names = append(names, fmt.Sprintf("_only-%d._sctp.%s", k, base))
 			}
 		}
@@ -137,11 +137,11 @@ func (u universe) names() []string {
 var allTypes = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypePTR, dns.TypeMX}
 
 // agree compares every name and type.
-func agree(t *testing.T, trie *Trie, o oracle, names []string) {
+func compare(t *testing.T, trie *Trie, o oracle, names []string) {
 	t.Helper()
 	for _, name := range names {
 		for _, rrtype := range allTypes {
-			agreeOn(t, trie, o, name, rrtype)
+			compareName(t, trie, o, name, rrtype)
 		}
 	}
 	if got, want := trie.Stats(), o.stats(); got != want {
@@ -164,7 +164,7 @@ func agree(t *testing.T, trie *Trie, o oracle, names []string) {
 }
 
 // agreeOn compares one name and type.
-func agreeOn(t *testing.T, trie *Trie, o oracle, name string, rrtype uint16) {
+func compareName(t *testing.T, trie *Trie, o oracle, name string, rrtype uint16) {
 	t.Helper()
 	result, data, answer := lookup(trie, name, rrtype)
 	want, wantData := o.find(name, rrtype)
@@ -172,13 +172,13 @@ func agreeOn(t *testing.T, trie *Trie, o oracle, name string, rrtype uint16) {
 		t.Fatalf("%s %s is %v %q, want %v %q", name, dns.TypeToString[rrtype], result, data, want, wantData)
 	}
 	if rrtype == dns.TypeSRV {
-		agreeGlue(t, trie, name, answer)
+		compareGlue(t, trie, name, answer)
 	}
 }
 
 // agreeGlue checks that the additional section has the addresses of all targets,
 // once.
-func agreeGlue(t *testing.T, trie *Trie, name string, answer Answer) {
+func compareGlue(t *testing.T, trie *Trie, name string, answer Answer) {
 	t.Helper()
 	var got, want []string
 	for _, rr := range answer.Glue {
@@ -210,9 +210,9 @@ func agreeGlue(t *testing.T, trie *Trie, name string, answer Answer) {
 func TestTrie(t *testing.T) {
 	for _, mask := range []uint32{^uint32(0), 1} {
 		t.Run(fmt.Sprintf("mask %x", mask), func(t *testing.T) {
-			narrowHash(t, mask)
+			setHashMask(t, mask)
 			if mask == 1 {
-				narrowPortions(t, 1)
+				setPortionSize(t, 1)
 			}
 			for seed := range uint64(8) {
 				u := universe{rand.New(rand.NewPCG(seed, uint64(mask))), seed%2 == 1}
@@ -220,7 +220,7 @@ func TestTrie(t *testing.T) {
 				names := u.names()
 				for range 40 {
 					randomUpdate(u, trie, o)
-					agree(t, trie, o, names)
+					compare(t, trie, o, names)
 				}
 				if t.Failed() {
 					t.Fatalf("seed %d", seed)
@@ -233,12 +233,12 @@ func TestTrie(t *testing.T) {
 // randomUpdate makes one random update of both.
 func randomUpdate(u universe, trie *Trie, o oracle) {
 	update := trie.Update()
-	draw(u, update, o)
+	randomChanges(u, update, o)
 	update.Commit()
 }
 
 // draw makes random changes of both.
-func draw(u universe, update *Update, o oracle) {
+func randomChanges(u universe, update *Update, o oracle) {
 	for range 1 + u.IntN(12) {
 		key := u.key()
 		endpoints, exists := o[key]
@@ -276,7 +276,7 @@ func TestTrieEmpties(t *testing.T) {
 		update.Delete(key)
 	}
 	update.Commit()
-	agree(t, trie, oracle{}, u.names())
+	compare(t, trie, oracle{}, u.names())
 	if n := trie.namespaces.Load().n; n != 0 {
 		t.Errorf("%d namespaces are left", n)
 	}
@@ -322,7 +322,7 @@ func TestCommit(t *testing.T) {
 
 // Names that can't be written in a zone file by hand, of any length, don't exist.
 func TestFindOddNames(t *testing.T) {
-	trie := serve(3)
+	trie := podTrie(3)
 	const base = "nginx.default.svc.cluster.local."
 	for _, prefix := range []string{
 		strings.Repeat(`\000`, 55), strings.Repeat(`\000`, 63), strings.Repeat(`a.`, 110) + "a", strings.Repeat(`\000.`, 60) + "a",
@@ -381,7 +381,7 @@ func FuzzFind(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string, rrtype uint8) {
 		if _, ok := dns.IsDomainName(name); ok && dns.IsFqdn(name) {
-			agreeOn(t, trie, o, name, allTypes[int(rrtype)%len(allTypes)])
+			compareName(t, trie, o, name, allTypes[int(rrtype)%len(allTypes)])
 		}
 	})
 }

@@ -24,8 +24,8 @@ func TestPlan(t *testing.T) {
 		trie, o := New(), oracle{}
 		for range 20 {
 			update := trie.Update()
-			draw(u, update, o)
-			steps := planOf(update)
+			randomChanges(u, update, o)
+			steps := planFor(update)
 			moved += checkSteps(t, update.changed, steps)
 			if len(steps) > len(update.changed) {
 				exchanged++
@@ -45,27 +45,27 @@ func TestPlan(t *testing.T) {
 }
 
 // planOf is what the commit of an update would publish.
-func planOf(update *Update) []step {
+func planFor(update *Update) []step {
 	update.netChanges()
 	return plan(update.changed)
 }
 
 // name is a host of a service within an update.
-type name struct {
+type hostName struct {
 	service *pending
 	host    string
 }
 
 // names returns the names of each address.
-func (p *pending) names(s *snapshot) map[netip.Addr]map[name]bool {
-	out := map[netip.Addr]map[name]bool{}
+func (p *pending) hostNames(s *snapshot) map[netip.Addr]map[hostName]bool {
+	out := map[netip.Addr]map[hostName]bool{}
 	for h := range s.hosts.all {
 		addrs := h.addrs()
 		for a := range addrs.all {
 			if out[a] == nil {
-				out[a] = map[name]bool{}
+				out[a] = map[hostName]bool{}
 			}
-			out[a][name{p, h.label}] = true
+			out[a][hostName{p, h.label}] = true
 		}
 	}
 	return out
@@ -76,12 +76,12 @@ func (p *pending) names(s *snapshot) map[netip.Addr]map[name]bool {
 func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 	t.Helper()
 	of := map[*service]*pending{}
-	now := map[*pending]map[netip.Addr]map[name]bool{}
-	leaving, entering := map[netip.Addr][]name{}, map[netip.Addr][]name{}
+	now := map[*pending]map[netip.Addr]map[hostName]bool{}
+	leaving, entering := map[netip.Addr][]hostName{}, map[netip.Addr][]hostName{}
 	for _, p := range changed {
 		of[p.service] = p
 		p.next = step{pending: p}.build()
-		before, next := p.names(p.old), p.names(p.next)
+		before, next := p.hostNames(p.old), p.hostNames(p.next)
 		now[p] = before
 		for a := range before {
 			for n := range before[a] {
@@ -101,13 +101,13 @@ func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 	last, count := map[*pending]step{}, map[*pending]int{}
 	for _, s := range steps {
 		p, made := of[s.service], s.build()
-		targetsResolve(t, made)
+		checkTargets(t, made)
 		before := now[p]
-		now[p], last[p] = p.names(made), s
+		now[p], last[p] = p.hostNames(made), s
 		if count[p]++; count[p] > 2 {
 			t.Errorf("%v has %d steps", p.key, count[p])
 		}
-		if host, addr, ok := p.absent(made); ok {
+		if host, addr, ok := p.missingAddr(made); ok {
 			t.Errorf("%s of %v is without %v for a moment", host, p.key, addr)
 		}
 		for a := range now[p] {
@@ -136,7 +136,7 @@ func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 }
 
 // absent returns an address that a host has before and after an update, but not now.
-func (p *pending) absent(now *snapshot) (host string, addr netip.Addr, ok bool) {
+func (p *pending) missingAddr(now *snapshot) (host string, addr netip.Addr, ok bool) {
 	if !p.existed || !p.exists {
 		return "", netip.Addr{}, false
 	}
@@ -161,7 +161,7 @@ func (p *pending) absent(now *snapshot) (host string, addr netip.Addr, ok bool) 
 
 // targetsResolve asks a snapshot for the targets of the service and of each port,
 // as a reader would that finds it between two steps.
-func targetsResolve(t *testing.T, s *snapshot) {
+func checkTargets(t *testing.T, s *snapshot) {
 	t.Helper()
 	const base = "nginx.default.svc.cluster.local."
 	query := Query{Name: base, Type: dns.TypeSRV, Size: math.MaxInt}
@@ -184,7 +184,7 @@ func targetsResolve(t *testing.T, s *snapshot) {
 func TestPlanKeepsNames(t *testing.T) {
 	nginx, mariadb := ServiceKey{"default", "nginx"}, ServiceKey{"default", "mariadb"}
 	trie := New()
-	old, reused := addr4th(1), addr4th(2)
+	old, reused := ipv4(1), ipv4(2)
 	update := trie.Update()
 	update.Create(nginx)
 	update.Create(mariadb)
@@ -195,7 +195,7 @@ func TestPlanKeepsNames(t *testing.T) {
 	update.Add(mariadb, Endpoint{Host: "db-0", Addr: old})
 	update.Remove(nginx, Endpoint{Host: "web-0", Addr: old})
 	update.Add(nginx, Endpoint{Host: "web-0", Addr: reused})
-	steps := planOf(update)
+	steps := planFor(update)
 	if len(steps) != 2 || steps[0].service.name != "nginx" || steps[1].service.name != "mariadb" {
 		t.Fatalf("the plan is %v", steps)
 	}
@@ -213,21 +213,21 @@ func TestPlanKeepsRecreated(t *testing.T) {
 	update := trie.Update()
 	update.Create(nginx)
 	update.Create(mariadb)
-	update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(0), Ports: web})
-	update.Add(nginx, Endpoint{Host: "web-1", Addr: addr4th(1), Ports: web})
-	update.Add(mariadb, Endpoint{Host: "db-0", Addr: addr4th(2)})
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(0), Ports: web})
+	update.Add(nginx, Endpoint{Host: "web-1", Addr: ipv4(1), Ports: web})
+	update.Add(mariadb, Endpoint{Host: "db-0", Addr: ipv4(2)})
 	update.Commit()
 
 	update = trie.Update()
 	update.Delete(nginx)
 	update.Create(nginx)
-	update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(0), Ports: web})
-	update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(0), Ports: web})   // another endpoint
-	update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(0), Ports: other}) // a new port
-	update.Add(nginx, Endpoint{Host: "web-2", Addr: addr4th(2), Ports: web})
-	update.Remove(mariadb, Endpoint{Host: "db-0", Addr: addr4th(2)})
-	update.Add(mariadb, Endpoint{Host: "db-1", Addr: addr4th(1)})
-	steps := planOf(update)
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(0), Ports: web})
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(0), Ports: web})   // another endpoint
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(0), Ports: other}) // a new port
+	update.Add(nginx, Endpoint{Host: "web-2", Addr: ipv4(2), Ports: web})
+	update.Remove(mariadb, Endpoint{Host: "db-0", Addr: ipv4(2)})
+	update.Add(mariadb, Endpoint{Host: "db-1", Addr: ipv4(1)})
+	steps := planFor(update)
 	if len(steps) != 3 || steps[0].service.name != "nginx" {
 		t.Fatalf("the plan is %v", steps)
 	}
@@ -249,29 +249,29 @@ func TestIndexBehind(t *testing.T) {
 	trie := New()
 	update := trie.Update()
 	update.Create(nginx)
-	update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(1)})
-	update.Add(nginx, Endpoint{Host: "web-1", Addr: addr4th(2)})
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(1)})
+	update.Add(nginx, Endpoint{Host: "web-1", Addr: ipv4(2)})
 	update.Commit()
 
 	update = trie.Update()
-	update.Remove(nginx, Endpoint{Host: "web-0", Addr: addr4th(1)})
+	update.Remove(nginx, Endpoint{Host: "web-0", Addr: ipv4(1)})
 	p := update.pending[0]
 	p.change.sum()
 	p.service.snapshot.Store(p.base.with(&p.change))
-	if node, result := trie.FindAddr(addr4th(1)); result != Outside {
+	if node, result := trie.FindAddr(ipv4(1)); result != Outside {
 		t.Errorf("the address is still %v", node.names)
 	}
-	if _, result := trie.FindAddr(addr4th(2)); result != Found {
+	if _, result := trie.FindAddr(ipv4(2)); result != Found {
 		t.Errorf("the other address is %v", result)
 	}
 
 	update = trie.Update()
-	update.Remove(nginx, Endpoint{Host: "web-1", Addr: addr4th(2)})
-	update.Add(nginx, Endpoint{Host: "web-1", Addr: addr4th(3)})
+	update.Remove(nginx, Endpoint{Host: "web-1", Addr: ipv4(2)})
+	update.Add(nginx, Endpoint{Host: "web-1", Addr: ipv4(3)})
 	p = update.pending[0]
 	p.change.sum()
 	p.service.snapshot.Store(p.base.with(&p.change))
-	if node, result := trie.FindAddr(addr4th(2)); result != Outside {
+	if node, result := trie.FindAddr(ipv4(2)); result != Outside {
 		t.Errorf("the address that web-1 had is still %v", node.names)
 	}
 }
@@ -280,33 +280,33 @@ func TestIndexBehind(t *testing.T) {
 // its memory.
 func TestUpdateForgets(t *testing.T) {
 	nginx := ServiceKey{"default", "nginx"}
-	web0 := Endpoint{Host: "web-0", Addr: addr4th(1), Ports: universePorts[1]}
+	web0 := Endpoint{Host: "web-0", Addr: ipv4(1), Ports: universePorts[1]}
 	trie := New()
 	update := trie.Update()
 	update.Create(nginx)
 	update.Add(nginx, web0)
-	update.Remove(nginx, Endpoint{Host: "web-1", Addr: addr4th(2)})
-	update.Add(nginx, Endpoint{Host: "web-1", Addr: addr4th(2)})
+	update.Remove(nginx, Endpoint{Host: "web-1", Addr: ipv4(2)})
+	update.Add(nginx, Endpoint{Host: "web-1", Addr: ipv4(2)})
 	update.Commit()
 	if trie.update == nil || len(trie.update.pending)+len(trie.update.created)+len(trie.update.changed) > 0 {
 		t.Fatalf("the update holds %+v", trie.update)
 	}
-	forgotten(t, trie.update)
+	checkRecycled(t, trie.update)
 
 	// The lists of a service are large, and those of the index.
 	update = trie.Update()
 	for i := range maxSpare / 8 {
-		update.Add(nginx, Endpoint{Host: "web-0", Addr: addr4th(i), Ports: universePorts[4]})
+		update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(i), Ports: universePorts[4]})
 		update.Add(nginx, Endpoint{Host: "web-0", Withheld: NotReady})
 		update.Add(nginx, Endpoint{Host: "web-1", Withheld: NotReady})
 		update.Remove(nginx, Endpoint{Host: "web-1", Withheld: NotReady})
 	}
 	update.Commit()
-	forgotten(t, trie.update)
+	checkRecycled(t, trie.update)
 	update = trie.Update()
 	update.Delete(nginx)
 	update.Commit()
-	forgotten(t, trie.update)
+	checkRecycled(t, trie.update)
 	update = trie.Update()
 	update.Create(nginx)
 	update.Commit()
@@ -526,7 +526,7 @@ func exchange(n int, gives func(i, j int)) {
 func (s *shape) update(n int, order []int) (update *Update, moves int) {
 	key := func(service int) ServiceKey { return ServiceKey{"default", fmt.Sprint("s-", service)} }
 	endpoint := func(host, addr int) Endpoint {
-		return Endpoint{Host: fmt.Sprint("web-", host), Addr: addr4th(addr), Ports: universePorts[1]}
+		return Endpoint{Host: fmt.Sprint("web-", host), Addr: ipv4(addr), Ports: universePorts[1]}
 	}
 	trie := New()
 	update = trie.Update()
@@ -615,7 +615,7 @@ func TestPlanChain(t *testing.T) {
 	chain := make([]*pending, n)
 	for i := range chain {
 		chain[i] = &pending{service: new(service), old: new(snapshot), base: new(snapshot), next: new(snapshot)}
-		chain[i].change.hosts = []delta[hostAddr]{{hostAddr{addr: addr4th(i)}, -1}, {hostAddr{addr: addr4th(i + 1)}, 1}}
+		chain[i].change.hosts = []delta[hostAddr]{{hostAddr{addr: ipv4(i)}, -1}, {hostAddr{addr: ipv4(i + 1)}, 1}}
 	}
 	p := newPlanner(chain)
 	if len(p.steps) != n || p.steps[0].service != chain[n-1].service || p.visits > 2*n {
@@ -624,17 +624,17 @@ func TestPlanChain(t *testing.T) {
 }
 
 // forgotten checks that the memory of an update is small and empty.
-func forgotten(t *testing.T, u *Update) {
+func checkRecycled(t *testing.T, u *Update) {
 	t.Helper()
 	if u == nil {
 		t.Fatal("the memory of the update is not kept")
 	}
-	small(t, u.entries4)
-	small(t, u.entries6)
+	checkReusable(t, u.entries4)
+	checkReusable(t, u.entries6)
 	for _, p := range u.spare {
-		small(t, p.change.hosts)
-		small(t, p.change.ports)
-		small(t, p.change.withheld)
+		checkReusable(t, p.change.hosts)
+		checkReusable(t, p.change.ports)
+		checkReusable(t, p.change.withheld)
 		p := *p
 		p.change = change{}
 		if !reflect.DeepEqual(p, pending{}) {
@@ -643,7 +643,7 @@ func forgotten(t *testing.T, u *Update) {
 	}
 }
 
-func small[T comparable](t *testing.T, list []T) {
+func checkReusable[T comparable](t *testing.T, list []T) {
 	t.Helper()
 	if cap(list) > maxSpareList {
 		t.Errorf("a list has room for %d", cap(list))

@@ -37,7 +37,7 @@ func TestSnapshots(t *testing.T) {
 		readers.Go(func() {
 			rng := rand.New(rand.NewPCG(1, uint64(r)))
 			for !stop.Load() {
-				a, srv := lookupRaw(trie, "nginx.default.svc.cluster.local.", dns.TypeA), []dns.RR(nil)
+				a, srv := lookupRecords(trie, "nginx.default.svc.cluster.local.", dns.TypeA), []dns.RR(nil)
 				if rng.IntN(2) == 0 {
 					answer := lookupAnswer(trie, "_web._tcp.nginx.default.svc.cluster.local.", dns.TypeSRV)
 					srv, a = answer.Records, answer.Glue
@@ -89,9 +89,9 @@ func TestSnapshots(t *testing.T) {
 func TestReaders(t *testing.T) {
 	for _, mask := range []uint32{^uint32(0), 3} {
 		t.Run(fmt.Sprintf("mask %x", mask), func(t *testing.T) {
-			narrowHash(t, mask)
+			setHashMask(t, mask)
 			if mask == 3 {
-				narrowPortions(t, 1)
+				setPortionSize(t, 1)
 			}
 			u := universe{rand.New(rand.NewPCG(1, uint64(mask))), true}
 			trie, o, names := New(), oracle{}, u.names()
@@ -114,7 +114,7 @@ func TestReaders(t *testing.T) {
 						trie.HasNamespace([]byte("prod"))
 						trie.Covers(netip.PrefixFrom(u.addr(), 28))
 						trie.Serial()
-						agreeWithin(t, trie.Image())
+						checkImage(t, trie.Image())
 						if round < 20 {
 							images.Done()
 						}
@@ -128,13 +128,13 @@ func TestReaders(t *testing.T) {
 			}
 			stop.Store(true)
 			readers.Wait()
-			agree(t, trie, o, names)
+			compare(t, trie, o, names)
 		})
 	}
 }
 
 // agreeWithin checks that an image is of one time.
-func agreeWithin(t *testing.T, i *Image) {
+func checkImage(t *testing.T, i *Image) {
 	t.Helper()
 	addrs := map[netip.Addr]map[string]bool{}
 	for name, node := range i.Names("cluster.local.") {
@@ -171,6 +171,6 @@ func lookupAnswer(trie *Trie, name string, rrtype uint16) Answer {
 	return a
 }
 
-func lookupRaw(trie *Trie, name string, rrtype uint16) []dns.RR {
+func lookupRecords(trie *Trie, name string, rrtype uint16) []dns.RR {
 	return lookupAnswer(trie, name, rrtype).Records
 }

@@ -14,7 +14,7 @@ import (
 // are yielded, each of them once: that of a window, whatever their number.
 func TestAllBudget(t *testing.T) {
 	const hosts, ports, budget = 500, 400, 1 << 20
-	trie := serveMany(hosts, ports)
+	trie := hostsTimesPorts(hosts, ports)
 	const base = "nginx.default.svc.cluster.local."
 	var name Name
 	name.Fold(base)

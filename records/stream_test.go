@@ -10,7 +10,7 @@ import (
 )
 
 // all returns the records of All as texts, sorted. It checks the windows.
-func all(t *testing.T, node Node, q *Query) []string {
+func collectAll(t *testing.T, node Node, q *Query) []string {
 	t.Helper()
 	var out []string
 	last := maxBatch
@@ -35,13 +35,13 @@ func TestAll(t *testing.T) {
 	key := ServiceKey{long, long}
 	update.Create(key)
 	for i, host := range []string{"a", long, "b"} {
-		update.Add(key, Endpoint{Host: host, Hostname: true, Addr: addr4th(i), Ports: universePorts[1]})
+		update.Add(key, Endpoint{Host: host, Hostname: true, Addr: ipv4(i), Ports: universePorts[1]})
 	}
 	update.Commit()
-	mixed := crowdOf(20) // of hostnames; labels that were made do not answer beside them
+	mixed := manyNamesTrie(20) // of hostnames; labels that were made do not answer beside them
 	update = mixed.Update()
 	update.Create(ServiceKey{"default", "made"})
-	update.Add(ServiceKey{"default", "made"}, Endpoint{Host: "10-0-0-1", Addr: addr4th(1)})
+	update.Add(ServiceKey{"default", "made"}, Endpoint{Host: "10-0-0-1", Addr: ipv4(1)})
 	update.Commit()
 	longZone := strings.Repeat("z", 59-len(".test.")) + ".test."
 
@@ -53,12 +53,12 @@ func TestAll(t *testing.T) {
 		names []string
 		least int // records
 	}{
-		{"one pod", serve(1), "cluster.local.", nginx, 5},
-		{"as many pods as a window", serve(maxBatch), "cluster.local.", nginx, 4 * maxBatch},
-		{"pods of several windows", serve(2*maxBatch + 1), "cluster.local.", nginx, 8 * maxBatch},
-		{"long lists", serveLists(300), "cluster.local.", nginx, 5000},
-		{"an address of one name", serve(1), "cluster.local.", []string{"0.0.0.10.in-addr.arpa."}, 1},
-		{"an address of many names", crowdOf(2*maxBatch + 1), "cluster.local.", []string{"1.0.0.10.in-addr.arpa."}, 2*maxBatch + 1},
+		{"one pod", podTrie(1), "cluster.local.", nginx, 5},
+		{"as many pods as a window", podTrie(maxBatch), "cluster.local.", nginx, 4 * maxBatch},
+		{"pods of several windows", podTrie(2*maxBatch + 1), "cluster.local.", nginx, 8 * maxBatch},
+		{"long lists", longListTrie(300), "cluster.local.", nginx, 5000},
+		{"an address of one name", podTrie(1), "cluster.local.", []string{"0.0.0.10.in-addr.arpa."}, 1},
+		{"an address of many names", manyNamesTrie(2*maxBatch + 1), "cluster.local.", []string{"1.0.0.10.in-addr.arpa."}, 2*maxBatch + 1},
 		{"an address with a label that was made", mixed, "cluster.local.", []string{"1.0.0.10.in-addr.arpa."}, 20},
 		{"names that are too long", longNames, longZone, []string{long + "." + long + ".svc." + longZone, "1.0.0.10.in-addr.arpa.", "2.0.0.10.in-addr.arpa."}, 3 + 2 + 1},
 	} {
@@ -80,7 +80,7 @@ func TestAll(t *testing.T) {
 					want = append(want, rr.String())
 				}
 				slices.Sort(want)
-				got := all(t, node, &Query{Name: name, Type: rrtype, Zone: test.zone, TTL: 5})
+				got := collectAll(t, node, &Query{Name: name, Type: rrtype, Zone: test.zone, TTL: 5})
 				if records += len(got); !slices.Equal(got, want) {
 					t.Errorf("%s: %s %s has %d records, want %d", test.what, name, dns.TypeToString[rrtype], len(got), len(want))
 				}
@@ -96,7 +96,7 @@ func TestAll(t *testing.T) {
 }
 
 // serveMany returns a trie with one service of some hosts that have a long list of ports.
-func serveMany(hosts, ports int) *Trie {
+func hostsTimesPorts(hosts, ports int) *Trie {
 	key := ServiceKey{"default", "nginx"}
 	var list []Port
 	for i := range ports {
@@ -107,7 +107,7 @@ func serveMany(hosts, ports int) *Trie {
 	update := trie.Update()
 	update.Create(key)
 	for i := range hosts {
-		update.Add(key, Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: addr4th(i), Ports: long})
+		update.Add(key, Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i), Ports: long})
 	}
 	update.Commit()
 	return trie

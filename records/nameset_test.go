@@ -12,21 +12,21 @@ import (
 )
 
 // crowdOf returns a trie with n services that have a host with one address.
-func crowdOf(n int) *Trie {
+func manyNamesTrie(n int) *Trie {
 	trie := New()
 	update := trie.Update()
 	for i := range n {
 		key := ServiceKey{"default", fmt.Sprint("s-", i)}
 		update.Create(key)
-		update.Add(key, Endpoint{Host: "web-0", Hostname: true, Addr: addr4th(1)})
+		update.Add(key, Endpoint{Host: "web-0", Hostname: true, Addr: ipv4(1)})
 	}
 	update.Commit()
 	return trie
 }
 
 // reverseAnswer asks for the reverse name of the address of a crowd.
-func reverseAnswer(trie *Trie, q Query) (Answer, Result) {
-	node, result := trie.FindAddr(addr4th(1))
+func answerPTR(trie *Trie, q Query) (Answer, Result) {
+	node, result := trie.FindAddr(ipv4(1))
 	q.Name, q.Zone = "1.0.0.10.in-addr.arpa.", "cluster.local."
 	return node.Answer(&q), result
 }
@@ -36,7 +36,7 @@ func reverseAnswer(trie *Trie, q Query) (Answer, Result) {
 func TestCrowd(t *testing.T) {
 	for _, mask := range []uint32{^uint32(0), 1} {
 		t.Run(fmt.Sprintf("mask %x", mask), func(t *testing.T) {
-			narrowHash(t, mask)
+			setHashMask(t, mask)
 			rng := rand.New(rand.NewPCG(3, uint64(mask)))
 			trie, o := New(), oracle{}
 			trie.EnableCovers()
@@ -46,14 +46,14 @@ func TestCrowd(t *testing.T) {
 				growing := round/25%2 == 0
 				update := trie.Update()
 				for range 1 + rng.IntN(40) {
-					crowdChange(rng, update, o, growing)
+					randomNameChange(rng, update, o, growing)
 				}
 				update.Commit()
 				for _, name := range names {
-					agreeOn(t, trie, o, name, dns.TypePTR)
-					agreeOn(t, trie, o, name, dns.TypeA)
+					compareName(t, trie, o, name, dns.TypePTR)
+					compareName(t, trie, o, name, dns.TypeA)
 				}
-				agreeCrowdImage(t, trie, o, names)
+				compareReverseImage(t, trie, o, names)
 				if got, want := trie.Stats(), o.stats(); got != want {
 					t.Fatalf("the trie counts %+v, want %+v", got, want)
 				}
@@ -72,7 +72,7 @@ func TestCrowd(t *testing.T) {
 
 // crowdChange makes a random change of both: rather one that adds, or one that
 // takes away.
-func crowdChange(rng *rand.Rand, update *Update, o oracle, growing bool) {
+func randomNameChange(rng *rand.Rand, update *Update, o oracle, growing bool) {
 	key := ServiceKey{fmt.Sprint("ns-", rng.IntN(2)), fmt.Sprint("s-", rng.IntN(20))}
 	endpoints, exists := o[key]
 	adds := rng.IntN(8) > 0 == growing
@@ -88,13 +88,13 @@ func crowdChange(rng *rand.Rand, update *Update, o oracle, growing bool) {
 		update.Remove(key, e)
 		o.remove(key, e)
 	case adds:
-		e := Endpoint{Host: strings.Repeat("w", 1+rng.IntN(4)), Hostname: rng.IntN(3) > 0, Addr: addr4th(1 + rng.IntN(3))}
+		e := Endpoint{Host: strings.Repeat("w", 1+rng.IntN(4)), Hostname: rng.IntN(3) > 0, Addr: ipv4(1 + rng.IntN(3))}
 		update.Add(key, e)
 		o[key] = append(o[key], e)
 	}
 }
 
-func agreeCrowdImage(t *testing.T, trie *Trie, o oracle, names []string) {
+func compareReverseImage(t *testing.T, trie *Trie, o oracle, names []string) {
 	t.Helper()
 	got := map[string][]string{}
 	for addr, node := range trie.Image().Addrs() {
@@ -116,9 +116,9 @@ func agreeCrowdImage(t *testing.T, trie *Trie, o oracle, names []string) {
 // as the records in the reply, and not as the names.
 func TestCrowdBudget(t *testing.T) {
 	cost := func(trie *Trie, rrtype uint16) float64 {
-		return testing.AllocsPerRun(100, func() { reverseAnswer(trie, Query{Type: rrtype, Size: 512, Start: 1}) })
+		return testing.AllocsPerRun(100, func() { answerPTR(trie, Query{Type: rrtype, Size: 512, Start: 1}) })
 	}
-	small, large := crowdOf(100), crowdOf(10_000)
+	small, large := manyNamesTrie(100), manyNamesTrie(10_000)
 	for rrtype, most := range map[uint16]float64{dns.TypePTR: 30, dns.TypeA: 1, dns.TypeAAAA: 1} {
 		few, many := cost(small, rrtype), cost(large, rrtype)
 		if many > few || many > most {
@@ -131,14 +131,14 @@ func TestCrowdBudget(t *testing.T) {
 // goes and comes.
 func TestCrowdUpdateBudget(t *testing.T) {
 	cost := func(n int) uint64 {
-		trie := crowdOf(n)
+		trie := manyNamesTrie(n)
 		const changes = 500
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		for i := range changes {
 			key := ServiceKey{"default", fmt.Sprint("s-", i/2*7%n)}
 			update := trie.Update()
-			if e := (Endpoint{Host: "web-0", Hostname: true, Addr: addr4th(1)}); i%2 == 0 {
+			if e := (Endpoint{Host: "web-0", Hostname: true, Addr: ipv4(1)}); i%2 == 0 {
 				update.Remove(key, e)
 			} else {
 				update.Add(key, e)
@@ -164,8 +164,8 @@ func TestCrowdWindow(t *testing.T) {
 	update := trie.Update()
 	update.Create(key)
 	for i := range n {
-		update.Add(key, Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: addr4th(1)})
-		update.Add(key, Endpoint{Host: fmt.Sprint("made-", i), Addr: addr4th(1)})
+		update.Add(key, Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(1)})
+		update.Add(key, Endpoint{Host: fmt.Sprint("made-", i), Addr: ipv4(1)})
 	}
 	update.Commit()
 	targets := func(a Answer) map[string]bool {
@@ -177,7 +177,7 @@ func TestCrowdWindow(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for start := range uint64(n) {
-		a, _ := reverseAnswer(trie, Query{Type: dns.TypePTR, Size: 512, Start: start*1e9 + start})
+		a, _ := answerPTR(trie, Query{Type: dns.TypePTR, Size: 512, Start: start*1e9 + start})
 		here := targets(a)
 		if !a.Truncated || len(a.Records) < 5 || len(here) != len(a.Records) {
 			t.Fatalf("from %d there are %d records, %d different, capped: %v", start, len(a.Records), len(here), a.Truncated)
@@ -186,7 +186,7 @@ func TestCrowdWindow(t *testing.T) {
 			seen[target] = true
 		}
 	}
-	a, _ := reverseAnswer(trie, Query{Type: dns.TypePTR, Size: 1 << 16, Start: 7})
+	a, _ := answerPTR(trie, Query{Type: dns.TypePTR, Size: 1 << 16, Start: 7})
 	if len(seen) != n || len(a.Records) != n || a.Truncated {
 		t.Errorf("%d of %d names were in a reply, and %d in a complete one", len(seen), n, len(a.Records))
 	}
@@ -207,18 +207,18 @@ func TestCrowdOfLongNames(t *testing.T) {
 		for i := range 1000 {
 			key := ServiceKey{long, fmt.Sprintf("%s%05d", long[5:], i)}
 			update.Create(key)
-			update.Add(key, Endpoint{Host: long, Hostname: true, Addr: addr4th(1)})
+			update.Add(key, Endpoint{Host: long, Hostname: true, Addr: ipv4(1)})
 		}
 		for i := range short {
 			key := ServiceKey{"default", fmt.Sprint("s-", i)}
 			update.Create(key)
-			update.Add(key, Endpoint{Host: "web-0", Hostname: true, Addr: addr4th(1)})
+			update.Add(key, Endpoint{Host: "web-0", Hostname: true, Addr: ipv4(1)})
 		}
 		update.Commit()
 		// 197 bytes are long.long.long.svc, with dots and the root.
 		zone := strings.Repeat("z", 59-len(".test.")) + ".test."
 		for _, start := range []uint64{0, 39, 999} {
-			node, result := trie.FindAddr(addr4th(1))
+			node, result := trie.FindAddr(ipv4(1))
 			q := Query{Name: "1.0.0.10.in-addr.arpa.", Type: dns.TypePTR, Zone: zone, Size: 1 << 15, Start: start}
 			if a := node.Answer(&q); result != Found || len(a.Records) != short || a.Truncated {
 				t.Errorf("%d short names: %v, with %d records, capped: %v", short, result, len(a.Records), a.Truncated)
@@ -242,14 +242,14 @@ func TestCrowdBehind(t *testing.T) {
 	update := trie.Update()
 	update.Create(nginx)
 	for i := range 2 * maxEntries {
-		update.Add(nginx, Endpoint{Host: fmt.Sprint("web-", i), Hostname: i%2 == 0, Addr: addr4th(1)})
+		update.Add(nginx, Endpoint{Host: fmt.Sprint("web-", i), Hostname: i%2 == 0, Addr: ipv4(1)})
 	}
 	update.Commit()
 	publish := func(gone func(i int) bool) {
 		update := trie.Update()
 		for i := range 2 * maxEntries {
 			if gone(i) {
-				update.Remove(nginx, Endpoint{Host: fmt.Sprint("web-", i), Hostname: i%2 == 0, Addr: addr4th(1)})
+				update.Remove(nginx, Endpoint{Host: fmt.Sprint("web-", i), Hostname: i%2 == 0, Addr: ipv4(1)})
 			}
 		}
 		p := update.pending[0]
@@ -266,7 +266,7 @@ func TestCrowdBehind(t *testing.T) {
 		{"all left", func(i int) bool { return i%2 == 1 }, 0},
 	} {
 		publish(tc.gone)
-		a, result := reverseAnswer(trie, Query{Type: dns.TypePTR, Size: 1 << 16})
+		a, result := answerPTR(trie, Query{Type: dns.TypePTR, Size: 1 << 16})
 		if len(a.Records) != tc.want || (result == Found) != (tc.want > 0) {
 			t.Errorf("%s: %v, with %d names, want %d", tc.what, result, len(a.Records), tc.want)
 		}
@@ -275,18 +275,18 @@ func TestCrowdBehind(t *testing.T) {
 
 func BenchmarkCrowd(b *testing.B) {
 	for _, n := range []int{1, 100, 10_000} {
-		trie := crowdOf(n)
+		trie := manyNamesTrie(n)
 		for _, rrtype := range []uint16{dns.TypePTR, dns.TypeA} {
 			b.Run(fmt.Sprintf("%s/n=%d", dns.TypeToString[rrtype], n), func(b *testing.B) {
 				b.ReportAllocs()
 				for i := uint64(0); b.Loop(); i++ {
-					reverseAnswer(trie, Query{Type: rrtype, Size: 512, Start: i})
+					answerPTR(trie, Query{Type: rrtype, Size: 512, Start: i})
 				}
 			})
 		}
 		b.Run(fmt.Sprint("change/n=", n), func(b *testing.B) {
 			b.ReportAllocs()
-			key, e := ServiceKey{"default", "s-0"}, Endpoint{Host: "web-0", Hostname: true, Addr: addr4th(1)}
+			key, e := ServiceKey{"default", "s-0"}, Endpoint{Host: "web-0", Hostname: true, Addr: ipv4(1)}
 			for i := 0; b.Loop(); i++ {
 				update := trie.Update()
 				if i%2 == 0 {

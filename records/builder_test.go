@@ -12,10 +12,10 @@ import (
 
 // serve returns a trie with one service of n pods, each with an address of both
 // families and a port.
-func serve(n int) *Trie { return serveFamilies(n, addr4th, addr6th) }
+func podTrie(n int) *Trie { return podTrieWith(n, ipv4, ipv6) }
 
 // serveFamilies is serve, of pods with other addresses.
-func serveFamilies(n int, addrs ...func(int) netip.Addr) *Trie {
+func podTrieWith(n int, addrs ...func(int) netip.Addr) *Trie {
 	key := ServiceKey{"default", "nginx"}
 	trie := New()
 	update := trie.Update()
@@ -30,11 +30,11 @@ func serveFamilies(n int, addrs ...func(int) netip.Addr) *Trie {
 	return trie
 }
 
-func addr4th(i int) netip.Addr {
+func ipv4(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 }
 
-func addr6th(i int) netip.Addr {
+func ipv6(i int) netip.Addr {
 	return netip.AddrFrom16([16]byte{0: 0xfd, 13: byte(i >> 16), 14: byte(i >> 8), 15: byte(i)})
 }
 
@@ -62,10 +62,10 @@ func TestSize(t *testing.T) {
 	sizes := []int{100, 512, 1232, 20000, 65535}
 	tries := map[string]*Trie{}
 	for _, n := range []int{1, 2, 7, 29, 252, 1500} {
-		tries[fmt.Sprint(n)] = serve(n)
+		tries[fmt.Sprint(n)] = podTrie(n)
 	}
 	for _, n := range []int{1, 7, 60, 600} {
-		tries[fmt.Sprint(n, " with long lists")] = serveLists(n)
+		tries[fmt.Sprint(n, " with long lists")] = longListTrie(n)
 	}
 	for n, trie := range tries {
 		start := uint64(12345)
@@ -110,7 +110,7 @@ func TestSize(t *testing.T) {
 // and that every record gets its turn.
 func TestCappedAtRandom(t *testing.T) {
 	const n = 300
-	trie := serve(n)
+	trie := podTrie(n)
 	for _, rrtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV} {
 		seen := map[string]bool{}
 		for start := range uint64(n) {
@@ -141,7 +141,7 @@ func TestSharedHost(t *testing.T) {
 	update := trie.Update()
 	update.Create(key)
 	for i := range n {
-		update.Add(key, Endpoint{Host: "shared", Hostname: true, Addr: addr4th(i), Ports: universePorts[1]})
+		update.Add(key, Endpoint{Host: "shared", Hostname: true, Addr: ipv4(i), Ports: universePorts[1]})
 	}
 	update.Commit()
 	if m, _ := message(t, trie, "shared.nginx.default.svc.cluster.local.", dns.TypeA, 65535, 0); len(m.Answer) != n {
@@ -165,7 +165,7 @@ func TestWindowWithinHost(t *testing.T) {
 	update := trie.Update()
 	update.Create(key)
 	for i := range 3 {
-		update.Add(key, Endpoint{Host: fmt.Sprint("dns-", i), Hostname: true, Addr: addr4th(i), Ports: universePorts[4]})
+		update.Add(key, Endpoint{Host: fmt.Sprint("dns-", i), Hostname: true, Addr: ipv4(i), Ports: universePorts[4]})
 	}
 	update.Commit()
 	complete, _ := message(t, trie, "dns.default.svc.cluster.local.", dns.TypeSRV, 1<<30, 0)
@@ -187,10 +187,10 @@ func TestPointers(t *testing.T) {
 	}{{"c", "x", true}, {"a", "10-0-0-1", false}, {"b", "y", true}, {"b", "x", true}} {
 		key := ServiceKey{"default", endpoint.service}
 		update.Create(key)
-		update.Add(key, Endpoint{Host: endpoint.host, Hostname: endpoint.hostname, Addr: addr4th(1)})
+		update.Add(key, Endpoint{Host: endpoint.host, Hostname: endpoint.hostname, Addr: ipv4(1)})
 	}
 	update.Commit()
-	node, _ := trie.FindAddr(addr4th(1))
+	node, _ := trie.FindAddr(ipv4(1))
 	var got []string
 	for _, rr := range node.Answer(&Query{Name: "1.0.0.10.in-addr.arpa.", Type: dns.TypePTR, Zone: "cluster.local.", Size: 1232}).Records {
 		got = append(got, rr.(*dns.PTR).Ptr)
@@ -209,7 +209,7 @@ func TestLongTargets(t *testing.T) {
 	update := trie.Update()
 	update.Create(key)
 	for i, host := range []string{"a", long, "b"} {
-		update.Add(key, Endpoint{Host: host, Hostname: true, Addr: addr4th(i), Ports: universePorts[1]})
+		update.Add(key, Endpoint{Host: host, Hostname: true, Addr: ipv4(i), Ports: universePorts[1]})
 	}
 	update.Commit()
 	// 197 bytes are long.long.long.svc, with dots and the root.
@@ -238,7 +238,7 @@ func TestLongTargets(t *testing.T) {
 		}
 		slices.Sort(got)
 		for i := range 3 {
-			node, _ := trie.FindAddr(addr4th(i))
+			node, _ := trie.FindAddr(ipv4(i))
 			for _, rr := range node.Answer(&Query{Name: "x.in-addr.arpa.", Type: dns.TypePTR, Zone: tc.zone, Size: 1232}).Records {
 				pointed = append(pointed, strings.TrimSuffix(rr.(*dns.PTR).Ptr, "."+base))
 			}
@@ -285,7 +285,7 @@ func TestLongTargetsBudget(t *testing.T) {
 				if i < test.long {
 					host = fmt.Sprintf("%063d", i)
 				}
-				update.Add(key, Endpoint{Host: host, Hostname: true, Addr: addr4th(i), Ports: list})
+				update.Add(key, Endpoint{Host: host, Hostname: true, Addr: ipv4(i), Ports: list})
 			}
 			update.Commit()
 			var n Name
@@ -314,7 +314,7 @@ func TestLongTargetsBudget(t *testing.T) {
 
 // What a caller does to an answer is not seen by the next.
 func TestAnswersAreOwned(t *testing.T) {
-	trie := serve(3)
+	trie := podTrie(3)
 	const name = "_web._tcp.nginx.default.svc.cluster.local."
 	before, _ := message(t, trie, name, dns.TypeSRV, 1232, 0)
 	text := before.String()
