@@ -7,21 +7,20 @@ import (
 	"strings"
 )
 
-// change is what happens to a service within one update. It is kept as counts
-// for each key, so that what comes and goes again leaves nothing to publish.
+// change is the change of one service by one update, as deltas of each key. What is
+// added and removed again cancels out, and leaves nothing to publish.
 type change struct {
 	hosts    []delta[hostAddr]
-	ports    []portDelta
-	lists    []delta[hostList] // long lists; the ports of all others are in ports
+	ports    []portDelta       // of short lists
+	lists    []delta[hostList] // long lists
 	withheld []delta[withheld]
 }
 
-// hostAddr is an address of a host, and whether a pod that has it was given the
-// host's label as its hostname.
+// hostAddr is an address of a host.
 type hostAddr struct {
 	host     string
 	addr     netip.Addr
-	hostname bool
+	hostname bool // host is the hostname of the pod
 }
 
 func (h hostAddr) compare(g hostAddr) int {
@@ -38,7 +37,8 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// portDelta is a change of the number of endpoints that have a port.
+// portDelta is a change of the number of endpoints that have a port at a host. It is
+// no delta of a key, so that refs fits in beside number: 56 bytes rather than 64.
 type portDelta struct {
 	portName
 	host   string
@@ -50,7 +50,7 @@ func (d portDelta) compare(e portDelta) int {
 	return cmp.Or(d.portName.compare(e.portName), strings.Compare(d.host, e.host), cmp.Compare(d.number, e.number))
 }
 
-// hostList is a long list of a host.
+// hostList is a host with a long list.
 type hostList struct {
 	list *PortList
 	host string
@@ -60,7 +60,7 @@ func (h hostList) compare(g hostList) int {
 	return cmp.Or(h.list.compare(g.list), strings.Compare(h.host, g.host))
 }
 
-// count notes that the endpoint comes (1) or goes (-1).
+// count adds the endpoint (1) or removes it (-1).
 func (c *change) count(e *Endpoint, refs int32) {
 	if e.Withheld != Ready {
 		c.withheld = append(c.withheld, delta[withheld]{withheld{e.Host, e.Withheld}, refs})
@@ -79,22 +79,22 @@ func (c *change) count(e *Endpoint, refs int32) {
 	}
 }
 
-// reset forgets what was counted.
+// reset empties the change.
 func (c *change) reset() {
 	c.hosts, c.ports, c.lists, c.withheld = reuse(c.hosts), reuse(c.ports), reuse(c.lists), reuse(c.withheld)
 }
 
-// net reduces the change to its net effect, and tells whether there is one.
+// sum sorts the deltas and adds up those of each key. It reports whether any is left.
 func (c *change) sum() bool {
 	c.hosts, c.ports, c.lists, c.withheld = sum(c.hosts), sumPorts(c.ports), sum(c.lists), sum(c.withheld)
 	return len(c.hosts)+len(c.ports)+len(c.lists)+len(c.withheld) > 0
 }
 
-// limit takes out of a net change what base does not have, so that nothing falls
-// below zero, and reports whether anything is left.
+// clamp drops from a summed change the removal of what base does not have, so that no
+// count falls below zero. It reports whether any delta is left.
 func (c *change) clamp(base *snapshot) bool {
 	var name hostAddr
-	var refs int32 // of name in base, whether as a hostname or not
+	var refs int32 // of name in base, as a hostname or not, less what the change removes
 	for i := range c.hosts {
 		d := &c.hosts[i]
 		if d.refs > 0 {
@@ -149,7 +149,7 @@ func (c *change) clamp(base *snapshot) bool {
 	return len(c.hosts)+len(c.ports)+len(c.lists)+len(c.withheld) > 0
 }
 
-// comes reports whether the net change gives a host an address.
+// addsHost reports whether the change adds an address to the host.
 func (c *change) addsHost(host string) bool {
 	i, _ := slices.BinarySearchFunc(c.hosts, host, func(d delta[hostAddr], host string) int { return strings.Compare(d.key.host, host) })
 	for ; i < len(c.hosts) && c.hosts[i].key.host == host; i++ {
@@ -160,6 +160,7 @@ func (c *change) addsHost(host string) bool {
 	return false
 }
 
+// sumPorts is sum for ports.
 func sumPorts(deltas []portDelta) []portDelta {
 	if len(deltas) > 1 {
 		slices.SortFunc(deltas, portDelta.compare)
@@ -175,37 +176,23 @@ func sumPorts(deltas []portDelta) []portDelta {
 	return slices.DeleteFunc(out, func(d portDelta) bool { return d.refs == 0 })
 }
 
-// merge returns the addresses with the deltas applied, whatever host has them.
-func (a addresses) merge(deltas []delta[hostAddr]) addresses {
-	var v4 []delta[addr4]
-	var v6 []delta[addr6]
-	for _, d := range deltas {
-		if d.key.addr.Is4() {
-			v4 = append(v4, delta[addr4]{d.key.addr.As4(), d.refs})
-		} else {
-			v6 = append(v6, delta[addr6]{d.key.addr.As16(), d.refs})
-		}
-	}
-	return addresses{a.v4.merge(sum(v4)), a.v6.merge(sum(v6))}
-}
-
-// leaving returns the part of the net change that takes away. A host that loses
-// its addresses and gains others is away in between, but its targets are not.
+// removals returns the removals of the change. A host that loses all addresses and
+// gains others is absent between the two, but its targets are not removed.
 func (c *change) removals() *change {
 	out := &change{
 		hosts: slices.DeleteFunc(slices.Clone(c.hosts), func(d delta[hostAddr]) bool { return d.refs > 0 }),
 		ports: slices.DeleteFunc(slices.Clone(c.ports), func(d portDelta) bool { return d.refs > 0 }),
 	}
 	if len(c.lists) > 0 {
-		c.removalsOfLists(out)
+		c.removeLists(out)
 	}
 	return out
 }
 
-// leavingLists adds the long lists that leave to out. A host that changes from or
-// to a long list may have ports in common before and after, but no delta shows
-// them: it keeps all that it had.
-func (c *change) removalsOfLists(out *change) {
+// removeLists adds the removals of long lists to out. A host that changes from or to
+// a long list keeps all that it had: the old and the new list may have ports in
+// common, but no delta shows which.
+func (c *change) removeLists(out *change) {
 	gainsList, gains := make(map[string]bool), make(map[string]bool)
 	for _, d := range c.lists {
 		if d.refs > 0 {
@@ -221,24 +208,24 @@ func (c *change) removalsOfLists(out *change) {
 	out.lists = slices.DeleteFunc(slices.Clone(c.lists), func(d delta[hostList]) bool { return d.refs > 0 || gains[d.key.host] })
 }
 
-// staying returns the part of the net change, made to an empty service, that was
-// there before.
-func (c *change) kept(before *snapshot) *change {
+// kept returns the part of the change, of a service that was deleted and created
+// again, that old had already.
+func (c *change) kept(old *snapshot) *change {
 	var out change
-	stays := make(map[string]hostID)
+	ids := make(map[string]hostID) // of the hosts that are kept
 	for _, d := range c.hosts {
-		h := before.hostByLabel([]byte(d.key.host))
+		h := old.hostByLabel([]byte(d.key.host))
 		if h == nil {
 			continue
 		}
 		if addrs := h.addrs(); addrs.has(d.key.addr) {
-			stays[d.key.host] = h.id
+			ids[d.key.host] = h.id
 			out.hosts = append(out.hosts, d)
 		}
 	}
 	for _, d := range c.ports {
-		id, ok := stays[d.host]
-		p := before.portNamed([]byte(d.protocol), []byte(d.name))
+		id, ok := ids[d.host]
+		p := old.portNamed([]byte(d.protocol), []byte(d.name))
 		if !ok || p == nil {
 			continue
 		}
@@ -248,11 +235,11 @@ func (c *change) kept(before *snapshot) *change {
 		}
 	}
 	for _, d := range c.lists {
-		id, ok := stays[d.key.host]
-		if !ok || before.long == nil {
+		id, ok := ids[d.key.host]
+		if !ok || old.long == nil {
 			continue
 		}
-		if refs := before.long.targets.refsOf(longTarget{d.key.list, id}); refs > 0 {
+		if refs := old.long.targets.refsOf(longTarget{d.key.list, id}); refs > 0 {
 			d.refs = min(d.refs, refs)
 			out.lists = append(out.lists, d)
 		}

@@ -2,11 +2,11 @@ package records
 
 import "slices"
 
-// Commit publishes what changed, each service once, and returns how many
-// services that were. Of a service with no net change nothing is published.
+// Commit publishes the changed services, and returns how many there are. A service
+// whose changes cancel out is not published. Images wait for the commit; lookups do
+// not.
 //
-// An address leaves the names it had before it enters others. Images wait for the
-// whole commit, readers for nothing.
+// An address leaves its old names before it enters new ones.
 func (u *Update) Commit() int {
 	defer u.recycle()
 	changed := u.netChanges()
@@ -24,8 +24,7 @@ func (u *Update) Commit() int {
 	return len(changed)
 }
 
-// settle works out what the update comes to, and returns the services that it
-// changes.
+// netChanges sums the deltas of each service, and returns the services that change.
 func (u *Update) netChanges() []*pending {
 	u.changed = u.changed[:0]
 	for _, p := range u.pending {
@@ -42,27 +41,12 @@ func (u *Update) netChanges() []*pending {
 	return u.changed
 }
 
-// step is the publication of a snapshot: the last of the service, or what it has
-// between two states.
-type step struct {
-	*pending
-	interim bool
-}
-
-// make returns the snapshot to publish.
-func (s step) build() *snapshot {
-	if s.interim {
-		return s.interimSnapshot()
-	}
-	return s.base.with(&s.change)
-}
-
-// portionSize is how many endpoints the steps of a portion change, unless one step
-// does more. What is made for a portion is garbage before the next, so that a large
-// commit takes little memory beside the trie. Tests make it small.
+// portionSize is the most endpoints that the steps of a portion change, unless a single
+// step changes more. What a portion allocates is garbage before the next one, so a
+// large commit takes little memory beside the trie. Tests make it small.
 var portionSize = 2048
 
-// publishAll publishes the steps in portions, and returns how many these were.
+// publishAll publishes the steps in portions, and returns the number of portions.
 func (u *Update) publishAll(steps []step) (portions int) {
 	for ; len(steps) > 0; portions++ {
 		n := portionOf(steps)
@@ -73,34 +57,18 @@ func (u *Update) publishAll(steps []step) (portions int) {
 	return portions
 }
 
-// finish takes away the names above others that have none below them any more. A name
-// above others exists before them and until they are gone, and in a portion before the
-// last they may be between two services.
-func (u *Update) removeEmptied() {
-	t := u.trie
-	for _, p := range u.changed {
-		if p.losesReady {
-			t.countReady(p, t.namespaces.Load(), -1)
-		}
-	}
-	t.removeNamespaces(u.emptied)
-	if o := t.addrs.Load(); o != nil && len(u.removed4)+len(u.removed6) > 0 {
-		t.addrs.Store(o.merge(u.removed4, u.removed6))
-	}
-}
-
-// portionOf returns how many of the steps make the next portion.
+// portionOf returns the number of steps in the next portion.
 func portionOf(steps []step) int {
-	size := 0
+	cost := 0
 	for n, s := range steps {
-		if size += s.cost(); size > portionSize && n > 0 {
+		if cost += s.cost(); cost > portionSize && n > 0 {
 			return n
 		}
 	}
 	return len(steps)
 }
 
-// size is about how much is to be done for a service.
+// cost returns about how many hosts, ports and endpoints a step of the service changes.
 func (p *pending) cost() int {
 	c := &p.change
 	n := 1 + len(c.hosts) + len(c.ports) + len(c.lists) + len(c.withheld)
@@ -110,8 +78,8 @@ func (p *pending) cost() int {
 	return n
 }
 
-// publish makes and stores the snapshots of some steps, and what follows from them
-// for the reverse index and for the names above.
+// publish publishes the snapshots of some steps, the part of the reverse index that
+// belongs to them, and the names above them.
 func (u *Update) publish(steps []step) {
 	t := u.trie
 	final := u.scratch[:0]
@@ -120,30 +88,31 @@ func (u *Update) publish(steps []step) {
 			final = append(final, s.pending)
 		}
 	}
-	links := t.editTables(final)
+	tables := t.editTables(final)
 	for _, s := range steps {
 		next := s.build()
 		if !s.interim {
 			s.next = next
-			had, has := s.existed && !s.old.empty(), s.exists && !next.empty()
-			if s.losesReady = had && !has; has && !had {
-				t.countReady(s.pending, links.namespaces, 1)
+			wasReady, isReady := s.existed && !s.old.empty(), s.exists && !next.empty()
+			if s.losesReady = wasReady && !isReady; isReady && !wasReady {
+				t.countReady(s.pending, tables.namespaces, 1)
 			}
 		}
 		s.service.snapshot.Store(next)
 	}
-	index := u.indexChange(final)
-	if o := t.addrs.Load(); o != nil {
-		come4, gone4 := bySign(index.addrs4)
-		come6, gone6 := bySign(index.addrs6)
-		t.addrs.Store(o.merge(come4, come6))
-		u.removed4, u.removed6 = append(u.removed4, gone4...), append(u.removed6, gone6...)
+	index := u.reverseChange(final)
+	if addrs := t.addrs.Load(); addrs != nil {
+		appear4, disappear4 := splitAddrs(index.addrs4)
+		appear6, disappear6 := splitAddrs(index.addrs6)
+		next := addrs.mergeFamilies(appear4, appear6)
+		t.addrs.Store(&next)
+		u.removed4, u.removed6 = append(u.removed4, disappear4...), append(u.removed6, disappear6...)
 	}
-	links.publish(t)
-	u.emptied = append(u.emptied, links.emptied...)
+	tables.publish(t)
+	u.emptied = append(u.emptied, tables.emptied...)
 	index.publish()
 	for _, p := range final {
-		t.stats.count(p)
+		t.stats.add(p)
 		p.change.reset()
 		p.old, p.base, p.next = nil, nil, nil // garbage, once no reader has them
 	}
@@ -151,30 +120,49 @@ func (u *Update) publish(steps []step) {
 	u.scratch = final
 }
 
-// populate counts a service that gets its first ready endpoint (1), or one that has
-// lost the last (-1).
+// countReady counts a service that gets its first ready endpoint (1) or loses its last
+// one (-1).
 func (t *Trie) countReady(p *pending, namespaces *table[*namespace], n int64) {
 	t.readyServices.Add(n)
 	namespaceOf(namespaces, []byte(p.key.Namespace)).readyServices.Add(n)
 }
 
-// links are the tables of services and namespaces that a portion publishes.
+// removeEmptied removes the names above others that the commit leaves empty: those of
+// namespaces, and those above reverse names. It does so after the last portion,
+// because in a portion before that the names below may be between two services.
+// Until then an address that disappeared and appeared again is twice in Trie.addrs.
+func (u *Update) removeEmptied() {
+	t := u.trie
+	for _, p := range u.changed {
+		if p.losesReady {
+			t.countReady(p, t.namespaces.Load(), -1)
+		}
+	}
+	t.removeNamespaces(u.emptied)
+	if addrs := t.addrs.Load(); addrs != nil && len(u.removed4)+len(u.removed6) > 0 {
+		next := addrs.mergeFamilies(u.removed4, u.removed6)
+		t.addrs.Store(&next)
+	}
+}
+
+// nameTables are the tables of services and namespaces that a portion publishes.
 type nameTables struct {
 	services   map[*namespace]*editor[*service]
 	namespaces *table[*namespace]
-	emptied    []*namespace // by this portion
+	emptied    []*namespace // namespaces without services after the portion
 }
 
-// publish publishes which services there are. New ones have their snapshot already.
-func (l *nameTables) publish(t *Trie) {
-	for ns, edit := range l.services {
+// publish makes readers see which services there are. New ones have their snapshots
+// already.
+func (n *nameTables) publish(t *Trie) {
+	for ns, edit := range n.services {
 		ns.services.Store(&edit.table)
 	}
-	t.namespaces.Store(l.namespaces)
+	t.namespaces.Store(n.namespaces)
 }
 
-// relink makes the tables that change with services that come and go. Namespaces only
-// come.
+// editTables returns the tables with the services that the portion creates and without
+// those that it deletes. It adds namespaces, but removes none.
 func (t *Trie) editTables(changed []*pending) (out nameTables) {
 	out.namespaces = t.namespaces.Load()
 	if !slices.ContainsFunc(changed, func(p *pending) bool { return p.exists != p.existed }) {
@@ -213,7 +201,7 @@ func (t *Trie) editTables(changed []*pending) (out nameTables) {
 	return out
 }
 
-// forget takes out those of some namespaces that have no services.
+// removeNamespaces removes those of the namespaces that have no services.
 func (t *Trie) removeNamespaces(emptied []*namespace) {
 	if len(emptied) == 0 {
 		return
@@ -227,30 +215,5 @@ func (t *Trie) removeNamespaces(emptied []*namespace) {
 	}
 	if namespaces.n != before {
 		t.namespaces.Store(&namespaces.table)
-	}
-}
-
-// remove takes out a value that is there.
-func removeValue[V interface {
-	hashed
-	comparable
-}](edit *editor[V], v V) {
-	edit.remove(v.hash(), slices.Index(edit.bucket(v.hash()), v))
-}
-
-// count takes a change of a service into the statistics.
-func (s *Stats) count(p *pending) {
-	before, after := p.old, p.next
-	if p.existed {
-		s.Services--
-	}
-	if p.exists {
-		s.Services++
-	}
-	s.Hosts += after.hosts.n - before.hosts.n
-	s.Shared += int(after.sharedHosts - before.sharedHosts)
-	s.Ports += int(after.namedPorts - before.namedPorts)
-	for r := range s.Endpoints {
-		s.Endpoints[r] += after.counts[r] - before.counts[r]
 	}
 }

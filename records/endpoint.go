@@ -2,33 +2,34 @@ package records
 
 import "net/netip"
 
-// Endpoint is an address that a service has, or would have but for a reason.
+// Endpoint is an address that a service has, or would have if the endpoint were not
+// withheld.
 type Endpoint struct {
-	// Host is the label below the service, in lower case. A withheld endpoint
-	// that has none yet leaves it empty.
+	// Host is the label below the service, in lower case. It may be empty in a
+	// withheld endpoint.
 	Host string
-	// Hostname tells that the pod was given Host, rather than Host being made
-	// from its address or its name. A PTR record prefers such names.
+	// Hostname reports that Host is the hostname of the pod. Otherwise Host was
+	// generated from the pod's address or name. A PTR answer prefers hostnames.
 	Hostname bool
-	// Addr is the address; of a withheld endpoint, it may be none.
+	// Addr is the address. It may be the zero Addr in a withheld endpoint.
 	Addr netip.Addr
-	// Ports are those that the endpoint itself listens on.
+	// Ports are the ports that the endpoint listens on.
 	Ports *PortList
-	// Withheld is why the endpoint does not answer.
+	// Withheld is the reason for which the endpoint does not answer, or Ready.
 	Withheld Reason
 }
 
-// Port is a port of an endpoint, by the name that the service gives it.
+// Port is a port of an endpoint, under the name that the service gives it.
 type Port struct {
-	Name     string // in lower case; an unnamed port has no name of its own in DNS
+	Name     string // in lower case; a port without a name has no DNS name
 	Protocol string // in lower case: tcp, udp or sctp
 	Number   uint16
 }
 
-// Reason is why an endpoint that is known does not answer.
+// Reason is why an endpoint is withheld.
 type Reason uint8
 
-// An endpoint has one reason at a time, the first that holds of this list.
+// An endpoint has one reason: the first of this list that applies.
 const (
 	Ready       Reason = iota // it answers
 	Terminating               // its pod is being deleted
@@ -41,7 +42,7 @@ const (
 // Counts are numbers of endpoints by reason.
 type Counts [reasons]int
 
-// String is the reason in words.
+// String returns the reason in words.
 func (r Reason) String() string {
 	switch r {
 	case Ready:

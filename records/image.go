@@ -8,24 +8,25 @@ import (
 	"strings"
 )
 
-// Image is the whole of a trie at one time.
+// Image is the whole trie at one time. Only one goroutine may use it.
 type Image struct {
-	Serial   uint32
+	Serial   uint32 // of the zones; changes that the image lacks get a later one
 	services []imageService
 	v4       *shards[addr4]
 	v6       *shards[addr6]
 }
 
-// place is a service with the state it had.
+// imageService is a service with the snapshot it had.
 type imageService struct {
 	*service
 	snapshot *snapshot
 }
 
-// Image returns the trie as it is between two commits. A commit waits meanwhile;
-// it costs a pointer for each service, and none for addresses.
+// Image returns the trie as it is between two commits. A commit waits meanwhile. The
+// image takes a pointer for each service and for each shard of the reverse index, and
+// none for addresses.
 func (t *Trie) Image() *Image {
-	// First, so that a change that the image lacks has a later serial.
+	// The serial goes first, so that a change that the image lacks gets a later one.
 	i := &Image{Serial: t.Serial()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -44,50 +45,52 @@ func (t *Trie) Image() *Image {
 	return i
 }
 
-// Names yields every name in a zone that has records, with its node, by
-// namespace and service.
+// Names yields every name of a service, host or port in the zone, with its node. They
+// are sorted by namespace and service.
 func (i *Image) Names(zone string) iter.Seq2[string, Node] {
 	slices.SortFunc(i.services, func(a, b imageService) int {
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.name, b.name))
 	})
 	return func(yield func(string, Node) bool) {
-		for _, p := range i.services {
-			if !p.snapshot.empty() && !p.names(zone, yield) {
+		for _, s := range i.services {
+			if !s.snapshot.empty() && !s.names(zone, yield) {
 				return
 			}
 		}
 	}
 }
 
-func (p imageService) names(zone string, yield func(string, Node) bool) bool {
-	base := joinLabels(p.name, p.namespace, svc, zone)
-	node := Node{snapshot: p.snapshot, suffixLen: len(base)}
-	if !yield(base, node) {
+// names yields the names of a service that has a ready endpoint. It reports whether
+// yield wants more.
+func (s imageService) names(zone string, yield func(string, Node) bool) bool {
+	suffix := joinLabels(s.name, s.namespace, svc, zone)
+	node := Node{snapshot: s.snapshot, suffixLen: len(suffix)}
+	if !yield(suffix, node) {
 		return false
 	}
-	hosts := slices.SortedFunc(p.snapshot.hosts.all, func(a, b host) int { return strings.Compare(a.label, b.label) })
+	hosts := slices.SortedFunc(s.snapshot.hosts.all, func(a, b host) int { return strings.Compare(a.label, b.label) })
 	for k := range hosts {
 		node := node
 		node.host = &hosts[k]
-		if !yield(joinLabels(node.host.label, base), node) {
+		if !yield(joinLabels(node.host.label, suffix), node) {
 			return false
 		}
 	}
-	for x := range p.snapshot.ports.all {
+	for x := range s.snapshot.ports.all {
 		node := node
 		node.port = x.key
-		if node.port.name != "" && !yield(joinLabels("_"+node.port.name, "_"+node.port.protocol, base), node) {
+		if node.port.name != "" && !yield(joinLabels("_"+node.port.name, "_"+node.port.protocol, suffix), node) {
 			return false
 		}
 	}
 	return true
 }
 
-// Addrs yields every address with the node of its reverse name, in order.
+// Addrs yields every address with the node of its reverse name, sorted: IPv4 first.
 func (i *Image) Addrs() iter.Seq2[netip.Addr, Node] {
 	snapshots := make(map[*service]*snapshot, len(i.services))
-	for _, p := range i.services {
-		snapshots[p.service] = p.snapshot
+	for _, s := range i.services {
+		snapshots[s.service] = s.snapshot
 	}
 	return func(yield func(netip.Addr, Node) bool) {
 		_ = addrNodes(slices.Collect(i.v4.all), snapshots, func(a addr4) netip.Addr { return netip.AddrFrom4(a) }, yield) &&
@@ -95,29 +98,21 @@ func (i *Image) Addrs() iter.Seq2[netip.Addr, Node] {
 	}
 }
 
-// nodes yields the addresses of one family.
+// addrNodes yields the addresses of one family. It reports whether yield wants more.
 func addrNodes[A address[A]](
-	all []entry[A], snapshots map[*service]*snapshot, addr func(A) netip.Addr, yield func(netip.Addr, Node) bool,
+	entries []entry[A], snapshots map[*service]*snapshot, addr func(A) netip.Addr, yield func(netip.Addr, Node) bool,
 ) bool {
-	slices.SortFunc(all, func(a, b entry[A]) int { return a.addr.compare(b.addr) })
-	for len(all) > 0 {
-		a := all[0].addr
+	slices.SortFunc(entries, func(a, b entry[A]) int { return a.addr.compare(b.addr) })
+	for len(entries) > 0 {
+		a := entries[0].addr
 		var names []addrName
-		for ; len(all) > 0 && all[0].addr == a; all = all[1:] {
-			h := all[0]
-			names = append(names, addrName{h.service, snapshots[h.service].hostByID(h.host.id()).label, h.host.hostname()})
+		for ; len(entries) > 0 && entries[0].addr == a; entries = entries[1:] {
+			e := entries[0]
+			names = append(names, addrName{e.service, snapshots[e.service].hostByID(e.host.id()).label, e.host.hostname()})
 		}
 		if !yield(addr(a), Node{names: preferHostnames(names)}) {
 			return false
 		}
 	}
 	return true
-}
-
-// join writes labels and names as one name. The last is fully qualified.
-func joinLabels(labels ...string) string {
-	if labels[len(labels)-1] == "." {
-		labels[len(labels)-1] = ""
-	}
-	return strings.Join(labels, ".")
 }

@@ -5,31 +5,32 @@ import (
 	"strings"
 )
 
-// maxName is the longest name in presentation format that can be one of ours,
-// in bytes: 255 on the wire (RFC 1035, section 2.3.4) are at most 254 here.
+// maxName is the most bytes of a name without escapes in presentation format: 255 bytes
+// on the wire (RFC 1035, section 2.3.4).
 const maxName = 254
 
-// maxLabel is the longest label in bytes (RFC 1035, section 2.3.4).
+// maxLabel is the most bytes of a label (RFC 1035, section 2.3.4).
 const maxLabel = 63
 
-// Name is a query name in lower case, with the start of each label. It holds
-// no pointer, so that a Name on the stack costs no allocation.
+// Name is the name of a query in lower case. [Name.Fold] sets it. A Name holds no
+// pointer, so it may stay on the stack.
 //
-// Labels are counted from the right, as the trie is walked: in
+// Labels are numbered from the right, as the trie is walked: in
 // "web-0.nginx.default.svc.cluster.local." label 0 is "local".
 type Name struct {
 	text   [maxName]byte
-	starts [maxName/2 + 1]uint8 // of each label in text, left to right
-	length int
+	starts [maxName/2 + 1]uint8 // the start of each label in text, left to right
+	length int                  // bytes of text in use
 	labels int
 }
 
-// Fold sets n to qname, which is fully qualified and in presentation format.
+// Fold sets n to qname, which must be fully qualified and in presentation format.
 //
-// Escapes are left as they are: what the DNS library escapes can't stand in a
-// name of Kubernetes, so it is enough that an escaped dot separates nothing.
-// Of a name too long to be one of ours the labels that fit are kept, below an
-// empty one that matches nothing.
+// Escapes are not decoded: Kubernetes names never contain the characters that the DNS
+// library escapes. An escaped dot separates no labels.
+//
+// Of a name that is longer than maxName, Fold keeps the labels nearest to the root,
+// below an empty label that matches nothing.
 func (n *Name) Fold(qname string) {
 	n.length, n.labels = 0, 0
 	if cut := len(qname) - maxName; cut > 0 {
@@ -58,7 +59,7 @@ func (n *Name) Fold(qname string) {
 	n.length = len(qname)
 }
 
-// lower is an ASCII letter in lower case, or any other byte (RFC 4343).
+// lower returns a byte with ASCII letters in lower case (RFC 4343).
 func lower(c byte) byte {
 	if 'A' <= c && c <= 'Z' {
 		c += 'a' - 'A'
@@ -66,10 +67,10 @@ func lower(c byte) byte {
 	return c
 }
 
-// Len is the number of labels.
+// Len returns the number of labels.
 func (n *Name) Len() int { return n.labels }
 
-// Label is the i-th label from the right.
+// Label returns the i-th label from the right. It shares the memory of n.
 func (n *Name) Label(i int) []byte {
 	at := n.labels - 1 - i
 	end := n.length - 1
@@ -79,21 +80,21 @@ func (n *Name) Label(i int) []byte {
 	return n.text[n.starts[at]:end]
 }
 
-// suffix is the name from its i-th label from the right on: suffix(0) is
-// "local.". It has as many bytes as the end of the name that was folded.
+// suffix returns the end of the name from the i-th label from the right on: suffix(0)
+// is "local.". It has as many bytes as in the name that was folded.
 func (n *Name) suffix(i int) []byte {
 	return n.text[n.starts[n.labels-1-i]:n.length]
 }
 
-// Reverse returns the address that n is the reverse name of (RFC 1035, section
-// 3.5, and RFC 3596, section 2.5), and whether it is one.
+// Reverse returns the address whose reverse name n is (RFC 1035, section 3.5, and RFC
+// 3596, section 2.5), and whether n is a reverse name.
 func (n *Name) Reverse() (netip.Addr, bool) {
 	p, ok := n.ReversePrefix()
 	return p.Addr(), ok && p.IsSingleIP()
 }
 
-// ReversePrefix returns the prefix whose addresses have their reverse names at or
-// below n, and whether there is one.
+// ReversePrefix returns the prefix of the addresses whose reverse names are at or below
+// n, and whether there is such a prefix.
 func (n *Name) ReversePrefix() (netip.Prefix, bool) {
 	if n.labels < 2 || string(n.Label(0)) != "arpa" {
 		return netip.Prefix{}, false
@@ -150,4 +151,12 @@ func (n *Name) reverse6() (netip.Prefix, bool) {
 		a[i/2] |= byte(nibble) << (4 * (1 - i%2))
 	}
 	return netip.PrefixFrom(netip.AddrFrom16(a), 4*nibbles), true
+}
+
+// joinLabels returns labels and names as one name. The last must be fully qualified.
+func joinLabels(labels ...string) string {
+	if labels[len(labels)-1] == "." {
+		labels[len(labels)-1] = ""
+	}
+	return strings.Join(labels, ".")
 }

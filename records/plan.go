@@ -2,16 +2,59 @@ package records
 
 import "net/netip"
 
-// plan returns the order in which the changed services are published: each after
-// the services that give an address to it. Where services exchange addresses in a
-// circle, one of them gives its own away in a step before. A service has at most
-// two steps, and the time is linear in the addresses lost and gained.
+// step is the publication of one snapshot of a service: its next one, or an interim
+// snapshot before that.
+type step struct {
+	*pending
+	interim bool
+}
+
+// build returns the snapshot to publish.
+func (s step) build() *snapshot {
+	if s.interim {
+		return s.interimSnapshot()
+	}
+	return s.base.with(&s.change)
+}
+
+// interimSnapshot returns the old snapshot less what the change removes. After Delete
+// the change applies to an empty snapshot, so the interim one has what the service had
+// and has again.
+func (p *pending) interimSnapshot() *snapshot {
+	if p.deleted {
+		return p.base.with(p.change.kept(p.old))
+	}
+	return p.base.with(p.change.removals())
+}
+
+// plan returns the steps that publish the changed services. Each service follows those
+// that lose an address to it, so an address leaves its old names before it enters new
+// ones. Where services exchange addresses in a circle, one of them gets an interim
+// step. A service has two steps at most, and the time is linear in the addresses lost
+// and gained.
 func plan(changed []*pending) []step { return newPlanner(changed).steps }
+
+// planner walks from each service to those that it waits for.
+type planner struct {
+	losers map[netip.Addr][]*pending // services that may still have the address
+	path   []*pending                // each waits for the next
+	steps  []step
+	visits int // of losers; a test holds them linear
+}
+
+// progress is how far the planner is with a service.
+type progress int
+
+const (
+	unplanned progress = iota
+	waiting            // on the path
+	released           // after the steps so far, it has left all addresses that it loses
+)
 
 func newPlanner(changed []*pending) *planner {
 	p := &planner{losers: losers(changed), steps: make([]step, 0, len(changed))}
-	// First those that gain an address of another service: the walk puts the losers just
-	// before them, so that an address that moves is without a name for a short time.
+	// The services that gain an address go first: the walk puts the losers just before
+	// them, so that an address that moves has no name for a short time only.
 	for _, s := range changed {
 		if p.gains(s) {
 			p.schedule(s)
@@ -23,29 +66,7 @@ func newPlanner(changed []*pending) *planner {
 	return p
 }
 
-// gains reports whether the service gains an address that another one loses.
-func (p *planner) gains(s *pending) bool {
-	for i := range s.change.hosts {
-		d := &s.change.hosts[i]
-		if d.refs < 0 {
-			continue
-		}
-		if list := p.losers[d.key.addr]; len(list) > 1 || len(list) == 1 && list[0] != s {
-			return true
-		}
-	}
-	return false
-}
-
-// planner walks from each service to those that it has to wait for.
-type planner struct {
-	losers map[netip.Addr][]*pending // those that may still have the address
-	path   []*pending                // each waits for the next
-	steps  []step
-	visits int // of losers; a test holds them linear
-}
-
-// losers returns the services that each address leaves, once each.
+// losers returns the services that lose each address, each service once.
 func losers(changed []*pending) map[netip.Addr][]*pending {
 	out := make(map[netip.Addr][]*pending)
 	for _, p := range changed {
@@ -68,9 +89,23 @@ func losers(changed []*pending) map[netip.Addr][]*pending {
 	return out
 }
 
-// publish appends the steps of a service, after those of the services that it
-// waits for. The path is a list rather than the stack of a recursion, because it
-// may be as long as there are services.
+// gains reports whether the service gains an address that another one loses.
+func (p *planner) gains(s *pending) bool {
+	for i := range s.change.hosts {
+		d := &s.change.hosts[i]
+		if d.refs < 0 {
+			continue
+		}
+		if list := p.losers[d.key.addr]; len(list) > 1 || len(list) == 1 && list[0] != s {
+			return true
+		}
+	}
+	return false
+}
+
+// schedule appends the steps of a service, after those of the services that it waits
+// for. The path is a list rather than a recursion: it may be as long as there are
+// services.
 func (p *planner) schedule(s *pending) {
 	if s.progress != unplanned {
 		return
@@ -94,10 +129,9 @@ func (p *planner) schedule(s *pending) {
 	}
 }
 
-// blocker returns a service that has to give away an address before s may gain
-// it, or nil. It continues where it stopped for s. A loser leaves its list only
-// when it has left the address: another service on the path, or beyond it, may
-// wait for the same loser.
+// blocker returns a service that must lose an address before s may gain it, or nil. It
+// continues where it stopped for s. A loser leaves its list only once it is released:
+// other services, on the path or later, may wait for it too.
 func (p *planner) blocker(s *pending) *pending {
 	for ; s.planned < len(s.change.hosts); s.planned++ {
 		d := &s.change.hosts[s.planned]
@@ -116,20 +150,10 @@ func (p *planner) blocker(s *pending) *pending {
 				return q
 			}
 			if last == 0 {
-				break // s alone has the address, at another name
+				break // s alone loses the address, from another host
 			}
 			list[0], list[last] = list[last], list[0]
 		}
 	}
 	return nil
-}
-
-// leaving is what the service has between two states: what it had without what it
-// gives away. One that was deleted and made anew starts from nothing, so there it is
-// what it has again.
-func (p *pending) interimSnapshot() *snapshot {
-	if p.deleted {
-		return p.base.with(p.change.kept(p.old))
-	}
-	return p.base.with(p.change.removals())
 }

@@ -7,8 +7,8 @@ import (
 
 // serial derives the serial of the zones from the time of the last change.
 //
-// It reads the wall clock once and the monotonic clock from then on, so that a
-// step of the wall clock moves no serial.
+// It reads the wall clock once and the monotonic clock from then on, so that a step of
+// the wall clock moves no serial.
 type serial struct {
 	start time.Time
 	unix  int64         // start in nanoseconds since 1970
@@ -21,25 +21,24 @@ func (s *serial) init() {
 	s.advance()
 }
 
-// now returns the nanoseconds since 1970.
+// now returns the time in nanoseconds since 1970.
 func (s *serial) now() int64 { return s.unix + int64(time.Since(s.start)) }
 
 func (s *serial) second() uint32 { return uint32(s.now() / int64(time.Second)) }
 
-// advance notes a change after its publication. In this order, whoever saw the
-// trie without the change had read the serial in no later second than the change
-// gets.
+// advance records a change, which must be published already. So a reader that missed
+// the change had read the serial no later than in the second that the change gets.
 func (s *serial) advance() { s.last.Store(s.second()) }
 
-// Serial returns the serial of the zones (RFC 1035, section 3.3.13): the second
-// of the last change, or the second before the present one if that is earlier.
+// Serial returns the serial of the zones (RFC 1035, section 3.3.13): the second of the
+// last change or, if that is earlier, the second before the present one.
 //
-// A serial is always before the present second, so every change has a later one
-// than all that were returned before it. A change of the present second has its
-// serial only when that second is over: only then does every secondary that
-// compares serials see the change. [Trie.SerialDelay] is the time until then.
+// The serial is always before the present second, so a change gets a later one than
+// all that were returned before it. A change of the present second gets its serial
+// when that second is over: only then does every secondary that compares serials see
+// the change. [Trie.SerialDelay] returns the time until then.
 //
-// Who reads the serial and then the trie has all changes up to that serial.
+// A caller that reads the serial and then the trie sees all changes up to that serial.
 func (t *Trie) Serial() uint32 {
 	last, now := t.serial.last.Load(), t.serial.second()
 	if int32(now-last) <= 0 { // RFC 1982
@@ -48,11 +47,12 @@ func (t *Trie) Serial() uint32 {
 	return last
 }
 
-// AdvanceSerial gives the zones another serial, as a change does.
+// AdvanceSerial gives the zones another serial, as a commit does. Zones may change
+// without a commit, for example when their TTL does.
 func (t *Trie) AdvanceSerial() { t.serial.advance() }
 
-// SerialDelay returns how long it takes until [Trie.Serial] covers the last
-// change; zero if it does.
+// SerialDelay returns the time until [Trie.Serial] covers the last change; zero if it
+// does already.
 func (t *Trie) SerialDelay() time.Duration {
 	last, now := t.serial.last.Load(), t.serial.now()
 	if int32(uint32(now/int64(time.Second))-last) > 0 { // RFC 1982

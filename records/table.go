@@ -7,12 +7,14 @@ import (
 )
 
 // A change of a table copies one bucket, one page of buckets and the directory of
-// pages. With these sizes each of them has a few hundred bytes at 10,000 values.
+// pages. With these sizes each takes a few hundred bytes at 10,000 values.
 const (
-	bucketSize = 16 // values in a bucket, at most on average
+	bucketSize = 16 // values in a bucket, on average, at most
 	pageSize   = 16 // buckets in a page
 )
 
+// seed makes the hashes of a process secret, so that nobody can choose labels that
+// collide.
 var seed = maphash.MakeSeed()
 
 // hashMask lets tests make labels collide.
@@ -21,26 +23,27 @@ var hashMask = ^uint32(0)
 func hashBytes(label []byte) uint32  { return uint32(maphash.Bytes(seed, label)) & hashMask }
 func hashString(label string) uint32 { return uint32(maphash.String(seed, label)) & hashMask }
 
-// hashed is a value that knows the hash it is found by.
+// hashed is a value with the hash that it is found by.
 type hashed interface{ hash() uint32 }
 
-// table is an immutable hash table of values in buckets, the number of which is a
-// power of two. An edit makes a new table that shares with the old what it did
-// not touch. What equals what is for the user to say, who looks through a bucket.
-// The zero table is empty.
+// table is an immutable hash table. The zero table is empty.
+//
+// The values are in buckets, whose number is a power of two, and the buckets are in
+// pages. A new table shares with the old one the pages and buckets that the edit did
+// not touch. Callers compare the values in a bucket themselves.
 type table[V hashed] struct {
 	pages []*page[V]
-	n     int
+	n     int // values
 }
 
-// page is a part of the buckets: all of them, or pageSize.
+// page is pageSize buckets, or all buckets of a smaller table.
 type page[V hashed] struct {
 	buckets [][]V
-	edit    uint64 // the edit that made the page, and may write to it,
-	fresh   uint16 // and those of its buckets that the edit made, as bits
+	edit    uint64 // the only edit that may write the page
+	fresh   uint16 // bit i: that edit made bucket i, so it may write it
 }
 
-// size is the number of buckets.
+// numBuckets returns the number of buckets.
 func (t *table[V]) numBuckets() int {
 	if len(t.pages) == 0 {
 		return 0
@@ -48,7 +51,7 @@ func (t *table[V]) numBuckets() int {
 	return len(t.pages) * len(t.pages[0].buckets)
 }
 
-// bucket returns the values that may have the hash. It is not to be written.
+// bucket returns the values that may have the hash. The caller must not write it.
 func (t *table[V]) bucket(hash uint32) []V {
 	if len(t.pages) == 0 {
 		return nil
@@ -57,7 +60,7 @@ func (t *table[V]) bucket(hash uint32) []V {
 	return t.pages[i/pageSize].buckets[i%pageSize]
 }
 
-// all yields every value, in no order.
+// all yields every value, unsorted.
 func (t *table[V]) all(yield func(V) bool) {
 	for _, p := range t.pages {
 		for _, b := range p.buckets {
@@ -70,23 +73,24 @@ func (t *table[V]) all(yield func(V) bool) {
 	}
 }
 
-// edits numbers the edits of all tables.
+// edits numbers the edits of all tables, so that no page has the number of another
+// edit.
 var edits atomic.Uint64
 
-// edit returns an editor whose table starts as t. Until the editor's table is
-// published, nobody else may see it.
+// edit returns an editor whose table starts as t. Nobody else may see the editor's
+// table before it is published, and nobody may use the editor afterwards.
 func (t table[V]) edit() editor[V] {
 	return editor[V]{table: table[V]{slices.Clone(t.pages), t.n}, edit: edits.Add(1)}
 }
 
-// editor changes a private copy of a table. It copies pages and buckets when it
-// first writes to them.
+// editor changes a private copy of a table. It copies a page or a bucket when it
+// first writes it.
 type editor[V hashed] struct {
 	table[V]
 	edit uint64
 }
 
-// own returns the bucket of a hash for the editor to write to.
+// mutable returns the bucket of a hash for the editor to write.
 func (e *editor[V]) mutable(hash uint32) *[]V {
 	i := hash & uint32(e.numBuckets()-1)
 	p := e.pages[i/pageSize]
@@ -103,7 +107,7 @@ func (e *editor[V]) mutable(hash uint32) *[]V {
 	return b
 }
 
-// add puts a value into the table.
+// add adds a value.
 func (e *editor[V]) add(v V) {
 	if e.n >= bucketSize*e.numBuckets() {
 		e.grow()
@@ -113,7 +117,7 @@ func (e *editor[V]) add(v V) {
 	e.n++
 }
 
-// remove takes the i-th value out of the bucket of a hash.
+// remove removes the i-th value of the bucket of a hash.
 func (e *editor[V]) remove(hash uint32, i int) {
 	b := e.mutable(hash)
 	last := len(*b) - 1
@@ -123,14 +127,22 @@ func (e *editor[V]) remove(hash uint32, i int) {
 	e.n--
 }
 
-// grow doubles the buckets and deals the values out anew. A table never shrinks:
-// a service that was large tends to be large again.
+// removeValue removes a value, which the table must have.
+func removeValue[V interface {
+	hashed
+	comparable
+}](edit *editor[V], v V) {
+	edit.remove(v.hash(), slices.Index(edit.bucket(v.hash()), v))
+}
+
+// grow doubles the number of buckets. A table never shrinks: a service that was large
+// tends to be large again.
 func (e *editor[V]) grow() {
 	old := e.table
-	size := max(1, 2*old.numBuckets())
-	e.pages = make([]*page[V], (size+pageSize-1)/pageSize)
+	n := max(1, 2*old.numBuckets())
+	e.pages = make([]*page[V], (n+pageSize-1)/pageSize)
 	for i := range e.pages {
-		e.pages[i] = &page[V]{buckets: make([][]V, min(size, pageSize)), edit: e.edit, fresh: 1<<pageSize - 1}
+		e.pages[i] = &page[V]{buckets: make([][]V, min(n, pageSize)), edit: e.edit, fresh: 1<<pageSize - 1}
 	}
 	for v := range old.all {
 		b := e.mutable(v.hash())

@@ -1,13 +1,3 @@
-// Package records holds the names of headless services and answers what records
-// they have.
-//
-// A [Trie] is walked label by label from a zone's apex down: the fixed label
-// "svc", the namespace, the service, then a host or a port and protocol. Every
-// service has one immutable snapshot behind one atomic pointer; readers take no
-// lock and, as a reply touches a single service, see one state of it. There is
-// one writer, which collects changes in an [Update] and publishes them together.
-//
-// The package knows nothing of Kubernetes' objects nor of the server that asks.
 package records
 
 import (
@@ -20,29 +10,45 @@ import (
 // specification, section 2.3).
 const svc = "svc"
 
-// Trie is the tree of names. Its methods may be called at any time by any number
-// of goroutines, except for those of its updates, which are one writer's.
+// Trie is the tree of names. Any number of goroutines may call its methods at any
+// time, but those that say so are the writer's.
 type Trie struct {
 	namespaces    atomic.Pointer[table[*namespace]]
-	readyServices atomic.Int64        // services with a ready endpoint
-	v4            reverseIndex[addr4] // reverse names
+	readyServices atomic.Int64 // services with a ready endpoint
+	v4            reverseIndex[addr4]
 	v6            reverseIndex[addr6]
-	addrs         atomic.Pointer[order] // of all addresses; nil unless it was asked for
+	addrs         atomic.Pointer[addresses] // of all services, sorted; nil unless EnableCovers was called
 	serial        serial
 	stats         Stats   // the writer's
-	update        *Update // the writer's, for the next
+	update        *Update // the writer's: memory for its next update; nil if there is none
 
-	mu sync.Mutex // held to publish a commit, and to take an image
+	mu sync.Mutex // held while a commit publishes, and while an image is taken
 }
 
-// namespace holds the headless services of a namespace.
+// namespace holds the headless services of one namespace.
 type namespace struct {
 	name          string
 	services      atomic.Pointer[table[*service]]
 	readyServices atomic.Int64 // services with a ready endpoint
 }
 
+// service is the place of a service in the trie. It stays while snapshots change.
+type service struct {
+	namespace, name string
+	snapshot        atomic.Pointer[snapshot]
+	pending         *pending // the writer's: the service's part of the update, or nil
+}
+
 func (n *namespace) hash() uint32 { return hashString(n.name) }
+func (s *service) hash() uint32   { return hashString(s.name) }
+
+// New returns an empty trie.
+func New() *Trie {
+	t := new(Trie)
+	t.namespaces.Store(new(table[*namespace]))
+	t.serial.init()
+	return t
+}
 
 // namespaceOf returns the namespace with a name, or nil.
 func namespaceOf(t *table[*namespace], name []byte) *namespace {
@@ -64,52 +70,30 @@ func (n *namespace) service(name []byte) *service {
 	return nil
 }
 
-// service is the place of a service in the trie; it stays while the snapshots
-// change.
-type service struct {
-	namespace, name string
-	snapshot        atomic.Pointer[snapshot]
-	pending         *pending // the writer's: its part of the update, if it has one
+// service returns the service with a key, or nil.
+func (t *Trie) service(key ServiceKey) *service {
+	ns := namespaceOf(t.namespaces.Load(), []byte(key.Namespace))
+	if ns == nil {
+		return nil
+	}
+	return ns.service([]byte(key.Name))
 }
 
-func (s *service) hash() uint32 { return hashString(s.name) }
-
-// New returns an empty trie.
-func New() *Trie {
-	t := new(Trie)
-	t.namespaces.Store(new(table[*namespace]))
-	t.serial.init()
-	return t
-}
-
-// Stats counts what a trie holds.
-type Stats struct {
-	Services  int    // headless services
-	Hosts     int    // names of hosts
-	Shared    int    // those of them that are of several endpoints
-	Ports     int    // names of ports, as in _web._tcp
-	Addresses int    // reverse names
-	Endpoints Counts // ready and withheld
-}
-
-// Stats returns what the trie holds after the last commit. It is for the writer.
-func (t *Trie) Stats() Stats { return t.stats }
-
-// Result tells how a name stands to the trie.
+// Result is the outcome of a lookup.
 type Result int
 
 const (
-	// Outside is a name that no headless service exists at or above.
+	// Outside: no headless service exists at the name or above it.
 	Outside Result = iota
-	// Missing is a name below, or of, a headless service that has no record
-	// there nor below.
+	// Missing: the name is at or below a headless service and has no records there
+	// or below it (NXDOMAIN).
 	Missing
-	// Found is a name that exists. It may be an empty non-terminal, which has
-	// no record itself (RFC 4592, section 2.2.2).
+	// Found: the name exists. It may be an empty non-terminal, which has no records
+	// itself (RFC 4592, section 2.2.2).
 	Found
 )
 
-// Find looks up a name, of which the last apex labels are those of the zone.
+// Find looks up a name. The last apex labels of the name are those of its zone.
 func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 	below := n.Len() - apex // labels left of the apex
 	if below < 3 || string(n.Label(apex)) != svc {
@@ -150,8 +134,8 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 	return Node{}, Missing
 }
 
-// FindAddr looks up the reverse name of an address. It is [Outside] unless an
-// endpoint of ours has the address.
+// FindAddr looks up the reverse name of an address. The result is [Outside] unless
+// a ready endpoint has the address.
 func (t *Trie) FindAddr(a netip.Addr) (Node, Result) {
 	if a.Is4() {
 		return t.v4.lookup(a.As4(), a)
@@ -159,26 +143,9 @@ func (t *Trie) FindAddr(a netip.Addr) (Node, Result) {
 	return t.v6.lookup(a.As16(), a)
 }
 
-// Withheld returns why an endpoint of the service that has the host label does
-// not answer, or [Ready] if there is no such endpoint.
-func (t *Trie) Withheld(key ServiceKey, host string) Reason {
-	s := t.service(key)
-	if s == nil {
-		return Ready
-	}
-	set := s.snapshot.Load().withheld
-	if i := set.search(withheld{host: host}); i < set.len() {
-		c := set.at(i)
-		if w := c.item().key; w.host == host {
-			return w.reason
-		}
-	}
-	return Ready
-}
-
-// HasNamespace reports whether a service of a namespace has a ready endpoint. The
-// name of the namespace then is an empty non-terminal (RFC 4592, section 2.2.2);
-// else nothing is below it, and it does not exist (RFC 8020).
+// HasNamespace reports whether a service of the namespace has a ready endpoint. If
+// so, the name of the namespace is an empty non-terminal (RFC 4592, section 2.2.2).
+// Otherwise nothing is below the name, and it does not exist (RFC 8020).
 func (t *Trie) HasNamespace(name []byte) bool {
 	ns := namespaceOf(t.namespaces.Load(), name)
 	return ns != nil && ns.readyServices.Load() > 0

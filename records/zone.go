@@ -5,21 +5,21 @@ import (
 	"strings"
 )
 
-// Zones are the zones of a server, the longest first.
+// Zones are the zones of a server, those with most labels first.
 type Zones []Zone
 
-// Zone is the apex that names are matched against.
+// Zone is a zone of the server. [NewZones] makes it.
 type Zone struct {
-	Name    string // fully qualified, lower case
-	Reverse bool   // in in-addr.arpa or ip6.arpa
-	labels  int
+	Name    string // of the apex: fully qualified, in lower case
+	Reverse bool   // at or below in-addr.arpa or ip6.arpa
+	labels  int    // of Name
 }
 
-// Labels is the number of labels of the zone's name.
+// Labels returns the number of labels of the apex.
 func (z *Zone) Labels() int { return z.labels }
 
-// NewZones returns the zones with the given names, fully qualified; one that is
-// given twice is there once.
+// NewZones returns the zones with the names, each once. The names must be fully
+// qualified.
 func NewZones(names []string) Zones {
 	zones := make(Zones, 0, len(names))
 	for _, name := range names {
@@ -39,9 +39,8 @@ func NewZones(names []string) Zones {
 	return zones
 }
 
-// Match returns the zone that qname is in, the most specific one, or nil. Most of
-// what a server is asked for is in no zone of ours, so it looks at qname from its
-// end on, no further than it must.
+// Match returns the zone that qname is in, the most specific one, or nil. Most queries
+// are for names in no zone, so Match reads qname from its end, no further than it must.
 func (zs Zones) Match(qname string) *Zone {
 	for i := range zs {
 		if z := &zs[i]; z.labels == 0 || hasSuffix(qname, z.Name) && startsLabel(qname, len(qname)-len(z.Name)) {
@@ -62,8 +61,8 @@ func (zs Zones) Parent(z *Zone) *Zone {
 	return nil
 }
 
-// Below reports whether a zone is below a name, which then is an empty non-terminal
-// if it has no records (RFC 4592, section 2.2.2).
+// Below reports whether a zone is below the name. If so, and the name has no records, it
+// is an empty non-terminal (RFC 4592, section 2.2.2).
 func (zs Zones) Below(name string) bool {
 	for i := range zs {
 		z := zs[i].Name
@@ -74,7 +73,7 @@ func (zs Zones) Below(name string) bool {
 	return false
 }
 
-// hasSuffix tells whether qname ends with suffix, which is in lower case.
+// hasSuffix reports whether qname ends with suffix, which must be in lower case.
 func hasSuffix(qname, suffix string) bool {
 	if len(qname) < len(suffix) {
 		return false
@@ -88,8 +87,8 @@ func hasSuffix(qname, suffix string) bool {
 	return true
 }
 
-// separated tells whether a label of qname begins at i: it follows no other, or a
-// dot that is not escaped.
+// startsLabel reports whether a label of qname starts at i: at the start of qname, or
+// behind a dot that is not escaped.
 func startsLabel(qname string, i int) bool {
 	if i == 0 || qname[i-1] != '.' {
 		return i == 0

@@ -1,0 +1,107 @@
+package records
+
+// Who may write what, and when.
+//
+// The writer is the goroutine that uses the updates. Readers are all others.
+//
+//   - Snapshots, sets, tables and shards are immutable once a reader can reach them.
+//     A change builds new ones, which share memory with the old.
+//   - An editor may write the pages and buckets that it copied itself, until its table
+//     is published. The number of the edit in a page says so (table.go).
+//   - Readers reach everything through atomic pointers: Trie.namespaces, Trie.addrs,
+//     namespace.services, service.snapshot and the shards. Only a commit stores them,
+//     with Trie.mu held. An image takes Trie.mu to see no half of a commit.
+//   - A new service has its snapshot before a table with the service is published.
+//   - The counters readyServices rise in the portion that makes a service ready, and
+//     fall after the last portion.
+//   - The serial advances after the last portion. Any goroutine may advance it.
+//   - Trie.stats, Trie.update and service.pending are the writer's. Readers never look
+//     at them.
+//   - The memory of an update is the trie's between two updates. An update must not be
+//     used after the next one has begun.
+
+const (
+	// maxSpare is the most services and endpoints of an update whose memory is kept
+	// for the next one: enough for ordinary changes, not for a whole cluster.
+	maxSpare = 1024
+	// maxSpareList is the most values of a list whose memory is kept. It is less than
+	// maxSpare because every service of an update has such lists, and a tenant may
+	// make each of them large in turn.
+	maxSpareList = 64
+)
+
+// Update begins an update. It ends the one before, which is dropped if it was not
+// committed. Only the writer may call it.
+func (t *Trie) Update() *Update {
+	if t.update == nil {
+		t.update = &Update{trie: t, created: make(map[ServiceKey]*pending)}
+	}
+	t.update.reset()
+	return t.update
+}
+
+// reset empties the update, so that it holds no memory of the trie.
+func (u *Update) reset() {
+	clear(u.created)
+	for _, p := range u.pending {
+		p.service.pending = nil
+		p.change.reset()
+		*p = pending{change: p.change}
+	}
+	u.spare = append(u.spare, u.pending...)
+	u.pending, u.changed, u.scratch = u.pending[:0], u.changed[:0], reuse(u.scratch)
+	u.emptied, u.removed4, u.removed6 = reuse(u.emptied), reuse(u.removed4), reuse(u.removed6)
+	u.entries4, u.entries6 = reuse(u.entries4), reuse(u.entries6)
+	u.size = 0
+}
+
+// recycle ends a committed update. The trie keeps its memory unless it was large.
+func (u *Update) recycle() {
+	large := u.size > maxSpare
+	u.reset()
+	if large {
+		u.trie.update = nil
+	}
+}
+
+// reuse returns the memory of a list with nothing in it, or nil if it is large.
+func reuse[T any](list []T) []T {
+	if cap(list) > maxSpareList {
+		return nil
+	}
+	clear(list[:cap(list)])
+	return list[:0]
+}
+
+// pendingFor returns the update's part about a service, which it begins if there is
+// none yet.
+func (u *Update) pendingFor(key ServiceKey) *pending {
+	s := u.trie.service(key)
+	if s != nil && s.pending != nil {
+		return s.pending
+	}
+	if p := u.created[key]; p != nil {
+		return p
+	}
+	var p *pending
+	if n := len(u.spare); n > 0 {
+		p, u.spare = u.spare[n-1], u.spare[:n-1]
+	} else {
+		p = new(pending)
+	}
+	p.key = key
+	if s != nil {
+		p.existed, p.exists = true, true
+		s.pending = p
+	} else {
+		s = &service{namespace: key.Namespace, name: key.Name}
+		s.snapshot.Store(new(snapshot))
+		u.created[key] = p
+	}
+	p.service = s
+	p.old = s.snapshot.Load()
+	p.base = p.old
+	u.size++
+	u.pending = append(u.pending, p)
+	return p
+}

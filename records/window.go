@@ -1,0 +1,152 @@
+package records
+
+// resolvedTarget is a target whose host was looked up.
+type resolvedTarget struct {
+	*host
+	port        uint16
+	firstOfHost bool   // no target before it has the host, so its glue is here
+	name        string // of the host
+	ownerSize   int    // bytes of the owner name of a glue record
+	v4, v6      int    // glue records that fit
+}
+
+// window returns the targets of the ranges that fit, and whether some are left out.
+func (b *builder) window(n *Node, ranges []targetRange, suffixLen int) (out []resolvedTarget, truncated bool) {
+	total := 0
+	for i := range ranges {
+		total += ranges[i].len()
+	}
+	if total == 0 {
+		return nil, false
+	}
+	start := 0
+	if total*srvSize(longestLabel, suffixLen) > b.room {
+		start = int(b.query.Start % uint64(total))
+	}
+	f := finder{suffixLen: suffixLen, room: b.room, targets: make([]resolvedTarget, 0, min(total, max(0, b.room)/srvSize("-", suffixLen)))}
+	if len(ranges) > 1 {
+		f.seen, f.seenHosts = make(map[target]bool), make(map[*host]bool)
+	}
+	i := 0
+	for start >= ranges[i].len() {
+		start -= ranges[i].len()
+		i++
+	}
+	for k := range ranges {
+		r, from := &ranges[(i+k)%len(ranges)], 0
+		if k == 0 {
+			from = start
+		}
+		if truncated = !f.scan(n, r, from, r.len()); truncated {
+			break
+		}
+	}
+	if !truncated {
+		truncated = !f.scan(n, &ranges[i], 0, start)
+	}
+	b.room, b.skipped = f.room, f.skipped
+	return f.targets, truncated
+}
+
+// finder collects targets while there is room.
+type finder struct {
+	suffixLen int // bytes of the service's name
+	room      int // bytes that are free
+	skipped   int // targets whose names are too long; with a long list, hosts
+	targets   []resolvedTarget
+
+	// Targets and hosts collected so far; nil if there is one range, which has each
+	// target once.
+	seen      map[target]bool
+	seenHosts map[*host]bool
+}
+
+// maxSkipped is the most targets that a reply skips because their names are too long.
+// In a long zone that may be all targets of a service, and to look at each would cost a
+// query more than a reply holds. A reply that ends for this reason is truncated: it may
+// lack records, but each has its turn, because replies start anywhere in a large set.
+const maxSkipped = 256
+
+// skip counts a target that is skipped, and reports whether another may be.
+func (f *finder) skip() bool {
+	f.skipped++
+	return f.skipped < maxSkipped
+}
+
+// scan collects the targets of a range between two positions. It reports whether it
+// reached the end, rather than running out of room or skipping too many.
+func (f *finder) scan(n *Node, r *targetRange, from, to int) bool {
+	if from == to {
+		return true
+	}
+	if r.set != nil {
+		c := r.set.at(r.first + from)
+		for range to - from {
+			t := c.item().key
+			c.next()
+			// A target has no host in an interim snapshot, or if the caller removed the
+			// host without its ports.
+			h := n.hostByID(t.host())
+			if h == nil {
+				continue
+			}
+			if nameFits(h, f.suffixLen) {
+				if !f.add(h, t.port()) {
+					return false
+				}
+			} else if !f.skip() {
+				return false
+			}
+		}
+		return true
+	}
+	c := r.hosts.at(r.first + from/len(r.numbers))
+	for from < to {
+		h := n.hostByID(c.item().key.host)
+		c.next()
+		i := from % len(r.numbers)
+		end := min(len(r.numbers), i+to-from)
+		from += end - i
+		if h == nil {
+			continue
+		}
+		if !nameFits(h, f.suffixLen) {
+			if !f.skip() {
+				return false
+			}
+			continue
+		}
+		for ; i < end; i++ {
+			if i > 0 && r.numbers[i] == r.numbers[i-1] {
+				continue
+			}
+			if !f.add(h, r.numbers[i]) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// add adds a target, and reports whether there was room for it.
+func (f *finder) add(h *host, port uint16) bool {
+	if f.seen != nil && f.seen[newTarget(h.id, port)] {
+		return true
+	}
+	size := srvSize(h.label, f.suffixLen)
+	if size > f.room {
+		return false
+	}
+	f.room -= size
+	t := resolvedTarget{host: h, port: port}
+	if f.seen != nil {
+		t.firstOfHost = !f.seenHosts[h]
+		f.seen[newTarget(h.id, port)], f.seenHosts[h] = true, true
+	} else {
+		// The targets of a host are neighbours, unless the window begins between them.
+		n := len(f.targets)
+		t.firstOfHost = n == 0 || h != f.targets[n-1].host && h != f.targets[0].host
+	}
+	f.targets = append(f.targets, t)
+	return true
+}
