@@ -101,27 +101,6 @@ func TestPortBudget(t *testing.T) {
 	}
 }
 
-// manyPorts returns a list of n ports.
-func manyPorts(n int) *PortList {
-	ports := make([]Port, n)
-	for i := range ports {
-		ports[i] = Port{fmt.Sprint("p", i), "tcp", uint16(1 + i)}
-	}
-	return NewPortList(ports)
-}
-
-// serveWith returns a trie with one service of n pods with some ports.
-func portTrie(n int, ports *PortList) *Trie {
-	trie := New()
-	update := trie.Update()
-	update.Create(ServiceKey{"default", "nginx"})
-	for i := range n {
-		update.Add(ServiceKey{"default", "nginx"}, Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i), Ports: ports})
-	}
-	update.Commit()
-	return trie
-}
-
 // heapOf is the heap that a service of n pods takes.
 func heapOf(n int, ports *PortList) uint64 {
 	var before, after runtime.MemStats
@@ -134,22 +113,4 @@ func heapOf(n int, ports *PortList) uint64 {
 	runtime.ReadMemStats(&after)
 	runtime.KeepAlive(trie)
 	return after.HeapAlloc - before.HeapAlloc
-}
-
-// TestPortLookupBudget holds how many ports are compared with a name.
-func TestPortLookupBudget(t *testing.T) {
-	s := portTrie(1, manyPorts(10_000)).service(ServiceKey{"default", "nginx"}).snapshot.Load()
-	if s.ports.len() != 10_000 {
-		t.Fatalf("%d ports", s.ports.len())
-	}
-	for _, name := range []string{"", "p", "p5000", "zz"} {
-		n := 0
-		s.searchPorts(func(p *port) bool {
-			n++
-			return p.name < name
-		})
-		if n > 20 {
-			t.Errorf("%d ports are compared with %q", n, name)
-		}
-	}
 }

@@ -1,10 +1,8 @@
 package records
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
 	"testing"
 )
 
@@ -112,23 +110,6 @@ func TestDeletedCount(t *testing.T) {
 	}
 }
 
-// TestDeal compares with a stable sort.
-func TestDeal(t *testing.T) {
-	for _, n := range []int{0, 1, minDealt - 1, minDealt, 5000} {
-		deltas := make([]entry[addr4], n)
-		for i := range deltas {
-			deltas[i] = entry[addr4]{addr: ipv4(i * 7919 % 50).As4(), refs: int32(i)}
-		}
-		want := slices.Clone(deltas)
-		slices.SortStableFunc(want, func(a, b entry[addr4]) int {
-			return cmp.Or(cmp.Compare(a.hash()>>24, b.hash()>>24), a.addr.compare(b.addr))
-		})
-		if got := sortByShard(deltas); !slices.Equal(got, want) {
-			t.Errorf("%d deltas are not in order", n)
-		}
-	}
-}
-
 // TestNamesAbove looks between the portions of a commit for names that have others
 // below them before and after it: they must not be missing meanwhile.
 func TestNamesAbove(t *testing.T) {
@@ -219,35 +200,6 @@ func TestNamesAbove(t *testing.T) {
 		update.Commit()
 		if !trie.Empty() || trie.namespaces.Load().n != 0 || trie.Covers(netip.MustParsePrefix("0.0.0.0/0")) || trie.Covers(netip.MustParsePrefix("::/0")) {
 			t.Errorf("%s: a trie that has lost its services holds %d namespaces", test.what, trie.namespaces.Load().n)
-		}
-	}
-}
-
-// TestMoversAdjoin checks that a service that gains an address comes just behind the one
-// that loses it, however they were named: the address is without a name in between.
-func TestMoversAdjoin(t *testing.T) {
-	const n = 10
-	key := func(s int) ServiceKey { return ServiceKey{"default", fmt.Sprint("s-", s)} }
-	trie := New()
-	update := trie.Update()
-	for s := range 2 * n {
-		update.Create(key(s))
-	}
-	for s := range n {
-		update.Add(key(s), Endpoint{Host: "web-0", Addr: ipv4(s)})
-	}
-	update.Commit()
-	update = trie.Update()
-	for s := range n {
-		update.Remove(key(s), Endpoint{Host: "web-0", Addr: ipv4(s)})
-	}
-	for s := range n {
-		update.Add(key(n+s), Endpoint{Host: "web-0", Addr: ipv4(s)})
-	}
-	steps := plan(update.netChanges())
-	for i := 0; i < len(steps); i += 2 {
-		if loser, gainer := steps[i].service.name, steps[i+1].service.name; loser != fmt.Sprint("s-", i/2) || gainer != fmt.Sprint("s-", n+i/2) {
-			t.Errorf("steps %d and %d are of %s and %s", i, i+1, loser, gainer)
 		}
 	}
 }

@@ -165,12 +165,3 @@ func checkImage(t *testing.T, i *Image) {
 		t.Errorf("%v has no reverse name", a)
 	}
 }
-
-func lookupAnswer(trie *Trie, name string, rrtype uint16) Answer {
-	_, _, a := lookup(trie, name, rrtype)
-	return a
-}
-
-func lookupRecords(trie *Trie, name string, rrtype uint16) []dns.RR {
-	return lookupAnswer(trie, name, rrtype).Records
-}

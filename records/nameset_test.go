@@ -11,19 +11,6 @@ import (
 	"github.com/miekg/dns"
 )
 
-// crowdOf returns a trie with n services that have a host with one address.
-func manyNamesTrie(n int) *Trie {
-	trie := New()
-	update := trie.Update()
-	for i := range n {
-		key := ServiceKey{"default", fmt.Sprint("s-", i)}
-		update.Create(key)
-		update.Add(key, Endpoint{Host: "web-0", Hostname: true, Addr: ipv4(1)})
-	}
-	update.Commit()
-	return trie
-}
-
 // reverseAnswer asks for the reverse name of the address of a crowd.
 func answerPTR(trie *Trie, q Query) (Answer, Result) {
 	node, result := trie.FindAddr(ipv4(1))

@@ -1,7 +1,6 @@
 package records
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -93,22 +92,4 @@ func TestAll(t *testing.T) {
 			t.Errorf("%s: there are %d records, at least %d", test.what, records, test.least)
 		}
 	}
-}
-
-// serveMany returns a trie with one service of some hosts that have a long list of ports.
-func hostsTimesPorts(hosts, ports int) *Trie {
-	key := ServiceKey{"default", "nginx"}
-	var list []Port
-	for i := range ports {
-		list = append(list, Port{fmt.Sprint("p", i), "tcp", uint16(i)})
-	}
-	long := NewPortList(list)
-	trie := New()
-	update := trie.Update()
-	update.Create(key)
-	for i := range hosts {
-		update.Add(key, Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i), Ports: long})
-	}
-	update.Commit()
-	return trie
 }

@@ -75,19 +75,3 @@ func TestTable(t *testing.T) {
 		})
 	}
 }
-
-// narrowHash makes labels collide for the time of a test.
-func setHashMask(t *testing.T, mask uint32) {
-	t.Helper()
-	old := hashMask
-	hashMask = mask
-	t.Cleanup(func() { hashMask = old })
-}
-
-// narrowPortions makes commits publish little at a time for the time of a test.
-func setPortionSize(t *testing.T, size int) {
-	t.Helper()
-	old := portionSize
-	portionSize = size
-	t.Cleanup(func() { portionSize = old })
-}

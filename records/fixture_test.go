@@ -1,0 +1,165 @@
+package records
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// serve returns a trie with one service of n pods, each with an address of both
+// families and a port.
+func podTrie(n int) *Trie { return podTrieWith(n, ipv4, ipv6) }
+
+// serveFamilies is serve, of pods with other addresses.
+func podTrieWith(n int, addrs ...func(int) netip.Addr) *Trie {
+	key := ServiceKey{"default", "nginx"}
+	trie := New()
+	update := trie.Update()
+	update.Create(key)
+	for i := range n {
+		host := fmt.Sprint("web-", i)
+		for _, addr := range addrs {
+			update.Add(key, Endpoint{Host: host, Hostname: true, Addr: addr(i), Ports: universePorts[1]})
+		}
+	}
+	update.Commit()
+	return trie
+}
+
+func ipv4(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+}
+
+func ipv6(i int) netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0xfd, 13: byte(i >> 16), 14: byte(i >> 8), 15: byte(i)})
+}
+
+// serveWith returns a trie with one service of n pods with some ports.
+func portTrie(n int, ports *PortList) *Trie {
+	trie := New()
+	update := trie.Update()
+	update.Create(ServiceKey{"default", "nginx"})
+	for i := range n {
+		update.Add(ServiceKey{"default", "nginx"}, Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i), Ports: ports})
+	}
+	update.Commit()
+	return trie
+}
+
+// manyPorts returns a list of n ports.
+func manyPorts(n int) *PortList {
+	ports := make([]Port, n)
+	for i := range ports {
+		ports[i] = Port{fmt.Sprint("p", i), "tcp", uint16(1 + i)}
+	}
+	return NewPortList(ports)
+}
+
+// serveLists returns a trie with a service of n hosts: some have one of two long
+// lists, which differ in part, some have both, some a short list beside.
+func longListTrie(n int) *Trie {
+	key := ServiceKey{"default", "nginx"}
+	lists := [2][]Port{{{"web", "tcp", 80}}, {{"web", "tcp", 8080}, {"web", "tcp", 80}}}
+	for k := range lists {
+		for i := range maxShortPorts {
+			lists[k] = append(lists[k], Port{fmt.Sprint("p", i), "udp", uint16(1000 + i*(1+k))})
+		}
+	}
+	trie := New()
+	update := trie.Update()
+	update.Create(key)
+	for i := range n {
+		e := Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i)}
+		for k, ports := range []*PortList{NewPortList(lists[0]), NewPortList(lists[1]), universePorts[1]} {
+			if i%(k+2) == 0 || k == 1 && i%2 == 1 {
+				e.Ports = ports
+				update.Add(key, e)
+			}
+		}
+	}
+	update.Commit()
+	return trie
+}
+
+// crowdOf returns a trie with n services that have a host with one address.
+func manyNamesTrie(n int) *Trie {
+	trie := New()
+	update := trie.Update()
+	for i := range n {
+		key := ServiceKey{"default", fmt.Sprint("s-", i)}
+		update.Create(key)
+		update.Add(key, Endpoint{Host: "web-0", Hostname: true, Addr: ipv4(1)})
+	}
+	update.Commit()
+	return trie
+}
+
+// lookup asks the trie as the handler does, for messages without a limit.
+func lookup(t *Trie, name string, rrtype uint16) (Result, []string, Answer) {
+	var n Name
+	n.Fold(name)
+	var node Node
+	var result Result
+	if addr, ok := n.Reverse(); ok {
+		node, result = t.FindAddr(addr)
+	} else if zone := NewZones([]string{"cluster.local."}).Match(name); zone != nil {
+		node, result = t.Find(&n, zone.Labels())
+	}
+	if result != Found {
+		return result, nil, Answer{}
+	}
+	answer := node.Answer(&Query{Name: name, Type: rrtype, Zone: "cluster.local.", TTL: 5, Size: 1 << 20})
+	var data []string
+	for _, rr := range answer.Records {
+		// A target below the name asked is spelled as that is.
+		data = append(data, strings.ToLower(strings.TrimPrefix(rr.String(), rr.Header().String())))
+	}
+	slices.Sort(data)
+	return result, data, answer
+}
+
+func lookupAnswer(trie *Trie, name string, rrtype uint16) Answer {
+	_, _, a := lookup(trie, name, rrtype)
+	return a
+}
+
+func lookupRecords(trie *Trie, name string, rrtype uint16) []dns.RR {
+	return lookupAnswer(trie, name, rrtype).Records
+}
+
+// message is the reply that the handler makes of an answer, as long as it can be.
+func message(t *testing.T, trie *Trie, name string, rrtype uint16, size int, start uint64) (*dns.Msg, Answer) {
+	t.Helper()
+	var n Name
+	n.Fold(name)
+	node, result := trie.Find(&n, 2)
+	if result != Found {
+		t.Fatalf("%s is %v", name, result)
+	}
+	a := node.Answer(&Query{Name: name, Type: rrtype, TTL: 5, Size: size, Start: start})
+	m := new(dns.Msg)
+	m.SetQuestion(name, rrtype)
+	m.Response, m.Compress = true, true
+	m.Answer, m.Extra = a.Records, a.Glue
+	return m, a
+}
+
+// narrowHash makes labels collide for the time of a test.
+func setHashMask(t *testing.T, mask uint32) {
+	t.Helper()
+	old := hashMask
+	hashMask = mask
+	t.Cleanup(func() { hashMask = old })
+}
+
+// narrowPortions makes commits publish little at a time for the time of a test.
+func setPortionSize(t *testing.T, size int) {
+	t.Helper()
+	old := portionSize
+	portionSize = size
+	t.Cleanup(func() { portionSize = old })
+}

@@ -1,0 +1,268 @@
+package records
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// TestPlan goes through the steps of random updates. No address may be at a name
+// that it leaves and, at the same time, at a name of another service that it enters.
+func TestPlan(t *testing.T) {
+	moved, exchanged := 0, 0
+	for seed := range uint64(300) {
+		u := universe{rand.New(rand.NewPCG(seed, 3)), seed%2 == 1}
+		trie, o := New(), oracle{}
+		for range 20 {
+			update := trie.Update()
+			randomChanges(u, update, o)
+			steps := planFor(update)
+			moved += checkSteps(t, update.changed, steps)
+			if len(steps) > len(update.changed) {
+				exchanged++
+			}
+			if t.Failed() {
+				t.Fatalf("seed %d", seed)
+			}
+			for _, p := range update.changed {
+				p.progress, p.planned = unplanned, 0 // Commit plans again
+			}
+			update.Commit()
+		}
+	}
+	if moved == 0 || exchanged == 0 {
+		t.Errorf("%d addresses moved, %d services exchanged some: the test tests nothing", moved, exchanged)
+	}
+}
+
+// planOf is what the commit of an update would publish.
+func planFor(update *Update) []step {
+	update.netChanges()
+	return plan(update.changed)
+}
+
+// name is a host of a service within an update.
+type hostName struct {
+	service *pending
+	host    string
+}
+
+// names returns the names of each address.
+func (p *pending) hostNames(s *snapshot) map[netip.Addr]map[hostName]bool {
+	out := map[netip.Addr]map[hostName]bool{}
+	for h := range s.hosts.all {
+		addrs := h.addrs()
+		for a := range addrs.all {
+			if out[a] == nil {
+				out[a] = map[hostName]bool{}
+			}
+			out[a][hostName{p, h.label}] = true
+		}
+	}
+	return out
+}
+
+// checkSteps verifies what every plan promises, and returns how many addresses
+// moved from one service to another.
+func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
+	t.Helper()
+	of := map[*service]*pending{}
+	now := map[*pending]map[netip.Addr]map[hostName]bool{}
+	leaving, entering := map[netip.Addr][]hostName{}, map[netip.Addr][]hostName{}
+	for _, p := range changed {
+		of[p.service] = p
+		p.next = step{pending: p}.build()
+		before, next := p.hostNames(p.old), p.hostNames(p.next)
+		now[p] = before
+		for a := range before {
+			for n := range before[a] {
+				if !next[a][n] {
+					leaving[a] = append(leaving[a], n)
+				}
+			}
+		}
+		for a := range next {
+			for n := range next[a] {
+				if !before[a][n] {
+					entering[a] = append(entering[a], n)
+				}
+			}
+		}
+	}
+	last, count := map[*pending]step{}, map[*pending]int{}
+	for _, s := range steps {
+		p, made := of[s.service], s.build()
+		checkTargets(t, made)
+		before := now[p]
+		now[p], last[p] = p.hostNames(made), s
+		if count[p]++; count[p] > 2 {
+			t.Errorf("%v has %d steps", p.key, count[p])
+		}
+		if host, addr, ok := p.missingAddr(made); ok {
+			t.Errorf("%s of %v is without %v for a moment", host, p.key, addr)
+		}
+		for a := range now[p] {
+			for _, n := range entering[a] {
+				if n.service != p || !now[p][a][n] || before[a][n] {
+					continue
+				}
+				for _, l := range leaving[a] {
+					if l.service == p {
+						continue
+					}
+					moved++
+					if now[l.service][a][l] {
+						t.Errorf("%v enters %s of %v, and is at %s of %v, which it leaves", a, n.host, p.key, l.host, l.service.key)
+					}
+				}
+			}
+		}
+	}
+	for _, p := range changed {
+		if s, ok := last[p]; !ok || s.interim {
+			t.Errorf("the last state of %v is not its next", p.key)
+		}
+	}
+	return moved
+}
+
+// absent returns an address that a host has before and after an update, but not now.
+func (p *pending) missingAddr(now *snapshot) (host string, addr netip.Addr, ok bool) {
+	if !p.existed || !p.exists {
+		return "", netip.Addr{}, false
+	}
+	has := func(s *snapshot, host string, a netip.Addr) bool {
+		h := s.hostByLabel([]byte(host))
+		if h == nil {
+			return false
+		}
+		addrs := h.addrs()
+		return addrs.has(a)
+	}
+	for h := range p.next.hosts.all {
+		addrs := h.addrs()
+		for a := range addrs.all {
+			if has(p.old, h.label, a) && !has(now, h.label, a) {
+				return h.label, a, true
+			}
+		}
+	}
+	return "", netip.Addr{}, false
+}
+
+// targetsResolve asks a snapshot for the targets of the service and of each port,
+// as a reader would that finds it between two steps.
+func checkTargets(t *testing.T, s *snapshot) {
+	t.Helper()
+	const base = "nginx.default.svc.cluster.local."
+	query := Query{Name: base, Type: dns.TypeSRV, Size: math.MaxInt}
+	nodes := []Node{{snapshot: s, suffixLen: len(base)}}
+	for p := range s.ports.all {
+		nodes = append(nodes, Node{snapshot: s, suffixLen: len(base), port: p.key})
+	}
+	for _, n := range nodes {
+		for _, rr := range n.Answer(&query).Records {
+			if host := strings.TrimSuffix(rr.(*dns.SRV).Target, "."+base); s.hostByLabel([]byte(host)) == nil {
+				t.Errorf("the target %s has no address", host)
+			}
+		}
+	}
+}
+
+// A pod that is replaced under its name, and a pod of another service that gets
+// its address, in one update: the first name changes over without a moment of
+// absence.
+func TestPlanKeepsNames(t *testing.T) {
+	nginx, mariadb := ServiceKey{"default", "nginx"}, ServiceKey{"default", "mariadb"}
+	trie := New()
+	old, reused := ipv4(1), ipv4(2)
+	update := trie.Update()
+	update.Create(nginx)
+	update.Create(mariadb)
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: old})
+	update.Commit()
+
+	update = trie.Update()
+	update.Add(mariadb, Endpoint{Host: "db-0", Addr: old})
+	update.Remove(nginx, Endpoint{Host: "web-0", Addr: old})
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: reused})
+	steps := planFor(update)
+	if len(steps) != 2 || steps[0].service.name != "nginx" || steps[1].service.name != "mariadb" {
+		t.Fatalf("the plan is %v", steps)
+	}
+	if addrs := steps[0].build().hostByLabel([]byte("web-0")).addrs(); !addrs.has(reused) {
+		t.Errorf("web-0 has no address for a moment")
+	}
+}
+
+// A service that is deleted and made anew in one update, in which it exchanges
+// addresses with another one, keeps what it has before and after.
+func TestPlanKeepsRecreated(t *testing.T) {
+	nginx, mariadb := ServiceKey{"default", "nginx"}, ServiceKey{"default", "mariadb"}
+	web, other := NewPortList([]Port{{"web", "tcp", 80}}), NewPortList([]Port{{"web", "tcp", 81}})
+	trie := New()
+	update := trie.Update()
+	update.Create(nginx)
+	update.Create(mariadb)
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(0), Ports: web})
+	update.Add(nginx, Endpoint{Host: "web-1", Addr: ipv4(1), Ports: web})
+	update.Add(mariadb, Endpoint{Host: "db-0", Addr: ipv4(2)})
+	update.Commit()
+
+	update = trie.Update()
+	update.Delete(nginx)
+	update.Create(nginx)
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(0), Ports: web})
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(0), Ports: web})   // another endpoint
+	update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(0), Ports: other}) // a new port
+	update.Add(nginx, Endpoint{Host: "web-2", Addr: ipv4(2), Ports: web})
+	update.Remove(mariadb, Endpoint{Host: "db-0", Addr: ipv4(2)})
+	update.Add(mariadb, Endpoint{Host: "db-1", Addr: ipv4(1)})
+	steps := planFor(update)
+	if len(steps) != 3 || steps[0].service.name != "nginx" {
+		t.Fatalf("the plan is %v", steps)
+	}
+	between := steps[0].build()
+	if h := between.hostByLabel([]byte("web-0")); between.hosts.n != 1 || h == nil {
+		t.Fatalf("between, there are %d hosts", between.hosts.n)
+	}
+	if p := between.portNamed([]byte("tcp"), []byte("web")); p == nil || p.set.len() != 1 || p.set.first().port() != 80 {
+		t.Errorf("between, the port is %+v", p)
+	} else if p.endpoints != 1 {
+		t.Errorf("between, %d endpoints have the port", p.endpoints)
+	}
+}
+
+// TestMoversAdjoin checks that a service that gains an address comes just behind the one
+// that loses it, however they were named: the address is without a name in between.
+func TestMoversAdjoin(t *testing.T) {
+	const n = 10
+	key := func(s int) ServiceKey { return ServiceKey{"default", fmt.Sprint("s-", s)} }
+	trie := New()
+	update := trie.Update()
+	for s := range 2 * n {
+		update.Create(key(s))
+	}
+	for s := range n {
+		update.Add(key(s), Endpoint{Host: "web-0", Addr: ipv4(s)})
+	}
+	update.Commit()
+	update = trie.Update()
+	for s := range n {
+		update.Remove(key(s), Endpoint{Host: "web-0", Addr: ipv4(s)})
+	}
+	for s := range n {
+		update.Add(key(n+s), Endpoint{Host: "web-0", Addr: ipv4(s)})
+	}
+	steps := plan(update.netChanges())
+	for i := 0; i < len(steps); i += 2 {
+		if loser, gainer := steps[i].service.name, steps[i+1].service.name; loser != fmt.Sprint("s-", i/2) || gainer != fmt.Sprint("s-", n+i/2) {
+			t.Errorf("steps %d and %d are of %s and %s", i, i+1, loser, gainer)
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package records
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// universe is what random endpoints are drawn from: small, so that hosts and
+// addresses are shared, and come back.
+type universe struct {
+	*rand.Rand
+	long bool // some endpoints have long lists of ports
+}
+
+var universePorts = []*PortList{
+	nil,
+	NewPortList([]Port{{"web", "tcp", 80}}),
+	NewPortList([]Port{{"web", "tcp", 8080}}),
+	NewPortList([]Port{{"", "tcp", 3306}}),
+	NewPortList([]Port{{"dns", "udp", 53}, {"dns-tcp", "tcp", 53}, {"metrics", "tcp", 9153}}),
+}
+
+// universeLists is how many long lists there are, more than a service has records of.
+const universeLongLists = maxServedLists + 4
+
+// longList returns one of them. They have names and numbers in common, with each
+// other and with short lists; equal lists are made anew, in any order.
+func (u universe) longList() *PortList {
+	k := u.IntN(universeLongLists)
+	ports := []Port{{"", "tcp", uint16(3306 + k%2)}, {"", "udp", 53}, {"web", "tcp", uint16(80 + k%3)}, {fmt.Sprint("only-", k), "sctp", 80}}
+	for i := range maxShortPorts {
+		ports = append(ports, Port{fmt.Sprint("p", i+k/4), "udp", uint16(70 + i*(1+k%2))})
+	}
+	if k%3 == 0 { // a name with two numbers, and one number twice
+		ports = append(ports, Port{"web", "tcp", 8080}, Port{strings.Repeat("a", 63), "udp", 9}, Port{strings.Repeat("b", 63), "udp", 9})
+	}
+	if k%4 == 0 {
+		return NewLazyPortList([]byte{byte(k)}, func() []Port { return ports })
+	}
+	u.Shuffle(len(ports), func(i, j int) { ports[i], ports[j] = ports[j], ports[i] })
+	return NewPortList(ports)
+}
+
+func (u universe) key() ServiceKey {
+	return ServiceKey{pick(u, "default", "prod"), pick(u, "nginx", "mariadb", "dns")}
+}
+
+func pick[T any](u universe, of ...T) T { return of[u.IntN(len(of))] }
+
+func (u universe) addr() netip.Addr {
+	if u.IntN(3) == 0 {
+		return netip.AddrFrom16([16]byte{0: 0xfd, 15: byte(u.IntN(6))})
+	}
+	return netip.AddrFrom4([4]byte{10, 244, 0, byte(u.IntN(12))})
+}
+
+func (u universe) endpoint() Endpoint {
+	e := Endpoint{Host: fmt.Sprint("web-", u.IntN(8)), Hostname: u.IntN(3) > 0, Addr: u.addr(), Ports: pick(u, universePorts...)}
+	if u.long && u.IntN(2) == 0 {
+		e.Ports = u.longList()
+	}
+	if u.IntN(4) == 0 {
+		e.Withheld = Reason(1 + u.IntN(int(reasons)-1))
+	}
+	return e
+}
+
+// names are all names that the universe can make, and some that it can't.
+func (u universe) names() []string {
+	names := []string{"cluster.local.", "svc.cluster.local.", "default.svc.cluster.local.", "none.prod.svc.cluster.local.",
+		"web-0.none.prod.svc.cluster.local.", "nginx.none.svc.cluster.local.", "x.10-0-0-1.default.pod.cluster.local."}
+	for _, ns := range []string{"default", "prod"} {
+		for _, service := range []string{"nginx", "mariadb", "dns"} {
+			base := service + "." + ns + ".svc.cluster.local."
+			names = append(names, base)
+			for i := range 9 {
+				names = append(names, fmt.Sprintf("web-%d.%s", i, base))
+			}
+			for _, below := range []string{
+				"_tcp", "_udp", "_sctp", "_", "tcp", "_web._tcp", "_dns._udp", "_dns._tcp", "_dns-tcp._tcp", "_metrics._tcp",
+				"web._tcp", "_web.tcp", "_._tcp", "_web._", "_web.web-0", "x.web-0", "x._web._tcp", `web\.0`,
+				"_p0._tcp", "_p99._udp", "_zz._sctp", "_" + strings.Repeat("a", 62) + "._udp",
+			} {
+				names = append(names, below+"."+base)
+			}
+			if !u.long {
+				continue
+			}
+			for i := range maxShortPorts + universeLongLists/4 {
+				names = append(names, fmt.Sprintf("_p%d._udp.%s", i, base))
+			}
+			for k := range universeLongLists {
+				names = append(names, fmt.Sprintf("_only-%d._sctp.%s", k, base))
+			}
+		}
+	}
+	for i := range 13 {
+		names = append(names, fmt.Sprintf("%d.0.244.10.in-addr.arpa.", i))
+	}
+	for i := range 7 {
+		name, _ := dns.ReverseAddr(fmt.Sprintf("fd00::%d", i))
+		names = append(names, name)
+	}
+	return names
+}
+
+// randomUpdate makes one random update of both.
+func randomUpdate(u universe, trie *Trie, o oracle) {
+	update := trie.Update()
+	randomChanges(u, update, o)
+	update.Commit()
+}
+
+// draw makes random changes of both.
+func randomChanges(u universe, update *Update, o oracle) {
+	for range 1 + u.IntN(12) {
+		key := u.key()
+		endpoints, exists := o[key]
+		switch n := u.IntN(12); {
+		case !exists:
+			update.Create(key)
+			o[key] = nil
+		case n == 0:
+			update.Delete(key)
+			delete(o, key)
+		case n < 5 && len(endpoints) > 0:
+			e := endpoints[u.IntN(len(endpoints))]
+			update.Remove(key, e)
+			o.remove(key, e)
+		default:
+			e := u.endpoint()
+			update.Add(key, e)
+			o[key] = append(o[key], e)
+		}
+	}
+}
+
+var allTypes = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypePTR, dns.TypeMX}
+
+// agree compares every name and type.
+func compare(t *testing.T, trie *Trie, o oracle, names []string) {
+	t.Helper()
+	for _, name := range names {
+		for _, rrtype := range allTypes {
+			compareName(t, trie, o, name, rrtype)
+		}
+	}
+	if got, want := trie.Stats(), o.stats(); got != want {
+		t.Fatalf("the trie counts %+v, want %+v", got, want)
+	}
+	populated := map[string]bool{}
+	for key := range o {
+		if len(o.ready(key)) > 0 {
+			populated[key.Namespace] = true
+		}
+	}
+	for _, namespace := range []string{"default", "prod", "none"} {
+		if got := trie.HasNamespace([]byte(namespace)); got != populated[namespace] {
+			t.Fatalf("the namespace %s exists: %v, want %v", namespace, got, populated[namespace])
+		}
+	}
+	if got := trie.Empty(); got != (len(populated) == 0) {
+		t.Fatalf("the trie is empty: %v, with %v", got, populated)
+	}
+}
+
+// agreeOn compares one name and type.
+func compareName(t *testing.T, trie *Trie, o oracle, name string, rrtype uint16) {
+	t.Helper()
+	result, data, answer := lookup(trie, name, rrtype)
+	want, wantData := o.find(name, rrtype)
+	if result != want || !slices.Equal(data, wantData) {
+		t.Fatalf("%s %s is %v %q, want %v %q", name, dns.TypeToString[rrtype], result, data, want, wantData)
+	}
+	if rrtype == dns.TypeSRV {
+		compareGlue(t, trie, name, answer)
+	}
+}
+
+// agreeGlue checks that the additional section has the addresses of all targets,
+// once.
+func compareGlue(t *testing.T, trie *Trie, name string, answer Answer) {
+	t.Helper()
+	var got, want []string
+	for _, rr := range answer.Glue {
+		got = append(got, rr.String())
+	}
+	asked := map[string]bool{}
+	for _, rr := range answer.Records {
+		target := rr.(*dns.SRV).Target
+		if asked[target] {
+			continue
+		}
+		asked[target] = true
+		for _, rrtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+			_, _, a := lookup(trie, target, rrtype)
+			for _, rr := range a.Records {
+				want = append(want, rr.String())
+			}
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Fatalf("%s SRV has glue %q, want %q", name, got, want)
+	}
+}
