@@ -72,7 +72,7 @@ func BenchmarkAnswer(b *testing.B) {
 	}
 }
 
-// BenchmarkUpdate is one pod that loses and regains its readiness.
+// BenchmarkUpdate measures one pod that becomes unready and ready again.
 func BenchmarkUpdate(b *testing.B) {
 	for _, n := range benchSizes {
 		b.Run(fmt.Sprint("n=", n), func(b *testing.B) {

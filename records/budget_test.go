@@ -8,9 +8,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestLookupBudget holds the allocations of a lookup: none to find or not find
-// a name, and for an answer the records and what they point to, however many
-// they are.
+// TestLookupBudget bounds the allocations of a lookup. A lookup itself needs none. An
+// answer needs one for the records and one for what they point to, however many there
+// are.
 func TestLookupBudget(t *testing.T) {
 	for _, n := range []int{3, 10_000} {
 		trie := podTrie(n)
@@ -37,29 +37,29 @@ func TestLookupBudget(t *testing.T) {
 				}
 			})
 			if got > test.want {
-				t.Errorf("%s %s of %d pods: %v allocations, at most %v", test.name, dns.TypeToString[test.rrtype], n, got, test.want)
+				t.Errorf("%s %s of %d pods makes %v allocations, want at most %v", test.name, dns.TypeToString[test.rrtype], n, got, test.want)
 			}
 		}
 	}
 }
 
-// TestUpdateBudget holds what one pod's change copies: a path of each structure
-// that it is in, whatever the size of the service.
+// TestUpdateBudget bounds what the change of one pod copies: a path in each structure
+// that has the pod, whatever the size of the service.
 func TestUpdateBudget(t *testing.T) {
 	small, _ := updateCost(100)
 	large, allocs := updateCost(10_000)
-	t.Logf("one pod of 100 changes with %d bytes, of 10,000 with %d and %d allocations", small, large, allocs)
+	t.Logf("a change of one pod of 100 allocates %d bytes, of 10,000 %d bytes in %d allocations", small, large, allocs)
 	if large > 7<<10 || large > 3*small || allocs > 40 {
-		t.Errorf("one pod of 10,000 changes with %d bytes and %d allocations, of 100 with %d bytes", large, allocs, small)
+		t.Errorf("a change of one pod of 10,000 allocates %d bytes in %d allocations, of 100 %d bytes", large, allocs, small)
 	}
 }
 
-// updateCost is what it costs, on average, that a pod of n loses or regains its
-// readiness: bytes and allocations.
-func updateCost(n int) (bytes, allocs uint64) { return changeCost(n, universePorts[1]) }
+// updateCost returns what it allocates, on average, that one pod of n becomes unready
+// or ready again.
+func updateCost(n int) (bytes, allocs uint64) { return updateCostWith(n, universePorts[1]) }
 
-// changeCost is updateCost, of pods with some ports.
-func changeCost(n int, ports *PortList) (bytes, allocs uint64) {
+// updateCostWith is updateCost for pods with the ports.
+func updateCostWith(n int, ports *PortList) (bytes, allocs uint64) {
 	trie := portTrie(n, ports)
 	key := ServiceKey{"default", "nginx"}
 	const changes = 1000
@@ -81,17 +81,17 @@ func changeCost(n int, ports *PortList) (bytes, allocs uint64) {
 	return (after.TotalAlloc - before.TotalAlloc) / changes, (after.Mallocs - before.Mallocs) / changes
 }
 
-// TestPortBudget holds what one pod's change costs and what a pod takes, whatever
-// the number of its ports.
+// TestPortBudget bounds what the change of one pod allocates and what a pod takes,
+// whatever the number of its ports.
 func TestPortBudget(t *testing.T) {
 	few, many := manyPorts(maxShortPorts+1), manyPorts(10_000)
-	fewBytes, fewAllocs := changeCost(500, few)
-	manyBytes, manyAllocs := changeCost(500, many)
-	oneBytes, oneAllocs := changeCost(500, universePorts[1])
-	t.Logf("one pod with 1, %d and 10,000 ports changes with %d, %d and %d bytes in %d, %d and %d allocations",
+	fewBytes, fewAllocs := updateCostWith(500, few)
+	manyBytes, manyAllocs := updateCostWith(500, many)
+	oneBytes, oneAllocs := updateCostWith(500, universePorts[1])
+	t.Logf("a change of a pod with 1, %d and 10,000 ports allocates %d, %d and %d bytes in %d, %d and %d allocations",
 		maxShortPorts+1, oneBytes, fewBytes, manyBytes, oneAllocs, fewAllocs, manyAllocs)
 	if manyAllocs > fewAllocs+1 || manyAllocs > oneAllocs+10 || manyBytes > fewBytes+fewBytes/10 {
-		t.Errorf("a change costs %d allocations with 1 port, %d with %d and %d with 10,000", oneAllocs, fewAllocs, maxShortPorts+1, manyAllocs)
+		t.Errorf("a change makes %d allocations with 1 port, %d with %d and %d with 10,000", oneAllocs, fewAllocs, maxShortPorts+1, manyAllocs)
 	}
 	for _, ports := range []*PortList{few, many} {
 		small, large := heapOf(1000, ports), heapOf(3000, ports)
@@ -101,7 +101,7 @@ func TestPortBudget(t *testing.T) {
 	}
 }
 
-// heapOf is the heap that a service of n pods takes.
+// heapOf returns the heap that a service of n pods takes.
 func heapOf(n int, ports *PortList) uint64 {
 	var before, after runtime.MemStats
 	runtime.GC()

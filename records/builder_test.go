@@ -8,10 +8,10 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestSize checks that an answer fits into the size given, that it is complete
-// if the complete one fits, and that nothing more would have fitted otherwise.
-// The library that packs the message is the judge.
-func TestSize(t *testing.T) {
+// TestAnswerFits checks that a reply is at most as large as the query allows, that it is
+// complete if the complete one fits, and that it has no room left otherwise. The DNS
+// library measures the replies.
+func TestAnswerFits(t *testing.T) {
 	sizes := []int{100, 512, 1232, 20000, 65535}
 	tries := map[string]*Trie{}
 	for _, n := range []int{1, 2, 7, 29, 252, 1500} {
@@ -23,7 +23,7 @@ func TestSize(t *testing.T) {
 	for n, trie := range tries {
 		start := uint64(12345)
 		if strings.Contains(n, "lists") {
-			start = 0 // beyond 16 KiB, the length depends on the order
+			start = 0 // beyond 16 KiB, the length depends on which records come first
 		}
 		for _, name := range []string{
 			"nginx.default.svc.cluster.local.", "NginX.default.SVC.cluster.local.",
@@ -32,7 +32,7 @@ func TestSize(t *testing.T) {
 			for _, rrtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV} {
 				complete, whole := message(t, trie, name, rrtype, 1<<30, 0)
 				if whole.Truncated || whole.GlueTruncated {
-					t.Fatalf("%s %s of %s is capped without a limit", name, dns.TypeToString[rrtype], n)
+					t.Fatalf("%s %s of %s is truncated without a limit", name, dns.TypeToString[rrtype], n)
 				}
 				if len(complete.Answer) == 0 {
 					continue // a port has no addresses
@@ -41,16 +41,16 @@ func TestSize(t *testing.T) {
 					what := fmt.Sprintf("%s %s of %s in %d", name, dns.TypeToString[rrtype], n, size)
 					m, a := message(t, trie, name, rrtype, size, start)
 					if len(m.Answer) > 0 && m.Len() > size {
-						t.Errorf("%s is a message of %d", what, m.Len())
+						t.Errorf("%s is a message of %d bytes", what, m.Len())
 					}
 					if fits := complete.Len() <= size; fits == (a.Truncated || a.GlueTruncated) {
-						t.Errorf("%s: the complete message has %d, but capped is %v, of glue %v",
+						t.Errorf("%s: the complete message has %d bytes, but truncated is %v, of glue %v",
 							what, complete.Len(), a.Truncated, a.GlueTruncated)
 					}
 					if a.Truncated {
-						const slack = 100 // less than the next record could be
+						const slack = 100 // bytes; the next record would take more
 						if size-m.Len() > slack && len(m.Extra) == 0 {
-							t.Errorf("%s leaves %d free", what, size-m.Len())
+							t.Errorf("%s leaves %d bytes free", what, size-m.Len())
 						}
 					}
 				}
@@ -59,8 +59,9 @@ func TestSize(t *testing.T) {
 	}
 }
 
-// What a caller does to an answer is not seen by the next.
-func TestAnswersAreOwned(t *testing.T) {
+// TestAnswerIsCallers checks that a caller who changes an answer does not change the
+// next one.
+func TestAnswerIsCallers(t *testing.T) {
 	trie := podTrie(3)
 	const name = "_web._tcp.nginx.default.svc.cluster.local."
 	before, _ := message(t, trie, name, dns.TypeSRV, 1232, 0)
@@ -80,6 +81,6 @@ func TestAnswersAreOwned(t *testing.T) {
 	after, _ := message(t, trie, name, dns.TypeSRV, 1232, 0)
 	after.Id = before.Id
 	if after.String() != text {
-		t.Errorf("a changed reply changed the next:\n%s\nwas\n%s", after, text)
+		t.Errorf("after a caller changed a reply, the next one is\n%s\nwant\n%s", after, text)
 	}
 }

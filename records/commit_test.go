@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestPortions publishes a large commit as Commit does, and holds what is made at a
-// time: the snapshots of a portion, which are let go before the next.
+// TestPortions publishes a large commit as Commit does. The snapshots of a portion must
+// be the only ones built, and must be released before the next portion.
 func TestPortions(t *testing.T) {
 	trie := New()
 	update := trie.Update()
@@ -27,7 +27,7 @@ func TestPortions(t *testing.T) {
 	}
 	update.Commit()
 	update = trie.Update()
-	for s := range sizes { // all addresses move to the next service
+	for s := range sizes { // every address moves to the next service
 		for i := range sizes[s] {
 			key, e := pod(s, i)
 			update.Remove(key, e)
@@ -44,33 +44,33 @@ func TestPortions(t *testing.T) {
 			size += s.cost()
 		}
 		if n == 0 || size > portionSize && n > 1 {
-			t.Fatalf("portion %d has %d steps of size %d", portions, n, size)
+			t.Fatalf("portion %d has %d steps that cost %d", portions, n, size)
 		}
 		for _, s := range steps {
 			if s.next != nil {
-				t.Fatalf("before portion %d, %s has another snapshot", portions, s.key.Name)
+				t.Fatalf("before portion %d, %s has its next snapshot", portions, s.key.Name)
 			}
 		}
 		update.publish(rest[:n])
 		for _, s := range rest[:n] {
 			if !s.interim && (s.old != nil || s.base != nil || s.next != nil || cap(s.change.hosts) > maxSpareList) {
-				t.Fatalf("after portion %d, %s holds its snapshots", portions, s.key.Name)
+				t.Fatalf("after portion %d, %s keeps its snapshots", portions, s.key.Name)
 			}
 		}
 		rest = rest[n:]
 	}
 	update.removeEmptied()
 	if node, result := trie.FindAddr(ipv4(7 * 999)); result != Found || node.names[0].service.name != "s-1000" {
-		t.Errorf("an address is %v after it has moved", result)
+		t.Errorf("the lookup of an address that moved is %v", result)
 	}
 }
 
-// TestPublishAll counts the portions of a commit.
+// TestPublishAll checks the number of portions of a commit.
 func TestPublishAll(t *testing.T) {
 	for _, test := range []struct{ services, pods, size, want int }{
 		{1, 5000, 2048, 1},
 		{1000, 1, 2048, 1},
-		{2000, 1, 2048, 2}, // an endpoint has a host, and counts beside its service
+		{2000, 1, 2048, 2}, // a service costs one, and so does its endpoint
 		{2000, 1, 1, 2000},
 		{0, 0, 1, 0},
 	} {
@@ -84,13 +84,13 @@ func TestPublishAll(t *testing.T) {
 			}
 		}
 		if got := update.publishAll(plan(update.netChanges())); got != test.want {
-			t.Errorf("%d services of %d pods are published in %d portions of %d, want %d", test.services, test.pods, got, test.size, test.want)
+			t.Errorf("%d services of %d pods are published in %d portions of cost %d, want %d", test.services, test.pods, got, test.size, test.want)
 		}
 	}
 }
 
-// TestDeletedCount has services that go count in a portion with all their hosts.
-func TestDeletedCount(t *testing.T) {
+// TestDeletedCost checks that a deleted service costs as much as it has hosts.
+func TestDeletedCost(t *testing.T) {
 	trie := New()
 	key := func(s int) ServiceKey { return ServiceKey{"default", fmt.Sprint("s-", s)} }
 	for s := range 3 {
@@ -106,12 +106,12 @@ func TestDeletedCount(t *testing.T) {
 		update.Delete(key(s))
 	}
 	if got := update.publishAll(plan(update.netChanges())); got != 3 {
-		t.Errorf("three services go in %d portions", got)
+		t.Errorf("three services are deleted in %d portions, want 3", got)
 	}
 }
 
-// TestNamesAbove looks between the portions of a commit for names that have others
-// below them before and after it: they must not be missing meanwhile.
+// TestNamesAbove checks between the portions of a commit that no name is missing that
+// has others below it before and after the commit.
 func TestNamesAbove(t *testing.T) {
 	setPortionSize(t, 1)
 	blue, green, away := ServiceKey{"shop", "blue"}, ServiceKey{"shop", "green"}, ServiceKey{"away", "blue"}
@@ -119,7 +119,7 @@ func TestNamesAbove(t *testing.T) {
 	for _, test := range []struct {
 		what   string
 		change func(*Update)
-		gone   string // a namespace that has no names in the end
+		gone   string // a namespace that is empty after the commit
 	}{
 		{"pods move", func(u *Update) {
 			for _, e := range []Endpoint{one, two} {
@@ -165,14 +165,14 @@ func TestNamesAbove(t *testing.T) {
 		check := func(after int) {
 			t.Helper()
 			if !trie.HasNamespace([]byte("shop")) {
-				t.Errorf("%s: after %d portions the namespace is missing", test.what, after)
+				t.Errorf("%s: after %d portions, the namespace is missing", test.what, after)
 			}
 			if trie.Empty() {
-				t.Errorf("%s: after %d portions the trie is empty", test.what, after)
+				t.Errorf("%s: after %d portions, the trie is empty", test.what, after)
 			}
 			for _, prefix := range []string{"10.0.0.0/8", "fd00::/16"} {
 				if !trie.Covers(netip.MustParsePrefix(prefix)) {
-					t.Errorf("%s: after %d portions nothing is in %s", test.what, after, prefix)
+					t.Errorf("%s: after %d portions, no address is in %s", test.what, after, prefix)
 				}
 			}
 		}
@@ -186,12 +186,12 @@ func TestNamesAbove(t *testing.T) {
 		}
 		update.removeEmptied()
 		if portions < 2 {
-			t.Errorf("%s: there are %d portions", test.what, portions)
+			t.Errorf("%s: there are %d portions, want several", test.what, portions)
 		}
 		if test.gone == "" {
 			check(portions)
 		} else if trie.HasNamespace([]byte(test.gone)) || namespaceOf(trie.namespaces.Load(), []byte(test.gone)) != nil {
-			t.Errorf("%s: the namespace is there in the end", test.what)
+			t.Errorf("%s: after the commit, the namespace exists", test.what)
 		}
 		update = trie.Update()
 		for _, key := range []ServiceKey{blue, green, {"shop", "red"}, away} {
@@ -199,7 +199,7 @@ func TestNamesAbove(t *testing.T) {
 		}
 		update.Commit()
 		if !trie.Empty() || trie.namespaces.Load().n != 0 || trie.Covers(netip.MustParsePrefix("0.0.0.0/0")) || trie.Covers(netip.MustParsePrefix("::/0")) {
-			t.Errorf("%s: a trie that has lost its services holds %d namespaces", test.what, trie.namespaces.Load().n)
+			t.Errorf("%s: a trie without services has %d namespaces", test.what, trie.namespaces.Load().n)
 		}
 	}
 }

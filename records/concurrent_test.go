@@ -11,9 +11,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestSnapshots reads while a writer moves a service between states in which all
-// parts agree: n hosts, each with the address of that state. A reply that mixes
-// two states shows.
+// TestSnapshots reads while the writer moves a service between states. In each state,
+// all addresses and ports carry its number, so a reply that mixes two states shows.
 func TestSnapshots(t *testing.T) {
 	const rounds = 300
 	key := ServiceKey{"default", "nginx"}
@@ -44,16 +43,16 @@ func TestSnapshots(t *testing.T) {
 				}
 				state := int(a[0].(*dns.A).A[1])
 				if len(a) != size(state) {
-					t.Errorf("state %d has %d addresses, want %d", state, len(a), size(state))
+					t.Errorf("a reply of state %d has %d addresses, want %d", state, len(a), size(state))
 				}
 				for _, rr := range a {
 					if s := int(rr.(*dns.A).A[1]); s != state {
-						t.Errorf("one reply has states %d and %d", state, s)
+						t.Errorf("a reply mixes states %d and %d", state, s)
 					}
 				}
 				for _, rr := range srv {
 					if p := rr.(*dns.SRV).Port; p != uint16(1000+state) {
-						t.Errorf("one reply has state %d and port %d", state, p)
+						t.Errorf("a reply of state %d has port %d", state, p)
 					}
 				}
 				if t.Failed() {
@@ -72,7 +71,7 @@ func TestSnapshots(t *testing.T) {
 			update.Add(key, endpoint(to, i))
 		}
 		if n := update.Commit(); n != 1 {
-			t.Errorf("state %d is published in %d services", to, n)
+			t.Errorf("state %d publishes %d services, want 1", to, n)
 		}
 		if t.Failed() {
 			break
@@ -82,10 +81,10 @@ func TestSnapshots(t *testing.T) {
 	readers.Wait()
 }
 
-// TestReaders makes random updates, also with hashes that collide and one service in each
-// portion, while readers
-// ask for all that a trie can tell. An image has the same addresses by their names
-// as by their reverse names, and nothing that a reader gets is written afterwards.
+// TestReaders commits random updates while readers look up all that a trie has, also
+// with hashes that collide and one service in each portion. An image must have the same
+// addresses by name and by reverse name. The race detector checks that nothing a reader
+// got is written.
 func TestReaders(t *testing.T) {
 	for _, mask := range []uint32{^uint32(0), 3} {
 		t.Run(fmt.Sprintf("mask %x", mask), func(t *testing.T) {
@@ -107,7 +106,7 @@ func TestReaders(t *testing.T) {
 							name, rrtype := pick(u, names...), pick(u, allTypes...)
 							result, data, _ := lookup(trie, name, rrtype)
 							if result != Found && len(data) > 0 {
-								t.Errorf("%s %s is %v and has %q", name, dns.TypeToString[rrtype], result, data)
+								t.Errorf("%s %s is %v with records %q", name, dns.TypeToString[rrtype], result, data)
 							}
 						}
 						trie.Withheld(u.key(), "web-1")
@@ -133,7 +132,7 @@ func TestReaders(t *testing.T) {
 	}
 }
 
-// agreeWithin checks that an image is of one time.
+// checkImage checks that the hosts and the reverse names of an image agree.
 func checkImage(t *testing.T, i *Image) {
 	t.Helper()
 	addrs := map[netip.Addr]map[string]bool{}
@@ -141,8 +140,8 @@ func checkImage(t *testing.T, i *Image) {
 		if node.host == nil {
 			continue
 		}
-		held := node.addrs()
-		for a := range held.all {
+		has := node.addrs()
+		for a := range has.all {
 			if addrs[a] == nil {
 				addrs[a] = map[string]bool{}
 			}
@@ -152,11 +151,11 @@ func checkImage(t *testing.T, i *Image) {
 	for a, node := range i.Addrs() {
 		answer := node.Answer(&Query{Type: dns.TypePTR, Zone: "cluster.local.", Size: 1 << 20})
 		if len(answer.Records) == 0 {
-			t.Errorf("%v has no name", a)
+			t.Errorf("%v has a reverse name without records", a)
 		}
 		for _, rr := range answer.Records {
 			if name := rr.(*dns.PTR).Ptr; !addrs[a][name] {
-				t.Errorf("%v has the name %s, which has other addresses", a, name)
+				t.Errorf("%v has the name %s, which lacks the address", a, name)
 			}
 		}
 		delete(addrs, a)

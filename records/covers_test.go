@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-// TestCovers compares with all addresses one by one.
+// TestCovers compares Covers with a search through all addresses.
 func TestCovers(t *testing.T) {
 	u := universe{Rand: rand.New(rand.NewPCG(9, 9))}
 	trie, o := New(), oracle{}
 	if trie.Covers(netip.MustParsePrefix("0.0.0.0/0")) {
-		t.Error("without an order, everything is covered")
+		t.Error("Covers reports true before EnableCovers")
 	}
 	trie.EnableCovers()
 	for range 60 {
@@ -27,7 +27,7 @@ func TestCovers(t *testing.T) {
 				want = want || slices.ContainsFunc(o.ready(key), func(e Endpoint) bool { return p.Contains(e.Addr) })
 			}
 			if got := trie.Covers(p); got != want {
-				t.Fatalf("%s is covered: %v, want %v", p, got, want)
+				t.Fatalf("Covers(%s) is %v, want %v", p, got, want)
 			}
 		}
 	}

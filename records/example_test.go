@@ -9,7 +9,7 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// A service of two pods, one of them not ready, is published and asked about.
+// Publish a service of two pods, one of them not ready, and look up its port.
 func Example() {
 	trie := records.New()
 	nginx := records.ServiceKey{Namespace: "default", Name: "nginx"}

@@ -10,11 +10,11 @@ import (
 	"github.com/miekg/dns"
 )
 
-// serve returns a trie with one service of n pods, each with an address of both
-// families and a port.
+// podTrie returns a trie with one service of n pods, each with an IPv4 address, an IPv6
+// address and a port.
 func podTrie(n int) *Trie { return podTrieWith(n, ipv4, ipv6) }
 
-// serveFamilies is serve, of pods with other addresses.
+// podTrieWith is podTrie for pods with other addresses.
 func podTrieWith(n int, addrs ...func(int) netip.Addr) *Trie {
 	key := ServiceKey{"default", "nginx"}
 	trie := New()
@@ -38,7 +38,7 @@ func ipv6(i int) netip.Addr {
 	return netip.AddrFrom16([16]byte{0: 0xfd, 13: byte(i >> 16), 14: byte(i >> 8), 15: byte(i)})
 }
 
-// serveWith returns a trie with one service of n pods with some ports.
+// portTrie returns a trie with one service of n pods with the ports.
 func portTrie(n int, ports *PortList) *Trie {
 	trie := New()
 	update := trie.Update()
@@ -59,8 +59,8 @@ func manyPorts(n int) *PortList {
 	return NewPortList(ports)
 }
 
-// serveLists returns a trie with a service of n hosts: some have one of two long
-// lists, which differ in part, some have both, some a short list beside.
+// longListTrie returns a trie with one service of n hosts. A host has one or both of
+// two long lists, which have ports in common, and perhaps a short list.
 func longListTrie(n int) *Trie {
 	key := ServiceKey{"default", "nginx"}
 	lists := [2][]Port{{{"web", "tcp", 80}}, {{"web", "tcp", 8080}, {"web", "tcp", 80}}}
@@ -85,7 +85,7 @@ func longListTrie(n int) *Trie {
 	return trie
 }
 
-// crowdOf returns a trie with n services that have a host with one address.
+// manyNamesTrie returns a trie with n services. Each has a host with the same address.
 func manyNamesTrie(n int) *Trie {
 	trie := New()
 	update := trie.Update()
@@ -98,7 +98,7 @@ func manyNamesTrie(n int) *Trie {
 	return trie
 }
 
-// lookup asks the trie as the handler does, for messages without a limit.
+// lookup answers a query as the handler does, for messages of any size.
 func lookup(t *Trie, name string, rrtype uint16) (Result, []string, Answer) {
 	var n Name
 	n.Fold(name)
@@ -115,7 +115,7 @@ func lookup(t *Trie, name string, rrtype uint16) (Result, []string, Answer) {
 	answer := node.Answer(&Query{Name: name, Type: rrtype, Zone: "cluster.local.", TTL: 5, Size: 1 << 20})
 	var data []string
 	for _, rr := range answer.Records {
-		// A target below the name asked is spelled as that is.
+		// A target below the name asked has the spelling of that name.
 		data = append(data, strings.ToLower(strings.TrimPrefix(rr.String(), rr.Header().String())))
 	}
 	slices.Sort(data)
@@ -131,14 +131,14 @@ func lookupRecords(trie *Trie, name string, rrtype uint16) []dns.RR {
 	return lookupAnswer(trie, name, rrtype).Records
 }
 
-// message is the reply that the handler makes of an answer, as long as it can be.
+// message returns the largest reply that the handler may make of an answer.
 func message(t *testing.T, trie *Trie, name string, rrtype uint16, size int, start uint64) (*dns.Msg, Answer) {
 	t.Helper()
 	var n Name
 	n.Fold(name)
 	node, result := trie.Find(&n, 2)
 	if result != Found {
-		t.Fatalf("%s is %v", name, result)
+		t.Fatalf("the lookup of %s is %v", name, result)
 	}
 	a := node.Answer(&Query{Name: name, Type: rrtype, TTL: 5, Size: size, Start: start})
 	m := new(dns.Msg)
@@ -148,7 +148,7 @@ func message(t *testing.T, trie *Trie, name string, rrtype uint16, size int, sta
 	return m, a
 }
 
-// narrowHash makes labels collide for the time of a test.
+// setHashMask makes labels collide until the end of the test.
 func setHashMask(t *testing.T, mask uint32) {
 	t.Helper()
 	old := hashMask
@@ -156,7 +156,7 @@ func setHashMask(t *testing.T, mask uint32) {
 	t.Cleanup(func() { hashMask = old })
 }
 
-// narrowPortions makes commits publish little at a time for the time of a test.
+// setPortionSize makes portions small until the end of the test.
 func setPortionSize(t *testing.T, size int) {
 	t.Helper()
 	old := portionSize

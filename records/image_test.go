@@ -13,8 +13,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestImage compares images of random tries with the oracle: every name that has
-// records and no other, each once, with the records that it has.
+// TestImage compares images of random tries with the oracle. An image must have every
+// name that has records, once, and no other name.
 func TestImage(t *testing.T) {
 	setPortionSize(t, 1)
 	for seed := range uint64(10) {
@@ -41,7 +41,7 @@ func compareImage(t *testing.T, u universe, image *Image, o oracle) {
 			slices.Sort(data)
 			if key := name + " " + dns.TypeToString[rrtype]; len(data) > 0 {
 				if _, ok := got[key]; ok {
-					t.Fatalf("%s is there twice", key)
+					t.Fatalf("the image has %s twice", key)
 				}
 				got[key] = strings.Join(data, ", ")
 			}
@@ -63,17 +63,17 @@ func compareImage(t *testing.T, u universe, image *Image, o oracle) {
 			}
 			n++
 			if key := name + " " + dns.TypeToString[rrtype]; got[key] != strings.Join(want, ", ") {
-				t.Fatalf("%s has %q, want %q", key, got[key], want)
+				t.Fatalf("the image has %q at %s, want %q", got[key], key, want)
 			}
 		}
 	}
 	if n != len(got) {
-		t.Fatalf("the image has %d sets, want %d", len(got), n)
+		t.Fatalf("the image has %d record sets, want %d", len(got), n)
 	}
 }
 
-// TestImageIsOneState takes images while an address moves between services: it
-// is at one of them in each, and the reverse index says the same.
+// TestImageIsOneState takes images while an address moves between services. Each image
+// must have the address at one of them, and the same name in the reverse index.
 func TestImageIsOneState(t *testing.T) {
 	keys := []ServiceKey{{"default", "a"}, {"default", "b"}}
 	e := Endpoint{Host: "db-0", Hostname: true, Addr: ipv4(1)}
@@ -82,7 +82,7 @@ func TestImageIsOneState(t *testing.T) {
 	update.Create(keys[0])
 	update.Create(keys[1])
 	update.Add(keys[0], e)
-	for i := range 2000 { // so that it takes time to walk from one to the other
+	for i := range 2000 { // so that an image takes time
 		update.Create(ServiceKey{"default", fmt.Sprint("other-", i)})
 	}
 	update.Commit()
@@ -111,7 +111,7 @@ func TestImageIsOneState(t *testing.T) {
 			}
 		}
 		if len(forward) != 1 || !slices.Equal(forward, reverse) {
-			t.Errorf("an image has %v, and in reverse %v", forward, reverse)
+			t.Errorf("an image has the names %v, and the reverse names give %v", forward, reverse)
 			break
 		}
 	}
@@ -119,8 +119,8 @@ func TestImageIsOneState(t *testing.T) {
 	writer.Wait()
 }
 
-// TestImageBudget checks that an image costs nothing for addresses while it makes
-// commits wait.
+// TestImageBudget checks that an image, for which commits wait, allocates nothing for
+// addresses.
 func TestImageBudget(t *testing.T) {
 	cost := func(hosts int) float64 {
 		trie := podTrie(hosts)
@@ -134,6 +134,6 @@ func TestImageBudget(t *testing.T) {
 		return float64(after.TotalAlloc-before.TotalAlloc) / images
 	}
 	if small, large := cost(10), cost(30_000); large > small+512 || large > 6<<10 {
-		t.Errorf("an image of 60,000 addresses takes %v bytes, of 20 %v", large, small)
+		t.Errorf("an image of 60,000 addresses allocates %v bytes, of 20 %v", large, small)
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestListsAtRandom checks that windows of long lists start anywhere, hold nothing
-// twice, and that every record gets its turn.
-func TestListsAtRandom(t *testing.T) {
+// TestLongListWindow checks that truncated replies start at any target, have no record
+// twice, and that every record has its turn.
+func TestLongListWindow(t *testing.T) {
 	trie := longListTrie(40)
 	for _, name := range []string{"nginx.default.svc.cluster.local.", "_web._tcp.nginx.default.svc.cluster.local.", "web-12.nginx.default.svc.cluster.local."} {
 		complete, _ := message(t, trie, name, dns.TypeSRV, 1<<30, 0)
@@ -22,26 +22,26 @@ func TestListsAtRandom(t *testing.T) {
 			want[rr.String()] = true
 		}
 		if len(want) != len(complete.Answer) {
-			t.Errorf("%s has %d records, %d different", name, len(complete.Answer), len(want))
+			t.Errorf("%s has %d records, %d of them different", name, len(complete.Answer), len(want))
 		}
 		first := map[string]int{}
 		starts := 2 * len(want) // some targets are in several lists
 		for start := range uint64(starts) {
 			m, a := message(t, trie, name, dns.TypeSRV, 512, start)
 			if !a.Truncated || len(m.Answer) == 0 {
-				t.Fatalf("%s is not capped, with %d records", name, len(m.Answer))
+				t.Fatalf("%s is not truncated, with %d records", name, len(m.Answer))
 			}
 			here := map[string]bool{}
 			for _, rr := range m.Answer {
 				if here[rr.String()] || !want[rr.String()] {
-					t.Fatalf("%s has %s twice, or wrongly", name, rr)
+					t.Fatalf("%s has %s, twice or not in the complete reply", name, rr)
 				}
 				here[rr.String()] = true
 			}
 			glue := map[string]bool{}
 			for _, rr := range m.Extra {
 				if glue[rr.String()] {
-					t.Fatalf("%s has the address %s twice", name, rr)
+					t.Fatalf("%s has the glue %s twice", name, rr)
 				}
 				glue[rr.String()] = true
 			}
@@ -49,14 +49,14 @@ func TestListsAtRandom(t *testing.T) {
 		}
 		for rr := range want {
 			if n := first[rr]; n == 0 || n > 6 {
-				t.Errorf("%s comes first in %d of %d replies", rr, n, starts)
+				t.Errorf("%s is first in %d of %d replies, want 1 to 6", rr, n, starts)
 			}
 		}
 	}
 }
 
-// TestServedLists adds and removes endpoints with more long lists than have SRV
-// records. What is served depends on the endpoints alone, and not on their history.
+// TestServedLists adds and removes endpoints with more long lists than a service has SRV
+// records of. Which lists are served must depend on the endpoints, not on the history.
 func TestServedLists(t *testing.T) {
 	const lists = maxServedLists + 3
 	key := ServiceKey{"default", "nginx"}
@@ -72,16 +72,16 @@ func TestServedLists(t *testing.T) {
 			return ports
 		})}
 	}
-	var order []int // of the lists
+	var sorted []int // lists, by digest
 	for i := range lists {
-		order = append(order, i)
+		sorted = append(sorted, i)
 	}
-	slices.SortFunc(order, func(i, j int) int { return strings.Compare(endpoint(i).Ports.digest, endpoint(j).Ports.digest) })
+	slices.SortFunc(sorted, func(i, j int) int { return strings.Compare(endpoint(i).Ports.digest, endpoint(j).Ports.digest) })
 
 	rng := rand.New(rand.NewPCG(1, 1))
 	for range 30 {
 		trie := New()
-		held := map[int]bool{}
+		inUse := map[int]bool{}
 		clear(resolved)
 		update := trie.Update()
 		update.Create(key)
@@ -89,19 +89,19 @@ func TestServedLists(t *testing.T) {
 		for range 60 {
 			update := trie.Update()
 			for range 1 + rng.IntN(3) {
-				if i := rng.IntN(lists); held[i] {
+				if i := rng.IntN(lists); inUse[i] {
 					update.Remove(key, endpoint(i))
-					delete(held, i)
+					delete(inUse, i)
 				} else {
 					update.Add(key, endpoint(i))
-					held[i] = true
+					inUse[i] = true
 				}
 			}
 			update.Commit()
-			served := slices.DeleteFunc(slices.Clone(order), func(i int) bool { return !held[i] })
+			served := slices.DeleteFunc(slices.Clone(sorted), func(i int) bool { return !inUse[i] })
 			served = served[:min(len(served), maxServedLists)]
 			if got, want := trie.Stats().Ports, len(served)*(maxShortPorts+1); got != want {
-				t.Fatalf("with lists %v there are %d ports, want %d", held, got, want)
+				t.Fatalf("with the lists %v, there are %d ports, want %d", inUse, got, want)
 			}
 			for i := range lists {
 				host := fmt.Sprintf("web-%d.%s", i, name)
@@ -111,44 +111,44 @@ func TestServedLists(t *testing.T) {
 				if slices.Contains(served, i) {
 					want = maxShortPorts + 1
 				}
-				if (len(addrs) == 1) != held[i] || len(records) != want {
-					t.Fatalf("with lists %v host %d has %v and %d SRV records, want %d", held, i, addrs, len(records), want)
+				if (len(addrs) == 1) != inUse[i] || len(records) != want {
+					t.Fatalf("with the lists %v, host %d has %v and %d SRV records, want %d", inUse, i, addrs, len(records), want)
 				}
 			}
 		}
 		update = trie.Update()
-		for i := range held {
+		for i := range inUse {
 			update.Remove(key, endpoint(i))
 		}
 		update.Commit()
 		if s := trie.service(key).snapshot.Load(); s.long != nil || s.ports.len() > 0 || s.namedPorts != 0 || trie.Stats().Ports != 0 {
-			t.Fatalf("%d ports are left", s.ports.len())
+			t.Fatalf("without endpoints, there are %d ports", s.ports.len())
 		}
 	}
 
-	// A list that is not served takes no memory for its ports.
+	// A list that is not served keeps no ports.
 	clear(resolved)
 	trie := New()
 	for i := range lists {
 		update := trie.Update()
 		update.Create(key)
-		update.Add(key, endpoint(order[i]))
+		update.Add(key, endpoint(sorted[i]))
 		update.Commit()
 	}
-	for i, list := range order {
+	for i, list := range sorted {
 		want := 0
 		if i < maxServedLists {
 			want = 1
 		}
 		if resolved[list] != want {
-			t.Errorf("the ports of list %d are made %d times, want %d", i, resolved[list], want)
+			t.Errorf("list %d is resolved %d times, want %d", i, resolved[list], want)
 		}
 	}
 }
 
-// TestLongHost checks that a host's SRV records are read without a look at all of
-// its targets, which many endpoints with one label may be.
-func TestLongHost(t *testing.T) {
+// TestHostWithManyTargets checks the windows of a host that many endpoints with
+// different ports share.
+func TestHostWithManyTargets(t *testing.T) {
 	const n = 3000
 	key := ServiceKey{"default", "nginx"}
 	trie := New()
@@ -169,17 +169,17 @@ func TestLongHost(t *testing.T) {
 	for start := range uint64(n) {
 		m, a := message(t, trie, name, dns.TypeSRV, 512, start)
 		if !a.Truncated {
-			t.Fatal("the host is not capped")
+			t.Fatal("the host is not truncated")
 		}
 		for _, rr := range m.Answer {
 			srv := rr.(*dns.SRV)
 			if srv.Target != name || srv.Weight != 1 {
-				t.Fatalf("the host has %v", rr)
+				t.Fatalf("the host has %v, want the target %s and the weight 1", rr, name)
 			}
 			seen[srv.Port] = true
 		}
 	}
 	if len(seen) != n {
-		t.Errorf("%d of %d records were in a reply", len(seen), n)
+		t.Errorf("%d of %d records have their turn", len(seen), n)
 	}
 }

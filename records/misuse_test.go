@@ -11,8 +11,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestMisuse makes updates that do not fit to what was added before: the service
-// nginx with the host web-0, its address and a port.
+// TestMisuse commits updates that do not fit the trie, which has the service nginx with
+// the host web-0, an address and a port.
 func TestMisuse(t *testing.T) {
 	const base = "nginx.default.svc.cluster.local."
 	nginx := ServiceKey{"default", "nginx"}
@@ -24,8 +24,8 @@ func TestMisuse(t *testing.T) {
 		return e
 	}
 	type want struct {
-		addrs, targets []string // of nginx; no addrs if it is missing
-		pointers       []string // of both addresses
+		addrs, targets []string // of nginx
+		names          []string // of both addresses
 		stats          Stats
 	}
 	unchanged := want{[]string{"10.0.0.1"}, []string{"80 web-0"}, []string{"web-0"},
@@ -51,7 +51,7 @@ func TestMisuse(t *testing.T) {
 			u.Remove(nginx, web0)
 			u.Remove(nginx, with(web0, func(e *Endpoint) { e.Hostname = false }))
 		}, empty},
-		{"an endpoint is replaced with the port of a host that was never added", func(u *Update) {
+		{"an endpoint is removed that was added with another port", func(u *Update) {
 			u.Add(nginx, with(web9, func(e *Endpoint) { e.Ports = other }))
 			u.Remove(nginx, web9)
 		}, unchanged},
@@ -68,34 +68,34 @@ func TestMisuse(t *testing.T) {
 			u.Remove(nginx, e)
 			u.Commit()
 		}, unchanged},
-		{"an endpoint is removed, and another address of its host", func(u *Update) {
+		{"an endpoint is removed, and an address that its host never had", func(u *Update) {
 			u.Remove(nginx, web0)
 			u.Remove(nginx, with(web0, func(e *Endpoint) { e.Addr = ipv4(0) }))
 		}, empty},
-		{"an endpoint is removed, and its address from another host", func(u *Update) {
+		{"an endpoint is removed, and its address from a host that never had it", func(u *Update) {
 			u.Remove(nginx, web0)
 			u.Remove(nginx, with(web0, func(e *Endpoint) { e.Host = "a" }))
 		}, empty},
 		{"an endpoint is removed after its service", func(u *Update) { u.Delete(nginx); u.Remove(nginx, web0) }, none},
 		{"an endpoint is added after its service was deleted", func(u *Update) { u.Delete(nginx); u.Add(nginx, web9) }, none},
-		{"an endpoint is removed from a service that is created anew", func(u *Update) {
+		{"an endpoint is removed from a service that is created again", func(u *Update) {
 			u.Delete(nginx)
 			u.Create(nginx)
 			u.Remove(nginx, web0)
 		}, empty},
-		{"an endpoint is added before its service is created anew", func(u *Update) {
+		{"an endpoint is added before its service is created again", func(u *Update) {
 			u.Delete(nginx)
 			u.Add(nginx, web0)
 			u.Create(nginx)
 		}, unchanged},
-		{"an endpoint of another service is added, and its service is not", func(u *Update) {
+		{"an endpoint is added to a service that is never created", func(u *Update) {
 			u.Add(ServiceKey{"none", "none"}, web9)
 			u.Delete(ServiceKey{"none", "none"})
 			u.Add(ServiceKey{"none", "none"}, web9)
 		}, unchanged},
-		{"an endpoint without an address", func(u *Update) { u.Add(nginx, with(web9, func(e *Endpoint) { e.Addr = netip.Addr{} })) }, unchanged},
-		{"an endpoint with an unknown reason", func(u *Update) { u.Add(nginx, with(web9, func(e *Endpoint) { e.Withheld = reasons })) }, unchanged},
-		{"a mapped address", func(u *Update) {
+		{"an endpoint without an address is added", func(u *Update) { u.Add(nginx, with(web9, func(e *Endpoint) { e.Addr = netip.Addr{} })) }, unchanged},
+		{"an endpoint with an unknown reason is added", func(u *Update) { u.Add(nginx, with(web9, func(e *Endpoint) { e.Withheld = reasons })) }, unchanged},
+		{"a mapped address is added", func(u *Update) {
 			u.Add(nginx, with(web9, func(e *Endpoint) { e.Addr = netip.MustParseAddr("::ffff:10.0.0.9") }))
 		}, both},
 		{"a mapped address is removed", func(u *Update) {
@@ -118,7 +118,7 @@ func TestMisuse(t *testing.T) {
 
 			_, addrs, _ := lookup(trie, base, dns.TypeA)
 			if !slices.Equal(addrs, test.want.addrs) {
-				t.Errorf("the service has the addresses %q, want %q", addrs, test.want.addrs)
+				t.Errorf("the addresses of the service are %q, want %q", addrs, test.want.addrs)
 			}
 			_, _, answer := lookup(trie, "_web._tcp."+base, dns.TypeSRV)
 			var targets []string
@@ -126,33 +126,33 @@ func TestMisuse(t *testing.T) {
 				srv := rr.(*dns.SRV)
 				targets = append(targets, fmt.Sprint(srv.Port, " ", strings.TrimSuffix(srv.Target, "."+base)))
 				if want := uint16(100 / len(test.want.targets)); srv.Weight != want {
-					t.Errorf("a target has the weight %d, want %d", srv.Weight, want)
+					t.Errorf("the weight of a target is %d, want %d", srv.Weight, want)
 				}
 			}
 			slices.Sort(targets)
 			if !slices.Equal(targets, test.want.targets) {
-				t.Errorf("the port has the targets %q, want %q", targets, test.want.targets)
+				t.Errorf("the targets of the port are %q, want %q", targets, test.want.targets)
 			}
-			var pointers []string
+			var names []string
 			for _, a := range []int{1, 9} {
 				reverse, _ := dns.ReverseAddr(ipv4(a).String())
-				_, names, _ := lookup(trie, reverse, dns.TypePTR)
-				for _, n := range names {
-					pointers = append(pointers, strings.TrimSuffix(n, "."+base))
+				_, data, _ := lookup(trie, reverse, dns.TypePTR)
+				for _, name := range data {
+					names = append(names, strings.TrimSuffix(name, "."+base))
 				}
 			}
-			if !slices.Equal(pointers, test.want.pointers) {
-				t.Errorf("the addresses are of %q, want %q", pointers, test.want.pointers)
+			if !slices.Equal(names, test.want.names) {
+				t.Errorf("the names of the addresses are %q, want %q", names, test.want.names)
 			}
 			if got := trie.Stats(); got != test.want.stats {
-				t.Errorf("the trie counts %+v, want %+v", got, test.want.stats)
+				t.Errorf("the statistics are %+v, want %+v", got, test.want.stats)
 			}
 		})
 	}
 }
 
-// TestMisuseAtRandom adds and removes endpoints of all services, whether they
-// are there or not. Readers find names that agree with each other.
+// TestMisuseAtRandom adds and removes random endpoints, whether they exist or not. All
+// names must still agree with each other.
 func TestMisuseAtRandom(t *testing.T) {
 	for seed := range uint64(20) {
 		u := universe{rand.New(rand.NewPCG(seed, 5)), seed%2 == 1}
@@ -187,16 +187,16 @@ func TestMisuseAtRandom(t *testing.T) {
 		}
 		update.Commit()
 		if got := trie.Stats(); got != (Stats{}) {
-			t.Errorf("seed %d: the trie counts %+v, and is empty", seed, got)
+			t.Errorf("seed %d: the statistics of an empty trie are %+v", seed, got)
 		}
 		for a := range trie.Image().Addrs() {
-			t.Errorf("seed %d: %v is left", seed, a)
+			t.Errorf("seed %d: an empty trie has the address %v", seed, a)
 		}
 	}
 }
 
-// consistent asks for every name: each that a record points to exists, and gives
-// the address that it was found by.
+// checkConsistent looks up every name. A name that a record points to must exist, and
+// must have the address whose PTR record points to it.
 func checkConsistent(t *testing.T, trie *Trie, names []string) {
 	t.Helper()
 	for _, name := range names {
@@ -206,7 +206,7 @@ func checkConsistent(t *testing.T, trie *Trie, names []string) {
 		_, _, answer := lookup(trie, name, dns.TypeSRV)
 		for _, rr := range answer.Records {
 			if result, _, _ := lookup(trie, rr.(*dns.SRV).Target, dns.TypeA); result != Found {
-				t.Errorf("%s has the target %s, which does not exist", name, rr.(*dns.SRV).Target)
+				t.Errorf("%s points to %s, which does not exist", name, rr.(*dns.SRV).Target)
 			}
 		}
 		var n Name
@@ -220,13 +220,13 @@ func checkConsistent(t *testing.T, trie *Trie, names []string) {
 		if addr.Is4() {
 			rrtype = dns.TypeA
 		}
-		for _, owner := range names {
-			if _, addrs, _ := lookup(trie, owner, rrtype); !slices.Contains(addrs, addr.String()) {
-				t.Errorf("%v is of %s, which has %q", addr, owner, addrs)
+		for _, target := range names {
+			if _, addrs, _ := lookup(trie, target, rrtype); !slices.Contains(addrs, addr.String()) {
+				t.Errorf("%s points to %s, which has the addresses %q", name, target, addrs)
 			}
 		}
-		if trie.Covers(netip.PrefixFrom(addr, addr.BitLen())) != (len(names) > 0) {
-			t.Errorf("%v is of %d names, and covered or not", addr, len(names))
+		if got, want := trie.Covers(netip.PrefixFrom(addr, addr.BitLen())), len(names) > 0; got != want {
+			t.Errorf("Covers is %v for %v, want %v", got, addr, want)
 		}
 	}
 	image := trie.Image()
@@ -259,6 +259,6 @@ func checkConsistent(t *testing.T, trie *Trie, names []string) {
 		}
 	}
 	if got := trie.Stats(); got != want {
-		t.Errorf("the trie counts %+v, want %+v", got, want)
+		t.Errorf("the statistics are %+v, want %+v", got, want)
 	}
 }

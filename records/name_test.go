@@ -45,9 +45,8 @@ func TestFold(t *testing.T) {
 	}
 }
 
-// A name that is too long for its text keeps the labels nearest to the zone that
-// fit, and can't be taken for the name that is left of it. The library that splits
-// names is the judge.
+// TestFoldLongNames checks that a name longer than maxName keeps the labels nearest to
+// the root, below an empty label. The DNS library splits the names for comparison.
 func TestFoldLongNames(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 254))
 	for _, first := range []string{"", `\.`, `\\.`, `x\\.`, `\\\.`, "nginx.", `\000.`} {
@@ -63,7 +62,7 @@ func TestFoldLongNames(t *testing.T) {
 			want := dns.SplitDomainName(name)
 			slices.Reverse(want)
 			if len(name) > maxName {
-				n, size := 0, 1 // of the text: the dot left of the labels
+				n, size := 0, 1 // with the dot left of the labels
 				for size+len(want[n])+1 <= maxName {
 					size += len(want[n]) + 1
 					n++
@@ -89,7 +88,7 @@ func TestReverse(t *testing.T) {
 			var n Name
 			n.Fold(name)
 			if got, ok := n.Reverse(); !ok || got != netip.MustParseAddr(address) {
-				t.Errorf("%q is the reverse name of %v (%v), want %s", name, got, ok, address)
+				t.Errorf("Reverse of %q is %v, %v, want %s", name, got, ok, address)
 			}
 		}
 	}
@@ -103,7 +102,7 @@ func TestReverse(t *testing.T) {
 		var n Name
 		n.Fold(name)
 		if got, ok := n.Reverse(); ok {
-			t.Errorf("%q is taken for the reverse name of %v", name, got)
+			t.Errorf("Reverse of %q is %v, want none", name, got)
 		}
 	}
 }

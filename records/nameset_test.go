@@ -11,16 +11,16 @@ import (
 	"github.com/miekg/dns"
 )
 
-// reverseAnswer asks for the reverse name of the address of a crowd.
+// answerPTR answers a query for the reverse name of the address of manyNamesTrie.
 func answerPTR(trie *Trie, q Query) (Answer, Result) {
 	node, result := trie.FindAddr(ipv4(1))
 	q.Name, q.Zone = "1.0.0.10.in-addr.arpa.", "cluster.local."
 	return node.Answer(&q), result
 }
 
-// TestCrowd lets the names of a few addresses become many and few again, and
-// compares with the oracle, also with labels that collide.
-func TestCrowd(t *testing.T) {
+// TestNameSet makes the names of a few addresses many and few in turn, and compares with
+// the oracle, also with labels that collide.
+func TestNameSet(t *testing.T) {
 	for _, mask := range []uint32{^uint32(0), 1} {
 		t.Run(fmt.Sprintf("mask %x", mask), func(t *testing.T) {
 			setHashMask(t, mask)
@@ -28,7 +28,7 @@ func TestCrowd(t *testing.T) {
 			trie, o := New(), oracle{}
 			trie.EnableCovers()
 			names := []string{"1.0.0.10.in-addr.arpa.", "2.0.0.10.in-addr.arpa.", "3.0.0.10.in-addr.arpa."}
-			most, crossed := 0, 0
+			before, crossed := 0, 0 // names of the first address; changes between few and many
 			for round := range 300 {
 				growing := round/25%2 == 0
 				update := trie.Update()
@@ -42,23 +42,23 @@ func TestCrowd(t *testing.T) {
 				}
 				compareReverseImage(t, trie, o, names)
 				if got, want := trie.Stats(), o.stats(); got != want {
-					t.Fatalf("the trie counts %+v, want %+v", got, want)
+					t.Fatalf("the statistics are %+v, want %+v", got, want)
 				}
-				_, held := o.find(names[0], dns.TypePTR)
-				if crowded := len(held) > maxEntries; crowded != (most > maxEntries) {
+				_, data := o.find(names[0], dns.TypePTR)
+				if (len(data) > maxEntries) != (before > maxEntries) {
 					crossed++
 				}
-				most = len(held)
+				before = len(data)
 			}
 			if crossed < 4 {
-				t.Errorf("the names became many or few %d times: the test tests nothing", crossed)
+				t.Errorf("the names of an address became many or few %d times, want at least 4", crossed)
 			}
 		})
 	}
 }
 
-// crowdChange makes a random change of both: rather one that adds, or one that
-// takes away.
+// randomNameChange makes a random change of both, most often an addition if growing, or
+// else a removal.
 func randomNameChange(rng *rand.Rand, update *Update, o oracle, growing bool) {
 	key := ServiceKey{fmt.Sprint("ns-", rng.IntN(2)), fmt.Sprint("s-", rng.IntN(20))}
 	endpoints, exists := o[key]
@@ -67,7 +67,7 @@ func randomNameChange(rng *rand.Rand, update *Update, o oracle, growing bool) {
 	case !exists:
 		update.Create(key)
 		o[key] = nil
-	case rng.IntN(12) == 0: // also made anew in the same update
+	case rng.IntN(12) == 0: // a later change of the update may create it again
 		update.Delete(key)
 		delete(o, key)
 	case !adds && len(endpoints) > 0:
@@ -99,9 +99,9 @@ func compareReverseImage(t *testing.T, trie *Trie, o oracle, names []string) {
 	}
 }
 
-// TestCrowdBudget holds what a query costs where an address has many names: as much
-// as the records in the reply, and not as the names.
-func TestCrowdBudget(t *testing.T) {
+// TestNameSetBudget bounds the allocations of a query for an address with many names: in
+// proportion to the records in the reply, not to the names.
+func TestNameSetBudget(t *testing.T) {
 	cost := func(trie *Trie, rrtype uint16) float64 {
 		return testing.AllocsPerRun(100, func() { answerPTR(trie, Query{Type: rrtype, Size: 512, Start: 1}) })
 	}
@@ -109,14 +109,13 @@ func TestCrowdBudget(t *testing.T) {
 	for rrtype, most := range map[uint16]float64{dns.TypePTR: 30, dns.TypeA: 1, dns.TypeAAAA: 1} {
 		few, many := cost(small, rrtype), cost(large, rrtype)
 		if many > few || many > most {
-			t.Errorf("%s: %v allocations with 10,000 names, %v with 100, at most %v", dns.TypeToString[rrtype], many, few, most)
+			t.Errorf("%s makes %v allocations with 10,000 names, %v with 100, want at most %v", dns.TypeToString[rrtype], many, few, most)
 		}
 	}
 }
 
-// TestCrowdUpdateBudget holds what is copied when one of many names of an address
-// goes and comes.
-func TestCrowdUpdateBudget(t *testing.T) {
+// TestNameSetUpdateBudget bounds what a change copies of the names of an address.
+func TestNameSetUpdateBudget(t *testing.T) {
 	cost := func(n int) uint64 {
 		trie := manyNamesTrie(n)
 		const changes = 500
@@ -136,15 +135,15 @@ func TestCrowdUpdateBudget(t *testing.T) {
 		return (after.TotalAlloc - before.TotalAlloc) / changes
 	}
 	small, large := cost(100), cost(10_000)
-	t.Logf("one of 100 names changes with %d bytes, of 10,000 with %d", small, large)
+	t.Logf("a change of one name of 100 allocates %d bytes, of 10,000 %d", small, large)
 	if large > 8<<10 || large > 3*small {
-		t.Errorf("one of 10,000 names changes with %d bytes, of 100 with %d", large, small)
+		t.Errorf("a change of one name of 10,000 allocates %d bytes, of 100 %d", large, small)
 	}
 }
 
-// TestCrowdWindow checks that a truncated reply starts at any of the names, and
-// that a complete one has all; they are of one service here.
-func TestCrowdWindow(t *testing.T) {
+// TestNameSetWindow checks that a truncated reply starts at any name, and that a
+// complete one has all names.
+func TestNameSetWindow(t *testing.T) {
 	const n = 300
 	key := ServiceKey{"default", "nginx"}
 	trie := New()
@@ -152,7 +151,7 @@ func TestCrowdWindow(t *testing.T) {
 	update.Create(key)
 	for i := range n {
 		update.Add(key, Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(1)})
-		update.Add(key, Endpoint{Host: fmt.Sprint("made-", i), Addr: ipv4(1)})
+		update.Add(key, Endpoint{Host: fmt.Sprint("generated-", i), Addr: ipv4(1)})
 	}
 	update.Commit()
 	targets := func(a Answer) map[string]bool {
@@ -167,7 +166,7 @@ func TestCrowdWindow(t *testing.T) {
 		a, _ := answerPTR(trie, Query{Type: dns.TypePTR, Size: 512, Start: start*1e9 + start})
 		here := targets(a)
 		if !a.Truncated || len(a.Records) < 5 || len(here) != len(a.Records) {
-			t.Fatalf("from %d there are %d records, %d different, capped: %v", start, len(a.Records), len(here), a.Truncated)
+			t.Fatalf("from %d there are %d records, %d of them different, truncated: %v", start, len(a.Records), len(here), a.Truncated)
 		}
 		for target := range here {
 			seen[target] = true
@@ -175,18 +174,18 @@ func TestCrowdWindow(t *testing.T) {
 	}
 	a, _ := answerPTR(trie, Query{Type: dns.TypePTR, Size: 1 << 16, Start: 7})
 	if len(seen) != n || len(a.Records) != n || a.Truncated {
-		t.Errorf("%d of %d names were in a reply, and %d in a complete one", len(seen), n, len(a.Records))
+		t.Errorf("%d of %d names have their turn, and %d are in a complete reply", len(seen), n, len(a.Records))
 	}
 	for target := range targets(a) {
 		if !seen[target] || !strings.HasPrefix(target, "web-") {
-			t.Errorf("%s is in the complete reply", target)
+			t.Errorf("the complete reply has %s", target)
 		}
 	}
 }
 
-// TestCrowdOfLongNames checks that names too long for the zone cost nothing, and
-// make no reply truncated that has all others.
-func TestCrowdOfLongNames(t *testing.T) {
+// TestNameSetLongNames checks that names too long for the zone cost nothing, and that a
+// reply without them is not truncated.
+func TestNameSetLongNames(t *testing.T) {
 	long := strings.Repeat("a", maxLabel)
 	for _, short := range []int{0, 1, 40} {
 		trie := New()
@@ -202,28 +201,28 @@ func TestCrowdOfLongNames(t *testing.T) {
 			update.Add(key, Endpoint{Host: "web-0", Hostname: true, Addr: ipv4(1)})
 		}
 		update.Commit()
-		// 197 bytes are long.long.long.svc, with dots and the root.
+		// The labels left of the zone take 197 bytes on the wire, with the root.
 		zone := strings.Repeat("z", 59-len(".test.")) + ".test."
 		for _, start := range []uint64{0, 39, 999} {
 			node, result := trie.FindAddr(ipv4(1))
 			q := Query{Name: "1.0.0.10.in-addr.arpa.", Type: dns.TypePTR, Zone: zone, Size: 1 << 15, Start: start}
 			if a := node.Answer(&q); result != Found || len(a.Records) != short || a.Truncated {
-				t.Errorf("%d short names: %v, with %d records, capped: %v", short, result, len(a.Records), a.Truncated)
+				t.Errorf("with %d short names, the lookup is %v with %d records, truncated: %v", short, result, len(a.Records), a.Truncated)
 			}
 			if n := testing.AllocsPerRun(10, func() { node.Answer(&q) }); n > float64(10+4*short) {
-				t.Errorf("%d short names cost %v allocations", short, n)
+				t.Errorf("an answer of %d short names makes %v allocations", short, n)
 			}
-			q.Zone = zone[1:] // one byte less, and all fit in length
+			q.Zone = zone[1:] // one byte shorter, so that all names are short enough
 			if a := node.Answer(&q); len(a.Records) < 100 || !a.Truncated {
-				t.Errorf("in a shorter zone, %d records, capped: %v", len(a.Records), a.Truncated)
+				t.Errorf("in a shorter zone there are %d records, truncated: %v", len(a.Records), a.Truncated)
 			}
 		}
 	}
 }
 
-// TestCrowdBehind asks while the services are published and the index is not yet:
-// a name is given only if it has the address.
-func TestCrowdBehind(t *testing.T) {
+// TestNameSetBehind looks up an address after the snapshots are published and before the
+// index is. A name that lost the address must be left out.
+func TestNameSetBehind(t *testing.T) {
 	nginx := ServiceKey{"default", "nginx"}
 	trie := New()
 	update := trie.Update()
@@ -248,19 +247,19 @@ func TestCrowdBehind(t *testing.T) {
 		gone func(i int) bool
 		want int
 	}{
-		{"half of the hostnames left", func(i int) bool { return i%4 == 0 }, maxEntries / 2},
-		{"all hostnames left", func(i int) bool { return i%4 == 2 }, maxEntries},
-		{"all left", func(i int) bool { return i%2 == 1 }, 0},
+		{"half of the hostnames lose the address", func(i int) bool { return i%4 == 0 }, maxEntries / 2},
+		{"all hostnames lose the address", func(i int) bool { return i%4 == 2 }, maxEntries},
+		{"all names lose the address", func(i int) bool { return i%2 == 1 }, 0},
 	} {
 		publish(tc.gone)
 		a, result := answerPTR(trie, Query{Type: dns.TypePTR, Size: 1 << 16})
 		if len(a.Records) != tc.want || (result == Found) != (tc.want > 0) {
-			t.Errorf("%s: %v, with %d names, want %d", tc.what, result, len(a.Records), tc.want)
+			t.Errorf("%s: the lookup is %v with %d names, want %d", tc.what, result, len(a.Records), tc.want)
 		}
 	}
 }
 
-func BenchmarkCrowd(b *testing.B) {
+func BenchmarkNameSet(b *testing.B) {
 	for _, n := range []int{1, 100, 10_000} {
 		trie := manyNamesTrie(n)
 		for _, rrtype := range []uint16{dns.TypePTR, dns.TypeA} {

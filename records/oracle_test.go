@@ -9,8 +9,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// oracle is what the trie should be: the endpoints of each service in a list,
-// and every answer made by going through them. It shows the rules, slowly.
+// oracle is a slow, obvious trie: a list of the endpoints of each service, which it
+// searches for every answer.
 type oracle map[ServiceKey][]Endpoint
 
 func (o oracle) remove(key ServiceKey, e Endpoint) {
@@ -26,8 +26,8 @@ func (o oracle) ready(key ServiceKey) []Endpoint {
 	return slices.DeleteFunc(slices.Clone(o[key]), func(e Endpoint) bool { return e.Withheld != Ready })
 }
 
-// portsOf returns the ports that the endpoints of a service have records of. Of the
-// long lists in use, the first few have.
+// portsOf returns a function that returns the ports of an endpoint that have SRV records.
+// Of the long lists of the service, the first 8 have some.
 func (o oracle) portsOf(key ServiceKey) func(Endpoint) []Port {
 	var served []string
 	for _, e := range o.ready(key) {
@@ -46,8 +46,8 @@ func (o oracle) portsOf(key ServiceKey) func(Endpoint) []Port {
 	}
 }
 
-// find answers for a name in the zone cluster.local: how it stands to the trie,
-// and its records of a type in presentation format, sorted.
+// find returns the result of a lookup in the zone cluster.local, and the data of the
+// records in presentation format, sorted.
 func (o oracle) find(name string, rrtype uint16) (Result, []string) {
 	labels := dns.SplitDomainName(foldASCII(name))
 	slices.Reverse(labels)
@@ -108,7 +108,7 @@ func (o oracle) find(name string, rrtype uint16) (Result, []string) {
 	return Found, slices.Compact(answer)
 }
 
-// foldASCII is a name in lower case, where only ASCII has it (RFC 4343).
+// foldASCII returns a name with ASCII letters in lower case (RFC 4343).
 func foldASCII(name string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -119,22 +119,22 @@ func foldASCII(name string) string {
 }
 
 func (o oracle) findAddr(reverse string, rrtype uint16) (Result, []string) {
-	var hostnames, made []string
+	var hostnames, generated []string
 	for key := range o {
 		for _, e := range o.ready(key) {
-			if own, _ := dns.ReverseAddr(e.Addr.String()); own != foldASCII(reverse) {
+			if name, _ := dns.ReverseAddr(e.Addr.String()); name != foldASCII(reverse) {
 				continue
 			}
 			name := fmt.Sprintf("%s.%s.%s.svc.cluster.local.", e.Host, key.Name, key.Namespace)
 			if e.Hostname {
 				hostnames = append(hostnames, name)
 			} else {
-				made = append(made, name)
+				generated = append(generated, name)
 			}
 		}
 	}
 	if len(hostnames) == 0 {
-		hostnames = made
+		hostnames = generated
 	}
 	if len(hostnames) == 0 {
 		return Outside, nil
@@ -146,7 +146,7 @@ func (o oracle) findAddr(reverse string, rrtype uint16) (Result, []string) {
 	return Found, slices.Compact(hostnames)
 }
 
-// stats counts what the trie should hold.
+// stats returns the statistics that a trie should have.
 func (o oracle) stats() Stats {
 	s := Stats{Services: len(o)}
 	addrs := map[netip.Addr]bool{}

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// An update keeps nothing of what it changed, and after a large one nothing of
-// its memory.
-func TestUpdateForgets(t *testing.T) {
+// TestUpdateRecycled checks that an update keeps no memory of the trie, and after a large
+// update no memory at all.
+func TestUpdateRecycled(t *testing.T) {
 	nginx := ServiceKey{"default", "nginx"}
 	web0 := Endpoint{Host: "web-0", Addr: ipv4(1), Ports: universePorts[1]}
 	trie := New()
@@ -19,11 +19,11 @@ func TestUpdateForgets(t *testing.T) {
 	update.Add(nginx, Endpoint{Host: "web-1", Addr: ipv4(2)})
 	update.Commit()
 	if trie.update == nil || len(trie.update.pending)+len(trie.update.created)+len(trie.update.changed) > 0 {
-		t.Fatalf("the update holds %+v", trie.update)
+		t.Fatalf("after the commit, the update has %+v", trie.update)
 	}
 	checkRecycled(t, trie.update)
 
-	// The lists of a service are large, and those of the index.
+	// The lists of one service are large, and those of the reverse index.
 	update = trie.Update()
 	for i := range maxSpare / 8 {
 		update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(i), Ports: universePorts[4]})
@@ -47,21 +47,21 @@ func TestUpdateForgets(t *testing.T) {
 	}
 	update.Commit()
 	if trie.update != nil {
-		t.Errorf("the memory of %d changes is kept", maxSpare)
+		t.Errorf("the trie keeps the memory of %d changes", maxSpare)
 	}
 
-	// One that is not committed is as if it had not been.
+	// An update that is not committed changes nothing.
 	trie.Update().Delete(nginx)
 	if n := trie.Update().Commit(); n != 0 {
-		t.Errorf("%d services were published", n)
+		t.Errorf("%d services are published, want none", n)
 	}
 }
 
-// forgotten checks that the memory of an update is small and empty.
+// checkRecycled checks that the memory that the update keeps is small and empty.
 func checkRecycled(t *testing.T, u *Update) {
 	t.Helper()
 	if u == nil {
-		t.Fatal("the memory of the update is not kept")
+		t.Fatal("the trie drops the memory of the update")
 	}
 	checkReusable(t, u.entries4)
 	checkReusable(t, u.entries6)
@@ -72,7 +72,7 @@ func checkRecycled(t *testing.T, u *Update) {
 		p := *p
 		p.change = change{}
 		if !reflect.DeepEqual(p, pending{}) {
-			t.Errorf("the memory for another service has %+v", p)
+			t.Errorf("the memory for the next service has %+v", p)
 		}
 	}
 }
@@ -80,10 +80,10 @@ func checkRecycled(t *testing.T, u *Update) {
 func checkReusable[T comparable](t *testing.T, list []T) {
 	t.Helper()
 	if cap(list) > maxSpareList {
-		t.Errorf("a list has room for %d", cap(list))
+		t.Errorf("the memory of a list has room for %d values, want at most %d", cap(list), maxSpareList)
 	}
 	var none T
 	if i := slices.IndexFunc(list[:cap(list)], func(x T) bool { return x != none }); i >= 0 {
-		t.Errorf("a list has %+v", list[:cap(list)][i])
+		t.Errorf("the memory of a list has %+v", list[:cap(list)][i])
 	}
 }

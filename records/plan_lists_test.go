@@ -7,8 +7,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// A host that changes its ports keeps those it had while the service exchanges
-// addresses with another, if one of the lists is long.
+// TestPlanKeepsLists checks the interim snapshot of a service that exchanges addresses
+// with another. A host whose ports change keeps its old ones if a list is long.
 func TestPlanKeepsLists(t *testing.T) {
 	nginx, mariadb := ServiceKey{"default", "nginx"}, ServiceKey{"default", "mariadb"}
 	long, longer := manyPorts(17), manyPorts(18)
@@ -42,18 +42,19 @@ func TestPlanKeepsLists(t *testing.T) {
 		update.Add(mariadb, Endpoint{Host: "db-1", Addr: ipv4(1)})
 		steps := planFor(update)
 		if len(steps) != 3 || steps[0].service.name != "nginx" {
-			t.Fatalf("%s: the plan is %v", test.what, steps)
+			t.Fatalf("%s: the plan is %v, want nginx twice", test.what, steps)
 		}
 		steps[0].service.snapshot.Store(steps[0].build())
 		for host, want := range map[string]int{"web-0": test.want, "web-1": 0, "web-2": 0} {
 			if _, records, _ := lookup(trie, host+".nginx.default.svc.cluster.local.", dns.TypeSRV); len(records) != want {
-				t.Errorf("%s: between, %s has %q, want %d records", test.what, host, records, want)
+				t.Errorf("%s: in the interim, %s has %q, want %d records", test.what, host, records, want)
 			}
 		}
 	}
 }
 
-// A service that is made anew keeps the long lists that it has before and after.
+// TestPlanKeepsRecreatedLists checks that a service that is deleted and created again has
+// in its interim snapshot the long lists that it has before and after.
 func TestPlanKeepsRecreatedLists(t *testing.T) {
 	nginx, mariadb := ServiceKey{"default", "nginx"}, ServiceKey{"default", "mariadb"}
 	long, longer := manyPorts(17), manyPorts(18)
@@ -78,13 +79,13 @@ func TestPlanKeepsRecreatedLists(t *testing.T) {
 	update.Add(mariadb, Endpoint{Host: "db-1", Addr: ipv4(2)})
 	steps := planFor(update)
 	if len(steps) != 3 || steps[0].service.name != "nginx" {
-		t.Fatalf("the plan is %v", steps)
+		t.Fatalf("the plan is %v, want nginx twice", steps)
 	}
 	steps[0].service.snapshot.Store(steps[0].build())
 	for host, want := range map[string]int{"web-0": 17, "web-1": 0, "web-2": 0, "web-3": 0} {
 		_, records, _ := lookup(trie, host+".nginx.default.svc.cluster.local.", dns.TypeSRV)
 		if len(records) != want || want > 0 && records[0] != "0 5 1 web-0.nginx.default.svc.cluster.local." {
-			t.Errorf("between, %s has %q, want %d records", host, records, want)
+			t.Errorf("in the interim, %s has %q, want %d records", host, records, want)
 		}
 	}
 }

@@ -9,16 +9,16 @@ import (
 	"testing"
 )
 
-// shape is a batch in which services take addresses from each other: n is its
-// size, and before and after name a host of a service that has the address then.
+// shape is an update in which services take addresses from each other. The functions
+// before and after call has for each address of each host, in a shape of size n.
 type shape struct {
 	what          string
-	circles       int // services that have two steps, at most
+	circles       int // the most services with two steps
 	before, after func(n int, has func(service, host, addr int))
 	recreated     func(service int) bool
 }
 
-const many = math.MaxInt // as many as there are
+const many = math.MaxInt // no limit
 
 var shapes = []shape{
 	{
@@ -28,7 +28,7 @@ var shapes = []shape{
 		after:   func(n int, has func(_, _, _ int)) { two(n, 1, has) },
 	},
 	{
-		what:      "two services exchange their pods, one is created anew",
+		what:      "two services exchange their pods, one is created again",
 		circles:   1,
 		before:    func(n int, has func(_, _, _ int)) { two(n, 0, has) },
 		after:     func(n int, has func(_, _, _ int)) { two(n, 1, has) },
@@ -41,7 +41,7 @@ var shapes = []shape{
 		after:   func(n int, has func(_, _, _ int)) { ring(n, 1, has) },
 	},
 	{
-		what:      "a ring of services that are created anew",
+		what:      "a ring of services that are created again",
 		circles:   1,
 		before:    func(n int, has func(_, _, _ int)) { ring(n, 0, has) },
 		after:     func(n int, has func(_, _, _ int)) { ring(n, 1, has) },
@@ -203,8 +203,8 @@ func exchange(n int, gives func(i, j int)) {
 	}
 }
 
-// update returns an update of a new trie from before to after, with the number
-// of addresses lost and gained. Its services are named in the order given.
+// update returns an update of a new trie from before to after, and the number of
+// addresses lost and gained. It names the services in the order given.
 func (s *shape) update(n int, order []int) (update *Update, moves int) {
 	key := func(service int) ServiceKey { return ServiceKey{"default", fmt.Sprint("s-", service)} }
 	endpoint := func(host, addr int) Endpoint {
@@ -238,8 +238,8 @@ func (s *shape) update(n int, order []int) (update *Update, moves int) {
 	return update, moves
 }
 
-// TestPlanShapes holds how many steps a plan has, and how much it looks at: in
-// proportion to the addresses lost and gained, whoever gets them from whom.
+// TestPlanShapes bounds the steps of a plan and the losers it visits: in proportion to
+// the addresses lost and gained, whatever the shape.
 func TestPlanShapes(t *testing.T) {
 	for _, s := range shapes {
 		for _, n := range []int{2, 3, 10, 60} {
@@ -254,10 +254,10 @@ func TestPlanShapes(t *testing.T) {
 				p := newPlanner(changed)
 				checkSteps(t, changed, p.steps)
 				if twice := len(p.steps) - len(changed); twice > s.circles {
-					t.Errorf("%s, of %d: %d services have two steps, at most %d", s.what, n, twice, s.circles)
+					t.Errorf("%s, of %d: %d services have two steps, want at most %d", s.what, n, twice, s.circles)
 				}
 				if most := 3*moves + 3*len(changed); p.visits > most {
-					t.Errorf("%s, of %d: %d losers visited, at most %d", s.what, n, p.visits, most)
+					t.Errorf("%s, of %d: %d visits of losers, want at most %d", s.what, n, p.visits, most)
 				}
 				if t.Failed() {
 					t.Fatalf("%s, of %d, in the order %v", s.what, n, order)
@@ -268,8 +268,8 @@ func TestPlanShapes(t *testing.T) {
 	}
 }
 
-// TestPlanBudget holds what a plan allocates for each address lost or gained,
-// where many services have one address and where two services have many.
+// TestPlanBudget bounds what a plan allocates for each address lost or gained, where
+// many services have one address and where two services have many.
 func TestPlanBudget(t *testing.T) {
 	for _, s := range shapes[:6] {
 		for _, n := range []int{100, 1000, 4000} {
@@ -284,13 +284,13 @@ func TestPlanBudget(t *testing.T) {
 			plan(changed)
 			runtime.ReadMemStats(&after)
 			if each := (after.TotalAlloc - before.TotalAlloc) / uint64(moves); each > 256 {
-				t.Errorf("%s, of %d: the plan allocates %d bytes for each, at most 256", s.what, n, each)
+				t.Errorf("%s, of %d: the plan allocates %d bytes for each address, want at most 256", s.what, n, each)
 			}
 		}
 	}
 }
 
-// A plan goes along the longest chain without a recursion.
+// TestPlanChain checks that the planner walks a long chain without a recursion.
 func TestPlanChain(t *testing.T) {
 	defer debug.SetMaxStack(debug.SetMaxStack(1 << 20))
 	const n = 100_000
@@ -301,6 +301,6 @@ func TestPlanChain(t *testing.T) {
 	}
 	p := newPlanner(chain)
 	if len(p.steps) != n || p.steps[0].service != chain[n-1].service || p.visits > 2*n {
-		t.Errorf("%d services are published in %d steps, with %d losers visited", n, len(p.steps), p.visits)
+		t.Errorf("the plan of %d services has %d steps, with %d visits of losers", n, len(p.steps), p.visits)
 	}
 }

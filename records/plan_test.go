@@ -11,8 +11,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestPlan goes through the steps of random updates. No address may be at a name
-// that it leaves and, at the same time, at a name of another service that it enters.
+// TestPlan checks the steps of random updates. No address may be at a name that it leaves
+// and, at the same time, at a name of another service that it enters.
 func TestPlan(t *testing.T) {
 	moved, exchanged := 0, 0
 	for seed := range uint64(300) {
@@ -36,23 +36,23 @@ func TestPlan(t *testing.T) {
 		}
 	}
 	if moved == 0 || exchanged == 0 {
-		t.Errorf("%d addresses moved, %d services exchanged some: the test tests nothing", moved, exchanged)
+		t.Errorf("%d addresses moved and %d services exchanged addresses, want some of both", moved, exchanged)
 	}
 }
 
-// planOf is what the commit of an update would publish.
+// planFor returns the steps that the commit of an update would publish.
 func planFor(update *Update) []step {
 	update.netChanges()
 	return plan(update.changed)
 }
 
-// name is a host of a service within an update.
+// hostName is a host of a service within an update.
 type hostName struct {
 	service *pending
 	host    string
 }
 
-// names returns the names of each address.
+// hostNames returns the names of each address in a snapshot of the service.
 func (p *pending) hostNames(s *snapshot) map[netip.Addr]map[hostName]bool {
 	out := map[netip.Addr]map[hostName]bool{}
 	for h := range s.hosts.all {
@@ -67,8 +67,8 @@ func (p *pending) hostNames(s *snapshot) map[netip.Addr]map[hostName]bool {
 	return out
 }
 
-// checkSteps verifies what every plan promises, and returns how many addresses
-// moved from one service to another.
+// checkSteps checks the invariants of a plan. It returns how many addresses move from one
+// service to another.
 func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 	t.Helper()
 	of := map[*service]*pending{}
@@ -96,15 +96,15 @@ func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 	}
 	last, count := map[*pending]step{}, map[*pending]int{}
 	for _, s := range steps {
-		p, made := of[s.service], s.build()
-		checkTargets(t, made)
+		p, published := of[s.service], s.build()
+		checkTargets(t, published)
 		before := now[p]
-		now[p], last[p] = p.hostNames(made), s
+		now[p], last[p] = p.hostNames(published), s
 		if count[p]++; count[p] > 2 {
 			t.Errorf("%v has %d steps", p.key, count[p])
 		}
-		if host, addr, ok := p.missingAddr(made); ok {
-			t.Errorf("%s of %v is without %v for a moment", host, p.key, addr)
+		if host, addr, ok := p.missingAddr(published); ok {
+			t.Errorf("%s of %v lacks %v in the interim", host, p.key, addr)
 		}
 		for a := range now[p] {
 			for _, n := range entering[a] {
@@ -117,7 +117,7 @@ func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 					}
 					moved++
 					if now[l.service][a][l] {
-						t.Errorf("%v enters %s of %v, and is at %s of %v, which it leaves", a, n.host, p.key, l.host, l.service.key)
+						t.Errorf("%v enters %s of %v before it leaves %s of %v", a, n.host, p.key, l.host, l.service.key)
 					}
 				}
 			}
@@ -125,13 +125,14 @@ func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 	}
 	for _, p := range changed {
 		if s, ok := last[p]; !ok || s.interim {
-			t.Errorf("the last state of %v is not its next", p.key)
+			t.Errorf("the last step of %v does not publish its next snapshot", p.key)
 		}
 	}
 	return moved
 }
 
-// absent returns an address that a host has before and after an update, but not now.
+// missingAddr returns an address that a host has before and after the update, but not in
+// the snapshot now.
 func (p *pending) missingAddr(now *snapshot) (host string, addr netip.Addr, ok bool) {
 	if !p.existed || !p.exists {
 		return "", netip.Addr{}, false
@@ -155,8 +156,8 @@ func (p *pending) missingAddr(now *snapshot) (host string, addr netip.Addr, ok b
 	return "", netip.Addr{}, false
 }
 
-// targetsResolve asks a snapshot for the targets of the service and of each port,
-// as a reader would that finds it between two steps.
+// checkTargets checks that each SRV record of the service and of its ports points to a
+// host of the snapshot, which a reader may find between two steps.
 func checkTargets(t *testing.T, s *snapshot) {
 	t.Helper()
 	const base = "nginx.default.svc.cluster.local."
@@ -168,15 +169,14 @@ func checkTargets(t *testing.T, s *snapshot) {
 	for _, n := range nodes {
 		for _, rr := range n.Answer(&query).Records {
 			if host := strings.TrimSuffix(rr.(*dns.SRV).Target, "."+base); s.hostByLabel([]byte(host)) == nil {
-				t.Errorf("the target %s has no address", host)
+				t.Errorf("an SRV record points to %s, which has no address", host)
 			}
 		}
 	}
 }
 
-// A pod that is replaced under its name, and a pod of another service that gets
-// its address, in one update: the first name changes over without a moment of
-// absence.
+// TestPlanKeepsNames replaces a pod under its name, and gives its address to a pod of
+// another service in the same update. The first name must always have an address.
 func TestPlanKeepsNames(t *testing.T) {
 	nginx, mariadb := ServiceKey{"default", "nginx"}, ServiceKey{"default", "mariadb"}
 	trie := New()
@@ -193,15 +193,16 @@ func TestPlanKeepsNames(t *testing.T) {
 	update.Add(nginx, Endpoint{Host: "web-0", Addr: reused})
 	steps := planFor(update)
 	if len(steps) != 2 || steps[0].service.name != "nginx" || steps[1].service.name != "mariadb" {
-		t.Fatalf("the plan is %v", steps)
+		t.Fatalf("the plan is %v, want nginx before mariadb", steps)
 	}
 	if addrs := steps[0].build().hostByLabel([]byte("web-0")).addrs(); !addrs.has(reused) {
-		t.Errorf("web-0 has no address for a moment")
+		t.Errorf("after the first step, web-0 lacks %v", reused)
 	}
 }
 
-// A service that is deleted and made anew in one update, in which it exchanges
-// addresses with another one, keeps what it has before and after.
+// TestPlanKeepsRecreated deletes a service and creates it again in one update, in which it
+// exchanges addresses with another. The interim snapshot must have what the service has
+// before and after.
 func TestPlanKeepsRecreated(t *testing.T) {
 	nginx, mariadb := ServiceKey{"default", "nginx"}, ServiceKey{"default", "mariadb"}
 	web, other := NewPortList([]Port{{"web", "tcp", 80}}), NewPortList([]Port{{"web", "tcp", 81}})
@@ -227,20 +228,20 @@ func TestPlanKeepsRecreated(t *testing.T) {
 	if len(steps) != 3 || steps[0].service.name != "nginx" {
 		t.Fatalf("the plan is %v", steps)
 	}
-	between := steps[0].build()
-	if h := between.hostByLabel([]byte("web-0")); between.hosts.n != 1 || h == nil {
-		t.Fatalf("between, there are %d hosts", between.hosts.n)
+	interim := steps[0].build()
+	if h := interim.hostByLabel([]byte("web-0")); interim.hosts.n != 1 || h == nil {
+		t.Fatalf("the interim snapshot has %d hosts, want web-0 alone", interim.hosts.n)
 	}
-	if p := between.portNamed([]byte("tcp"), []byte("web")); p == nil || p.set.len() != 1 || p.set.first().port() != 80 {
-		t.Errorf("between, the port is %+v", p)
+	if p := interim.portNamed([]byte("tcp"), []byte("web")); p == nil || p.set.len() != 1 || p.set.first().port() != 80 {
+		t.Errorf("in the interim, the port is %+v", p)
 	} else if p.endpoints != 1 {
-		t.Errorf("between, %d endpoints have the port", p.endpoints)
+		t.Errorf("in the interim, %d endpoints have the port, want 1", p.endpoints)
 	}
 }
 
-// TestMoversAdjoin checks that a service that gains an address comes just behind the one
-// that loses it, however they were named: the address is without a name in between.
-func TestMoversAdjoin(t *testing.T) {
+// TestPlanMovesAtOnce checks that a service that gains an address comes just behind the
+// one that loses it, because the address has no name in between.
+func TestPlanMovesAtOnce(t *testing.T) {
 	const n = 10
 	key := func(s int) ServiceKey { return ServiceKey{"default", fmt.Sprint("s-", s)} }
 	trie := New()
@@ -262,7 +263,7 @@ func TestMoversAdjoin(t *testing.T) {
 	steps := plan(update.netChanges())
 	for i := 0; i < len(steps); i += 2 {
 		if loser, gainer := steps[i].service.name, steps[i+1].service.name; loser != fmt.Sprint("s-", i/2) || gainer != fmt.Sprint("s-", n+i/2) {
-			t.Errorf("steps %d and %d are of %s and %s", i, i+1, loser, gainer)
+			t.Errorf("steps %d and %d are of %s and %s, want s-%d and s-%d", i, i+1, loser, gainer, i/2, n+i/2)
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Kubernetes takes a name of 63 bytes for a port; with the underscore it is no
-// label. A record at it could not be sent, and a transfer would end there.
+// TestLongPortName checks that a port whose name is too long for a label with the
+// underscore is unnamed. A record at the name could not be sent, and would end a transfer.
 func TestLongPortName(t *testing.T) {
 	key := ServiceKey{"default", "nginx"}
 	addr := netip.MustParseAddr("10.0.0.1")
@@ -30,22 +30,22 @@ func TestLongPortName(t *testing.T) {
 		t.Errorf("the names are %q, want %q", names, want)
 	}
 	if n := trie.Stats().Ports; n != 1 {
-		t.Errorf("%d ports have names, want 1", n)
+		t.Errorf("there are %d port names, want 1", n)
 	}
 	if result, _, _ := lookup(trie, "_udp."+base, dns.TypeSRV); result != Missing {
-		t.Errorf("_udp is %v, want missing", result)
+		t.Errorf("the lookup of _udp is %v, want Missing", result)
 	}
 	_, data, _ := lookup(trie, base, dns.TypeSRV)
 	if want := []string{"0 33 80 web-0." + base, "0 33 81 web-0." + base, "0 33 82 web-0." + base}; !slices.Equal(data, want) {
-		t.Errorf("the service has %q, want %q", data, want)
+		t.Errorf("the SRV records of the service are %q, want %q", data, want)
 	}
 }
 
-// TestPortLookupBudget holds how many ports are compared with a name.
+// TestPortLookupBudget bounds the ports that a lookup compares with a name.
 func TestPortLookupBudget(t *testing.T) {
 	s := portTrie(1, manyPorts(10_000)).service(ServiceKey{"default", "nginx"}).snapshot.Load()
 	if s.ports.len() != 10_000 {
-		t.Fatalf("%d ports", s.ports.len())
+		t.Fatalf("the service has %d ports, want 10,000", s.ports.len())
 	}
 	for _, name := range []string{"", "p", "p5000", "zz"} {
 		n := 0
@@ -54,7 +54,7 @@ func TestPortLookupBudget(t *testing.T) {
 			return p.name < name
 		})
 		if n > 20 {
-			t.Errorf("%d ports are compared with %q", n, name)
+			t.Errorf("the lookup of %q compares %d ports, want at most 20", name, n)
 		}
 	}
 }

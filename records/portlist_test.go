@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestPortListEqual compares lists by their content.
+// TestPortListEqual checks which lists are equal.
 func TestPortListEqual(t *testing.T) {
 	reversed := slices.Clone(manyPorts(100).ports)
 	slices.Reverse(reversed)

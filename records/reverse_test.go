@@ -7,9 +7,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// The reverse index is published after the services. Between the two, an address
-// that a service lost has no name any more.
-func TestIndexBehind(t *testing.T) {
+// TestReverseBehind looks up addresses after the snapshots are published and before the
+// reverse index is. An address must not have the name of a host that lost it.
+func TestReverseBehind(t *testing.T) {
 	nginx := ServiceKey{"default", "nginx"}
 	trie := New()
 	update := trie.Update()
@@ -24,10 +24,10 @@ func TestIndexBehind(t *testing.T) {
 	p.change.sum()
 	p.service.snapshot.Store(p.base.with(&p.change))
 	if node, result := trie.FindAddr(ipv4(1)); result != Outside {
-		t.Errorf("the address is still %v", node.names)
+		t.Errorf("the address that web-0 lost has the names %v", node.names)
 	}
 	if _, result := trie.FindAddr(ipv4(2)); result != Found {
-		t.Errorf("the other address is %v", result)
+		t.Errorf("the lookup of the other address is %v", result)
 	}
 
 	update = trie.Update()
@@ -37,12 +37,13 @@ func TestIndexBehind(t *testing.T) {
 	p.change.sum()
 	p.service.snapshot.Store(p.base.with(&p.change))
 	if node, result := trie.FindAddr(ipv4(2)); result != Outside {
-		t.Errorf("the address that web-1 had is still %v", node.names)
+		t.Errorf("the address that web-1 lost has the names %v", node.names)
 	}
 }
 
-// The names of an address come in order, hostnames alone if there are any.
-func TestPointers(t *testing.T) {
+// TestPTR checks that the names of an address are sorted, and that generated labels are
+// left out if there are hostnames.
+func TestPTR(t *testing.T) {
 	trie := New()
 	update := trie.Update()
 	for _, endpoint := range []struct {

@@ -9,7 +9,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// clocked is a trie whose only address is the number of changes.
+// clocked is a trie whose only address tells the number of changes.
 type clocked struct {
 	*Trie
 	changes int
@@ -27,10 +27,10 @@ func (c *clocked) change() {
 	update.Commit()
 }
 
-// secondary is a server that has a zone as of an image.
+// secondary is a server that transfers the zone.
 type secondary struct {
 	serial  uint32
-	changes int
+	changes int // that the transferred zone has
 }
 
 func (s *secondary) transfer(c *clocked) {
@@ -42,22 +42,21 @@ func (s *secondary) transfer(c *clocked) {
 	}
 }
 
-// refresh compares the serials (RFC 1982), and transfers if that of the trie is
-// later.
+// refresh transfers the zone if the trie has a later serial (RFC 1982).
 func (s *secondary) refresh(c *clocked) {
 	if int32(c.Serial()-s.serial) > 0 {
 		s.transfer(c)
 	}
 }
 
-// starts are times at which a trie is made: an ordinary one, and some just before
-// the serial wraps around.
+// clockStarts are times at which a test starts: an ordinary one, and one just before the
+// serial wraps around.
 var clockStarts = map[string]time.Time{
 	"2026": time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC),
 	"2106": time.Unix(1<<32-20, 0),
 }
 
-// atStarts runs a test in a bubble at each of the starts.
+// atClockStarts runs a test in a synctest bubble at each of the times.
 func atClockStarts(t *testing.T, test func(*testing.T)) {
 	for name, start := range clockStarts {
 		t.Run(name, func(t *testing.T) {
@@ -69,12 +68,11 @@ func atClockStarts(t *testing.T, test func(*testing.T)) {
 	}
 }
 
-// ahead returns the seconds that a serial is ahead of the clock.
+// ahead returns by how many seconds a serial is ahead of the clock.
 func ahead(serial uint32) int32 { return int32(serial - uint32(time.Now().Unix())) }
 
-// TestSecondaryFollows lets a secondary transfer and compare at random times. It
-// has all changes whenever the serial covers them, and no serial is of the
-// present second or one to come.
+// TestSecondaryFollows lets a secondary transfer and refresh at random times. It must have
+// all changes once the serial covers them, and a serial must be before the present second.
 func TestSecondaryFollows(t *testing.T) {
 	atClockStarts(t, func(t *testing.T) {
 		for seed := range uint64(40) {
@@ -96,13 +94,13 @@ func TestSecondaryFollows(t *testing.T) {
 				}
 				serial := c.Serial()
 				if ahead(serial) >= 0 || int32(serial-before) < 0 {
-					t.Fatalf("seed %d: the serial is %d s ahead of the clock, and was %d, is %d", seed, ahead(serial), before, serial)
+					t.Fatalf("seed %d: the serial is %d after %d, and %d s ahead of the clock", seed, serial, before, ahead(serial))
 				}
 				before = serial
 				if c.SerialDelay() == 0 {
 					s.refresh(&c)
 					if s.changes != c.changes {
-						t.Fatalf("seed %d: the secondary has %d changes of %d", seed, s.changes, c.changes)
+						t.Fatalf("seed %d: the secondary has %d of %d changes", seed, s.changes, c.changes)
 					}
 				}
 			}
@@ -110,8 +108,8 @@ func TestSecondaryFollows(t *testing.T) {
 	})
 }
 
-// TestSerialOfChanges checks that the serial follows the time of the changes, however many
-// there are and whoever looks between them, and that a trie made anew is not behind.
+// TestSerialOfChanges checks that the serial is the time of the last change, however many
+// there are and whoever reads it between them. A new trie must not be behind.
 func TestSerialOfChanges(t *testing.T) {
 	atClockStarts(t, func(t *testing.T) {
 		c := clocked{Trie: New()}
@@ -123,35 +121,35 @@ func TestSerialOfChanges(t *testing.T) {
 			c.change()
 			serial := c.Serial()
 			if ahead(serial) != -1 {
-				t.Fatalf("after %d changes the serial is %d s ahead of the clock, want -1", i, ahead(serial))
+				t.Fatalf("after %d changes, the serial is %d s ahead of the clock, want -1", i, ahead(serial))
 			}
 			time.Sleep(time.Second / perSecond)
 		}
 		seen := c.Serial()
 		if restarted := New().Serial(); int32(restarted-seen) < 0 {
-			t.Errorf("a new trie has %d, behind %d", restarted, seen)
+			t.Errorf("a new trie has the serial %d, behind %d", restarted, seen)
 		}
 
 		c.change()
 		last := uint32(time.Now().Unix())
 		time.Sleep(c.SerialDelay() - time.Nanosecond)
 		if got := c.Serial(); got != last-1 {
-			t.Errorf("within its second, a change has the serial %d, want %d", got, last-1)
+			t.Errorf("in the second of a change, the serial is %d, want %d", got, last-1)
 		}
 		time.Sleep(time.Nanosecond)
 		for range 3 {
 			if got := c.Serial(); got != last || c.SerialDelay() != 0 {
-				t.Errorf("after its second, a change has the serial %d and waits for %s, want %d", got, c.SerialDelay(), last)
+				t.Errorf("after the second of a change, the serial is %d with a delay of %s, want %d", got, c.SerialDelay(), last)
 			}
-			c.Update().Commit() // nothing
+			c.Update().Commit() // changes nothing
 			time.Sleep(time.Hour)
 		}
 	})
 }
 
-// TestSerialGoesRound checks that a change keeps its serial when the clock passes
-// the highest one.
-func TestSerialGoesRound(t *testing.T) {
+// TestSerialWraps checks that a change keeps its serial when the clock passes the highest
+// serial.
+func TestSerialWraps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(time.Unix(1<<32-5, 0)))
 		c := clocked{Trie: New()}
@@ -159,19 +157,19 @@ func TestSerialGoesRound(t *testing.T) {
 		for range 10 {
 			time.Sleep(time.Second)
 			if got := c.Serial(); got != 1<<32-5 || c.SerialDelay() != 0 {
-				t.Fatalf("%d s later the serial is %d, and waits for %s", -ahead(1<<32-5), got, c.SerialDelay())
+				t.Fatalf("after %d s, the serial is %d with a delay of %s", -ahead(1<<32-5), got, c.SerialDelay())
 			}
 		}
 	})
 }
 
-// TestSerialKeepsWallClock sets the wall clock of a trie: it counts only when the
-// trie is made.
-func TestSerialKeepsWallClock(t *testing.T) {
+// TestSerialIgnoresClockSteps steps the wall clock after the trie has read it. The serial
+// must follow the monotonic clock.
+func TestSerialIgnoresClockSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, step := range []time.Duration{-time.Hour, time.Hour} {
 			c := clocked{Trie: New()}
-			c.serial.unix -= int64(step) // now the clock of the test is a step ahead
+			c.serial.unix -= int64(step) // as if the wall clock stepped
 			time.Sleep(10 * time.Second)
 			c.change()
 			time.Sleep(time.Second)
@@ -182,8 +180,7 @@ func TestSerialKeepsWallClock(t *testing.T) {
 	})
 }
 
-// TestReadersTakeNoLock asks for all that a query may ask while a commit is being
-// published.
+// TestReadersTakeNoLock does what queries do while a commit holds the lock.
 func TestReadersTakeNoLock(t *testing.T) {
 	trie := podTrie(3)
 	trie.EnableCovers()
@@ -191,7 +188,7 @@ func TestReadersTakeNoLock(t *testing.T) {
 	defer trie.mu.Unlock()
 	for _, name := range []string{"nginx.default.svc.cluster.local.", "1.0.0.10.in-addr.arpa."} {
 		if result, _, _ := lookup(trie, name, dns.TypeSRV); result != Found {
-			t.Errorf("%s is %v", name, result)
+			t.Errorf("the lookup of %s is %v", name, result)
 		}
 	}
 	trie.Serial()

@@ -12,13 +12,13 @@ type number int
 
 func (a number) compare(b number) int { return cmp.Compare(a, b) }
 
-// check verifies what every set promises, and returns its height.
+// check checks the invariants of a set, and returns its height.
 func (s *set[K]) check(t *testing.T) int {
 	t.Helper()
 	var last *K
 	for x := range s.all {
 		if x.refs <= 0 || last != nil && (*last).compare(x.key) >= 0 {
-			t.Fatalf("item %v is out of order or stands for nothing", x)
+			t.Fatalf("item %v is not above the one before, or has no refs", x)
 		}
 		last = &x.key
 	}
@@ -34,28 +34,27 @@ func (s *set[K]) checkNode(t *testing.T, root bool) int {
 		return 0
 	}
 	if len(s.items) > 0 || len(s.children) > maxChildren || len(s.children) == 1 && root {
-		t.Fatalf("a node has %d kids and %d items", len(s.children), len(s.items))
+		t.Fatalf("an inner node has %d children and %d items", len(s.children), len(s.items))
 	}
 	height, end := s.children[0].checkNode(t, false), 0
 	for i, k := range s.children {
 		if end += k.len(); k.end != end {
-			t.Fatalf("a kid ends at %d, want %d", k.end, end)
+			t.Fatalf("a child ends at %d, want %d", k.end, end)
 		}
 		if h := k.checkNode(t, false); h != height {
-			t.Fatalf("kids are %d and %d high", height, h)
+			t.Fatalf("two children have the heights %d and %d", height, h)
 		}
 		if i > 0 {
 			before := s.children[i-1]
 			if height == 0 && len(before.items)+len(k.items) <= maxLeafItems/2 || height > 0 && len(before.children)+len(k.children) <= maxChildren/2 {
-				t.Fatalf("neighbours are half full together at most: %+v", s.children)
+				t.Fatalf("two neighbours are fusible: %+v", s.children)
 			}
 		}
 	}
 	return height + 1
 }
 
-// TestSet merges random deltas into a set and into a map. Old sets must keep what
-// they had.
+// TestSet merges random deltas into a set and into a map. Old sets must stay as they were.
 func TestSet(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, size := range []int{5, 1000, 5000} {
@@ -93,21 +92,21 @@ func TestSet(t *testing.T) {
 			for j := range want { // once around
 				key := want[(start+j)%len(want)]
 				if got := c.item(); got.key != key || got.refs != oracles[i][key] {
-					t.Fatalf("set %d has %v, want %d of %d", i, got, oracles[i][key], key)
+					t.Fatalf("set %d has the item %v, want %d with %d refs", i, got, key, oracles[i][key])
 				}
 				c.next()
 			}
 			for key := range number(size) {
 				if got := s.refsOf(key); got != oracles[i][key] {
-					t.Fatalf("set %d has %d of %d, want %d", i, got, key, oracles[i][key])
+					t.Fatalf("set %d has %d refs of %d, want %d", i, got, key, oracles[i][key])
 				}
 			}
 		}
 	}
 }
 
-// TestSetRanges takes all keys of some nodes out of a set, at any depth, and makes
-// the others thin: what stays is fused wherever new neighbours are small enough.
+// TestSetRanges removes all keys of some nodes, at any depth, and most keys of others. New
+// neighbours must be fused wherever they are small enough.
 func TestSetRanges(t *testing.T) {
 	const size = 20_000
 	for seed := range uint64(20) {
@@ -146,15 +145,15 @@ func TestSetRanges(t *testing.T) {
 			}
 			for key, want := range has {
 				if got := s.refsOf(number(key)) > 0; got != want {
-					t.Fatalf("seed %d: the set has %d: %v", seed, key, got)
+					t.Fatalf("seed %d: the set has %d: %v, want %v", seed, key, got, want)
 				}
 			}
 		}
 	}
 }
 
-// One endpoint's change copies the leaf that holds it and what is above, not the
-// set.
+// TestSetShares checks that a change of one key copies its leaf and the inner nodes above,
+// not the set.
 func TestSetShares(t *testing.T) {
 	var deltas []delta[number]
 	for i := range number(10_000) {
@@ -183,7 +182,7 @@ func (s *set[K]) nodes(seen map[*set[K]]bool) map[*set[K]]bool {
 	return seen
 }
 
-// A set that loses what it has in any order comes back to a single leaf.
+// TestSetShrinks checks that a set whose keys are removed at random shrinks to one leaf.
 func TestSetShrinks(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	var s set[number]
@@ -191,22 +190,22 @@ func TestSetShrinks(t *testing.T) {
 		s = s.merge([]delta[number]{{number(i), 1}})
 	}
 	if height := s.check(t); height < 2 {
-		t.Fatalf("20,000 items are %d high", height)
+		t.Fatalf("a set of 20,000 keys has the height %d", height)
 	}
 	for left, i := range rng.Perm(20_000) {
 		s = s.merge([]delta[number]{{number(i), -1}})
 		if n := 20_000 - left - 1; n%1000 == 0 || n < 2 {
 			height := s.check(t)
 			if s.len() != n || n <= maxLeafItems/2 && height > 0 {
-				t.Fatalf("%d of %d items are %d high", s.len(), n, height)
+				t.Fatalf("a set of %d keys, want %d, has the height %d", s.len(), n, height)
 			}
 		}
 	}
 }
 
-func TestNet(t *testing.T) {
+func TestSum(t *testing.T) {
 	got := sum([]delta[number]{{2, 1}, {1, 1}, {2, -1}, {3, -1}, {1, 1}, {3, -1}, {3, 1}, {4, 0}})
 	if want := []delta[number]{{1, 2}, {3, -1}}; !slices.Equal(got, want) {
-		t.Errorf("net is %v, want %v", got, want)
+		t.Errorf("the sum is %v, want %v", got, want)
 	}
 }

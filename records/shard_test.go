@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestDeal compares with a stable sort.
-func TestDeal(t *testing.T) {
+// TestSortByShard compares with a stable sort.
+func TestSortByShard(t *testing.T) {
 	for _, n := range []int{0, 1, minDealt - 1, minDealt, 5000} {
 		deltas := make([]entry[addr4], n)
 		for i := range deltas {
@@ -18,7 +18,7 @@ func TestDeal(t *testing.T) {
 			return cmp.Or(cmp.Compare(a.hash()>>24, b.hash()>>24), a.addr.compare(b.addr))
 		})
 		if got := sortByShard(deltas); !slices.Equal(got, want) {
-			t.Errorf("%d deltas are not in order", n)
+			t.Errorf("%d deltas are not sorted", n)
 		}
 	}
 }

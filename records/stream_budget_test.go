@@ -10,8 +10,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestAllBudget holds the memory that the SRV records of hosts times ports take while they
-// are yielded, each of them once: that of a window, whatever their number.
+// TestAllBudget bounds the memory that All takes for an SRV record of each port of each
+// host: that of a batch, whatever their number. It also checks that each comes once.
 func TestAllBudget(t *testing.T) {
 	const hosts, ports, budget = 500, 400, 1 << 20
 	trie := portTrie(hosts, manyPorts(ports))
@@ -36,7 +36,7 @@ func TestAllBudget(t *testing.T) {
 			srv := rr.(*dns.SRV)
 			var host int
 			if _, err := fmt.Sscanf(srv.Target, "web-%d.", &host); err != nil || seen[host*ports+int(srv.Port)-1] {
-				t.Fatalf("%v is there twice, or is none of them: %v", srv, err)
+				t.Fatalf("%v comes twice, or is no record of the service: %v", srv, err)
 			}
 			seen[host*ports+int(srv.Port)-1] = true
 		}
@@ -46,7 +46,7 @@ func TestAllBudget(t *testing.T) {
 		t.Errorf("there are %d records, want %d", n, hosts*ports)
 	}
 	if most > before+budget {
-		t.Errorf("%d records take %d bytes, at most %d", n, most-before, budget)
+		t.Errorf("%d records take %d bytes, want at most %d", n, most-before, budget)
 	}
 	runtime.KeepAlive(trie)
 }

@@ -12,13 +12,12 @@ type word string
 
 func (w word) hash() uint32 { return hashString(string(w)) }
 
-// index returns the place of a word in its bucket, or -1.
+// index returns the index in its bucket of the value for which is reports true, or -1.
 func (t *table[V]) index(hash uint32, is func(V) bool) int {
 	return slices.IndexFunc(t.bucket(hash), is)
 }
 
-// TestTable runs random edits on a table and on a map. Old tables must keep what
-// they had.
+// TestTable makes random edits of a table and of a map. Old tables must stay as they were.
 func TestTable(t *testing.T) {
 	for _, mask := range []uint32{^uint32(0), 3, 0} { // all hashes, few, one
 		t.Run(fmt.Sprintf("mask %x", mask), func(t *testing.T) {
@@ -38,7 +37,7 @@ func TestTable(t *testing.T) {
 					is := func(v word) bool { return v == w }
 					at := edit.index(w.hash(), is)
 					if (at >= 0) != oracle[string(w)] {
-						t.Fatalf("the editor has %q at %d", w, at)
+						t.Fatalf("the editor has %q at index %d, want it there: %v", w, at, oracle[string(w)])
 					}
 					switch {
 					case rng.IntN(3) == 0 && at >= 0:
@@ -61,7 +60,7 @@ func TestTable(t *testing.T) {
 				for j := range 400 {
 					w := word(fmt.Sprint("host-", j))
 					if at := v.table.index(w.hash(), func(v word) bool { return v == w }); (at >= 0) != v.oracle[string(w)] {
-						t.Fatalf("version %d has %q at %d, want %v", i, w, at, v.oracle[string(w)])
+						t.Fatalf("version %d has %q at index %d, want it there: %v", i, w, at, v.oracle[string(w)])
 					}
 				}
 				seen := map[string]bool{}

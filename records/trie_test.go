@@ -10,7 +10,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestTrie applies random updates to a trie and to the oracle, also with labels that
+// TestTrie compares the trie with the oracle after random updates, also with labels that
 // collide and one service in each portion.
 func TestTrie(t *testing.T) {
 	for _, mask := range []uint32{^uint32(0), 1} {
@@ -35,7 +35,7 @@ func TestTrie(t *testing.T) {
 	}
 }
 
-// A trie that lost everything holds nothing.
+// TestTrieEmpties checks that a trie without services has no namespaces or addresses.
 func TestTrieEmpties(t *testing.T) {
 	u := universe{rand.New(rand.NewPCG(7, 7)), true}
 	trie, o := New(), oracle{}
@@ -52,14 +52,15 @@ func TestTrieEmpties(t *testing.T) {
 	update.Commit()
 	compare(t, trie, oracle{}, u.names())
 	if n := trie.namespaces.Load().n; n != 0 {
-		t.Errorf("%d namespaces are left", n)
+		t.Errorf("an empty trie has %d namespaces", n)
 	}
 	if left := len(slices.Collect(trie.v4.load().all)) + len(slices.Collect(trie.v6.load().all)); left != 0 {
-		t.Errorf("%d addresses are left", left)
+		t.Errorf("an empty trie has %d names of addresses", left)
 	}
 }
 
-// Names that can't be written in a zone file by hand, of any length, don't exist.
+// TestFindOddNames checks that names with escapes, wildcards and names of any length are
+// Missing.
 func TestFindOddNames(t *testing.T) {
 	trie := podTrie(3)
 	const base = "nginx.default.svc.cluster.local."
@@ -69,12 +70,12 @@ func TestFindOddNames(t *testing.T) {
 	} {
 		name := prefix + "." + base
 		if result, data, _ := lookup(trie, name, dns.TypeA); result != Missing {
-			t.Errorf("%s is %v %q, want missing", name, result, data)
+			t.Errorf("the lookup of %s is %v with records %q, want Missing", name, result, data)
 		}
 	}
 }
 
-// FuzzFind looks for names that the walk does not survive, or takes for another.
+// FuzzFind looks for names that crash a lookup, or that it takes for another name.
 func FuzzFind(f *testing.F) {
 	u := universe{rand.New(rand.NewPCG(1, 2)), true}
 	trie, o := New(), oracle{}

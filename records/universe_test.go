@@ -11,8 +11,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// universe is what random endpoints are drawn from: small, so that hosts and
-// addresses are shared, and come back.
+// universe makes random endpoints out of few labels, addresses and ports, so that endpoints
+// share them and use them again.
 type universe struct {
 	*rand.Rand
 	long bool // some endpoints have long lists of ports
@@ -26,11 +26,11 @@ var universePorts = []*PortList{
 	NewPortList([]Port{{"dns", "udp", 53}, {"dns-tcp", "tcp", 53}, {"metrics", "tcp", 9153}}),
 }
 
-// universeLists is how many long lists there are, more than a service has records of.
+// universeLongLists is the number of long lists: more than a service has SRV records of.
 const universeLongLists = maxServedLists + 4
 
-// longList returns one of them. They have names and numbers in common, with each
-// other and with short lists; equal lists are made anew, in any order.
+// longList returns a random long list. Long lists have names and numbers in common with
+// each other and with short lists. Equal lists differ in memory and in the order of ports.
 func (u universe) longList() *PortList {
 	k := u.IntN(universeLongLists)
 	ports := []Port{{"", "tcp", uint16(3306 + k%2)}, {"", "udp", 53}, {"web", "tcp", uint16(80 + k%3)}, {fmt.Sprint("only-", k), "sctp", 80}}
@@ -71,7 +71,7 @@ func (u universe) endpoint() Endpoint {
 	return e
 }
 
-// names are all names that the universe can make, and some that it can't.
+// names returns all names that a trie of the universe may have, and some that it can't.
 func (u universe) names() []string {
 	names := []string{"cluster.local.", "svc.cluster.local.", "default.svc.cluster.local.", "none.prod.svc.cluster.local.",
 		"web-0.none.prod.svc.cluster.local.", "nginx.none.svc.cluster.local.", "x.10-0-0-1.default.pod.cluster.local."}
@@ -110,14 +110,14 @@ func (u universe) names() []string {
 	return names
 }
 
-// randomUpdate makes one random update of both.
+// randomUpdate commits a random update to the trie and to the oracle.
 func randomUpdate(u universe, trie *Trie, o oracle) {
 	update := trie.Update()
 	randomChanges(u, update, o)
 	update.Commit()
 }
 
-// draw makes random changes of both.
+// randomChanges makes random changes of the update and of the oracle.
 func randomChanges(u universe, update *Update, o oracle) {
 	for range 1 + u.IntN(12) {
 		key := u.key()
@@ -143,7 +143,7 @@ func randomChanges(u universe, update *Update, o oracle) {
 
 var allTypes = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypePTR, dns.TypeMX}
 
-// agree compares every name and type.
+// compare compares a trie with the oracle: every name and type, and the statistics.
 func compare(t *testing.T, trie *Trie, o oracle, names []string) {
 	t.Helper()
 	for _, name := range names {
@@ -152,7 +152,7 @@ func compare(t *testing.T, trie *Trie, o oracle, names []string) {
 		}
 	}
 	if got, want := trie.Stats(), o.stats(); got != want {
-		t.Fatalf("the trie counts %+v, want %+v", got, want)
+		t.Fatalf("the statistics are %+v, want %+v", got, want)
 	}
 	populated := map[string]bool{}
 	for key := range o {
@@ -162,29 +162,28 @@ func compare(t *testing.T, trie *Trie, o oracle, names []string) {
 	}
 	for _, namespace := range []string{"default", "prod", "none"} {
 		if got := trie.HasNamespace([]byte(namespace)); got != populated[namespace] {
-			t.Fatalf("the namespace %s exists: %v, want %v", namespace, got, populated[namespace])
+			t.Fatalf("HasNamespace(%s) is %v, want %v", namespace, got, populated[namespace])
 		}
 	}
 	if got := trie.Empty(); got != (len(populated) == 0) {
-		t.Fatalf("the trie is empty: %v, with %v", got, populated)
+		t.Fatalf("Empty is %v with the namespaces %v", got, populated)
 	}
 }
 
-// agreeOn compares one name and type.
+// compareName compares one name and type.
 func compareName(t *testing.T, trie *Trie, o oracle, name string, rrtype uint16) {
 	t.Helper()
 	result, data, answer := lookup(trie, name, rrtype)
 	want, wantData := o.find(name, rrtype)
 	if result != want || !slices.Equal(data, wantData) {
-		t.Fatalf("%s %s is %v %q, want %v %q", name, dns.TypeToString[rrtype], result, data, want, wantData)
+		t.Fatalf("the lookup of %s %s is %v with records %q, want %v with %q", name, dns.TypeToString[rrtype], result, data, want, wantData)
 	}
 	if rrtype == dns.TypeSRV {
 		compareGlue(t, trie, name, answer)
 	}
 }
 
-// agreeGlue checks that the additional section has the addresses of all targets,
-// once.
+// compareGlue checks that the glue is the addresses of all targets, once each.
 func compareGlue(t *testing.T, trie *Trie, name string, answer Answer) {
 	t.Helper()
 	var got, want []string
@@ -208,6 +207,6 @@ func compareGlue(t *testing.T, trie *Trie, name string, answer Answer) {
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
-		t.Fatalf("%s SRV has glue %q, want %q", name, got, want)
+		t.Fatalf("the glue of %s SRV is %q, want %q", name, got, want)
 	}
 }

@@ -35,7 +35,7 @@ func TestCommit(t *testing.T) {
 		update := trie.Update()
 		step.update(update)
 		if got := update.Commit(); got != step.want {
-			t.Errorf("%s: %d services published, want %d", step.what, got, step.want)
+			t.Errorf("%s: %d services are published, want %d", step.what, got, step.want)
 		}
 	}
 }

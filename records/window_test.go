@@ -9,9 +9,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// TestCappedAtRandom checks that a window starts anywhere, holds nothing twice,
-// and that every record gets its turn.
-func TestCappedAtRandom(t *testing.T) {
+// TestWindow checks that truncated replies start at any record, have no record twice, and
+// that every record has its turn.
+func TestWindow(t *testing.T) {
 	const n = 300
 	trie := podTrie(n)
 	for _, rrtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV} {
@@ -19,24 +19,24 @@ func TestCappedAtRandom(t *testing.T) {
 		for start := range uint64(n) {
 			m, a := message(t, trie, "nginx.default.svc.cluster.local.", rrtype, 512, start*1e9+start)
 			if !a.Truncated || len(m.Answer) == 0 {
-				t.Fatalf("%s is not capped, with %d records", dns.TypeToString[rrtype], len(m.Answer))
+				t.Fatalf("%s is not truncated, with %d records", dns.TypeToString[rrtype], len(m.Answer))
 			}
 			here := map[string]bool{}
 			for _, rr := range m.Answer {
 				here[rr.String()], seen[rr.String()] = true, true
 			}
 			if len(here) != len(m.Answer) {
-				t.Fatalf("%s has %d records, %d different", dns.TypeToString[rrtype], len(m.Answer), len(here))
+				t.Fatalf("%s has %d records, %d of them different", dns.TypeToString[rrtype], len(m.Answer), len(here))
 			}
 		}
 		if len(seen) != n {
-			t.Errorf("%s: %d of %d records were in a reply", dns.TypeToString[rrtype], len(seen), n)
+			t.Errorf("%s: %d of %d records have their turn", dns.TypeToString[rrtype], len(seen), n)
 		}
 	}
 }
 
-// Several pods may share a host label: all their addresses are one set, and one
-// SRV record with all of them as glue.
+// TestSharedHost checks that the addresses of pods that share a host are one record set,
+// and the glue of one SRV record.
 func TestSharedHost(t *testing.T) {
 	const n = 1000
 	key := ServiceKey{"default", "nginx"}
@@ -52,16 +52,16 @@ func TestSharedHost(t *testing.T) {
 	}
 	m, a := message(t, trie, "_web._tcp.nginx.default.svc.cluster.local.", dns.TypeSRV, 65535, 0)
 	if len(m.Answer) != 1 || len(m.Extra) != n || a.Truncated || a.GlueTruncated {
-		t.Errorf("the port has %d targets with %d addresses (%+v), want 1 with %d", len(m.Answer), len(m.Extra), a.GlueTruncated, n)
+		t.Errorf("the port has %d targets with %d addresses, truncated: %v, want 1 with %d", len(m.Answer), len(m.Extra), a.GlueTruncated, n)
 	}
 	m, a = message(t, trie, "_web._tcp.nginx.default.svc.cluster.local.", dns.TypeSRV, 512, 0)
 	if len(m.Answer) != 1 || a.Truncated || !a.GlueTruncated || m.Len() > 512 {
-		t.Errorf("in 512 the port has %d targets with %d addresses in %d (%+v)", len(m.Answer), len(m.Extra), m.Len(), a.GlueTruncated)
+		t.Errorf("in 512 bytes the port has %d targets with %d addresses, truncated: %v, in %d bytes", len(m.Answer), len(m.Extra), a.GlueTruncated, m.Len())
 	}
 }
 
-// A window that begins between the targets of one host ends with the rest of
-// them: the host's addresses are there once.
+// TestWindowWithinHost checks a window that begins between the targets of one host, and so
+// ends with the others of them. The glue must have the host's addresses once.
 func TestWindowWithinHost(t *testing.T) {
 	key := ServiceKey{"default", "dns"}
 	trie := New()
@@ -75,12 +75,13 @@ func TestWindowWithinHost(t *testing.T) {
 	for start := range uint64(len(complete.Answer)) {
 		m, a := message(t, trie, "dns.default.svc.cluster.local.", dns.TypeSRV, complete.Len(), start)
 		if len(m.Answer) != len(complete.Answer) || len(m.Extra) != 3 || a.Truncated || a.GlueTruncated {
-			t.Errorf("from %d on there are %d records of %d and %d addresses of 3", start, len(m.Answer), len(complete.Answer), len(m.Extra))
+			t.Errorf("from %d there are %d records, want %d, and %d addresses, want 3", start, len(m.Answer), len(complete.Answer), len(m.Extra))
 		}
 	}
 }
 
-// A name that is too long is nobody's target, and the others are answered.
+// TestLongTargets checks that a name too long for DNS is the target of no record, and that
+// the other records are answered.
 func TestLongTargets(t *testing.T) {
 	long := strings.Repeat("a", maxLabel)
 	key := ServiceKey{long, long}
@@ -91,7 +92,7 @@ func TestLongTargets(t *testing.T) {
 		update.Add(key, Endpoint{Host: host, Hostname: true, Addr: ipv4(i), Ports: universePorts[1]})
 	}
 	update.Commit()
-	// 197 bytes are long.long.long.svc, with dots and the root.
+	// The labels left of the zone take 197 bytes on the wire, with the root.
 	for _, tc := range []struct {
 		zone string
 		want []string
@@ -102,14 +103,14 @@ func TestLongTargets(t *testing.T) {
 		base := long + "." + long + ".svc." + tc.zone
 		m, answer := message(t, trie, base, dns.TypeSRV, 1<<16, 0)
 		if answer.Truncated {
-			t.Errorf("the answer of %d bytes of zone is capped", len(tc.zone))
+			t.Errorf("in a zone of %d bytes, the answer is truncated", len(tc.zone))
 		}
 		wire, err := m.Pack()
 		if err == nil {
 			err = m.Unpack(wire)
 		}
 		if err != nil {
-			t.Fatalf("the message of %d bytes of zone: %v", len(tc.zone), err)
+			t.Fatalf("in a zone of %d bytes, the message is invalid: %v", len(tc.zone), err)
 		}
 		var got, pointed []string
 		for _, rr := range m.Answer {
@@ -123,16 +124,16 @@ func TestLongTargets(t *testing.T) {
 			}
 		}
 		if slices.Sort(tc.want); !slices.Equal(got, tc.want) {
-			t.Errorf("the targets with %d bytes of zone are %q, want %q", len(tc.zone), got, tc.want)
+			t.Errorf("in a zone of %d bytes, the SRV targets are %q, want %q", len(tc.zone), got, tc.want)
 		}
 		if slices.Sort(pointed); !slices.Equal(pointed, tc.want) {
-			t.Errorf("the pointers with %d bytes of zone are %q, want %q", len(tc.zone), pointed, tc.want)
+			t.Errorf("in a zone of %d bytes, the PTR targets are %q, want %q", len(tc.zone), pointed, tc.want)
 		}
 	}
 }
 
-// TestLongTargetsBudget holds how many targets a query skips whose names are too long,
-// and checks that the others have their turn.
+// TestLongTargetsBudget bounds the targets that a query skips because their names are too
+// long, and checks that the others have their turn.
 func TestLongTargetsBudget(t *testing.T) {
 	long := strings.Repeat("a", maxLabel)
 	zone := strings.Repeat("z", 59-len(".test.")) + ".test."
@@ -146,7 +147,7 @@ func TestLongTargetsBudget(t *testing.T) {
 		what              string
 		long, short, size int
 		skipped           int
-		capped            bool
+		truncated         bool
 	}{
 		{"few long names", maxSkipped - 2, 3, 1 << 16, maxSkipped - 1, false}, // one may be met at both ends
 		{"many long names", 5000, 0, 1 << 16, maxSkipped, true},
@@ -173,12 +174,12 @@ func TestLongTargetsBudget(t *testing.T) {
 			found, targets := map[string]bool{}, (test.long+test.short)*len(list.Ports())
 			for start := 0; start < targets; start += max(1, targets/100) {
 				q := Query{Name: base, Type: dns.TypeSRV, Zone: zone, Size: test.size, Start: uint64(start)}
-				w := builder{query: &q, room: q.Size}
-				parts, _ := node.targetRanges(nil)
-				out, capped := w.window(&node, parts, len(base))
-				if w.skipped > test.skipped || test.short == 0 && w.skipped != test.skipped || capped != test.capped {
-					t.Fatalf("%s with %s from %d: %d targets are skipped, want %d; %d are found, capped: %v",
-						test.what, which, start, w.skipped, test.skipped, len(out), capped)
+				b := builder{query: &q, room: q.Size}
+				ranges, _ := node.targetRanges(nil)
+				out, truncated := b.window(&node, ranges, len(base))
+				if b.skipped > test.skipped || test.short == 0 && b.skipped != test.skipped || truncated != test.truncated {
+					t.Fatalf("%s with %s from %d: %d targets are skipped, want %d; %d fit, truncated: %v",
+						test.what, which, start, b.skipped, test.skipped, len(out), truncated)
 				}
 				for _, rr := range node.Answer(&q).Records {
 					found[rr.(*dns.SRV).Target] = true

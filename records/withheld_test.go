@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Withheld endpoints are known at their service, with the reason.
+// TestWithheld checks the counts and the reasons of withheld endpoints.
 func TestWithheld(t *testing.T) {
 	key := ServiceKey{"default", "nginx"}
 	trie := New()
@@ -15,11 +15,11 @@ func TestWithheld(t *testing.T) {
 	update.Add(key, Endpoint{Host: "web-1", Hostname: true, Withheld: NoAddress})
 	update.Commit()
 	if got, want := trie.Stats().Endpoints, (Counts{NotReady: 1, NoAddress: 1}); got != want {
-		t.Errorf("endpoints are %v, want %v", got, want)
+		t.Errorf("the numbers of endpoints are %v, want %v", got, want)
 	}
 	for host, want := range map[string]Reason{"web-0": NotReady, "web-1": NoAddress, "web-2": Ready} {
 		if got := trie.Withheld(key, host); got != want {
-			t.Errorf("%s is %v, want %v", host, got, want)
+			t.Errorf("the reason of %s is %q, want %q", host, got, want)
 		}
 	}
 }

@@ -43,8 +43,8 @@ func testZones(t *testing.T, zones Zones) {
 	}
 }
 
-// TestNestedZones checks which zones are delegated from which, and the names that
-// have zones below them.
+// TestNestedZones checks from which zone each zone is delegated, and which names have zones
+// below them.
 func TestNestedZones(t *testing.T) {
 	zones := NewZones([]string{"cluster.local.", "a.b.cluster.local.", ".", "cluster.LOCAL.", "prod.cluster.local.", "x.prod.cluster.local.", "xcluster.local."})
 	if len(zones) != 6 {
@@ -67,7 +67,7 @@ func TestNestedZones(t *testing.T) {
 		"a.b.cluster.local.": false, "uster.local.": false, "c.cluster.local.": false, "org.": false,
 	} {
 		if got := zones.Below(name); got != want {
-			t.Errorf("a zone is below %s: %v, want %v", name, got, want)
+			t.Errorf("Below(%s) is %v, want %v", name, got, want)
 		}
 	}
 }
