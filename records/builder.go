@@ -22,7 +22,7 @@ func wireLen(name string) int { return len(name) + 1 }
 type builder struct {
 	query   *Query
 	room    int // bytes that are free
-	skipped int // targets; a test holds them bounded
+	skipped int // targets; a test bounds them
 }
 
 // take takes the room for up to n records of a size, and returns how many fit.
@@ -46,7 +46,7 @@ func (b *builder) header(name string, rrtype uint16) dns.RR_Header {
 }
 
 // blockA and blockAAAA are an address record with the bytes of its address, so that
-// one allocation holds both.
+// one allocation is enough for both.
 type (
 	blockA struct {
 		dns.A

@@ -17,7 +17,7 @@
 //
 // Any number of goroutines may look up names; they take no lock and never wait.
 // One goroutine, the writer, uses the updates. Only a commit and an [Image] wait for
-// each other. The rules in full stand in ownership.go.
+// each other. All rules are in ownership.go.
 //
 // # Invariants
 //
@@ -34,51 +34,17 @@
 //
 // # Files
 //
-// Names and lookups:
-//
-//	name.go       the name of a query, and the address of a reverse name
-//	zone.go       the zones, and which one a name is in
-//	trie.go       namespaces and services, and lookups
-//	withheld.go   why an endpoint does not answer
-//	stats.go      what the trie holds
-//	covers.go     whether a prefix has an address
-//	image.go      the whole trie at one time, for a transfer
-//	serial.go     the serial of the zones
-//
-// A service and what it holds:
-//
-//	endpoint.go   what the writer adds and removes
-//	snapshot.go   all of a service at one time
-//	host.go       hosts and their ids
-//	address.go    addresses, and sets of them
-//	target.go     the targets of SRV records
-//	port.go       port names and their targets
-//	portlist.go   lists of ports, long and short
-//	longlist.go   the long lists of a service
-//	table.go      the persistent hash table
-//	set.go        the persistent sorted multiset
-//	merge.go      how deltas are merged into a set
-//
-// The reverse index:
-//
-//	reverse.go    the names of each address
-//	nameset.go    addresses that have many names
-//	shard.go      how the writer builds new shards
-//
-// Changes, in the order in which a commit takes them:
-//
-//	update.go     what the writer may ask for
-//	ownership.go  who may write what, and when
-//	change.go     the change of one service
-//	plan.go       the order of publication
-//	commit.go     publication
-//
-// Records:
-//
-//	node.go       a name that was found, a query and an answer
-//	builder.go    A, AAAA and PTR records that fit into a message
-//	srv.go        SRV records and the addresses of their targets
-//	window.go     the targets that fit
-//	targetrange.go  where the targets of a node come from
-//	stream.go     all records of a name, for a transfer
+//	trie.go name.go zone.go             names, zones and lookups
+//	withheld.go stats.go covers.go      what else a trie reports
+//	image.go serial.go                  the trie at one time, and its serial
+//	endpoint.go portlist.go             what the writer adds and removes
+//	snapshot.go host.go address.go      a service at one time: its hosts,
+//	port.go longlist.go target.go       its ports and their targets
+//	table.go set.go merge.go            the persistent hash table and sorted set
+//	reverse.go nameset.go shard.go      the names of each address
+//	update.go change.go plan.go         an update, from its first call
+//	commit.go                           to its publication
+//	ownership.go                        who may write what, and when
+//	node.go builder.go stream.go        the records of a name
+//	srv.go window.go targetrange.go     SRV records and their glue
 package records

@@ -27,6 +27,7 @@ func TestImage(t *testing.T) {
 	}
 }
 
+// compareImage compares the record sets of an image with the oracle.
 func compareImage(t *testing.T, u universe, image *Image, o oracle) {
 	t.Helper()
 	got := map[string]string{}

@@ -12,7 +12,7 @@ const maxName = 254
 // maxLabel is the most bytes of a label (RFC 1035, section 2.3.4).
 const maxLabel = 63
 
-// Name is the name of a query in lower case. [Name.Fold] sets it. A Name holds no
+// Name is the name of a query in lower case. [Name.Fold] sets it. A Name has no
 // pointer, so it may stay on the stack.
 //
 // Labels are numbered from the right, as the trie is walked: in

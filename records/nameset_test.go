@@ -57,8 +57,8 @@ func TestNameSet(t *testing.T) {
 	}
 }
 
-// randomNameChange makes a random change of both, most often an addition if growing, or
-// else a removal.
+// randomNameChange makes a random change of the update and of the oracle: most often an
+// addition if growing, else a removal.
 func randomNameChange(rng *rand.Rand, update *Update, o oracle, growing bool) {
 	key := ServiceKey{fmt.Sprint("ns-", rng.IntN(2)), fmt.Sprint("s-", rng.IntN(20))}
 	endpoints, exists := o[key]
@@ -81,6 +81,7 @@ func randomNameChange(rng *rand.Rand, update *Update, o oracle, growing bool) {
 	}
 }
 
+// compareReverseImage compares the reverse names of an image with the oracle.
 func compareReverseImage(t *testing.T, trie *Trie, o oracle, names []string) {
 	t.Helper()
 	got := map[string][]string{}

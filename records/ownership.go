@@ -10,7 +10,7 @@ package records
 //     is published. The number of the edit in a page says so (table.go).
 //   - Readers reach everything through atomic pointers: Trie.namespaces, Trie.addrs,
 //     namespace.services, service.snapshot and the shards. Only a commit stores them,
-//     with Trie.mu held. An image takes Trie.mu to see no half of a commit.
+//     with Trie.mu held. An image takes Trie.mu, so it has a commit whole or not at all.
 //   - A new service has its snapshot before a table with the service is published.
 //   - The counters readyServices rise in the portion that makes a service ready, and
 //     fall after the last portion.
@@ -40,7 +40,7 @@ func (t *Trie) Update() *Update {
 	return t.update
 }
 
-// reset empties the update, so that it holds no memory of the trie.
+// reset empties the update, so that it keeps no memory of the trie alive.
 func (u *Update) reset() {
 	clear(u.created)
 	for _, p := range u.pending {

@@ -39,7 +39,7 @@ type planner struct {
 	losers map[netip.Addr][]*pending // services that may still have the address
 	path   []*pending                // each waits for the next
 	steps  []step
-	visits int // of losers; a test holds them linear
+	visits int // of losers; a test bounds them
 }
 
 // progress is how far the planner is with a service.

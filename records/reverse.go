@@ -35,8 +35,9 @@ type entry[A address[A]] struct {
 	refs int32 // endpoints with the name and the address
 }
 
-// nameKey identifies a name of an address: a host of a service. Sets of nameKeys sort
-// hostnames before generated labels, and among each of them short names first.
+// nameKey identifies a name of an address: a host of a service. It sorts hostnames
+// before generated labels, and short names first among each of them. So the names that
+// answer, and are short enough for the zone, are the first of a set.
 type nameKey struct {
 	service *service
 	host    hostKey

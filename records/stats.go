@@ -1,6 +1,6 @@
 package records
 
-// Stats counts what a trie holds.
+// Stats counts what a trie has.
 type Stats struct {
 	Services  int    // headless services
 	Hosts     int    // names of hosts
@@ -10,7 +10,7 @@ type Stats struct {
 	Endpoints Counts // ready and withheld
 }
 
-// Stats returns what the trie holds after the last commit. Only the writer may call
+// Stats returns what the trie has after the last commit. Only the writer may call
 // it.
 func (t *Trie) Stats() Stats { return t.stats }
 

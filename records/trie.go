@@ -25,7 +25,7 @@ type Trie struct {
 	mu sync.Mutex // held while a commit publishes, and while an image is taken
 }
 
-// namespace holds the headless services of one namespace.
+// namespace is a namespace with its headless services.
 type namespace struct {
 	name          string
 	services      atomic.Pointer[table[*service]]
@@ -82,6 +82,7 @@ func (t *Trie) service(key ServiceKey) *service {
 // Result is the outcome of a lookup.
 type Result int
 
+// The results of a lookup.
 const (
 	// Outside: no headless service exists at the name or above it.
 	Outside Result = iota

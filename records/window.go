@@ -63,7 +63,7 @@ type finder struct {
 
 // maxSkipped is the most targets that a reply skips because their names are too long.
 // In a long zone that may be all targets of a service, and to look at each would cost a
-// query more than a reply holds. A reply that ends for this reason is truncated: it may
+// query more than a reply carries. A reply that ends for this reason is truncated: it may
 // lack records, but each has its turn, because replies start anywhere in a large set.
 const maxSkipped = 256
 
