@@ -11,8 +11,8 @@ import (
 // apply it three times to one entry, and the sum must not overflow.
 const removeAll = -1 << 29
 
-// newShard is a shard to publish, and its place in the index.
-type newShard[A address[A]] struct {
+// stagedShard is a shard to publish, and its place in the index.
+type stagedShard[A address[A]] struct {
 	at    *atomic.Pointer[shard[A]]
 	shard *shard[A]
 }
@@ -20,7 +20,7 @@ type newShard[A address[A]] struct {
 // build returns the shards that have the deltas applied, without publishing them. The
 // refs of the entries are deltas; those of one entry are applied as they come. It also
 // returns the addresses that appear in the index (1) and disappear from it (-1).
-func (x *reverseIndex[A]) build(deltas []entry[A]) (out []newShard[A], addrs []delta[A]) {
+func (x *reverseIndex[A]) build(deltas []entry[A]) (out []stagedShard[A], addrs []delta[A]) {
 	deltas = sortByShard(deltas)
 	for len(deltas) > 0 {
 		at := x.shard(deltas[0].hash())
@@ -40,7 +40,7 @@ func (x *reverseIndex[A]) build(deltas []entry[A]) (out []newShard[A], addrs []d
 			deltas = deltas[n:]
 		}
 		e.entries = e.editor.table
-		out = append(out, newShard[A]{at, &e.shard})
+		out = append(out, stagedShard[A]{at, &e.shard})
 	}
 	return out, addrs
 }
@@ -195,8 +195,8 @@ func (e *shardEditor[A]) takeNames(names *set[nameKey], hash uint32, addr A) set
 
 // reverseChange is what a portion of a commit publishes of the reverse index.
 type reverseChange struct {
-	shards4 []newShard[addr4]
-	shards6 []newShard[addr6]
+	shards4 []stagedShard[addr4]
+	shards6 []stagedShard[addr6]
 	addrs4  []delta[addr4] // addresses that appear (1) and disappear (-1)
 	addrs6  []delta[addr6]
 }
@@ -220,17 +220,17 @@ func (u *Update) reverseChange(changed []*pending) (out reverseChange) {
 			for h := range p.old.hosts.all {
 				addrs := h.addrs()
 				for a := range addrs.all {
-					u.removeEntry(p.service, h.id, len(h.label), a)
+					u.noteRemoval(p.service, h.id, len(h.label), a)
 				}
 			}
 		}
 		for _, d := range p.change.hosts {
 			id := p.next.idOf(p.base, d.key.host)
 			if d.refs < 0 && p.next.refsOf(d.key.host, d.key.addr) == 0 {
-				u.removeEntry(p.service, id, len(d.key.host), d.key.addr)
+				u.noteRemoval(p.service, id, len(d.key.host), d.key.addr)
 				continue
 			}
-			u.addEntry(p.service, newHostKey(id, len(d.key.host), d.key.hostname), d.key.addr, d.refs)
+			u.noteDelta(p.service, newHostKey(id, len(d.key.host), d.key.hostname), d.key.addr, d.refs)
 		}
 	}
 	out.shards4, out.addrs4 = u.trie.v4.build(u.entries4)
@@ -244,16 +244,15 @@ func (u *Update) reverseChange(changed []*pending) (out reverseChange) {
 	return out
 }
 
-// removeEntry notes that a host loses an address. It removes the name both as a
-// hostname and as a generated label: the caller of [Update.Remove] may have said
-// another one than the caller of Add.
-func (u *Update) removeEntry(s *service, id hostID, labelLen int, a netip.Addr) {
-	u.addEntry(s, newHostKey(id, labelLen, true), a, removeAll)
-	u.addEntry(s, newHostKey(id, labelLen, false), a, removeAll)
+// noteRemoval notes that a host loses an address. It removes the name both as a hostname
+// and as a generated label: Remove may have been called with another Hostname than Add.
+func (u *Update) noteRemoval(s *service, id hostID, labelLen int, a netip.Addr) {
+	u.noteDelta(s, newHostKey(id, labelLen, true), a, removeAll)
+	u.noteDelta(s, newHostKey(id, labelLen, false), a, removeAll)
 }
 
-// addEntry notes a delta of the reverse index.
-func (u *Update) addEntry(s *service, host hostKey, a netip.Addr, refs int32) {
+// noteDelta notes a delta of the reverse index.
+func (u *Update) noteDelta(s *service, host hostKey, a netip.Addr, refs int32) {
 	if a.Is4() {
 		u.entries4 = append(u.entries4, entry[addr4]{nameKey{s, host}, a.As4(), refs})
 	} else {
