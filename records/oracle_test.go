@@ -27,7 +27,7 @@ func (o oracle) ready(key ServiceKey) []Endpoint {
 }
 
 // portsOf returns a function that returns the ports of an endpoint that have SRV records.
-// Of the long lists of the service, the first 8 have some.
+// Of the long lists of the service, the first 8 by digest are served.
 func (o oracle) portsOf(key ServiceKey) func(Endpoint) []Port {
 	var served []string
 	for _, e := range o.ready(key) {

@@ -18,6 +18,7 @@ type universe struct {
 	long bool // some endpoints have long lists of ports
 }
 
+// universePorts are the short lists of the universe. Other tests use them too.
 var universePorts = []*PortList{
 	nil,
 	NewPortList([]Port{{"web", "tcp", 80}}),
