@@ -10,8 +10,8 @@ import (
 // specification, section 2.3).
 const svc = "svc"
 
-// Trie is the tree of names. Any number of goroutines may call its methods at any
-// time, but those that say so are the writer's.
+// Trie is the tree of names. Any number of goroutines may call its methods at any time,
+// except for Update and Stats, which are the writer's, and EnableCovers.
 type Trie struct {
 	namespaces    atomic.Pointer[table[*namespace]]
 	readyServices atomic.Int64 // services with a ready endpoint
