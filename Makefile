@@ -13,8 +13,10 @@ SEED = $(shell date +%s)
 EVENTS = 10000000
 RACE_EVENTS = 100000
 FUZZTIME = 1h
-revision := $(shell git describe --always --dirty 2>/dev/null)
-IMAGE = headless:$(or $(revision),latest)
+# With --abbrev, as else the length depends on how many objects a clone has.
+version := $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null)
+revision := $(shell git rev-parse HEAD 2>/dev/null)
+IMAGE = headless:$(or $(version),latest)
 go-licenses = github.com/google/go-licenses@v1.6.0
 licenses = Apache-2.0,BSD-2-Clause,BSD-3-Clause,CC0-1.0,ISC,MIT,MPL-2.0
 golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -24,8 +26,11 @@ VULNDB = https://vuln.go.dev
 .PHONY: build run test tools daemons lint unit race cluster compat differential histories fuzz soak bench growth relist hostile image reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
+# CoreDNS says its version and then our commit.
+ldflags = -s -w -X github.com/coredns/coredns/coremain.GitCommit=$(version) \
+	-X github.com/headless-dns/headless.linkedVersion=$(version) -X github.com/headless-dns/headless.linkedRevision=$(revision)
 build:
-	go build -ldflags "-s -w -X github.com/coredns/coredns/coremain.GitCommit=$(revision)" -o coredns ./plugin/coredns
+	go build -ldflags "$(ldflags)" -o coredns ./plugin/coredns
 
 # One CoreDNS shares a port with another without a word, so the kernel's tables
 # are read first: a line holds address:port, both in hexadecimal, then the peer,
@@ -179,7 +184,7 @@ bench: tools build
 		for round in 1 2 3; do bench ServeDNS 60ms 2; bench 'Process|Watch|Burst' 1x 1; done; \
 		bench Scale 1x 1; \
 	} | tee bench.txt
-	go run ./plugin/bench -revision $(or $(revision),unknown) bench.txt docs/performance.md plugin/bench/bench.svg
+	go run ./plugin/bench -revision $(or $(version),unknown) bench.txt docs/performance.md plugin/bench/bench.svg
 
 # About ten minutes on two cores, and six gigabytes for the stand-in API server. It
 # is for a machine without other work: a server has one processor, and must not share it.
@@ -190,7 +195,7 @@ growth: build
 	go test -c -o "$$dir/bench" ./plugin/bench; \
 	HEADLESS_COREDNS=$(CURDIR)/coredns "$$dir/bench" -test.run '^$$' -test.timeout 30m -test.bench '^BenchmarkGrowth$$' \
 		-test.benchtime 1x | tee growth.txt
-	go run ./plugin/bench -report growth -revision $(or $(revision),unknown) growth.txt docs/performance.md
+	go run ./plugin/bench -report growth -revision $(or $(version),unknown) growth.txt docs/performance.md
 
 # Five minutes on two cores, as a reflector that is cut off again and again waits
 # longer each time. It reports how a server is that has little room for memory and

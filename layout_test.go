@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-const module = "github.com/headless-dns/headless"
+const module = modulePath
 
 // TestImports keeps the dependencies between packages pointing one way. Each package of
 // this module may import the listed ones and nothing with a forbidden prefix: the trie

@@ -3,7 +3,6 @@ package headless
 import (
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
-	"github.com/coredns/coredns/coremain"
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/fall"
 	"github.com/coredns/coredns/plugin/transfer"
@@ -74,6 +72,7 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 // start makes the plugin ready to serve: when it returns nil, the server may open
 // its sockets.
 func (h *Headless) start(s *stanza, config *dnsserver.Config, l *lifetime) error {
+	announce()
 	h.delegate = config.Handler("kubernetes") != nil
 	h.checkChain(s, config)
 	if h.authoritative {
@@ -168,8 +167,7 @@ func parseStanza(c *caddy.Controller) (*stanza, error) {
 		places:         map[string]string{pluginName: place(c)},
 	}
 	s.config.SnapshotInterval = time.Minute
-	s.config.Cluster.UserAgent = fmt.Sprintf("%s/%s %s (%s/%s)",
-		coremain.CoreName, coremain.CoreVersion, pluginName, runtime.GOOS, runtime.GOARCH)
+	s.config.Cluster.UserAgent = built.userAgent()
 	if err := s.parseZones(c); err != nil {
 		return nil, s.errorAt(pluginName, err)
 	}
