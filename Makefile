@@ -23,7 +23,7 @@ golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 govulncheck = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 VULNDB = https://vuln.go.dev
 
-.PHONY: build run test tools daemons lint unit race cluster compat differential histories fuzz soak bench growth relist hostile image reproducible e2e e2e-check clean
+.PHONY: build coredns-amd64 coredns-arm64 run test tools daemons lint unit race cluster compat differential histories fuzz soak bench growth relist hostile image reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
 # CoreDNS says its version and then our commit.
@@ -31,6 +31,11 @@ ldflags = -s -w -X github.com/coredns/coredns/coremain.GitCommit=$(version) \
 	-X github.com/headless-dns/headless.linkedVersion=$(version) -X github.com/headless-dns/headless.linkedRevision=$(revision)
 build:
 	go build -ldflags "$(ldflags)" -o coredns ./plugin/coredns
+
+# The platforms of a release. Nodes of others get no server (plugin/deploy).
+platforms = amd64 arm64
+$(platforms:%=coredns-%): coredns-%:
+	GOOS=linux GOARCH=$* go build -ldflags "$(ldflags)" -o $@ ./plugin/coredns
 
 # One CoreDNS shares a port with another without a word, so the kernel's tables
 # are read first: a line holds address:port, both in hexadecimal, then the peer,
@@ -214,11 +219,14 @@ hostile: tools build
 	@echo "== hostile objects"
 	go test -run '^$$' -timeout 10m -bench '^BenchmarkTenant$$' -benchtime 1x ./informer
 
-# Docker does where it runs, else it is buildah.
+# Docker does where it runs, else it is buildah. With PLATFORMS=linux/amd64,linux/arm64,
+# buildah makes a manifest of an image for each. docker build . makes an image, too.
+comma = ,
 image: programs = setcap:libcap2-bin update-ca-certificates:ca-certificates \
-	$(shell docker info >/dev/null 2>&1 || echo buildah:buildah)
-image: tools build
-	plugin/image.sh coredns $(IMAGE) $(ARCHIVE)
+	$(if $(findstring $(comma),$(PLATFORMS)),buildah:buildah,$(shell docker info >/dev/null 2>&1 || echo buildah:buildah))
+image_programs = $(if $(PLATFORMS),$(patsubst linux/%,coredns-%,$(subst $(comma), ,$(PLATFORMS))),coredns)
+image: tools $(if $(PLATFORMS),$(image_programs),build)
+	plugin/image.sh $(IMAGE) '$(ARCHIVE)' $(image_programs)
 
 # Two builds of one commit have to be the same.
 reproducible:
@@ -241,4 +249,4 @@ e2e-check: tools daemons
 	testdata/cluster/check.sh
 
 clean:
-	rm -f coredns
+	rm -f coredns coredns-*

@@ -1,41 +1,60 @@
 #!/usr/bin/env bash
-# image.sh PROGRAM IMAGE [ARCHIVE]: makes the image of a server, as root: with
-# Docker where it runs, else with buildah. The archive gets a copy, as docker load
-# and others take it. Times and owners are those of the commit: the same program
-# makes the same image.
+# image.sh IMAGE ARCHIVE PROGRAM...: makes the image of a server, as root: with Docker
+# where it runs, else with buildah. Of programs for several platforms, buildah makes
+# an image each and a manifest of them. ARCHIVE gets a copy, as docker load and others
+# take it, unless it is empty. Times and owners are those of the commit: the same
+# programs make the same image.
 set -euo pipefail
-if [[ $(id -u) != 0 ]]; then
-	echo "image.sh: only root can give the server its capability" >&2
-	exit 1
-fi
-program=$(realpath "$1") image=$2 archive=${3:-}
+image=$1 archive=$2
+shift 2
 [[ -z $archive ]] || archive=$(realpath "$archive")
+programs=()
+for program; do programs+=("$(realpath "$program")"); done
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-version=$(git describe --tags --always --dirty 2>/dev/null || echo unknown)
+version=$(git describe --tags --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 export SOURCE_DATE_EPOCH # what Docker goes by
 
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-install -D -m 755 "$program" "$dir/root/coredns"
-install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$dir/root/etc/ssl/certs/ca-certificates.crt"
-setcap cap_net_bind_service=+ep "$dir/root/coredns"
-mkdir "$dir/context"
-tar --xattrs --xattrs-include=security.capability --sort=name --mtime="@$SOURCE_DATE_EPOCH" \
-	--owner=0 --group=0 --numeric-owner -C "$dir/root" -cf "$dir/context/root.tar" coredns etc
-
-build=(--build-arg "VERSION=$version" --build-arg "REVISION=$revision" --tag "$image" --file Dockerfile "$dir/context")
-if docker info >/dev/null 2>&1; then
-	docker build --quiet "${build[@]}"
-	size=$(docker image inspect --format '{{.Size}}' "$image")
-	[[ -z $archive ]] || docker save --output "$archive" "$image"
-else
+if ((${#programs[@]} > 1)) || ! docker info >/dev/null 2>&1; then
+	docker=''
 	# In a container, overlay may be refused.
 	buildah info >/dev/null 2>&1 || export STORAGE_DRIVER=vfs
-	buildah bud --quiet --isolation chroot --timestamp "$SOURCE_DATE_EPOCH" "${build[@]}"
-	size=$(buildah images --format '{{.Size}}' "$image")
+else
+	docker=yes
+fi
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+
+# build PROGRAM OPTION...: makes the image of one program.
+build() {
+	local program=$1 arch
+	shift
+	arch=$(go version -m "$program" | sed -n 's/^\tbuild\tGOARCH=//p')
+	rm -rf "$dir/root"
+	mkdir -p "$dir/context"
+	./root.sh "$program" "$dir/root"
+	tar --xattrs --xattrs-include=security.capability --sort=name --mtime="@$SOURCE_DATE_EPOCH" \
+		--owner=0 --group=0 --numeric-owner -C "$dir/root" -cf "$dir/context/root.tar" coredns etc licenses
+	"$@" --quiet --platform "linux/$arch" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
+		--target prebuilt --file ../Dockerfile "$dir/context"
+}
+if [[ $docker ]]; then
+	build "${programs[0]}" docker build --tag "$image"
+	[[ -z $archive ]] || docker save --output "$archive" "$image"
+	size=$(docker image inspect --format '{{.Size}}' "$image")
+elif ((${#programs[@]} == 1)); then
+	build "${programs[0]}" buildah bud --isolation chroot --timestamp "$SOURCE_DATE_EPOCH" --tag "$image"
 	[[ -z $archive ]] || buildah push --quiet "$image" "docker-archive:$archive:$image"
+	size=$(buildah images --format '{{.Size}}' "$image")
+else
+	# One of an earlier build would keep its images.
+	! buildah manifest exists "$image" || buildah manifest rm "$image"
+	for program in "${programs[@]}"; do
+		build "$program" buildah bud --isolation chroot --timestamp "$SOURCE_DATE_EPOCH" --manifest "$image"
+	done
+	[[ -z $archive ]] || buildah manifest push --quiet --all "$image" "oci-archive:$archive:$image"
+	size="${#programs[@]} platforms"
 fi
 echo "$image: version $version, ${size%%$'\n'*}"

@@ -40,4 +40,4 @@ for image in busybox dnsutils nginx mariadb; do
 	buildah "${store[@]}" push --quiet "localhost/$image:e2e" "docker-archive:$CLUSTER_DIR/images/$image.tar:localhost/$image:e2e"
 done
 rm -rf "$context"
-../../../plugin/image.sh "$server" headless:e2e "$CLUSTER_DIR/images/headless.tar"
+../../../plugin/image.sh headless:e2e "$CLUSTER_DIR/images/headless.tar" "$server"
