@@ -218,6 +218,28 @@ func drains(t *testing.T, kind, name string) {
 	}
 }
 
+// platforms wants a server to be put only on nodes whose platform the image has: those
+// that the Makefile builds for.
+func platforms(t *testing.T, kind, name string) {
+	t.Helper()
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(makefile), "\nplatforms = ")
+	var values []any
+	for _, platform := range strings.Fields(strings.SplitN(after, "\n", 2)[0]) {
+		values = append(values, platform)
+	}
+	want := map[string]any{"nodeSelectorTerms": []any{map[string]any{"matchExpressions": []any{
+		map[string]any{"key": "kubernetes.io/arch", "operator": "In", "values": values},
+	}}}}
+	affinity := at(t, get(t, kind, name), "spec", "template", "spec", "affinity", "nodeAffinity")
+	if got := at(t, affinity, "requiredDuringSchedulingIgnoredDuringExecution"); !reflect.DeepEqual(got, want) {
+		t.Errorf("%s runs on nodes with %v and not %v", name, got, want)
+	}
+}
+
 // nginx makes a headless service for the time of the test, and returns the
 // address of its first pod.
 func nginx(t *testing.T) string {
@@ -256,6 +278,7 @@ func TestKubeadm(t *testing.T) {
 	r.run(t, guide, section, 0)
 
 	drains(t, "deployment", "coredns")
+	platforms(t, "deployment", "coredns")
 	spec := get(t, "deployment", "coredns")["spec"]
 	config := at(t, spec, "template", "spec", "volumes", 0, "configMap").(map[string]any)
 	if name := config["name"].(string); !strings.HasPrefix(name, "headless-") {
@@ -274,8 +297,9 @@ func TestKubeadm(t *testing.T) {
 	readiness["periodSeconds"] = 10.0 // the default
 	without(t, container, "volumeMounts", "mountPath", "/var/lib/headless")
 	without(t, at(t, spec, "template", "spec").(map[string]any), "volumes", "name", "snapshot")
+	delete(at(t, spec, "template", "spec", "affinity").(map[string]any), "nodeAffinity") // as platforms wants it
 	if !reflect.DeepEqual(spec, deployment) {
-		t.Errorf("more than image, ConfigMap, probe and the volume of the snapshot has changed:\n%v\nit was\n%v", spec, deployment)
+		t.Errorf("more than image, ConfigMap, probe, platforms and the volume of the snapshot has changed:\n%v\nit was\n%v", spec, deployment)
 	}
 	for _, o := range objects {
 		if after := get(t, o[0], o[1]); !reflect.DeepEqual(after, before[o]) {
@@ -397,6 +421,7 @@ func TestBase(t *testing.T) {
 	}
 	listens(t, "deployment", "headless")
 	drains(t, "deployment", "headless")
+	platforms(t, "deployment", "headless")
 	endpoints(t, "kube-dns", 2, anywhere)
 	ip := nginx(t)
 	s := start(t, corefile(t, "deployment", "headless"), "headless")
@@ -571,6 +596,7 @@ func TestNodelocal(t *testing.T) {
 	})
 	listens(t, "daemonset", "headless-node")
 	drains(t, "daemonset", "headless-node")
+	platforms(t, "daemonset", "headless-node")
 	s := start(t, corefile(t, "daemonset", "headless-node"), "headless-node")
 	s.await(t)
 	t.Run("cache", func(t *testing.T) { nodeLocalCache(t, s) })
@@ -629,6 +655,7 @@ func TestStandalone(t *testing.T) {
 	}
 	listens(t, "deployment", "headless-standalone")
 	drains(t, "deployment", "headless-standalone")
+	platforms(t, "deployment", "headless-standalone")
 	endpoints(t, "headless-standalone", 2, anywhere)
 	endpoints(t, "kube-dns", 2, anywhere)
 
