@@ -23,7 +23,7 @@ golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 govulncheck = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 VULNDB = https://vuln.go.dev
 
-.PHONY: build coredns-amd64 coredns-arm64 run test tools daemons lint unit race cluster compat differential histories fuzz soak bench growth relist hostile image reproducible e2e e2e-check clean
+.PHONY: build coredns-amd64 coredns-arm64 run test tools daemons lint unit race cluster compat differential histories fuzz soak bench growth relist hostile image generate reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
 # CoreDNS says its version and then our commit.
@@ -227,6 +227,13 @@ image: programs = setcap:libcap2-bin update-ca-certificates:ca-certificates \
 image_programs = $(if $(PLATFORMS),$(patsubst linux/%,coredns-%,$(subst $(comma), ,$(PLATFORMS))),coredns)
 image: tools $(if $(PLATFORMS),$(image_programs),build)
 	plugin/image.sh $(IMAGE) '$(ARCHIVE)' $(image_programs)
+
+# The PrometheusRule has the rules of rules.yaml. Kustomize reads no file of another folder.
+rule = plugin/deploy/monitoring/prometheusrule/prometheusrule.yaml
+generate:
+	@{ printf '%s\n' '# Made by make generate of ../rules.yaml.' 'apiVersion: monitoring.coreos.com/v1' 'kind: PrometheusRule' \
+		'metadata:' '  name: headless' '  namespace: kube-system' '  labels:' '    app.kubernetes.io/name: headless' 'spec:' && \
+		sed 's/^./  &/' plugin/deploy/monitoring/rules.yaml; } >$(rule).new && mv $(rule).new $(rule)
 
 # Two builds of one commit have to be the same.
 reproducible:

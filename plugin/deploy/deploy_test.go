@@ -682,7 +682,7 @@ func TestStandalone(t *testing.T) {
 // TestRendered has other versions of kustomize render the folders as the kubectl of
 // the cluster does: one that is older than that of kubectl 1.30, and that of 1.32.
 func TestRendered(t *testing.T) {
-	for _, folder := range []string{"base", "corefile", "kubeadm", "nodelocal", "rbac", "standalone"} {
+	for _, folder := range []string{"base", "corefile", "kubeadm", "nodelocal", "rbac", "standalone", "testdata/monitored"} {
 		want := objectsOf(t, kubectl(t, "kustomize", folder))
 		if len(want) == 0 {
 			t.Errorf("%s makes nothing", folder)
