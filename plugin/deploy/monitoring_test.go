@@ -132,29 +132,10 @@ func TestMonitoring(t *testing.T) {
 	})
 }
 
-// checkDashboard wants every panel to show something.
+// checkDashboard wants every panel to show something. Rows ask nothing.
 func checkDashboard(t *testing.T, p *prometheus) {
-	var dashboard struct {
-		Panels []struct {
-			Title   string
-			Targets []struct{ Expr string }
-		}
-	}
-	text, err := os.ReadFile("monitoring/dashboard.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(text, &dashboard); err != nil {
-		t.Fatal(err)
-	}
-	if len(dashboard.Panels) == 0 {
-		t.Fatal("no panels")
-	}
 	variables := strings.NewReplacer("$__rate_interval", "1m", "$job", "dns", "$instance", ".+")
-	for _, panel := range dashboard.Panels {
-		if len(panel.Targets) == 0 {
-			t.Errorf("%s asks nothing", panel.Title)
-		}
+	for _, panel := range panels(t) {
 		for _, target := range panel.Targets {
 			n, err := p.query(variables.Replace(target.Expr))
 			if err == nil && n == 0 {
