@@ -20,10 +20,11 @@ IMAGE = headless:$(or $(version),latest)
 go-licenses = github.com/google/go-licenses@v1.6.0
 licenses = Apache-2.0,BSD-2-Clause,BSD-3-Clause,CC0-1.0,ISC,MIT,MPL-2.0
 golangci-lint = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+actionlint = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 govulncheck = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 VULNDB = https://vuln.go.dev
 
-.PHONY: build coredns-amd64 coredns-arm64 run test tools daemons lint unit race cluster compat differential histories fuzz soak bench growth relist hostile image generate reproducible e2e e2e-check clean
+.PHONY: build coredns-amd64 coredns-arm64 run test tools daemons lint unit race cluster compat differential histories fuzz soak bench growth relist hostile image release generate reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
 # CoreDNS says its version and then our commit.
@@ -111,6 +112,7 @@ lint:
 			'make: NOT CHECKED FOR KNOWN VULNERABILITIES: the database can not be read, as said above' >&2;; \
 		*) printf '%s\n' "$$out" >&2; exit 1;; \
 	esac
+	go run $(actionlint) .github/workflows/*.yml
 	if command -v shellcheck >/dev/null; then shellcheck -P SCRIPTDIR .ci/run plugin/*.sh testdata/cluster/*.sh; fi
 
 unit:
@@ -228,6 +230,10 @@ image_programs = $(if $(PLATFORMS),$(patsubst linux/%,coredns-%,$(subst $(comma)
 image: tools $(if $(PLATFORMS),$(image_programs),build)
 	plugin/image.sh $(IMAGE) '$(ARCHIVE)' $(image_programs)
 
+# What a release has beside the image, in release/.
+release: $(platforms:%=coredns-%)
+	plugin/release.sh $(version) $^
+
 # The PrometheusRule has the rules of rules.yaml. Kustomize reads no file of another folder.
 rule = plugin/deploy/monitoring/prometheusrule/prometheusrule.yaml
 generate:
@@ -256,4 +262,4 @@ e2e-check: tools daemons
 	testdata/cluster/check.sh
 
 clean:
-	rm -f coredns coredns-*
+	rm -rf coredns coredns-amd64 coredns-arm64 release
