@@ -29,6 +29,7 @@ func TestBuildID(t *testing.T) {
 	}{
 		{"nothing is known", "", "", nil, buildID{"unknown", "unknown"}},
 		{"make build", "v2.0.0", "beef", &debug.BuildInfo{Main: ours, Settings: vcs}, buildID{"v2.0.0", "beef"}},
+		{"make build with what go build finds", "v2.0.0", "beef", &debug.BuildInfo{Main: pseudo, Settings: changed}, buildID{"v2.0.0", "beef"}},
 		{"make build without git", "", "", &debug.BuildInfo{Main: devel}, buildID{"unknown", "unknown"}},
 		{"go build", "", "", &debug.BuildInfo{Main: devel, Settings: vcs}, buildID{"unknown", "cafe"}},
 		{"go build of what was changed", "", "", &debug.BuildInfo{Main: pseudo, Settings: changed}, buildID{pseudo.Version, "0123456789ab"}},
