@@ -43,6 +43,9 @@ func newBuildID(version, revision string, info *debug.BuildInfo) buildID {
 	if info == nil {
 		info = new(debug.BuildInfo)
 	}
+	if info.Main.Path == modulePath {
+		revision = cmp.Or(revision, vcsRevision(info))
+	}
 	for _, m := range append([]*debug.Module{&info.Main}, info.Deps...) {
 		if m.Path != modulePath {
 			continue
@@ -56,9 +59,6 @@ func newBuildID(version, revision string, info *debug.BuildInfo) buildID {
 		if rev, err := gomod.PseudoVersionRev(m.Version); err == nil {
 			revision = cmp.Or(revision, rev)
 		}
-	}
-	if info.Main.Path == modulePath {
-		revision = cmp.Or(revision, vcsRevision(info))
 	}
 	return buildID{cmp.Or(version, unknown), cmp.Or(revision, unknown)}
 }
