@@ -27,7 +27,7 @@ VULNDB = https://vuln.go.dev
 .PHONY: build coredns-amd64 coredns-arm64 run test tools daemons lint unit race cluster compat differential histories fuzz soak bench growth relist hostile image release generate reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
-# CoreDNS says its version and then our commit.
+# CoreDNS prints its own version and, as its commit, ours.
 ldflags = -s -w -X github.com/coredns/coredns/coremain.GitCommit=$(version) \
 	-X github.com/headless-dns/headless.linkedVersion=$(version) -X github.com/headless-dns/headless.linkedRevision=$(revision)
 build:

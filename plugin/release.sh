@@ -9,7 +9,7 @@ version=$1
 shift
 
 # section NAME: prints a section of CHANGELOG.md without its heading.
-section() { awk -v name="## [$1]" 'index($0, "## ") == 1 { inside = index($0, name) == 1; next } inside' CHANGELOG.md; }
+section() { awk -v name="## [$1]" 'index($0, "## ") == 1 { inside = index($0, name) == 1; next } inside && !/^\[.*\]: /' CHANGELOG.md; }
 rm -rf release
 mkdir release
 name=Unreleased
