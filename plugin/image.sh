@@ -49,8 +49,12 @@ elif ((${#programs[@]} == 1)); then
 	[[ -z $archive ]] || buildah push --quiet "$image" "docker-archive:$archive:$image"
 	size=$(buildah images --format '{{.Size}}' "$image")
 else
-	# One of an earlier build would keep its images.
-	! buildah manifest exists "$image" || buildah manifest rm "$image"
+	# A manifest of an earlier build would keep its images, and an image can't become one.
+	if buildah manifest exists "$image"; then
+		buildah manifest rm "$image" >/dev/null
+	elif buildah images --quiet "$image" >/dev/null 2>&1; then
+		buildah rmi "$image" >/dev/null
+	fi
 	for program in "${programs[@]}"; do
 		build "$program" buildah bud --isolation chroot --timestamp "$SOURCE_DATE_EPOCH" --manifest "$image"
 	done
