@@ -50,7 +50,7 @@ elif ((${#programs[@]} == 1)); then
 	size=$(buildah images --format '{{.Size}}' "$image")
 else
 	# A manifest of an earlier build would keep its images, and an image can't become one.
-	if buildah manifest exists "$image"; then
+	if buildah manifest exists "$image" 2>/dev/null; then
 		buildah manifest rm "$image" >/dev/null
 	elif buildah images --quiet "$image" >/dev/null 2>&1; then
 		buildah rmi "$image" >/dev/null
