@@ -128,7 +128,7 @@ func (p *probe) await(t *testing.T, name string, rrtype uint16, want string) {
 	defer p.mu.Unlock()
 	for answer(p.trie, name, rrtype) != want {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s %s is %q, want %q", name, dns.TypeToString[rrtype], answer(p.trie, name, rrtype), want)
+			t.Fatalf("%s %s is %q, want %q; the log has %q", name, dns.TypeToString[rrtype], answer(p.trie, name, rrtype), want, p.logged)
 		}
 		p.changed.Wait()
 	}
