@@ -10,86 +10,86 @@ import (
 	"github.com/headless-dns/headless/informer"
 )
 
-// A sightings is what one source has seen and written, and when. Its metrics are
-// collected from the sources that live, so that nothing stays of one that has ended
-// and no source hides another.
-type sightings struct {
+// A progress is what one source has received and written, and when.
+type progress struct {
 	mu       sync.Mutex
-	events   map[origin]time.Time // the last list, event or bookmark of each watch
+	events   map[watch]time.Time // the last list, event or bookmark
 	snapshot struct {
-		size    int64 // bytes
-		written time.Time
-		kept    bool
-		due     time.Time // when changes have to be written; zero without any
+		size    int64     // bytes
+		written time.Time // zero before the first
+		kept    bool      // the source has a snapshot file
+		due     time.Time // when changes must be written; zero if there are none
 	}
 }
 
-// origin is what one watch covers.
-type origin struct {
+// watch identifies a watch by what it covers.
+type watch struct {
 	kind      string
 	namespace string
 }
 
-// received notes a list, an event or a bookmark.
-func (s *sightings) received(k informer.Kind, namespace string) {
+// received records a list, an event or a bookmark.
+func (p *progress) received(k informer.Kind, namespace string) {
 	now := time.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.events[origin{k.String(), namespace}] = now
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.events[watch{k.String(), namespace}] = now
 }
 
-// wrote notes a snapshot of a size in bytes.
-func (s *sightings) wrote(size int64) {
+// wroteSnapshot records that the snapshot file was written, with its size in bytes.
+func (p *progress) wroteSnapshot(size int64) {
 	now := time.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.snapshot.size, s.snapshot.written = size, now
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.snapshot.size, p.snapshot.written = size, now
 }
 
-// waits notes by which time the next snapshot has to be written.
-func (s *sightings) waits(due time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.snapshot.kept, s.snapshot.due = true, due
+// setSnapshotDue records when the snapshot file must be written next; zero without changes.
+func (p *progress) setSnapshotDue(due time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.snapshot.kept, p.snapshot.due = true, due
 }
 
 var (
 	lastEventDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "last_event_timestamp_seconds"),
-		"Time of the last event, list or bookmark of the watch that is silent for longest, by kind of object.", []string{"kind"}, nil)
+		"Time of the last event, list or bookmark of the watch that has been silent for longest, by kind of object.", []string{"kind"}, nil)
 	snapshotSizeDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "snapshot_size_bytes"),
 		"Size of the last snapshot that was written.", nil, nil)
 	snapshotTimeDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "snapshot_timestamp_seconds"),
-		"Time when the last snapshot was written; with several sources, that of the oldest.", nil, nil)
+		"Time when the last snapshot was written; with several sources, the oldest time.", nil, nil)
 	snapshotOverdueDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, "snapshot_overdue_seconds"),
-		"How long ago a snapshot should have been written, as there are changes; with several sources, of the one that is most late.", nil, nil)
+		"How long ago a snapshot with changes should have been written; with several sources, the longest time.", nil, nil)
 )
 
-// collector is the prometheus.Collector of the sightings of all sources that live.
-type collector struct {
-	mu  sync.Mutex
-	all map[*sightings]struct{}
+// progressCollector is the prometheus.Collector of the progress of all sources. It computes its
+// metrics at each scrape, so that nothing stays of a source that has stopped and no source
+// hides another.
+type progressCollector struct {
+	mu      sync.Mutex
+	sources map[*progress]struct{}
 }
 
-var living = collector{all: make(map[*sightings]struct{})}
+var progressMetrics = progressCollector{sources: make(map[*progress]struct{})}
 
-func init() { prometheus.MustRegister(&living) }
+func init() { prometheus.MustRegister(&progressMetrics) }
 
-func (c *collector) add() *sightings {
-	s := &sightings{events: make(map[origin]time.Time)}
+func (c *progressCollector) add() *progress {
+	p := &progress{events: make(map[watch]time.Time)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.all[s] = struct{}{}
-	return s
+	c.sources[p] = struct{}{}
+	return p
 }
 
-func (c *collector) remove(s *sightings) {
+func (c *progressCollector) remove(p *progress) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.all, s)
+	delete(c.sources, p)
 }
 
 // Describe implements prometheus.Collector.
-func (c *collector) Describe(out chan<- *prometheus.Desc) {
+func (c *progressCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- lastEventDesc
 	out <- snapshotSizeDesc
 	out <- snapshotTimeDesc
@@ -97,44 +97,44 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 }
 
 // Collect implements prometheus.Collector.
-func (c *collector) Collect(out chan<- prometheus.Metric) {
-	events := make(map[string]time.Time) // by kind
+func (c *progressCollector) Collect(out chan<- prometheus.Metric) {
+	oldestEvent := make(map[string]time.Time) // by kind
 	var size int64
-	var written time.Time
+	var oldestSnapshot time.Time
 	var overdue time.Duration
 	kept := false
 	c.mu.Lock()
-	for s := range c.all {
-		s.mu.Lock()
-		for o, t := range s.events {
-			if first, ok := events[o.kind]; !ok || t.Before(first) {
-				events[o.kind] = t
+	for p := range c.sources {
+		p.mu.Lock()
+		for w, t := range p.events {
+			if oldest, ok := oldestEvent[w.kind]; !ok || t.Before(oldest) {
+				oldestEvent[w.kind] = t
 			}
 		}
-		if t := s.snapshot.written; !t.IsZero() {
-			size += s.snapshot.size
-			if written.IsZero() || t.Before(written) {
-				written = t
+		if t := p.snapshot.written; !t.IsZero() {
+			size += p.snapshot.size
+			if oldestSnapshot.IsZero() || t.Before(oldestSnapshot) {
+				oldestSnapshot = t
 			}
 		}
-		kept = kept || s.snapshot.kept
-		if !s.snapshot.due.IsZero() {
-			overdue = max(overdue, time.Since(s.snapshot.due))
+		kept = kept || p.snapshot.kept
+		if !p.snapshot.due.IsZero() {
+			overdue = max(overdue, time.Since(p.snapshot.due))
 		}
-		s.mu.Unlock()
+		p.mu.Unlock()
 	}
 	c.mu.Unlock()
-	for k, t := range events {
-		out <- prometheus.MustNewConstMetric(lastEventDesc, prometheus.GaugeValue, seconds(t), k)
+	for kind, t := range oldestEvent {
+		out <- prometheus.MustNewConstMetric(lastEventDesc, prometheus.GaugeValue, unixSeconds(t), kind)
 	}
-	if !written.IsZero() {
+	if !oldestSnapshot.IsZero() {
 		out <- prometheus.MustNewConstMetric(snapshotSizeDesc, prometheus.GaugeValue, float64(size))
-		out <- prometheus.MustNewConstMetric(snapshotTimeDesc, prometheus.GaugeValue, seconds(written))
+		out <- prometheus.MustNewConstMetric(snapshotTimeDesc, prometheus.GaugeValue, unixSeconds(oldestSnapshot))
 	}
 	if kept {
 		out <- prometheus.MustNewConstMetric(snapshotOverdueDesc, prometheus.GaugeValue, overdue.Seconds())
 	}
 }
 
-// seconds is the Unix time of t with its fraction.
-func seconds(t time.Time) float64 { return float64(t.UnixNano()) / float64(time.Second) }
+// unixSeconds returns the Unix time of t with its fraction.
+func unixSeconds(t time.Time) float64 { return float64(t.UnixNano()) / float64(time.Second) }

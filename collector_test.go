@@ -10,7 +10,7 @@ import (
 	"github.com/headless-dns/headless/informer"
 )
 
-// gather returns the values of a metric by the value of its label, or by "".
+// gather returns the values of a gauge by the value of its first label, or by "".
 func gather(t *testing.T, name string) map[string]float64 {
 	t.Helper()
 	families, err := prometheus.DefaultGatherer.Gather()
@@ -33,84 +33,84 @@ func gather(t *testing.T, name string) map[string]float64 {
 	return out
 }
 
-// TestSnapshotOverdue has two sources of different pace: the metric is how late the
-// later one is, and none is late by itself.
+// TestSnapshotOverdue has two sources with different intervals. The metric is that of the
+// snapshot that is most overdue, and 0 if none is.
 func TestSnapshotOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		quick, forgetQuick := hooks(func() {})
-		slow, forgetSlow := hooks(func() {})
+		quick, withdrawQuick := testHooks()
+		slow, withdrawSlow := testHooks()
 		check := func(when string, want time.Duration) {
 			t.Helper()
 			if got, ok := gather(t, "snapshot_overdue_seconds")[""]; !ok || got != want.Seconds() {
-				t.Errorf("%s, a snapshot is overdue by %v, %t, want %v", when, got, ok, want)
+				t.Errorf("%s: got overdue %v, present %t, want %v", when, got, ok, want.Seconds())
 			}
 		}
 		quick.Due(time.Now().Add(time.Minute))
 		slow.Due(time.Now().Add(time.Hour))
-		check("with changes", 0)
+		check("both due in the future", 0)
 		time.Sleep(10 * time.Minute)
-		check("when one is not written", 9*time.Minute)
+		check("the quick one is overdue", 9*time.Minute)
 		quick.Due(time.Time{})
-		check("when it is written, but the other one", 0)
+		check("the quick one is written", 0)
 		time.Sleep(time.Hour)
-		check("when the other one is not written", 10*time.Minute)
+		check("the slow one is overdue", 10*time.Minute)
 		quick.Due(time.Now().Add(time.Minute))
-		check("with new changes of the first", 10*time.Minute)
-		forgetSlow()
-		check("with one source", 0)
-		forgetQuick()
+		check("the quick one has changes again", 10*time.Minute)
+		withdrawSlow()
+		check("the slow source has stopped", 0)
+		withdrawQuick()
 		if got := gather(t, "snapshot_overdue_seconds"); len(got) > 0 {
-			t.Errorf("without a source, it is %v", got)
+			t.Errorf("both sources have stopped: got overdue %v, want no metric", got)
 		}
 	})
 }
 
-// TestSightings checks that the metrics are those of the sources that live, and of
-// them the oldest.
-func TestSightings(t *testing.T) {
+// TestProgress checks that the metrics are those of running sources only, and the oldest of
+// them.
+func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		second := func() float64 { return float64(time.Now().Unix()) }
+		now := func() float64 { return float64(time.Now().Unix()) }
 		check := func(when, name, label string, want float64) {
 			t.Helper()
 			if got, ok := gather(t, name)[label]; !ok || got != want {
-				t.Errorf("%s, %s of %q is %v, %t, want %v", when, name, label, got, ok, want)
+				t.Errorf("%s: got %s{%q} %v, present %t, want %v", when, name, label, got, ok, want)
 			}
 		}
-		none := func(when string) {
+		checkAbsent := func(when string) {
 			t.Helper()
 			for _, name := range []string{"last_event_timestamp_seconds", "snapshot_timestamp_seconds", "snapshot_size_bytes", "snapshot_overdue_seconds"} {
 				if got := gather(t, name); len(got) > 0 {
-					t.Errorf("%s, %s is %v", when, name, got)
+					t.Errorf("%s: got %s %v, want no metric", when, name, got)
 				}
 			}
 		}
-		none("before the first source")
-		first, forgetFirst := hooks(func() {})
-		other, forgetOther := hooks(func() {})
-		none("before the first event")
+		checkAbsent("before the first source")
+		first, withdrawFirst := testHooks()
+		second, withdrawSecond := testHooks()
+		checkAbsent("before the first event")
 
-		silent := second()
+		early := now()
 		first.Received(informer.Pods, "a")
 		first.Wrote(100, nil)
 		time.Sleep(time.Minute)
-		lively := second()
+		late := now()
 		first.Received(informer.Pods, "b")
 		first.Received(informer.Services, "")
-		other.Received(informer.Pods, "")
-		other.Wrote(1000, nil)
-		check("with a silent namespace", "last_event_timestamp_seconds", "pods", silent)
-		check("with a silent namespace", "last_event_timestamp_seconds", "services", lively)
-		check("with two snapshots", "snapshot_timestamp_seconds", "", silent)
-		check("with two snapshots", "snapshot_size_bytes", "", 1100)
+		second.Received(informer.Pods, "")
+		second.Wrote(1000, nil)
+		check("a namespace is silent", "last_event_timestamp_seconds", "pods", early)
+		check("a namespace is silent", "last_event_timestamp_seconds", "services", late)
+		check("two snapshots", "snapshot_timestamp_seconds", "", early)
+		check("two snapshots", "snapshot_size_bytes", "", 1100)
 
-		forgetFirst()
-		check("with one source", "last_event_timestamp_seconds", "pods", lively)
-		check("with one source", "snapshot_timestamp_seconds", "", lively)
-		check("with one source", "snapshot_size_bytes", "", 1000)
+		withdrawFirst()
+		check("the first source has stopped", "last_event_timestamp_seconds", "pods", late)
+		check("the first source has stopped", "snapshot_timestamp_seconds", "", late)
+		check("the first source has stopped", "snapshot_size_bytes", "", 1000)
 		if got, ok := gather(t, "last_event_timestamp_seconds")["services"]; ok {
-			t.Errorf("nobody watches services, and their last event was at %v", got)
+			t.Errorf("no source watches services: got their last event at %v, want no metric", got)
 		}
-		forgetOther()
-		none("without a source")
+		withdrawSecond()
+		checkAbsent("both sources have stopped")
 	})
 }

@@ -28,7 +28,7 @@ const nested = `headless . cluster.local dual.default.svc.cluster.local a.b.clus
 // that a transfer has at that name.
 func FuzzServeDNS(f *testing.F) {
 	handlers := []*Headless{
-		startTestHeadless(f, example),
+		startTestHeadless(f, overlayStanza),
 		startTestHeadless(f, "headless cluster.local in-addr.arpa ip6.arpa {\nmanifests testdata/handler.yaml\nauthoritative\n}"),
 		startTestHeadless(f, manyPods(f, 150)),
 		startTestHeadless(f, "headless . {\nmanifests testdata/handler.yaml\n}"),

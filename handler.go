@@ -186,7 +186,7 @@ func (h *Headless) missing(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 		return h.noData(w, r, zone)
 	}
 	if h.Next != nil && h.Fall.Through(r.Question[0].Name) {
-		outcomes.passed.Inc()
+		outcomes.fallthroughs.Inc()
 		return h.pass(ctx, w, r)
 	}
 	return h.deny(w, r, zone)

@@ -57,7 +57,7 @@ func ask(t *testing.T, h *Headless, r *dns.Msg, w dns.ResponseWriter) (int, *dns
 	return rcode, rec.Msg
 }
 
-const example = `headless cluster.local in-addr.arpa ip6.arpa {
+const overlayStanza = `headless cluster.local in-addr.arpa ip6.arpa {
 	manifests testdata/handler.yaml
 }`
 
@@ -157,7 +157,7 @@ var cases = []test.Case{
 }
 
 func TestHandler(t *testing.T) {
-	h := startTestHeadless(t, example)
+	h := startTestHeadless(t, overlayStanza)
 	for _, tc := range cases {
 		rcode, m := ask(t, h, tc.Msg(), &test.ResponseWriter{})
 		if tc.Rcode == passed {
@@ -184,7 +184,7 @@ func TestHandler(t *testing.T) {
 
 // TestSerial checks that a negative answer has the serial of the trie.
 func TestSerial(t *testing.T) {
-	h := startTestHeadless(t, example)
+	h := startTestHeadless(t, overlayStanza)
 	r := new(dns.Msg).SetQuestion("web-9.nginx.default.svc.cluster.local.", dns.TypeA)
 	before := h.trie.Serial()
 	_, m := ask(t, h, r, &test.ResponseWriter{})
@@ -200,7 +200,7 @@ func TestOddMessages(t *testing.T) {
 	const host, apex = "web-0.nginx.default.svc.cluster.local.", "cluster.local."
 	opcode := func(opcode int) func(*dns.Msg) { return func(r *dns.Msg) { r.Opcode = opcode } }
 	class := func(class uint16) func(*dns.Msg) { return func(r *dns.Msg) { r.Question[0].Qclass = class } }
-	shared, owner := startTestHeadless(t, example), startAuthority(t)
+	shared, owner := startTestHeadless(t, overlayStanza), startAuthority(t)
 	owner.transfers = true // so that a transfer of an apex is for the transfer plugin
 	falling := startTestHeadless(t, authoritative[:len(authoritative)-1]+"fallthrough sub.cluster.local\n}")
 	for _, tc := range []struct {
@@ -238,24 +238,24 @@ func TestOddMessages(t *testing.T) {
 // TestAlone checks the replies where no plugin is behind.
 func TestAlone(t *testing.T) {
 	for stanza, want := range map[string]map[string]int{
-		example: {
+		overlayStanza: {
 			"example.org.": dns.RcodeRefused, "cluster.local.": dns.RcodeRefused, "vip.default.svc.cluster.local.": dns.RcodeRefused,
 			"web-0.nginx.default.svc.cluster.local.": dns.RcodeSuccess, "web-9.nginx.default.svc.cluster.local.": dns.RcodeNameError,
 		},
-		example[:len(example)-1] + "fallthrough\n}": {
+		overlayStanza[:len(overlayStanza)-1] + "fallthrough\n}": {
 			"vip.default.svc.cluster.local.": dns.RcodeRefused, "web-9.nginx.default.svc.cluster.local.": dns.RcodeNameError,
 		},
 		authoritative: {"example.org.": dns.RcodeRefused, "vip.default.svc.cluster.local.": dns.RcodeNameError},
 	} {
 		h := startTestHeadless(t, stanza)
 		h.Next = nil
-		before := testutil.ToFloat64(outcomes.passed)
+		before := testutil.ToFloat64(outcomes.fallthroughs)
 		for name, want := range want {
 			if rcode, _ := ask(t, h, new(dns.Msg).SetQuestion(name, dns.TypeA), &test.ResponseWriter{}); rcode != want {
 				t.Errorf("%s has rcode %d, want %d, with\n%s", name, rcode, want, stanza)
 			}
 		}
-		if n := testutil.ToFloat64(outcomes.passed) - before; n != 0 {
+		if n := testutil.ToFloat64(outcomes.fallthroughs) - before; n != 0 {
 			t.Errorf("%v queries fell through to nobody", n)
 		}
 	}
@@ -286,7 +286,7 @@ func TestFallthrough(t *testing.T) {
 // TestUnsynced checks that nothing is made up before there is something to
 // serve.
 func TestUnsynced(t *testing.T) {
-	h := newTestHeadless(t, example)
+	h := newTestHeadless(t, overlayStanza)
 	ours := new(dns.Msg).SetQuestion("web-0.nginx.default.svc.cluster.local.", dns.TypeA)
 	other := new(dns.Msg).SetQuestion("example.org.", dns.TypeA)
 	if h.Ready() {

@@ -209,7 +209,7 @@ func TestSetup(t *testing.T) {
 			t.Errorf("%q: the error is %v, want one with %q", input, err, want)
 		}
 	}
-	c := caddy.NewTestController("dns", example)
+	c := caddy.NewTestController("dns", overlayStanza)
 	if err := setup(c); err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,8 @@ import (
 type source struct {
 	trie     *records.Trie
 	informer *informer.Informer
-	start    func()       // starts the informer, once
-	forget   func()       // subtracts this source from the metrics
+	start    func() // starts the informer, once
+	metrics  *sourceMetrics
 	open     func() error // makes the informer, once; all users wait for it
 
 	settings settings
@@ -158,9 +158,10 @@ func newSource(wanted settings, successor bool) *source {
 	config.Successor = successor
 	config.Transport, config.Log = instrument, logger()
 	src.open = sync.OnceValue(func() (err error) {
-		config.Hooks, src.forget = hooks(src.changed)
+		src.metrics = newSourceMetrics()
+		config.Hooks = src.metrics.hooks(src.changed)
 		if src.informer, err = informer.New(src.trie, config); err != nil {
-			src.forget()
+			src.metrics.withdraw()
 			return err
 		}
 		src.start = sync.OnceFunc(src.informer.Start)
@@ -185,7 +186,7 @@ func release(src *source) {
 	src.ended.Store(true)
 	if opened {
 		src.informer.Stop() // which writes the last snapshot
-		src.forget()
+		src.metrics.withdraw()
 	}
 	sources.mu.Lock()
 	defer sources.mu.Unlock()

@@ -286,7 +286,7 @@ func TestTransferRefusals(t *testing.T) {
 	if rrs := receive(t, h, "CLUSTER.local.", 0); len(rrs) < 25 {
 		t.Errorf("the zone in another spelling has %d records", len(rrs))
 	}
-	overlay := startTestHeadless(t, example)
+	overlay := startTestHeadless(t, overlayStanza)
 	if _, err := overlay.Transfer("cluster.local.", 0); !errors.Is(err, transfer.ErrNotAuthoritative) {
 		t.Errorf("a zone of another plugin is transferred: %v", err)
 	}
