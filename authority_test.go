@@ -20,9 +20,9 @@ const authoritative = `headless cluster.local 244.10.in-addr.arpa ip6.arpa {
 
 const soaReverse = "244.10.in-addr.arpa. 5 IN SOA ns.dns.244.10.in-addr.arpa. hostmaster.244.10.in-addr.arpa. 1 7200 1800 86400 5"
 
-// startAuthority returns a plugin that owns its zones on a server with two
+// startAuthoritative returns a plugin that owns its zones on a server with two
 // addresses.
-func startAuthority(t *testing.T) *Headless {
+func startAuthoritative(t *testing.T) *Headless {
 	t.Helper()
 	h := startTestHeadless(t, authoritative)
 	h.locals = []netip.Addr{netip.MustParseAddr("10.96.0.53"), netip.MustParseAddr("fd00:96::53")}
@@ -103,7 +103,7 @@ var authorityCases = []test.Case{
 }
 
 func TestAuthority(t *testing.T) {
-	h := startAuthority(t)
+	h := startAuthoritative(t)
 	for _, tc := range authorityCases {
 		rcode, m := ask(t, h, tc.Msg(), &test.ResponseWriter{})
 		if tc.Rcode == passed || tc.Rcode == dns.RcodeRefused { // the server replies
@@ -154,7 +154,7 @@ func TestNameServer(t *testing.T) {
 }
 
 func TestAuthorityFallsThrough(t *testing.T) {
-	h := startAuthority(t)
+	h := startAuthoritative(t)
 	h.Fall.SetZonesFromArgs(nil)
 	for name, want := range map[string]int{
 		"foo.cluster.local.": passed, "web-9.nginx.default.svc.cluster.local.": passed,

@@ -200,7 +200,7 @@ func TestOddMessages(t *testing.T) {
 	const host, apex = "web-0.nginx.default.svc.cluster.local.", "cluster.local."
 	opcode := func(opcode int) func(*dns.Msg) { return func(r *dns.Msg) { r.Opcode = opcode } }
 	class := func(class uint16) func(*dns.Msg) { return func(r *dns.Msg) { r.Question[0].Qclass = class } }
-	shared, owner := startTestHeadless(t, overlayStanza), startAuthority(t)
+	shared, owner := startTestHeadless(t, overlayStanza), startAuthoritative(t)
 	owner.transfers = true // so that a transfer of an apex is for the transfer plugin
 	falling := startTestHeadless(t, authoritative[:len(authoritative)-1]+"fallthrough sub.cluster.local\n}")
 	for _, tc := range []struct {

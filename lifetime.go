@@ -8,57 +8,67 @@ import (
 	"github.com/coredns/caddy"
 )
 
-// A lifetime is that of the plugins of one caddy instance, which is one Corefile
-// as it was read. Everything that a plugin needs to serve belongs to it: the shares
-// of the sources, the notifiers, and through the sources the snapshot files.
+// A lifetime holds the plugins of one caddy instance, which serves one Corefile as it was read.
+// Its end stops each plugin: the plugin's notifier stops, and its source is released. The last
+// release stops the source, which then writes its snapshot file a last time.
 //
-// A lifetime ends when its instance is shut down. But caddy does not always say so:
-// it drops an instance that fails to start without a word to its plugins, and it
-// skips the remaining OnShutdown callbacks of an old instance once one of them
-// fails. In both cases it calls OnRestartFailed of the old instance, whichever of
-// the two serves from then on. So that callback decides nothing by itself: it ends
-// the lifetimes whose instances caddy no longer runs. See "A reload" in docs/design.md.
+// Caddy tells the plugins of an instance that it shuts down. It does not tell those of an
+// instance that fails to start. It also skips the remaining OnShutdown callbacks of an old
+// instance once one of them fails. In both cases it calls OnRestartFailed of the old instance,
+// whichever instance serves from then on. So these end a lifetime:
+//
+//	onShutdown       of its instance, which a reload replaced
+//	onFinalShutdown  of its instance, when the process ends
+//	onRestartFailed  of the old instance, if this lifetime's instance does not serve (reload.go)
+//	lifetimeOf       at the next setup, if caddy no longer lists its instance
+//
+// "A reload" in docs/design.md lists the ways in which a reload can fail, and what ends which
+// lifetime.
 type lifetime struct {
 	plugins []*Headless
-	began   time.Time // the first OnStartup
+	started time.Time // the first OnStartup; zero before it
 }
 
-// lifetimes are those that have not ended.
+// lifetimes are the live ones: those that have not ended.
 var lifetimes struct {
-	mu  sync.Mutex
-	all []*lifetime
+	mu   sync.Mutex
+	live []*lifetime
 }
 
-// lifetimeOf returns the lifetime of the instance that c sets up. It also ends those
-// of instances that are gone, and sees to it that a failing reload is noticed:
-// the instance that it would replace need not have this plugin.
+// lifetimeKey is the key of the *lifetime in the storage of a caddy instance.
+type lifetimeKey struct{}
+
+// lifetimeOf returns the lifetime of the instance that c sets up. It ends the lifetimes of
+// instances that are gone. It guards the reloads of every instance, as the one that this reload
+// would replace need not have the plugin.
 func lifetimeOf(c *caddy.Controller) *lifetime {
-	all := livingLifetimes() // before a look at the instances: one may be added meanwhile
+	live := liveLifetimes() // before caddy.Instances: an instance may be added meanwhile
 	current, ok := c.Get(lifetimeKey{}).(*lifetime)
 	if !ok {
 		current = new(lifetime)
 		c.Set(lifetimeKey{}, current)
 	}
-	current.begin()
-	running := make(map[*lifetime]bool)
+	current.register()
+	keep := make(map[*lifetime]bool)
 	for _, i := range caddy.Instances() {
-		running[storedLifetime(i)] = true
-		guardRestarts(i)
+		keep[storedLifetime(i)] = true
+		guardReloads(i)
 	}
-	running[current] = true // a controller of a test has an instance of its own
-	endLifetimes(all, running)
+	keep[current] = true // the instance of a test's controller is not in caddy.Instances
+	endOthers(live, keep)
 	return current
 }
 
-// begin adds the lifetime to those that have not ended.
-func (l *lifetime) begin() {
+// register adds l to the live lifetimes.
+func (l *lifetime) register() {
 	lifetimes.mu.Lock()
 	defer lifetimes.mu.Unlock()
-	if !slices.Contains(lifetimes.all, l) {
-		lifetimes.all = append(lifetimes.all, l)
+	if !slices.Contains(lifetimes.live, l) {
+		lifetimes.live = append(lifetimes.live, l)
 	}
 }
 
+// storedLifetime returns the lifetime of an instance, or nil if the instance has none.
 func storedLifetime(i *caddy.Instance) *lifetime {
 	i.StorageMu.RLock()
 	defer i.StorageMu.RUnlock()
@@ -66,15 +76,15 @@ func storedLifetime(i *caddy.Instance) *lifetime {
 	return l
 }
 
-func livingLifetimes() []*lifetime {
+func liveLifetimes() []*lifetime {
 	lifetimes.mu.Lock()
 	defer lifetimes.mu.Unlock()
-	return slices.Clone(lifetimes.all)
+	return slices.Clone(lifetimes.live)
 }
 
-// endLifetimes ends those of all that are not to be kept.
-func endLifetimes(all []*lifetime, keep map[*lifetime]bool) {
-	for _, l := range all {
+// endOthers ends the given lifetimes, except for those to keep.
+func endOthers(ls []*lifetime, keep map[*lifetime]bool) {
+	for _, l := range ls {
 		if !keep[l] {
 			l.end()
 		}
@@ -88,36 +98,36 @@ func (l *lifetime) add(h *Headless) {
 	l.plugins = append(l.plugins, h)
 }
 
-// livingPlugins returns the plugins of all lifetimes that have not ended.
-func livingPlugins() []*Headless {
+// livePlugins returns the plugins of the live lifetimes.
+func livePlugins() []*Headless {
 	lifetimes.mu.Lock()
 	defer lifetimes.mu.Unlock()
 	var out []*Headless
-	for _, l := range lifetimes.all {
+	for _, l := range lifetimes.live {
 		out = append(out, l.plugins...)
 	}
 	return out
 }
 
-// start starts the sources of all plugins of the instance, so that they list at the
-// same time. The time until which each waits for its first sync counts from here.
-func (l *lifetime) start() {
-	if !l.began.IsZero() {
+// startSources starts the sources of all plugins of the instance, so that they list at the same
+// time. Only the first call does anything. The startup_timeout of each plugin counts from it.
+func (l *lifetime) startSources() {
+	if !l.started.IsZero() {
 		return
 	}
-	l.began = time.Now()
+	l.started = time.Now()
 	for _, h := range l.plugins {
 		h.source.start()
 	}
 }
 
-// end stops all plugins of the instance. The callbacks of each of them call it, and only
-// the first call does anything: secondaries are not notified again.
+// end stops the plugins of the instance. Only the first call does anything, as every plugin
+// registers the callbacks that lead here.
 func (l *lifetime) end() {
 	lifetimes.mu.Lock()
-	i := slices.Index(lifetimes.all, l)
+	i := slices.Index(lifetimes.live, l)
 	if i >= 0 {
-		lifetimes.all = slices.Delete(lifetimes.all, i, i+1)
+		lifetimes.live = slices.Delete(lifetimes.live, i, i+1)
 	}
 	lifetimes.mu.Unlock()
 	if i < 0 {
@@ -126,42 +136,40 @@ func (l *lifetime) end() {
 	for _, h := range l.plugins {
 		h.stop()
 	}
-	// What the others send in transfers may differ from what l sent, with the same objects.
-	for _, h := range livingPlugins() {
+	// The transfers of the live plugins may differ from those of l, though no object changed.
+	for _, h := range livePlugins() {
 		if h.notifier != nil {
 			h.trie.AdvanceSerial()
-			h.notifier.note()
+			h.notifier.schedule()
 		}
 	}
 }
 
-// shutDown ends the lifetime unless the process is about to end. Then its servers
-// still answer, for as long as the health plugin's lameduck says, and final shuts down.
-func (l *lifetime) shutDown() error {
+// onShutdown ends the lifetime unless the process ends. Then the servers still answer, for the
+// lameduck time of the health plugin, and onFinalShutdown ends the lifetime.
+func (l *lifetime) onShutdown() error {
 	if !slices.ContainsFunc(caddy.Instances(), func(i *caddy.Instance) bool { return storedLifetime(i) == l }) {
 		l.end()
 	}
 	return nil
 }
 
-// final ends the lifetime with the process.
-func (l *lifetime) final() error {
+func (l *lifetime) onFinalShutdown() error {
 	l.end()
 	return nil
 }
 
-// isNew reports whether no plugin of another instance uses the source.
-func (l *lifetime) isNew(s *source) bool {
-	return !slices.ContainsFunc(livingPlugins(), func(h *Headless) bool {
+// usesAlone reports whether no plugin of another live lifetime uses the source.
+func (l *lifetime) usesAlone(s *source) bool {
+	return !slices.ContainsFunc(livePlugins(), func(h *Headless) bool {
 		return h.source == s && !slices.Contains(l.plugins, h)
 	})
 }
 
-// replacesReady reports whether the start of the instance is a reload that would
-// replace something better than a plugin that has nothing to serve: an instance
-// with a plugin that is ready, or one without the plugin, whose answers come from
-// elsewhere.
-func (l *lifetime) replacesReady() bool {
+// replacesServing reports whether the instance starts in a reload that replaces an instance
+// with something to serve: with a plugin that is serving, or without the plugin, where others
+// answer.
+func (l *lifetime) replacesServing() bool {
 	return slices.ContainsFunc(caddy.Instances(), func(i *caddy.Instance) bool {
 		old := storedLifetime(i)
 		if old == l || len(i.Servers()) == 0 {

@@ -9,11 +9,11 @@ import (
 	"github.com/coredns/caddy"
 )
 
-// TestReloadOrders reloads with every failure that another plugin or the server can
-// cause, from and to Corefiles with the plugin, with other settings and without it.
-// Which Corefile is in force afterwards is caddy's doing (Instance.Restart); it must
-// be served by a source that is up to date, and nothing else may be left.
-func TestReloadOrders(t *testing.T) {
+// TestReloadFailures reloads with every failure that another plugin or the server can cause.
+// The old and the new Corefile have the plugin, the plugin with other settings, or not the
+// plugin. Caddy decides which Corefile is in force afterwards (Instance.Restart). A source must
+// keep that one up to date, and nothing of the other may be left.
+func TestReloadFailures(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -22,7 +22,7 @@ func TestReloadOrders(t *testing.T) {
 	failures := []struct {
 		fails string
 		err   string
-		stays bool // the old Corefile is in force
+		stays bool // the old Corefile stays in force
 	}{
 		{"", "", false},
 		{"early restart", "early restart", true},
@@ -45,7 +45,7 @@ func TestReloadOrders(t *testing.T) {
 					r := newRig(t)
 					name, address := r.put()
 					r.start(t, from)
-					old := livingPlugins()
+					old := livePlugins()
 					input := r.corefile(to)
 					if fails = f.fails; fails == "listen" {
 						input = caddy.CaddyfileInput{Filepath: "Corefile", ServerTypeName: "dns", Contents: fmt.Appendf(input.Body(),
@@ -53,7 +53,7 @@ func TestReloadOrders(t *testing.T) {
 					}
 					next, err := r.instance.Restart(input)
 					if fails = ""; f.err == "" && err != nil || f.err != "" && (err == nil || !strings.Contains(err.Error(), f.err)) {
-						t.Fatalf("the reload returned %v, want %q", err, f.err)
+						t.Fatalf("reload: got error %v, want %q", err, f.err)
 					}
 					if err == nil && !f.stays {
 						r.instance = next
@@ -63,20 +63,20 @@ func TestReloadOrders(t *testing.T) {
 						inForce = from
 					}
 					if inForce == "none" {
-						checkLiving(t, "after the reload", 0, 0)
+						checkLive(t, "after the reload", 0, 0)
 					} else {
-						checkLiving(t, "after the reload", 1, 2)
+						checkLive(t, "after the reload", 1, 2)
 						if got := r.ask(name + ".nginx.default.svc.cluster.local."); got != address {
-							t.Errorf("after the reload, %s has %s, want %s", name, got, address)
+							t.Errorf("after the reload: %s: got %s, want %s", name, got, address)
 						}
-						r.checkFed(t)
+						r.checkUpToDate(t)
 					}
 					if f.stays {
 						return
 					}
 					for _, h := range old {
 						if to != from && h.serving() {
-							t.Error("a plugin of the old Corefile still serves")
+							t.Error("a plugin of the old Corefile is serving")
 						}
 					}
 				})
@@ -85,32 +85,32 @@ func TestReloadOrders(t *testing.T) {
 	}
 }
 
-// TestReadyOfFailed checks that a plugin whose instance has failed to start answers for
-// those that serve: the ready plugin goes on to ask it, if the old Corefile has none.
-func TestReadyOfFailed(t *testing.T) {
+// TestReadyAfterFailedStart checks that a plugin whose instance failed to start reports whether
+// the live plugins are ready. The ready plugin keeps asking it.
+func TestReadyAfterFailedStart(t *testing.T) {
 	for _, from := range []string{"none", ""} {
 		r := newRig(t)
 		r.start(t, from)
 		var failed []*Headless
-		atStartup = func(string) { failed = livingPlugins() }
+		atStartup = func(string) { failed = livePlugins() }
 		fails = "late startup"
 		r.reload(t, r.corefile("labels app"), fails)
 		fails, atStartup = "", func(string) {}
 		for _, h := range failed {
 			if !h.Ready() {
-				t.Errorf("from %q, a plugin that nobody asks any more is not ready", from)
+				t.Errorf("from %q: a plugin of the failed instance is not ready", from)
 			}
 		}
 		if len(failed) < 2 {
-			t.Errorf("from %q, %d plugins were started", from, len(failed))
+			t.Errorf("from %q: got %d plugins started, want at least 2", from, len(failed))
 		}
 		r.stop(t)
 		r.api.Close()
 	}
 }
 
-// TestLameduck checks that a server is fed until it ends: the health plugin waits while
-// the process is told to end, and its servers answer meanwhile.
+// TestLameduck checks that answers stay up to date until the process ends. The health plugin
+// delays the end, and the servers answer meanwhile.
 func TestLameduck(t *testing.T) {
 	r := newRig(t)
 	r.start(t, "")
@@ -118,30 +118,31 @@ func TestLameduck(t *testing.T) {
 	atShutdown = func(name string) {
 		if name == "early" {
 			calls++
-			r.checkFed(t)
+			r.checkUpToDate(t)
 		}
 	}
 	defer func() { atShutdown = func(string) {} }()
 	r.instance.ShutdownCallbacks()
 	if calls != 2 {
-		t.Errorf("%d plugins were shut down, want 2", calls)
+		t.Errorf("got %d plugins shut down, want 2", calls)
 	}
-	checkLiving(t, "when the process ends", 0, 0)
+	checkLive(t, "after the final shutdown", 0, 0)
 }
 
-// TestReloadsInARow fails and succeeds again and again. The instance that serves
-// must not gather callbacks.
-func TestReloadsInARow(t *testing.T) {
+// TestRepeatedReloads reloads many times, with and without failures. The instance that serves
+// must not accumulate callbacks.
+func TestRepeatedReloads(t *testing.T) {
 	r := newRig(t)
 	r.start(t, "none")
 	for range 3 {
 		fails = "late startup"
 		r.reload(t, r.corefile(""), fails)
 		fails = ""
-		checkLiving(t, "after a failed reload", 0, 0)
+		checkLive(t, "after a failed reload", 0, 0)
 	}
+	// The plugins early and late of two server blocks have one OnRestart each.
 	if n, failed := len(r.instance.OnRestart), len(r.instance.OnRestartFailed); n != 1+2*2 || failed != 1 {
-		t.Errorf("the instance has %d callbacks of a restart, 4 of them of others, and %d of one that failed, want 5 and 1", n, failed)
+		t.Errorf("got %d callbacks OnRestart and %d OnRestartFailed, want 5 and 1", n, failed)
 	}
 	r.reload(t, r.corefile(""), "")
 	for range 3 {
@@ -151,17 +152,17 @@ func TestReloadsInARow(t *testing.T) {
 		r.reload(t, r.corefile("labels app"), fails)
 		fails = ""
 		r.reload(t, caddy.CaddyfileInput{Contents: []byte("bad {"), Filepath: "Corefile", ServerTypeName: "dns"}, "Corefile:1")
-		checkLiving(t, "after failed reloads", 1, 2)
-		r.checkFed(t)
+		checkLive(t, "after failed reloads", 1, 2)
+		r.checkUpToDate(t)
 		r.reload(t, r.corefile(""), "")
-		checkLiving(t, "after a good reload", 1, 2)
-		r.checkFed(t)
+		checkLive(t, "after a reload", 1, 2)
+		r.checkUpToDate(t)
 	}
 }
 
-// TestFirstStartFails checks that what a failed first start leaves is found by the
-// next one, as caddy calls no callback for it.
-func TestFirstStartFails(t *testing.T) {
+// TestFailedFirstStart checks that a start ends the lifetime that a failed first start left
+// behind. Caddy calls no callback of the latter.
+func TestFailedFirstStart(t *testing.T) {
 	r := newRig(t)
 	fails = "late startup"
 	if _, err := caddy.Start(r.corefile("labels app")); err == nil {
@@ -169,27 +170,27 @@ func TestFirstStartFails(t *testing.T) {
 	}
 	fails = ""
 	r.start(t, "")
-	checkLiving(t, "after the second start", 1, 2)
+	checkLive(t, "after the second start", 1, 2)
 }
 
-// TestReloadWithoutAPIServer checks that a reload never answers worse than none.
+// TestReloadWithoutAPIServer checks that answers after a reload are never worse than without it.
 func TestReloadWithoutAPIServer(t *testing.T) {
 	const refused = "reload: not every kind of object was listed within startup_timeout, 500ms; the old Corefile stays in force"
 	for _, test := range []struct {
 		from, to string
-		away     bool   // also at the start
-		panics   bool   // a reload before this one
-		want     string // error
+		away     bool   // there is no API server at the start either
+		panics   bool   // an earlier reload panics in a setup
+		want     string // the error of the reload
 	}{
 		{from: "", to: "ttl 30"},
 		{from: "", to: "labels app", want: refused},
 		{from: "", to: "authoritative", want: refused},
 		{from: "none", to: "", want: refused},
-		{from: "", to: "labels app", away: true}, // there is nothing to lose
+		{from: "", to: "labels app", away: true}, // the old instance has nothing to serve
 		{from: "", to: "labels app", away: true, panics: true},
 		{from: "", to: "none"},
 	} {
-		t.Run(fmt.Sprintf("%q to %q, away at the start %t", test.from, test.to, test.away), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%q to %q, no API server at the start %t", test.from, test.to, test.away), func(t *testing.T) {
 			r := newRig(t)
 			name, address := r.put()
 			if test.away {
@@ -199,7 +200,7 @@ func TestReloadWithoutAPIServer(t *testing.T) {
 			if !test.away {
 				r.api.Close()
 			}
-			if test.panics { // caddy keeps the instance
+			if test.panics { // caddy keeps the instance in its list
 				fails = "early panic in setup"
 				if _, err := r.instance.Restart(r.corefile("none")); err != nil {
 					t.Fatal(err)
@@ -212,26 +213,26 @@ func TestReloadWithoutAPIServer(t *testing.T) {
 				inForce = test.from
 			}
 			if inForce == "none" {
-				checkLiving(t, "without the plugin", 0, 0)
+				checkLive(t, "without the plugin", 0, 0)
 				return
 			}
 			if !test.away {
-				checkLiving(t, "without the API server", 1, 2)
+				checkLive(t, "without the API server", 1, 2)
 				if got := r.ask(name + ".nginx.default.svc.cluster.example."); got != address {
-					t.Errorf("%s has %s, want %s", name, got, address)
+					t.Errorf("%s: got %s, want %s", name, got, address)
 				}
 			}
 			if err := r.api.Start(); err != nil {
 				t.Fatal(err)
 			}
-			r.checkFed(t)
-			checkLiving(t, "when the API server is back", 1, 2)
+			r.checkUpToDate(t)
+			checkLive(t, "with the API server again", 1, 2)
 		})
 	}
 }
 
-// TestReloadWithUnsyncedSource reloads a Corefile one of whose sources never synced.
-// Nothing gets worse, so the reload succeeds.
+// TestReloadWithUnsyncedSource reloads a Corefile of which one source never syncs. The reload
+// fails only if it adds a source that does not sync.
 func TestReloadWithUnsyncedSource(t *testing.T) {
 	r := newRig(t)
 	r.put()
@@ -241,7 +242,7 @@ func TestReloadWithUnsyncedSource(t *testing.T) {
 	}
 	r.reload(t, r.corefiles("ttl 30", "kubeconfig testdata/nobody.kubeconfig"), "")
 	r.reload(t, r.corefiles("ttl 30", "kubeconfig testdata/nobody.kubeconfig\nlabels app"), "reload: ")
-	if n := len(livingPlugins()); n != 2 {
-		t.Errorf("%d plugins live, want 2", n)
+	if n := len(livePlugins()); n != 2 {
+		t.Errorf("got %d live plugins, want 2", n)
 	}
 }

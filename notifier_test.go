@@ -10,36 +10,36 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// TestStopWaitsForNobody checks that the source is released while a secondary is
-// silent, and that zones do not wait for each other.
-func TestStopWaitsForNobody(t *testing.T) {
-	h := startAuthority(t)
-	silent, told := make(chan struct{}), make(chan string)
-	defer close(silent)
+// TestSilentSecondary checks that neither other zones nor the stop of the plugin wait for a
+// secondary that does not answer.
+func TestSilentSecondary(t *testing.T) {
+	h := startAuthoritative(t)
+	unblock, notified := make(chan struct{}), make(chan string)
+	defer close(unblock)
 	h.notifier = startNotifier(func(zone string) error {
 		if zone == "cluster.local." {
-			<-silent
+			<-unblock
 		} else {
-			told <- zone
+			notified <- zone
 		}
 		return nil
 	}, h.zones, h.trie)
 	h.source.addNotifier(h.notifier)
 	for range len(h.zones) - 1 {
-		<-told
+		<-notified
 	}
-	h.stop() // would wait for ever
+	h.stop() // hangs if it waits for the secondary
 	if h.serving() {
-		t.Error("the plugin serves after its end")
+		t.Error("the plugin is serving after its stop")
 	}
-	if _, ok := <-h.notifier.ctx.Done(); ok {
-		t.Error("the notifications go on")
+	if h.notifier.ctx.Err() == nil {
+		t.Error("the notifier runs after the stop of the plugin")
 	}
 }
 
-// recordNotifications returns a notifier of one zone, and the serials that secondaries
-// would see when they are notified.
-func recordNotifications(trie *records.Trie) (*notifier, *[]uint32) {
+// recordSerials returns a notifier of one zone, and the serials that a secondary would see at
+// each NOTIFY.
+func recordSerials(trie *records.Trie) (*notifier, *[]uint32) {
 	var serials []uint32
 	return startNotifier(func(string) error {
 		serials = append(serials, trie.Serial())
@@ -47,61 +47,61 @@ func recordNotifications(trie *records.Trie) (*notifier, *[]uint32) {
 	}, records.NewZones([]string{"cluster.local."}), trie), &serials
 }
 
-// TestNotifyAfterTheSecond checks that a change is notified when it has a serial of
-// its own, and that a busy zone is notified once a second.
-func TestNotifyAfterTheSecond(t *testing.T) {
+// TestNotifyOncePerSecond checks that a NOTIFY waits until its change has a new serial, and
+// that a busy zone sends one a second.
+func TestNotifyOncePerSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		trie := records.New()
-		n, serials := recordNotifications(trie)
+		n, serials := recordSerials(trie)
 		defer synctest.Wait()
-		defer n.end()
+		defer n.stop()
 		time.Sleep(300 * time.Millisecond)
 		first := uint32(time.Now().Unix())
 		for i := range 30 { // for three seconds
 			u := trie.Update()
 			u.Create(records.ServiceKey{Namespace: "default", Name: fmt.Sprint("s-", i)})
 			u.Commit()
-			n.note()
+			n.schedule()
 			time.Sleep(100 * time.Millisecond)
 		}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		want := []uint32{first, first + 1, first + 2, first + 3}
 		if last := (*serials)[len(*serials)-1]; !slices.Equal(*serials, want) || last != trie.Serial() {
-			t.Errorf("notified at serials %d, want %d; the last is %d", *serials, want, trie.Serial())
+			t.Errorf("got NOTIFY at serials %d, want %d; the trie has serial %d", *serials, want, trie.Serial())
 		}
 	})
 }
 
-// TestEndNotifies checks that secondaries learn of a reload: with another ttl or other
-// zones, a transfer differs though no object has changed.
-func TestEndNotifies(t *testing.T) {
+// TestReloadNotifies checks that a reload sends NOTIFY once: with another ttl or other zones, a
+// transfer differs though no object has changed.
+func TestReloadNotifies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		trie := records.New()
 		time.Sleep(5 * time.Second)
-		n, serials := recordNotifications(trie)
+		n, serials := recordSerials(trie)
 		defer synctest.Wait()
-		defer n.end()
+		defer n.stop()
 		stops := 0
-		now := &lifetime{plugins: []*Headless{{trie: trie, notifier: n}}}
+		current := &lifetime{plugins: []*Headless{{trie: trie, notifier: n}}}
 		old := &lifetime{plugins: []*Headless{{release: func() { stops++ }}, {release: func() { stops++ }}}}
-		now.begin()
-		old.begin() // the instance that is replaced
+		current.register()
+		old.register() // the reload replaces its instance
 		defer func() {
 			lifetimes.mu.Lock()
 			defer lifetimes.mu.Unlock()
-			lifetimes.all = slices.DeleteFunc(lifetimes.all, func(l *lifetime) bool { return l == now })
+			lifetimes.live = slices.DeleteFunc(lifetimes.live, func(l *lifetime) bool { return l == current })
 		}()
 		want := []uint32{uint32(time.Now().Unix())}
-		// Each stanza has callbacks for it. What is between them may take a while.
+		// Each of the two stanzas registers OnShutdown. Time may pass between the calls.
 		for range 2 {
-			if err := old.shutDown(); err != nil {
+			if err := old.onShutdown(); err != nil {
 				t.Error(err)
 			}
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
 			if !slices.Equal(*serials, want) || stops != 2 {
-				t.Errorf("notified at serials %d, want %d; two plugins were stopped %d times", *serials, want, stops)
+				t.Errorf("got NOTIFY at serials %d and %d plugins stopped, want %d and 2", *serials, stops, want)
 			}
 		}
 	})

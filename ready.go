@@ -2,12 +2,14 @@ package headless
 
 import "slices"
 
-// Ready implements the ready.Readiness interface. It reports true from the first
-// sync on. The ready plugin also asks plugins of an instance that has failed to start;
-// these answer for the instances that run.
+// Ready implements the ready.Readiness interface. It reports true from the first sync on.
+//
+// The ready plugin also asks the plugins of an instance that failed to start. They answer for
+// the live plugins, those of the instance that serves: true unless one of these is not serving.
 func (h *Headless) Ready() bool {
-	return h.serving() || h.source.ended.Load() && !slices.ContainsFunc(livingPlugins(), func(h *Headless) bool { return !h.serving() })
+	return h.serving() || h.source.stopped.Load() && !slices.ContainsFunc(livePlugins(), func(h *Headless) bool { return !h.serving() })
 }
 
-// serving reports whether the plugin has something to serve that is kept up to date.
-func (h *Headless) serving() bool { return h.source.synced() && !h.source.ended.Load() }
+// serving reports whether the plugin has something to serve and a source that keeps it up to
+// date.
+func (h *Headless) serving() bool { return h.source.synced() && !h.source.stopped.Load() }

@@ -22,15 +22,16 @@ import (
 	"github.com/headless-dns/headless/internal/cluster"
 )
 
-// fails is the callback in which the plugins "early" and "late" fail, as "early
-// restart". They stand before and behind headless in every chain.
-var fails string
-
-// atShutdown is called with the name of the plugin when the process is about to end.
-var atShutdown = func(string) {}
-
-// atStartup is called when the plugin starts.
-var atStartup = func(string) {}
+// The plugins "early" and "late" are before and behind headless in every chain.
+var (
+	// fails names the plugin and the callback that fails, as "early restart" or "late panic in
+	// setup".
+	fails string
+	// atShutdown is called in OnFinalShutdown of both plugins, with the plugin's name.
+	atShutdown = func(string) {}
+	// atStartup is called in OnStartup of both plugins, with the plugin's name.
+	atStartup = func(string) {}
+)
 
 func init() {
 	for _, name := range []string{"early", "late"} {
@@ -63,12 +64,12 @@ func init() {
 	caddy.Quiet, dnsserver.Quiet = true, true
 }
 
-// rig is a server under test: its Corefile changes, and the API server stays.
+// rig is a server under test, with an API server. Tests reload its Corefile.
 type rig struct {
 	api      *apiserver.Server
 	port     string
-	instance *caddy.Instance // that serves
-	pods     int
+	instance *caddy.Instance // the one that serves
+	pods     int             // created so far
 }
 
 func newRig(t *testing.T) *rig {
@@ -99,7 +100,7 @@ func newRig(t *testing.T) *rig {
 			}
 		}
 		api.Close()
-		checkLiving(t, "at the end", 0, 0)
+		checkLive(t, "at the end", 0, 0)
 	})
 	return r
 }
@@ -117,10 +118,11 @@ func (r *rig) put() (name, address string) {
 	return name, address
 }
 
-// corefile returns a Corefile of two server blocks, each with the settings of a
-// stanza, or without one if they are "none".
+// corefile returns a Corefile of two server blocks, whose stanzas have the same settings. With
+// "none" they have no stanza.
 func (r *rig) corefile(settings string) caddy.Input { return r.corefiles(settings, settings) }
 
+// corefiles returns a Corefile of two server blocks with the settings of each.
 func (r *rig) corefiles(local, example string) caddy.Input {
 	var b strings.Builder
 	for i, zone := range []string{"cluster.local", "cluster.example"} {
@@ -142,7 +144,7 @@ func (r *rig) start(t *testing.T, settings string) {
 	}
 }
 
-// stop stops the server as a signal does.
+// stop stops the server as a signal to the process does.
 func (r *rig) stop(t *testing.T) {
 	t.Helper()
 	if errs := r.instance.ShutdownCallbacks(); errs != nil {
@@ -153,20 +155,20 @@ func (r *rig) stop(t *testing.T) {
 	}
 }
 
-// reload reloads as the reload plugin does, and fails the test unless the error has
-// the wanted text; "" wants none.
+// reload reloads as the reload plugin does. It fails the test unless the error contains want, or
+// is nil if want is "".
 func (r *rig) reload(t *testing.T, to caddy.Input, want string) {
 	t.Helper()
 	next, err := r.instance.Restart(to)
 	if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-		t.Fatalf("the reload returned %v, want %q", err, want)
+		t.Fatalf("reload: got error %v, want %q", err, want)
 	}
 	if err == nil {
 		r.instance = next
 	}
 }
 
-// ask returns the addresses of a name, or the rcode if there is none.
+// ask returns the addresses of a name, or the rcode if it has none.
 func (r *rig) ask(name string) string {
 	m, _, err := new(dns.Client).Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), "127.0.0.1:"+r.port)
 	if err != nil {
@@ -182,8 +184,8 @@ func (r *rig) ask(name string) string {
 	return strings.Join(out, " ")
 }
 
-// checkFed creates a pod, which the server must answer for in both zones.
-func (r *rig) checkFed(t *testing.T) {
+// checkUpToDate creates a pod and waits until the server answers for it in both zones.
+func (r *rig) checkUpToDate(t *testing.T) {
 	t.Helper()
 	name, address := r.put()
 	for _, zone := range []string{"cluster.local.", "cluster.example."} {
@@ -191,7 +193,7 @@ func (r *rig) checkFed(t *testing.T) {
 	}
 }
 
-// await waits until f returns what is wanted.
+// await waits until f returns want.
 func await[T comparable](t *testing.T, f func() T, want T) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -202,35 +204,34 @@ func await[T comparable](t *testing.T, f func() T, want T) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("it is %v, want %v", got, want)
+			t.Fatalf("after 30 seconds: got %v, want %v", got, want)
 		}
 	}
 }
 
-// checkLiving checks that there are as many sources, and plugins that use them, as
-// the Corefile in force has.
-func checkLiving(t *testing.T, when string, wantSources, wantPlugins int) {
+// checkLive checks how many sources exist and how many live plugins use them. All of these must
+// be ready, and the metrics empty without sources.
+func checkLive(t *testing.T, when string, wantSources, wantPlugins int) {
 	t.Helper()
-	living := livingPlugins()
-	plugins := len(living)
-	for _, h := range living {
+	live := livePlugins()
+	for _, h := range live {
 		if !h.serving() || !h.Ready() {
-			t.Errorf("%s, a plugin of the Corefile in force is not ready", when)
+			t.Errorf("%s: a live plugin is not ready", when)
 		}
 	}
 	sources.mu.Lock()
 	defer sources.mu.Unlock()
 	users := 0
-	for _, s := range sources.all {
+	for _, s := range sources.list {
 		users += s.users
 	}
-	if len(sources.all) != wantSources || users != wantPlugins || plugins != wantPlugins {
-		t.Errorf("%s, there are %d sources with %d users of %d plugins, want %d sources and %d plugins",
-			when, len(sources.all), users, plugins, wantSources, wantPlugins)
+	if len(sources.list) != wantSources || users != wantPlugins || len(live) != wantPlugins {
+		t.Errorf("%s: got %d sources with %d users and %d live plugins, want %d sources and %d plugins",
+			when, len(sources.list), users, len(live), wantSources, wantPlugins)
 	}
 	if wantSources == 0 {
 		if n := testutil.ToFloat64(names.WithLabelValues("service")); n != 0 {
-			t.Errorf("%s, the metrics count %v services", when, n)
+			t.Errorf("%s: got %v services in the metrics, want 0", when, n)
 		}
 	}
 }

@@ -39,8 +39,8 @@ func setup(c *caddy.Controller) error {
 		}
 		return nil
 	})
-	c.OnShutdown(l.shutDown)
-	c.OnFinalShutdown(l.final)
+	c.OnShutdown(l.onShutdown)
+	c.OnFinalShutdown(l.onFinalShutdown)
 	dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler {
 		h.Next = next
 		return h
@@ -80,7 +80,7 @@ func (h *Headless) start(s *stanza, config *dnsserver.Config, l *lifetime) error
 			return err
 		}
 	}
-	l.start()
+	l.startSources()
 	return h.awaitSync(l, s.startupTimeout)
 }
 
@@ -102,7 +102,7 @@ func (h *Headless) own(config *dnsserver.Config) error {
 func (h *Headless) stop() {
 	if h.notifier != nil {
 		h.source.removeNotifier(h.notifier)
-		h.notifier.end()
+		h.notifier.stop()
 	}
 	h.release()
 }
@@ -115,12 +115,12 @@ func (h *Headless) awaitSync(l *lifetime, timeout time.Duration) error {
 	select {
 	case <-h.source.informer.Synced():
 		return nil
-	case <-time.After(time.Until(l.began.Add(timeout))):
+	case <-time.After(time.Until(l.started.Add(timeout))):
 	}
 	if h.source.synced() {
 		return nil
 	}
-	if l.isNew(h.source) && l.replacesReady() {
+	if l.usesAlone(h.source) && l.replacesServing() {
 		return fmt.Errorf("reload: not every kind of object was listed within startup_timeout, %s; the old Corefile stays in force", timeout)
 	}
 	log.Warningf("starting before the first sync: not every kind of object was listed within %s", timeout)

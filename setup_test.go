@@ -224,7 +224,7 @@ func TestSetup(t *testing.T) {
 func TestAwaitSync(t *testing.T) {
 	h := newTestHeadless(t, "headless cluster.local {\nendpoint http://127.0.0.1:1\n}")
 	l := &lifetime{plugins: []*Headless{h}}
-	l.start()
+	l.startSources()
 	if err := h.awaitSync(l, time.Millisecond); err != nil {
 		t.Error(err)
 	}

@@ -162,7 +162,7 @@ func TestNothingFits(t *testing.T) {
 // TestAuthorityFits checks the size of what the owner of a zone answers: a server may
 // have any number of addresses.
 func TestAuthorityFits(t *testing.T) {
-	h := startAuthority(t)
+	h := startAuthoritative(t)
 	h.locals = nil
 	for i := range 600 {
 		h.locals = append(h.locals, netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}))

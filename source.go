@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"sync"
@@ -14,87 +13,86 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// A source is a trie and the informer that keeps it up to date. Stanzas whose
-// settings of the source are equal share one: those of several server blocks, and,
-// while a Corefile is reloaded, those of the old and the new instance. So a reload
-// that leaves these settings alone lists nothing again.
+// A source is a trie and the informer that keeps it up to date. Stanzas with equal settings
+// share one, in several server blocks or in the old and the new Corefile of a reload. So a
+// reload that keeps the settings lists nothing again.
 type source struct {
 	trie     *records.Trie
 	informer *informer.Informer
-	start    func() // starts the informer, once
 	metrics  *sourceMetrics
-	open     func() error // makes the informer, once; all users wait for it
+	open     func() error // creates the informer; all users wait for the first call, and share its error
+	start    func()       // starts the informer; further calls do nothing
 
 	settings settings
-	ended    atomic.Bool // the informer no longer runs
+	stopped  atomic.Bool // nothing keeps the trie up to date any more
 
-	// Guarded by sources.mu.
-	users  int  // nobody may join once it is 0
-	opened bool // there is an informer
-	writes bool // the snapshot
+	// sources.mu guards these.
+	users          int  // nobody else may acquire the source once it is 0
+	opened         bool // open has succeeded
+	writesSnapshot bool // this source is the writer of its snapshot file
 
 	mu        sync.Mutex
-	notifiers []*notifier // of the users that have secondaries
+	notifiers []*notifier // of the plugins with secondaries
 }
 
 // settings are what two stanzas must have in common to share a source.
 type settings struct {
-	config  informer.Config // without hooks
-	ordered bool            // the trie keeps order
-	// kubeconfig is the checksum of that file, which is read once, at the start. Client-go
+	config informer.Config // without hooks
+	covers bool            // the trie supports Covers
+	// kubeconfig is the checksum of that file, which client-go reads only at the start. It
 	// reads the files of the CA, the certificate, the key and the token again.
 	kubeconfig [sha256.Size]byte
 }
 
 func newSettings(s *stanza) settings {
-	out := settings{config: s.config, ordered: s.authoritative}
-	if b, err := os.ReadFile(s.config.Cluster.Kubeconfig); err == nil { // else informer.New reports it
+	out := settings{config: s.config, covers: s.authoritative}
+	if b, err := os.ReadFile(s.config.Cluster.Kubeconfig); err == nil { // informer.New reports errors
 		out.kubeconfig = sha256.Sum256(b)
 	}
 	return out
 }
 
-// sources are those whose informer may run, or is made, in the order in which they were
-// asked for. The first that has a snapshot file writes it.
+// sources are those that have users, in the order of their first use, and those that are
+// stopping. Of the sources with the same snapshot file, the first one writes it.
 var sources struct {
-	mu  sync.Mutex
-	all []*source
+	mu   sync.Mutex
+	list []*source
 }
 
-// acquire returns the source that a stanza of an instance asks for, which may run
-// already, and a function that gives it back. The last user's call stops it.
+// acquire returns the source for a stanza of an instance, and a function that releases it. The
+// source may be running already. The release by the last user stops it.
 //
-// A snapshot file has one writer. Two stanzas of one Corefile that would write the
-// same file with different settings are an error. Across a reload the new source
-// neither reads nor writes the file until the old one has stopped.
+// A snapshot file has one writer. Two stanzas of one Corefile that would write the same file
+// with different settings are an error. In a reload, the new source neither reads nor writes
+// the file until the old source has stopped.
 func acquire(s *stanza, l *lifetime) (*source, func(), error) {
 	src, err := reserve(newSettings(s), l)
 	if err != nil {
 		return nil, nil, err
 	}
-	giveBack := sync.OnceFunc(func() { release(src) })
+	release := sync.OnceFunc(src.release)
 	opened := false
 	defer func() {
-		if !opened { // which may be a panic
-			giveBack()
+		if !opened { // open failed or panicked
+			release()
 		}
 	}()
 	if err := src.open(); err != nil {
 		return nil, nil, err
 	}
 	opened = true
-	return src, giveBack, nil
+	return src, release, nil
 }
 
-// reserve returns the source that has some settings, with one user more. It may not be
-// open yet: that can take seconds, and others must not wait for it.
+// reserve returns a source with these settings, and counts the caller as a user of it. The
+// source may not be open yet: that can take seconds, and users of other sources must not wait.
 func reserve(wanted settings, l *lifetime) (*source, error) {
-	replaces := l.replacesReady()
+	replaces := l.replacesServing()
 	sources.mu.Lock()
 	defer sources.mu.Unlock()
-	i := slices.IndexFunc(sources.all, func(s *source) bool { return s.users > 0 && reflect.DeepEqual(s.settings, wanted) })
+	i := slices.IndexFunc(sources.list, func(s *source) bool { return s.users > 0 && reflect.DeepEqual(s.settings, wanted) })
 	for _, h := range l.plugins {
-		if other := h.source; sameSnapshot(other.settings.config.Snapshot, wanted.config.Snapshot) && (i < 0 || other != sources.all[i]) {
+		if other := h.source; sameFile(other.settings.config.Snapshot, wanted.config.Snapshot) && (i < 0 || other != sources.list[i]) {
 			return nil, fmt.Errorf("snapshot: %q: another stanza writes this file with other settings; give each a file of its own", wanted.config.Snapshot)
 		}
 	}
@@ -102,56 +100,21 @@ func reserve(wanted settings, l *lifetime) (*source, error) {
 		writer := snapshotWriter(wanted.config.Snapshot)
 		src := newSource(wanted, writer != nil || replaces)
 		if writer == nil {
-			src.takeOver()
+			src.takeOverSnapshot()
 		}
-		i = len(sources.all)
-		sources.all = append(sources.all, src)
+		i = len(sources.list)
+		sources.list = append(sources.list, src)
 	}
-	src := sources.all[i]
+	src := sources.list[i]
 	src.users++
 	return src, nil
 }
 
-// snapshotWriter returns the source that may write a snapshot file, or nil. The
-// caller holds sources.mu.
-func snapshotWriter(path string) *source {
-	for _, s := range sources.all {
-		if sameSnapshot(s.settings.config.Snapshot, path) {
-			return s
-		}
-	}
-	return nil
-}
-
-// takeOver makes the source the writer of its snapshot, as soon as it is open. The caller
-// holds sources.mu.
-func (s *source) takeOver() {
-	s.writes = true
-	if s.opened {
-		s.informer.TakeOver()
-	}
-}
-
-// sameSnapshot reports whether two paths are of one file.
-func sameSnapshot(a, b string) bool { return a != "" && b != "" && resolved(a) == resolved(b) }
-
-// resolved returns a path in a form that two spellings of it share: absolute, and
-// with the links of its folder followed. The file itself is replaced, not followed.
-func resolved(path string) string {
-	if absolute, err := filepath.Abs(path); err == nil {
-		path = absolute
-	}
-	if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-		path = filepath.Join(folder, filepath.Base(path))
-	}
-	return path
-}
-
-// newSource returns a source that is to be opened. A successor starts while another
-// instance serves.
+// newSource returns a source that is not open yet. A successor starts while another instance
+// serves.
 func newSource(wanted settings, successor bool) *source {
 	src := &source{trie: records.New(), settings: wanted}
-	if wanted.ordered {
+	if wanted.covers {
 		src.trie.EnableCovers()
 	}
 	config := wanted.config
@@ -159,7 +122,7 @@ func newSource(wanted settings, successor bool) *source {
 	config.Transport, config.Log = instrument, logger()
 	src.open = sync.OnceValue(func() (err error) {
 		src.metrics = newSourceMetrics()
-		config.Hooks = src.metrics.hooks(src.changed)
+		config.Hooks = src.metrics.hooks(src.scheduleNotify)
 		if src.informer, err = informer.New(src.trie, config); err != nil {
 			src.metrics.withdraw()
 			return err
@@ -167,52 +130,54 @@ func newSource(wanted settings, successor bool) *source {
 		src.start = sync.OnceFunc(src.informer.Start)
 		sources.mu.Lock()
 		defer sources.mu.Unlock()
-		if src.opened = true; src.writes {
-			src.takeOver()
+		if src.opened = true; src.writesSnapshot {
+			src.takeOverSnapshot()
 		}
 		return nil
 	})
 	return src
 }
 
-func release(src *source) {
+// release counts one user less. The last release stops the source, and another source may take
+// over its snapshot file.
+func (s *source) release() {
 	sources.mu.Lock()
-	src.users--
-	last, opened := src.users == 0, src.opened
+	s.users--
+	last, opened := s.users == 0, s.opened
 	sources.mu.Unlock()
 	if !last {
 		return
 	}
-	src.ended.Store(true)
+	s.stopped.Store(true)
 	if opened {
-		src.informer.Stop() // which writes the last snapshot
-		src.metrics.withdraw()
+		s.informer.Stop() // which writes the snapshot file a last time
+		s.metrics.withdraw()
 	}
 	sources.mu.Lock()
 	defer sources.mu.Unlock()
-	sources.all = slices.DeleteFunc(sources.all, func(s *source) bool { return s == src })
-	if next := snapshotWriter(src.settings.config.Snapshot); next != nil {
-		next.takeOver()
+	sources.list = slices.DeleteFunc(sources.list, func(other *source) bool { return other == s })
+	if next := snapshotWriter(s.settings.config.Snapshot); next != nil {
+		next.takeOverSnapshot()
 	}
 }
 
-// changed is called after each publication.
-func (s *source) changed() {
+// scheduleNotify schedules a NOTIFY to all secondaries. The informer calls it after each
+// publication.
+func (s *source) scheduleNotify() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, n := range s.notifiers {
-		n.note()
+		n.schedule()
 	}
 }
 
-// addNotifier registers n for publications. If there is something to serve, n is
-// notified of it at once.
+// addNotifier registers n for publications. If the source is synced, it schedules a NOTIFY.
 func (s *source) addNotifier(n *notifier) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.notifiers = append(s.notifiers, n)
 	if s.synced() {
-		n.note()
+		n.schedule()
 	}
 }
 
@@ -223,8 +188,8 @@ func (s *source) removeNotifier(n *notifier) {
 	s.notifiers = slices.DeleteFunc(s.notifiers, func(other *notifier) bool { return other == n })
 }
 
-// synced reports whether there is something to serve. It stays true when the
-// source has ended: a query that comes late is answered by the last state.
+// synced reports whether there is something to serve. It stays true after the source has
+// stopped: the last state answers a query that comes late.
 func (s *source) synced() bool {
 	select {
 	case <-s.informer.Synced():

@@ -23,24 +23,24 @@ import (
 	"github.com/headless-dns/headless/internal/apiserver"
 )
 
-// TestSourceIsShared checks which stanzas share what is watched.
+// TestSourceIsShared checks which stanzas share a source.
 func TestSourceIsShared(t *testing.T) {
 	dir := t.TempDir()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
-	server := func(url string) {
+	writeKubeconfig := func(url string) {
 		content := fmt.Sprintf("{clusters: [{name: c, cluster: {server: %q}}], contexts: [{name: c, context: {cluster: c}}], current-context: c}", url)
 		if err := os.WriteFile(kubeconfig, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	server("http://127.0.0.1:1")
+	writeKubeconfig("http://127.0.0.1:1")
 	stanza := func(zone, directives string) string {
 		return fmt.Sprintf("headless %s {\nkubeconfig %s\n%s\n}", zone, kubeconfig, directives)
 	}
 	first := newTestHeadless(t, stanza("cluster.local", "namespaces default"))
 	for _, same := range []string{"", "ttl 30", "fallthrough", "startup_timeout 1s"} {
 		if h := newTestHeadless(t, stanza("cluster.example", "namespaces default\n"+same)); h.trie != first.trie {
-			t.Errorf("%q is no reason for another source", same)
+			t.Errorf("%q: got another source, want the same", same)
 		}
 	}
 	for _, other := range []string{
@@ -49,13 +49,13 @@ func TestSourceIsShared(t *testing.T) {
 		"namespaces default\nsnapshot " + filepath.Join(dir, "snapshot"),
 	} {
 		if h := newTestHeadless(t, stanza("cluster.local", other)); h.trie == first.trie {
-			t.Errorf("%q shares a source", other)
+			t.Errorf("%q: got the same source, want another", other)
 		}
 	}
 
-	// Client-go reads a CA again.
+	// Client-go reads the file of a CA again.
 	ca := filepath.Join(dir, "ca")
-	authority := func(name string) {
+	writeCA := func(name string) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
@@ -70,21 +70,21 @@ func TestSourceIsShared(t *testing.T) {
 		}
 	}
 	byCA := "headless cluster.local {\nendpoint https://127.0.0.1:1\ntls \"\" \"\" " + ca + "\n}"
-	authority("first")
+	writeCA("first")
 	before := newTestHeadless(t, byCA)
-	authority("second")
+	writeCA("second")
 	if h := newTestHeadless(t, byCA); h.trie != before.trie {
-		t.Error("with another CA, the source is another one")
+		t.Error("another CA: got another source, want the same")
 	}
 
-	server("http://127.0.0.1:2")
+	writeKubeconfig("http://127.0.0.1:2")
 	if h := newTestHeadless(t, stanza("cluster.local", "namespaces default")); h.trie == first.trie {
-		t.Error("with another server in the kubeconfig, the source is the same")
+		t.Error("another server in the kubeconfig: got the same source, want another")
 	}
 }
 
-// pipe is a file for the CA of a stanza. Who makes the source reads it, and waits until it
-// is written.
+// pipe is a named pipe for the CA of a stanza. The open of the source reads it, and so waits
+// until the test writes it.
 type pipe struct{ path string }
 
 func newPipe(t *testing.T) pipe {
@@ -96,8 +96,8 @@ func newPipe(t *testing.T) pipe {
 	return p
 }
 
-// await returns when the pipe is read, and a function that writes it.
-func (p pipe) await(t *testing.T) (write func(string)) {
+// awaitReader waits until the pipe has a reader. It returns a function that writes the pipe.
+func (p pipe) awaitReader(t *testing.T) (write func(string)) {
 	t.Helper()
 	f, err := os.OpenFile(p.path, os.O_WRONLY, 0)
 	if err != nil {
@@ -114,15 +114,15 @@ func (p pipe) await(t *testing.T) (write func(string)) {
 	}
 }
 
-// acquired is what acquire returns.
+// acquired holds the results of acquire.
 type acquired struct {
 	source  *source
 	release func()
 	err     error
 }
 
-// acquiring calls acquire for a stanza of an instance of its own.
-func acquiring(t *testing.T, directives string) chan acquired {
+// startAcquire calls acquire in a goroutine, for a stanza of a new instance.
+func startAcquire(t *testing.T, directives string) chan acquired {
 	t.Helper()
 	s, err := parse(caddy.NewTestController("dns", "headless cluster.local {\n"+directives+"\n}"))
 	if err != nil {
@@ -137,20 +137,20 @@ func acquiring(t *testing.T, directives string) chan acquired {
 	return out
 }
 
-// get waits for what was acquired.
-func get(t *testing.T, from chan acquired) acquired {
+// receiveAcquired waits until acquire returns.
+func receiveAcquired(t *testing.T, from chan acquired) acquired {
 	t.Helper()
 	select {
 	case a := <-from:
 		return a
 	case <-time.After(30 * time.Second):
-		t.Fatal("it waits for another source")
+		t.Fatal("acquire waits for another source")
 		return acquired{}
 	}
 }
 
-// secure returns a server of the API by TLS, and its CA.
-func secure(t *testing.T) (url, ca string) {
+// newTLSServer starts an API server with TLS. It returns the URL and the CA.
+func newTLSServer(t *testing.T) (url, ca string) {
 	t.Helper()
 	api, err := apiserver.New()
 	if err != nil {
@@ -171,50 +171,50 @@ func checkNoSources(t *testing.T) {
 	t.Helper()
 	sources.mu.Lock()
 	defer sources.mu.Unlock()
-	if n := len(sources.all); n != 0 {
-		t.Errorf("%d sources are left", n)
+	if n := len(sources.list); n != 0 {
+		t.Errorf("got %d sources left, want 0", n)
 	}
 }
 
-// TestSourceTakesLong checks that while a source is made, others come and go, and that
-// stanzas with the same settings wait for one source.
-func TestSourceTakesLong(t *testing.T) {
-	url, ca := secure(t)
+// TestSlowOpen checks that a slow open of one source does not delay other sources, and that
+// stanzas with the same settings wait for one open.
+func TestSlowOpen(t *testing.T) {
+	url, ca := newTLSServer(t)
 	for _, bad := range []bool{false, true} {
 		file := newPipe(t)
 		slow := "endpoint " + url + "\ntls \"\" \"\" " + file.path
-		first := acquiring(t, slow)
-		write := file.await(t)
-		other := get(t, acquiring(t, "endpoint http://127.0.0.1:1"))
+		first := startAcquire(t, slow)
+		write := file.awaitReader(t)
+		other := receiveAcquired(t, startAcquire(t, "endpoint http://127.0.0.1:1"))
 		if other.err != nil {
 			t.Fatal(other.err)
 		}
 		other.release()
-		second := acquiring(t, slow)
+		second := startAcquire(t, slow)
 		await(t, func() int {
 			sources.mu.Lock()
 			defer sources.mu.Unlock()
-			return sources.all[0].users
+			return sources.list[0].users
 		}, 2)
 		if bad {
 			write("no certificate")
 		} else {
 			write(ca)
 		}
-		a, b := get(t, first), get(t, second)
+		a, b := receiveAcquired(t, first), receiveAcquired(t, second)
 		if bad {
 			if a.err == nil || b.err == nil {
-				t.Errorf("with a bad CA, the errors are %v and %v", a.err, b.err)
+				t.Errorf("bad CA: got errors %v and %v, want two", a.err, b.err)
 			}
 		} else {
 			if a.err != nil || b.err != nil || a.source != b.source {
-				t.Fatalf("the sources are %p, %v and %p, %v", a.source, a.err, b.source, b.err)
+				t.Fatalf("got source %p with error %v, and %p with %v, want one source", a.source, a.err, b.source, b.err)
 			}
 			a.source.start()
 			await(t, a.source.synced, true)
 			a.release()
-			if b.source.ended.Load() {
-				t.Error("the source has ended, though it has a user")
+			if b.source.stopped.Load() {
+				t.Error("the source stopped before its last user released it")
 			}
 			b.release()
 		}
@@ -222,10 +222,10 @@ func TestSourceTakesLong(t *testing.T) {
 	}
 }
 
-// TestSnapshotWriterWhileMade checks that a snapshot has a writer, whatever becomes of
-// another source with the file while one of them is made.
-func TestSnapshotWriterWhileMade(t *testing.T) {
-	url, ca := secure(t)
+// TestSnapshotWriterDuringOpen checks that a snapshot file has one writer while one of two
+// sources with the file opens and the other stops or fails.
+func TestSnapshotWriterDuringOpen(t *testing.T) {
+	url, ca := newTLSServer(t)
 	folder := t.TempDir()
 	checkWrites := func(a acquired, file string) {
 		t.Helper()
@@ -244,28 +244,28 @@ func TestSnapshotWriterWhileMade(t *testing.T) {
 		return "endpoint " + url + "\ntls \"\" \"\" " + ca + "\nsnapshot " + snapshot + "\n" + more
 	}
 
-	// The writer ends.
+	// The writer stops.
 	file, snapshot := newPipe(t), filepath.Join(folder, "ends")
-	writer := get(t, acquiring(t, stanza(certificate, snapshot, "labels app")))
-	next := acquiring(t, stanza(file.path, snapshot, ""))
-	write := file.await(t)
+	writer := receiveAcquired(t, startAcquire(t, stanza(certificate, snapshot, "labels app")))
+	next := startAcquire(t, stanza(file.path, snapshot, ""))
+	write := file.awaitReader(t)
 	writer.release()
 	write(ca)
-	checkWrites(get(t, next), snapshot)
+	checkWrites(receiveAcquired(t, next), snapshot)
 
-	// The writer can't be made.
+	// The open of the writer fails.
 	file, snapshot = newPipe(t), filepath.Join(folder, "fails")
-	failing := acquiring(t, stanza(file.path, snapshot, ""))
-	write = file.await(t)
-	ready := get(t, acquiring(t, stanza(certificate, snapshot, "labels app")))
+	failing := startAcquire(t, stanza(file.path, snapshot, ""))
+	write = file.awaitReader(t)
+	ready := receiveAcquired(t, startAcquire(t, stanza(certificate, snapshot, "labels app")))
 	ready.source.start()
 	<-ready.source.informer.Synced()
 	if _, err := os.Stat(snapshot); err == nil {
-		t.Error("two sources may write the snapshot")
+		t.Error("two sources write the snapshot file")
 	}
 	write("no certificate")
-	if a := get(t, failing); a.err == nil {
-		t.Error("a bad CA is no error")
+	if a := receiveAcquired(t, failing); a.err == nil {
+		t.Error("bad CA: got no error")
 	}
 	checkWrites(ready, snapshot)
 	checkNoSources(t)

@@ -1,9 +1,7 @@
 package headless
 
 import (
-	"context"
 	"strings"
-	"time"
 
 	"github.com/coredns/coredns/plugin/transfer"
 	"github.com/miekg/dns"
@@ -127,64 +125,3 @@ func (h *Headless) everything(node *records.Node, name string, qtype uint16, yie
 	}
 	return true
 }
-
-// A notifier notifies the secondaries of each zone of changes (RFC 1996). The zones
-// do not wait for each other: a secondary that does not answer takes seconds.
-type notifier struct {
-	changed []chan struct{} // for each zone, holds a token while it has news
-	ctx     context.Context
-	cancel  context.CancelFunc
-}
-
-// startNotifier begins to notify about the zones of a trie through a function, which
-// is [transfer.Transfer.Notify].
-func startNotifier(notify func(zone string) error, zones records.Zones, trie *records.Trie) *notifier {
-	ctx, cancel := context.WithCancel(context.Background())
-	n := &notifier{ctx: ctx, cancel: cancel}
-	for i := range zones {
-		changed := make(chan struct{}, 1)
-		n.changed = append(n.changed, changed)
-		go n.run(notify, zones[i].Name, changed, trie)
-	}
-	return n
-}
-
-func (n *notifier) run(notify func(zone string) error, zone string, changed <-chan struct{}, trie *records.Trie) {
-	var notified uint32 // the serial
-	for {
-		select {
-		case <-n.ctx.Done():
-			return
-		case <-changed:
-		}
-		// Earlier, a secondary would see the serial that it has.
-		select {
-		case <-n.ctx.Done():
-			return
-		case <-time.After(trie.SerialDelay()):
-		}
-		// Each second has one serial, so this is at most one notification a second.
-		serial := trie.Serial()
-		if serial == notified {
-			continue
-		}
-		notified = serial
-		if err := notify(zone); err != nil && n.ctx.Err() == nil {
-			warnf("%v", err)
-		}
-	}
-}
-
-// note is called for each change; it does not block.
-func (n *notifier) note() {
-	for _, changed := range n.changed {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// end ends the notifications. It does not wait for one that is being sent, which
-// takes seconds if a secondary does not answer.
-func (n *notifier) end() { n.cancel() }

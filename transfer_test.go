@@ -36,7 +36,7 @@ func receive(t *testing.T, h *Headless, zone string, serial uint32) []dns.RR {
 // once, and is what queries say: every name in it answers with just the records
 // that it has there.
 func TestTransfer(t *testing.T) {
-	h := startAuthority(t)
+	h := startAuthoritative(t)
 	<-time.After(h.trie.SerialDelay()) // the serial stays from then on
 	for zone, least := range map[string]int{"cluster.local.": 25, "244.10.in-addr.arpa.": 6, "ip6.arpa.": 4} {
 		rrs := receive(t, h, zone, 0)
@@ -196,7 +196,7 @@ func TestTransferWindows(t *testing.T) {
 // TestTransferHasAllNames checks the other way: what queries answer in the zone
 // is transferred.
 func TestTransferHasAllNames(t *testing.T) {
-	h := startAuthority(t)
+	h := startAuthoritative(t)
 	transferred := map[string]bool{}
 	for _, zone := range []string{"cluster.local.", "244.10.in-addr.arpa.", "ip6.arpa."} {
 		for _, rr := range receive(t, h, zone, 0) {
@@ -277,7 +277,7 @@ func TestTransferRefusals(t *testing.T) {
 	if _, err := unsynced.Transfer("cluster.local.", 0); !errors.Is(err, transfer.ErrNotAuthoritative) {
 		t.Errorf("a zone is transferred before it is known: %v", err)
 	}
-	h := startAuthority(t)
+	h := startAuthoritative(t)
 	for _, zone := range []string{"local.", "default.svc.cluster.local.", "example.org.", "in-addr.arpa."} {
 		if _, err := h.Transfer(zone, 0); !errors.Is(err, transfer.ErrNotAuthoritative) {
 			t.Errorf("%s is transferred: %v", zone, err)
@@ -295,7 +295,7 @@ func TestTransferRefusals(t *testing.T) {
 // TestTransferUpToDate checks that a secondary with this serial, or a later one,
 // gets the SOA alone. Which is later is told by RFC 1982: the serials go round.
 func TestTransferUpToDate(t *testing.T) {
-	h := startAuthority(t)
+	h := startAuthoritative(t)
 	<-time.After(h.trie.SerialDelay()) // the last change has its serial then
 	serial := h.trie.Serial()
 	for _, tc := range []struct {

@@ -9,41 +9,41 @@ import (
 	"github.com/coredns/caddy"
 )
 
-// hold starts a reload, and returns when the plugin, "early" or "late", starts in it. The
-// function that it returns lets the reload go on, with a failure unless that is "", and
-// returns its error.
-func (r *rig) hold(to caddy.Input, at string) (finish func(failure string) error) {
-	arrived, release, ended := make(chan struct{}), make(chan struct{}), make(chan error)
-	stop := sync.OnceFunc(func() {
-		close(arrived)
-		<-release
+// pauseReload starts a reload and returns when OnStartup of the plugin "early" or "late" runs
+// in it. The returned function lets the reload continue with a failure, or "", and returns its
+// error.
+func (r *rig) pauseReload(to caddy.Input, at string) (finish func(failure string) error) {
+	paused, unpause, result := make(chan struct{}), make(chan struct{}), make(chan error)
+	pause := sync.OnceFunc(func() {
+		close(paused)
+		<-unpause
 	})
 	atStartup = func(name string) {
 		if name == at {
-			stop()
+			pause()
 		}
 	}
 	go func() {
 		next, err := r.instance.Restart(to)
-		if next != nil && err == nil { // neither is there after a panic
+		if next != nil && err == nil { // both are nil after a panic
 			r.instance = next
 		}
-		ended <- err
+		result <- err
 	}()
-	<-arrived
+	<-paused
 	return func(failure string) error {
 		fails = failure
-		close(release)
-		err := <-ended
+		close(unpause)
+		err := <-result
 		fails, atStartup = "", func(string) {}
 		return err
 	}
 }
 
-// TestReloadsAtOnce reloads while another reload has not come to its end, as a signal and
-// the reload plugin may. The first goes on as if alone, and the second is refused, also
-// when it comes too late: its instance was replaced.
-func TestReloadsAtOnce(t *testing.T) {
+// TestConcurrentReloads reloads while another reload is under way, as a signal and the reload
+// plugin may. The first reload continues as if alone. The guard refuses the second, also if it
+// comes too late: then its instance is replaced.
+func TestConcurrentReloads(t *testing.T) {
 	bad := caddy.CaddyfileInput{Contents: []byte("bad {"), Filepath: "Corefile", ServerTypeName: "dns"}
 	for _, at := range []string{"early", "late"} {
 		for _, failure := range []string{"", "late startup", "late panic in startup", "early shutdown", "late shutdown"} {
@@ -57,38 +57,38 @@ func TestReloadsAtOnce(t *testing.T) {
 					refuse := func(old *caddy.Instance, what string) {
 						t.Helper()
 						const want = "reload: another reload"
-						fails = "early restart" // which comes behind
+						fails = "early restart" // this callback runs after the guard's
 						defer func() { fails = "" }()
 						if i, err := old.Restart(second); i != old || err == nil || !strings.Contains(err.Error(), want) {
-							t.Errorf("%s returned %v, want %q", what, err, want)
+							t.Errorf("%s: got error %v, want %q", what, err, want)
 						}
 					}
 					r.start(t, "")
 					old := r.instance
-					finish := r.hold(r.corefile("ttl 30\nlabels app"), at)
+					finish := r.pauseReload(r.corefile("ttl 30\nlabels app"), at)
 					refuse(old, "the second reload")
 					refuse(old, "the third reload")
 					err := finish(failure)
 					if got := err == nil; got != (failure == "" || strings.Contains(failure, "panic")) {
-						t.Fatalf("the first reload returned %v", err)
+						t.Fatalf("the first reload: got error %v with failure %q", err, failure)
 					}
-					if strings.Contains(failure, "shutdown") { // caddy does not return the new instance, which serves
+					if strings.Contains(failure, "shutdown") { // caddy returns the old instance, but the new one serves
 						r.instance = caddy.Instances()[0]
 					}
-					checkLiving(t, "after the first reload", 1, 2)
-					r.checkFed(t)
+					checkLive(t, "after the first reload", 1, 2)
+					r.checkUpToDate(t)
 					if r.instance != old {
-						// The new instance is reloaded, and meanwhile the old one once more.
-						finish = r.hold(r.corefile("ttl 7\nlabels app"), at)
-						refuse(old, "a reload of what was replaced")
+						// Reload the new instance, and meanwhile the old one again.
+						finish = r.pauseReload(r.corefile("ttl 7\nlabels app"), at)
+						refuse(old, "a reload of the replaced instance")
 						if err := finish(""); err != nil {
 							t.Error(err)
 						}
-						r.checkFed(t)
+						r.checkUpToDate(t)
 					}
 					r.reload(t, r.corefile("ttl 9"), "")
-					checkLiving(t, "after a reload alone", 1, 2)
-					r.checkFed(t)
+					checkLive(t, "after a single reload", 1, 2)
+					r.checkUpToDate(t)
 				})
 			}
 		}
