@@ -32,7 +32,7 @@ func TestUnknownDirective(t *testing.T) {
 	}
 }
 
-// TestCheckChain checks the warnings of a plugin that nobody is behind.
+// TestCheckChain checks the warnings of a plugin that freeNext is behind.
 func TestCheckChain(t *testing.T) {
 	for _, tc := range []struct {
 		directives string
@@ -43,7 +43,7 @@ func TestCheckChain(t *testing.T) {
 		{"ttl 5\nfallthrough", nil, []string{"Testfile:1: headless: no plugin is behind", "Testfile:4: fallthrough: no plugin is behind"}},
 		{"authoritative", nil, nil},
 		{"authoritative\nfallthrough", nil, []string{"Testfile:4: fallthrough: no plugin is behind"}},
-		{"ttl 5\nfallthrough", nobody, nil},
+		{"ttl 5\nfallthrough", freeNext, nil},
 	} {
 		c := caddy.NewTestController("dns", "headless cluster.local {\nmanifests testdata/handler.yaml\n"+tc.directives+"\n}")
 		s, err := parse(c)
@@ -111,7 +111,7 @@ func TestCheckOrder(t *testing.T) {
 		if _, err := dnsserver.NewServer("dns://:53", []*dnsserver.Config{config}); err != nil { // it makes the chain
 			t.Fatal(err)
 		}
-		text := logged(t, func() { (&Headless{Next: nobody}).checkChain(s, config) })
+		text := logged(t, func() { (&Headless{Next: freeNext}).checkChain(s, config) })
 		lines := strings.SplitAfter(text, "\n")
 		lines = lines[:len(lines)-1]
 		if len(lines) != len(tc.want) {

@@ -16,32 +16,31 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// nested has zones in one another, with names of services and addresses on both
-// sides of each cut, and nothing but a cut below b.cluster.local.
-const nested = `headless . cluster.local dual.default.svc.cluster.local a.b.cluster.local in-addr.arpa 244.10.in-addr.arpa {
+// nestedStanza has zones within zones, with names of services and addresses on both sides of
+// each zone cut. Below b.cluster.local there is a zone cut and nothing else.
+const nestedStanza = `headless . cluster.local dual.default.svc.cluster.local a.b.cluster.local in-addr.arpa 244.10.in-addr.arpa {
 	manifests testdata/handler.yaml
 	authoritative
 }`
 
-// FuzzServeDNS passes any message that a server would: what it is answered must
-// be a message of the size that it may have, to that question, with the records
-// that a transfer has at that name.
+// FuzzServeDNS serves any message that a server would pass on. The reply must fit, be for the
+// question, and have the records that a transfer has at the name.
 func FuzzServeDNS(f *testing.F) {
 	handlers := []*Headless{
 		startTestHeadless(f, overlayStanza),
 		startTestHeadless(f, "headless cluster.local in-addr.arpa ip6.arpa {\nmanifests testdata/handler.yaml\nauthoritative\n}"),
 		startTestHeadless(f, manyPods(f, 150)),
 		startTestHeadless(f, "headless . {\nmanifests testdata/handler.yaml\n}"),
-		startTestHeadless(f, nested),
+		startTestHeadless(f, nestedStanza),
 		startTestHeadless(f, "headless . {\nmanifests testdata/handler.yaml\nauthoritative\n}"),
 	}
 	for _, h := range handlers {
-		h.locals = []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")}
-		<-time.After(h.trie.SerialDelay()) // the serial stays from then on
+		h.serverAddrs = []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")}
+		<-time.After(h.trie.SerialDelay()) // the serial is constant from then on
 	}
-	held := make([]holding, len(handlers))
+	contents := make([]zoneContents, len(handlers))
 	for i, h := range handlers {
-		held[i] = holdingOf(h)
+		contents[i] = contentsOf(h)
 	}
 	seed := func(name string, qtype uint16, change ...func(*dns.Msg)) {
 		m := new(dns.Msg).SetQuestion(name, qtype)
@@ -77,7 +76,7 @@ func FuzzServeDNS(f *testing.F) {
 	f.Fuzz(func(t *testing.T, wire []byte, handler uint8, tcp bool) {
 		r := new(dns.Msg)
 		if r.Unpack(wire) != nil {
-			return // CoreDNS refuses it
+			return // CoreDNS drops it
 		}
 		i := int(handler) % len(handlers)
 		rec := dnstest.NewRecorder(&test.ResponseWriter{TCP: tcp})
@@ -87,56 +86,56 @@ func FuzzServeDNS(f *testing.F) {
 		}
 		if len(r.Question) != 1 {
 			if rcode != dns.RcodeFormatError || rec.Msg != nil {
-				t.Fatalf("the code is %d for %d questions, and the reply %v", rcode, len(r.Question), rec.Msg)
+				t.Fatalf("%d questions: got rcode %d and reply %v, want %d and none", len(r.Question), rcode, rec.Msg, dns.RcodeFormatError)
 			}
 			return
 		}
 		if rec.Msg == nil {
-			if rcode != passed && rcode != dns.RcodeRefused {
-				t.Fatalf("no reply, and the code %d, to %v", rcode, r)
+			if rcode != rcodeNext && rcode != dns.RcodeRefused {
+				t.Fatalf("got no reply and rcode %d to %v", rcode, r)
 			}
-			if serves(r, &r.Question[0]) && held[i].exists[strings.ToLower(r.Question[0].Name)] {
-				t.Fatalf("%v is not answered", r)
+			if isLookup(r, &r.Question[0]) && contents[i].exists[strings.ToLower(r.Question[0].Name)] {
+				t.Fatalf("got no reply to %v", r)
 			}
 			return
 		}
 		reply, err := rec.Msg.Pack()
 		if err != nil {
-			t.Fatalf("%v to %v: %v", rec.Msg, r, err)
+			t.Fatalf("pack the reply %v to %v: %v", rec.Msg, r, err)
 		}
 		size := dns.MaxMsgSize
 		if state := (request.Request{Req: r, W: rec}); !tcp {
 			size = min(state.Size(), maxUDP)
 		}
 		if len(reply) > size {
-			t.Fatalf("%d bytes where %d are allowed: %v to %v", len(reply), size, rec.Msg, r)
+			t.Fatalf("got %d bytes, want at most %d: reply %v to %v", len(reply), size, rec.Msg, r)
 		}
 		if rec.Msg.Id != r.Id || !rec.Msg.Response || len(rec.Msg.Question) != 1 || rec.Msg.Question[0] != r.Question[0] {
-			t.Fatalf("%v is no reply to %v", rec.Msg, r)
+			t.Fatalf("the header or question of the reply %v is not for %v", rec.Msg, r)
 		}
 		if err := new(dns.Msg).Unpack(reply); err != nil {
-			t.Fatalf("%v to %v: %v", rec.Msg, r, err)
+			t.Fatalf("unpack the reply %v to %v: %v", rec.Msg, r, err)
 		}
-		held[i].check(t, r, rec.Msg)
+		contents[i].check(t, r, rec.Msg)
 	})
 }
 
-// holding is what a handler has, by other means than queries.
-type holding struct {
-	data   map[dns.Question][]string // of each set of records, sorted; all in lower case
-	exists map[string]bool           // names of ours with records, or above those
+// zoneContents is what the zones of a handler have by a transfer, all in lower case.
+type zoneContents struct {
+	data   map[dns.Question][]string // of each record set, sorted
+	exists map[string]bool           // owned names with records, or above such
 }
 
-func holdingOf(h *Headless) holding {
-	held := holding{make(map[dns.Question][]string), make(map[string]bool)}
+func contentsOf(h *Headless) zoneContents {
+	c := zoneContents{make(map[dns.Question][]string), make(map[string]bool)}
 	image := h.trie.Image()
 	for i := range h.zones {
 		zone := &h.zones[i]
 		add := func(rrs []dns.RR) bool {
 			for _, rr := range rrs {
 				q := question(rr)
-				held.data[q] = append(held.data[q], data(rr))
-				held.add(q.Name, h.shortest(zone, q))
+				c.data[q] = append(c.data[q], data(rr))
+				c.addName(q.Name, h.minLabels(zone, q))
 			}
 			return true
 		}
@@ -146,18 +145,18 @@ func holdingOf(h *Headless) holding {
 			h.contents(image, zone)(add)
 			continue
 		}
-		h.services(image, zone, add)
+		h.serviceRecords(image, zone, add)
 	}
-	for q, set := range held.data {
+	for q, set := range c.data {
 		slices.Sort(set)
-		held.data[q] = slices.Compact(set) // a delegation is in two zones
+		c.data[q] = slices.Compact(set) // a delegation is in two zones
 	}
-	return held
+	return c
 }
 
-// shortest is the number of labels of the shortest name of ours that a record of
-// a zone is at or below.
-func (h *Headless) shortest(zone *records.Zone, q dns.Question) int {
+// minLabels returns the number of labels of the shortest owned name that a record is at or
+// below.
+func (h *Headless) minLabels(zone *records.Zone, q dns.Question) int {
 	switch {
 	case h.authoritative:
 		return zone.Labels()
@@ -167,60 +166,61 @@ func (h *Headless) shortest(zone *records.Zone, q dns.Question) int {
 	return zone.Labels() + 3 // a service
 }
 
-// add notes that a name exists, and those above it with as many labels at least.
-func (held *holding) add(name string, shortest int) {
-	for n := dns.CountLabel(name); n >= shortest; n-- {
-		held.exists[name] = true
+// addName records that a name exists, and the names above it that have minLabels labels or more.
+func (c *zoneContents) addName(name string, minLabels int) {
+	for n := dns.CountLabel(name); n >= minLabels; n-- {
+		c.exists[name] = true
 		off, _ := dns.NextLabel(name, 0)
 		name = name[off:]
 	}
 }
 
-// check checks what a reply says.
-func (held *holding) check(t *testing.T, r, reply *dns.Msg) {
+// check compares a reply with the contents.
+func (c *zoneContents) check(t *testing.T, r, reply *dns.Msg) {
 	t.Helper()
-	asked := r.Question[0]
-	name := strings.ToLower(asked.Name)
-	if !serves(r, &asked) || !reply.Authoritative || reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
-		t.Fatalf("%v is the reply to %v", reply, r)
+	q := r.Question[0]
+	name := strings.ToLower(q.Name)
+	if !isLookup(r, &q) || !reply.Authoritative || reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
+		t.Fatalf("got reply %v to %v, want no reply, or an authoritative one with NOERROR or NXDOMAIN", reply, r)
 	}
-	if exists := reply.Rcode == dns.RcodeSuccess; exists != held.exists[name] {
-		t.Fatalf("%q exists: %v, by the reply %v", name, held.exists[name], reply)
+	if exists := reply.Rcode == dns.RcodeSuccess; exists != c.exists[name] {
+		t.Fatalf("%q exists: %v, but got the reply %v", name, c.exists[name], reply)
 	}
 	var got []string
-	qtype := asked.Qtype
+	qtype := q.Qtype
 	for _, rr := range reply.Answer {
-		if h := rr.Header(); h.Name != asked.Name || h.Class != dns.ClassINET || h.Rrtype != qtype && asked.Qtype != dns.TypeANY {
-			t.Fatalf("%v is no answer to %v", rr, r)
+		if h := rr.Header(); h.Name != q.Name || h.Class != dns.ClassINET || h.Rrtype != qtype && q.Qtype != dns.TypeANY {
+			t.Fatalf("got answer %v to %v", rr, r)
 		}
-		qtype = rr.Header().Rrtype // of one set, whichever it is
+		qtype = rr.Header().Rrtype // ANY is answered with one record set
 		got = append(got, data(rr))
 	}
 	slices.Sort(got)
-	want := held.data[dns.Question{Name: name, Qtype: qtype, Qclass: dns.ClassINET}]
+	want := c.data[dns.Question{Name: name, Qtype: qtype, Qclass: dns.ClassINET}]
 	if reply.Truncated {
 		want = slices.DeleteFunc(slices.Clone(want), func(data string) bool { _, ok := slices.BinarySearch(got, data); return !ok })
 	}
 	if !slices.Equal(got, want) {
-		t.Fatalf("%q has %q, want %q", name, got, want)
+		t.Fatalf("%q: got %q, want %q", name, got, want)
 	}
 	for _, rr := range reply.Extra {
-		if rr.Header().Rrtype != dns.TypeOPT && !slices.Contains(held.data[question(rr)], data(rr)) {
-			t.Fatalf("%v is not there, but in the reply to %v", rr, r)
+		if rr.Header().Rrtype != dns.TypeOPT && !slices.Contains(c.data[question(rr)], data(rr)) {
+			t.Fatalf("got the additional record %v to %v, which no transfer has", rr, r)
 		}
 	}
-	negative := len(reply.Ns) == 1 && reply.Ns[0].Header().Rrtype == dns.TypeSOA && dns.IsSubDomain(reply.Ns[0].Header().Name, asked.Name)
+	negative := len(reply.Ns) == 1 && reply.Ns[0].Header().Rrtype == dns.TypeSOA && dns.IsSubDomain(reply.Ns[0].Header().Name, q.Name)
 	if len(reply.Answer) == 0 && !reply.Truncated && !negative || len(reply.Answer) > 0 && len(reply.Ns) > 0 {
-		t.Fatalf("the authority section of the reply to %v is %v", r, reply.Ns)
+		t.Fatalf("got the authority section %v to %v", reply.Ns, r)
 	}
 }
 
-// question is what a record answers, in lower case.
+// question returns the question that a record answers, in lower case.
 func question(rr dns.RR) dns.Question {
 	h := rr.Header()
 	return dns.Question{Name: strings.ToLower(h.Name), Qtype: h.Rrtype, Qclass: h.Class}
 }
 
+// data returns a record without its header, in lower case.
 func data(rr dns.RR) string {
 	return strings.ToLower(strings.TrimPrefix(rr.String(), rr.Header().String()))
 }

@@ -17,10 +17,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// passed is the rcode of the next plugin: what is not ours comes back with it.
-const passed = 0x42
+// rcodeNext is the rcode of the next plugin in tests. No reply of the plugin has it.
+const rcodeNext = 0x42
 
-// newTestHeadless returns the plugin of a stanza, not yet started.
+// newTestHeadless returns the plugin of a stanza, whose source is not started.
 func newTestHeadless(t testing.TB, stanza string) *Headless {
 	t.Helper()
 	s, err := parse(caddy.NewTestController("dns", stanza))
@@ -32,11 +32,11 @@ func newTestHeadless(t testing.TB, stanza string) *Headless {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.stop)
-	h.Next = test.NextHandler(passed, nil)
+	h.Next = test.NextHandler(rcodeNext, nil)
 	return h
 }
 
-// startTestHeadless returns the plugin of a stanza once it is ready.
+// startTestHeadless returns the plugin of a stanza after its first sync.
 func startTestHeadless(t testing.TB, stanza string) *Headless {
 	t.Helper()
 	h := newTestHeadless(t, stanza)
@@ -45,8 +45,8 @@ func startTestHeadless(t testing.TB, stanza string) *Headless {
 	return h
 }
 
-// ask passes a query through the handler behind the server's own writer, as in a
-// server.
+// ask serves a query as a server does, through the server's writer. It returns the rcode and the
+// reply, or nil if the plugin wrote none.
 func ask(t *testing.T, h *Headless, r *dns.Msg, w dns.ResponseWriter) (int, *dns.Msg) {
 	t.Helper()
 	rec := dnstest.NewRecorder(w)
@@ -62,36 +62,36 @@ const overlayStanza = `headless cluster.local in-addr.arpa ip6.arpa {
 }`
 
 const (
-	soa  = "cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5"
-	soa4 = "in-addr.arpa. 5 IN SOA ns.dns.in-addr.arpa. hostmaster.in-addr.arpa. 1 7200 1800 86400 5"
+	soaLocal  = "cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5"
+	soaInAddr = "in-addr.arpa. 5 IN SOA ns.dns.in-addr.arpa. hostmaster.in-addr.arpa. 1 7200 1800 86400 5"
 )
 
-var cases = []test.Case{
+var overlayCases = []test.Case{
 	// Hosts.
 	{Qname: "web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeA,
 		Answer: []dns.RR{test.A("web-0.nginx.default.svc.cluster.local. 5 IN A 10.244.1.5")}},
-	{Qname: "web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeAAAA, Ns: []dns.RR{test.SOA(soa)}},
-	{Qname: "web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeMX, Ns: []dns.RR{test.SOA(soa)}},
-	{Qname: "web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeHTTPS, Ns: []dns.RR{test.SOA(soa)}},
+	{Qname: "web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeAAAA, Ns: []dns.RR{test.SOA(soaLocal)}},
+	{Qname: "web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeMX, Ns: []dns.RR{test.SOA(soaLocal)}},
+	{Qname: "web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeHTTPS, Ns: []dns.RR{test.SOA(soaLocal)}},
 	{Qname: "web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeANY, // RFC 8482
 		Answer: []dns.RR{test.A("web-0.nginx.default.svc.cluster.local. 5 IN A 10.244.1.5")}},
 	{Qname: "web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV,
 		Answer: []dns.RR{test.SRV("web-0.nginx.default.svc.cluster.local. 5 IN SRV 0 100 8080 web-0.nginx.default.svc.cluster.local.")},
 		Extra:  []dns.RR{test.A("web-0.nginx.default.svc.cluster.local. 5 IN A 10.244.1.5")}},
-	{Qname: "web-2.nginx.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soa)}}, // not ready
-	{Qname: "web-9.nginx.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soa)}},
-	{Qname: "x.web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soa)}},
+	{Qname: "web-2.nginx.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soaLocal)}}, // not ready
+	{Qname: "web-9.nginx.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soaLocal)}},
+	{Qname: "x.web-0.nginx.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soaLocal)}},
 	{Qname: "dual-0.dual.default.svc.cluster.local.", Qtype: dns.TypeAAAA,
 		Answer: []dns.RR{test.AAAA("dual-0.dual.default.svc.cluster.local. 5 IN AAAA fd00:10:244::1")}},
 
 	// Services.
 	{Qname: "nginx.default.svc.cluster.local.", Qtype: dns.TypeA,
 		Answer: []dns.RR{test.A("nginx.default.svc.cluster.local. 5 IN A 10.244.1.5"), test.A("nginx.default.svc.cluster.local. 5 IN A 10.244.1.6")}},
-	{Qname: "nginx.default.svc.cluster.local.", Qtype: dns.TypeNS, Ns: []dns.RR{test.SOA(soa)}},
-	{Qname: "starting.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soa)}}, // specification, 2.4.1
+	{Qname: "nginx.default.svc.cluster.local.", Qtype: dns.TypeNS, Ns: []dns.RR{test.SOA(soaLocal)}},
+	{Qname: "starting.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soaLocal)}}, // specification, 2.4.1
 	{Qname: "by-hand.default.svc.cluster.local.", Qtype: dns.TypeA,
 		Answer: []dns.RR{test.A("by-hand.default.svc.cluster.local. 5 IN A 10.244.1.5"), test.A("by-hand.default.svc.cluster.local. 5 IN A 192.0.2.9")}},
-	{Qname: "by-hand.default.svc.cluster.local.", Qtype: dns.TypeSRV, Ns: []dns.RR{test.SOA(soa)}}, // no ports
+	{Qname: "by-hand.default.svc.cluster.local.", Qtype: dns.TypeSRV, Ns: []dns.RR{test.SOA(soaLocal)}}, // no ports
 
 	// Ports.
 	{Qname: "_web._tcp.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV,
@@ -103,11 +103,11 @@ var cases = []test.Case{
 			test.A("web-0.nginx.default.svc.cluster.local. 5 IN A 10.244.1.5"),
 			test.A("web-1.nginx.default.svc.cluster.local. 5 IN A 10.244.1.6"),
 		}},
-	{Qname: "_web._tcp.nginx.default.svc.cluster.local.", Qtype: dns.TypeA, Ns: []dns.RR{test.SOA(soa)}},
-	{Qname: "_tcp.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV, Ns: []dns.RR{test.SOA(soa)}}, // RFC 4592, 2.2.2
-	{Qname: "_udp.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soa)}},
-	{Qname: "_web._udp.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soa)}},
-	{Qname: "web.tcp.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soa)}},
+	{Qname: "_web._tcp.nginx.default.svc.cluster.local.", Qtype: dns.TypeA, Ns: []dns.RR{test.SOA(soaLocal)}},
+	{Qname: "_tcp.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV, Ns: []dns.RR{test.SOA(soaLocal)}}, // RFC 4592, 2.2.2
+	{Qname: "_udp.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soaLocal)}},
+	{Qname: "_web._udp.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soaLocal)}},
+	{Qname: "web.tcp.nginx.default.svc.cluster.local.", Qtype: dns.TypeSRV, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soaLocal)}},
 	{Qname: "_dns._udp.dual.default.svc.cluster.local.", Qtype: dns.TypeSRV,
 		Answer: []dns.RR{test.SRV("_dns._udp.dual.default.svc.cluster.local. 5 IN SRV 0 50 53 dual-0.dual.default.svc.cluster.local.")},
 		Extra: []dns.RR{
@@ -120,7 +120,7 @@ var cases = []test.Case{
 		Answer: []dns.RR{test.PTR("5.1.244.10.in-addr.arpa. 5 IN PTR web-0.nginx.default.svc.cluster.local.")}},
 	{Qname: "9.2.0.192.in-addr.arpa.", Qtype: dns.TypePTR,
 		Answer: []dns.RR{test.PTR("9.2.0.192.in-addr.arpa. 5 IN PTR 192-0-2-9.by-hand.default.svc.cluster.local.")}},
-	{Qname: "5.1.244.10.in-addr.arpa.", Qtype: dns.TypeA, Ns: []dns.RR{test.SOA(soa4)}},
+	{Qname: "5.1.244.10.in-addr.arpa.", Qtype: dns.TypeA, Ns: []dns.RR{test.SOA(soaInAddr)}},
 	{Qname: "5.1.244.10.in-addr.arpa.", Qtype: dns.TypeANY,
 		Answer: []dns.RR{test.PTR("5.1.244.10.in-addr.arpa. 5 IN PTR web-0.nginx.default.svc.cluster.local.")}},
 	{Qname: "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.4.4.2.0.0.1.0.0.0.0.d.f.ip6.arpa.", Qtype: dns.TypePTR,
@@ -138,40 +138,40 @@ var cases = []test.Case{
 			test.AAAA("dual-0.Dual.default.svc.cluster.LOCAL. 5 IN AAAA fd00:10:244::1"),
 		}},
 
-	// Not ours.
-	{Qname: "cluster.local.", Qtype: dns.TypeSOA, Rcode: passed},
-	{Qname: "dns-version.cluster.local.", Qtype: dns.TypeTXT, Rcode: passed},
-	{Qname: "svc.cluster.local.", Qtype: dns.TypeA, Rcode: passed},
-	{Qname: "default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: passed},
-	{Qname: "vip.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: passed},
-	{Qname: "10-244-1-5.vip.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: passed},
-	{Qname: "10-244-1-5.default.pod.cluster.local.", Qtype: dns.TypeA, Rcode: passed},
-	{Qname: "nginx.other.svc.cluster.local.", Qtype: dns.TypeA, Rcode: passed},
-	{Qname: "nginx.default.svc.example.org.", Qtype: dns.TypeA, Rcode: passed},
-	{Qname: "7.1.244.10.in-addr.arpa.", Qtype: dns.TypePTR, Rcode: passed}, // not ready
-	{Qname: "1.244.10.in-addr.arpa.", Qtype: dns.TypePTR, Rcode: passed},
-	{Qname: "nginx.default.svc.cluster.local.", Qtype: dns.TypeAXFR, Rcode: passed},
-	{Qname: ".", Qtype: dns.TypeNS, Rcode: passed},
-	{Qname: "web-0.nginx.default.svc.in-addr.arpa.", Qtype: dns.TypeA, Rcode: passed}, // services have no names in reverse zones
-	{Qname: "_web._tcp.nginx.default.svc.ip6.arpa.", Qtype: dns.TypeSRV, Rcode: passed},
+	// Names that the plugin does not own, and messages that are no lookups.
+	{Qname: "cluster.local.", Qtype: dns.TypeSOA, Rcode: rcodeNext},
+	{Qname: "dns-version.cluster.local.", Qtype: dns.TypeTXT, Rcode: rcodeNext},
+	{Qname: "svc.cluster.local.", Qtype: dns.TypeA, Rcode: rcodeNext},
+	{Qname: "default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: rcodeNext},
+	{Qname: "vip.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: rcodeNext},
+	{Qname: "10-244-1-5.vip.default.svc.cluster.local.", Qtype: dns.TypeA, Rcode: rcodeNext},
+	{Qname: "10-244-1-5.default.pod.cluster.local.", Qtype: dns.TypeA, Rcode: rcodeNext},
+	{Qname: "nginx.other.svc.cluster.local.", Qtype: dns.TypeA, Rcode: rcodeNext},
+	{Qname: "nginx.default.svc.example.org.", Qtype: dns.TypeA, Rcode: rcodeNext},
+	{Qname: "7.1.244.10.in-addr.arpa.", Qtype: dns.TypePTR, Rcode: rcodeNext}, // not ready
+	{Qname: "1.244.10.in-addr.arpa.", Qtype: dns.TypePTR, Rcode: rcodeNext},
+	{Qname: "nginx.default.svc.cluster.local.", Qtype: dns.TypeAXFR, Rcode: rcodeNext},
+	{Qname: ".", Qtype: dns.TypeNS, Rcode: rcodeNext},
+	{Qname: "web-0.nginx.default.svc.in-addr.arpa.", Qtype: dns.TypeA, Rcode: rcodeNext}, // services have no names in reverse zones
+	{Qname: "_web._tcp.nginx.default.svc.ip6.arpa.", Qtype: dns.TypeSRV, Rcode: rcodeNext},
 }
 
 func TestHandler(t *testing.T) {
 	h := startTestHeadless(t, overlayStanza)
-	for _, tc := range cases {
+	for _, tc := range overlayCases {
 		rcode, m := ask(t, h, tc.Msg(), &test.ResponseWriter{})
-		if tc.Rcode == passed {
-			if rcode != passed || m != nil {
-				t.Errorf("%s %s was not passed on: %v", tc.Qname, dns.TypeToString[tc.Qtype], m)
+		if tc.Rcode == rcodeNext {
+			if rcode != rcodeNext || m != nil {
+				t.Errorf("%s %s: got reply %v, want that of the next plugin", tc.Qname, dns.TypeToString[tc.Qtype], m)
 			}
 			continue
 		}
 		if m == nil {
-			t.Errorf("%s %s was passed on", tc.Qname, dns.TypeToString[tc.Qtype])
+			t.Errorf("%s %s: got no reply", tc.Qname, dns.TypeToString[tc.Qtype])
 			continue
 		}
 		if !m.Authoritative || m.Truncated || m.Question[0].Name != tc.Qname {
-			t.Errorf("%s: the header is %+v, the question %v", tc.Qname, m.MsgHdr, m.Question)
+			t.Errorf("%s: got header %+v and question %v", tc.Qname, m.MsgHdr, m.Question)
 		}
 		for _, rr := range m.Ns {
 			rr.(*dns.SOA).Serial = 1
@@ -188,55 +188,55 @@ func TestSerial(t *testing.T) {
 	r := new(dns.Msg).SetQuestion("web-9.nginx.default.svc.cluster.local.", dns.TypeA)
 	before := h.trie.Serial()
 	_, m := ask(t, h, r, &test.ResponseWriter{})
-	// A second may have ended between the two.
+	// A second may have ended between the first two reads.
 	if got := m.Ns[0].(*dns.SOA).Serial; got < before || got > h.trie.Serial() {
-		t.Errorf("the serial is %d, want %d", got, h.trie.Serial())
+		t.Errorf("got serial %d, want %d", got, h.trie.Serial())
 	}
 }
 
-// TestOddMessages checks messages that are no query for a record: those of a zone
-// that the plugin owns are refused, and others are for the next plugin.
-func TestOddMessages(t *testing.T) {
+// TestNoLookups checks messages that are no lookups. An authoritative plugin refuses those for
+// its zones. All others go to the next plugin.
+func TestNoLookups(t *testing.T) {
 	const host, apex = "web-0.nginx.default.svc.cluster.local.", "cluster.local."
 	opcode := func(opcode int) func(*dns.Msg) { return func(r *dns.Msg) { r.Opcode = opcode } }
 	class := func(class uint16) func(*dns.Msg) { return func(r *dns.Msg) { r.Question[0].Qclass = class } }
-	shared, owner := startTestHeadless(t, overlayStanza), startAuthoritative(t)
-	owner.transfers = true // so that a transfer of an apex is for the transfer plugin
-	falling := startTestHeadless(t, authoritative[:len(authoritative)-1]+"fallthrough sub.cluster.local\n}")
+	overlay, authority := startTestHeadless(t, overlayStanza), startAuthoritative(t)
+	authority.transfers = true // a transfer of an apex is for the transfer plugin
+	fallingThrough := startTestHeadless(t, authoritativeStanza[:len(authoritativeStanza)-1]+"fallthrough sub.cluster.local\n}")
 	for _, tc := range []struct {
 		what, name string
 		change     func(*dns.Msg)
-		shared     int // where others have the zone
-		owner      int // where nobody has
+		overlay    int // the rcode if other plugins have the zone
+		authority  int // the rcode if the plugin is authoritative
 	}{
-		{"notification", apex, opcode(dns.OpcodeNotify), passed, dns.RcodeRefused},
-		{"notification", host, opcode(dns.OpcodeNotify), passed, dns.RcodeRefused},
-		{"notification", "example.org.", opcode(dns.OpcodeNotify), passed, passed},
-		{"update", apex, opcode(dns.OpcodeUpdate), passed, dns.RcodeRefused},
-		{"status", apex, opcode(dns.OpcodeStatus), passed, dns.RcodeRefused},
-		{"class CH", host, class(dns.ClassCHAOS), passed, dns.RcodeRefused},
-		{"class CH", apex, class(dns.ClassCHAOS), passed, dns.RcodeRefused},
-		{"class ANY", host, class(dns.ClassANY), passed, dns.RcodeRefused},
-		{"class CH", "version.bind.", class(dns.ClassCHAOS), passed, passed},
+		{"notification", apex, opcode(dns.OpcodeNotify), rcodeNext, dns.RcodeRefused},
+		{"notification", host, opcode(dns.OpcodeNotify), rcodeNext, dns.RcodeRefused},
+		{"notification", "example.org.", opcode(dns.OpcodeNotify), rcodeNext, rcodeNext},
+		{"update", apex, opcode(dns.OpcodeUpdate), rcodeNext, dns.RcodeRefused},
+		{"status", apex, opcode(dns.OpcodeStatus), rcodeNext, dns.RcodeRefused},
+		{"class CH", host, class(dns.ClassCHAOS), rcodeNext, dns.RcodeRefused},
+		{"class CH", apex, class(dns.ClassCHAOS), rcodeNext, dns.RcodeRefused},
+		{"class ANY", host, class(dns.ClassANY), rcodeNext, dns.RcodeRefused},
+		{"class CH", "version.bind.", class(dns.ClassCHAOS), rcodeNext, rcodeNext},
 		{"no question", host, func(r *dns.Msg) { r.Question = nil }, dns.RcodeFormatError, dns.RcodeFormatError},
 		{"two questions", host, func(r *dns.Msg) { r.Question = append(r.Question, r.Question[0]) }, dns.RcodeFormatError, dns.RcodeFormatError},
 	} {
-		for h, want := range map[*Headless]int{shared: tc.shared, owner: tc.owner, falling: tc.owner} {
+		for h, want := range map[*Headless]int{overlay: tc.overlay, authority: tc.authority, fallingThrough: tc.authority} {
 			r := new(dns.Msg).SetQuestion(tc.name, dns.TypeSOA)
 			tc.change(r)
 			if rcode, m := ask(t, h, r, &test.ResponseWriter{}); rcode != want || m != nil {
-				t.Errorf("%s of %s: rcode %d and %v, want %d from the server", tc.what, tc.name, rcode, m, want)
+				t.Errorf("%s for %s: got rcode %d and reply %v, want %d and none", tc.what, tc.name, rcode, m, want)
 			}
 		}
 	}
 	r := new(dns.Msg).SetUpdate("sub.cluster.local.")
-	if rcode, _ := ask(t, falling, r, &test.ResponseWriter{}); rcode != passed {
-		t.Errorf("an update of a zone that falls through has rcode %d", rcode)
+	if rcode, _ := ask(t, fallingThrough, r, &test.ResponseWriter{}); rcode != rcodeNext {
+		t.Errorf("update of a zone with fallthrough: got rcode %d, want that of the next plugin", rcode)
 	}
 }
 
-// TestAlone checks the replies where no plugin is behind.
-func TestAlone(t *testing.T) {
+// TestNoNext checks the replies if no plugin is behind.
+func TestNoNext(t *testing.T) {
 	for stanza, want := range map[string]map[string]int{
 		overlayStanza: {
 			"example.org.": dns.RcodeRefused, "cluster.local.": dns.RcodeRefused, "vip.default.svc.cluster.local.": dns.RcodeRefused,
@@ -245,24 +245,24 @@ func TestAlone(t *testing.T) {
 		overlayStanza[:len(overlayStanza)-1] + "fallthrough\n}": {
 			"vip.default.svc.cluster.local.": dns.RcodeRefused, "web-9.nginx.default.svc.cluster.local.": dns.RcodeNameError,
 		},
-		authoritative: {"example.org.": dns.RcodeRefused, "vip.default.svc.cluster.local.": dns.RcodeNameError},
+		authoritativeStanza: {"example.org.": dns.RcodeRefused, "vip.default.svc.cluster.local.": dns.RcodeNameError},
 	} {
 		h := startTestHeadless(t, stanza)
 		h.Next = nil
 		before := testutil.ToFloat64(outcomes.fallthroughs)
 		for name, want := range want {
 			if rcode, _ := ask(t, h, new(dns.Msg).SetQuestion(name, dns.TypeA), &test.ResponseWriter{}); rcode != want {
-				t.Errorf("%s has rcode %d, want %d, with\n%s", name, rcode, want, stanza)
+				t.Errorf("%s: got rcode %d, want %d, with\n%s", name, rcode, want, stanza)
 			}
 		}
 		if n := testutil.ToFloat64(outcomes.fallthroughs) - before; n != 0 {
-			t.Errorf("%v queries fell through to nobody", n)
+			t.Errorf("got %v queries counted as fallthrough, want 0", n)
 		}
 	}
 }
 
-// TestFallthrough checks that only names that don't exist fall through, and only
-// in the zones named.
+// TestFallthrough checks that only names that don't exist fall through, and only in the zones of
+// the directive.
 func TestFallthrough(t *testing.T) {
 	const missing, exists, other = "web-9.nginx.default.svc.cluster.local.", "web-0.nginx.default.svc.cluster.local.", "web-9.nginx.default.svc.example.org."
 	for _, tc := range []struct {
@@ -270,46 +270,46 @@ func TestFallthrough(t *testing.T) {
 		zones map[string]int
 	}{
 		{"", map[string]int{missing: dns.RcodeNameError, exists: 0, other: dns.RcodeNameError}},
-		{"fallthrough", map[string]int{missing: passed, exists: 0, other: passed}},
-		{"fallthrough example.org in-addr.arpa", map[string]int{missing: dns.RcodeNameError, exists: 0, other: passed}},
+		{"fallthrough", map[string]int{missing: rcodeNext, exists: 0, other: rcodeNext}},
+		{"fallthrough example.org in-addr.arpa", map[string]int{missing: dns.RcodeNameError, exists: 0, other: rcodeNext}},
 	} {
 		h := startTestHeadless(t, "headless cluster.local example.org {\nmanifests testdata/handler.yaml\n"+tc.line+"\n}")
 		for name, want := range tc.zones {
 			r := new(dns.Msg).SetQuestion(name, dns.TypeAAAA)
 			if rcode, _ := ask(t, h, r, &test.ResponseWriter{}); rcode != want {
-				t.Errorf("with %q, %s has rcode %d, want %d", tc.line, name, rcode, want)
+				t.Errorf("%q: %s: got rcode %d, want %d", tc.line, name, rcode, want)
 			}
 		}
 	}
 }
 
-// TestUnsynced checks that nothing is made up before there is something to
-// serve.
+// TestUnsynced checks that before the first sync the plugin denies no name: it replies
+// SERVFAIL, or calls the kubernetes plugin.
 func TestUnsynced(t *testing.T) {
 	h := newTestHeadless(t, overlayStanza)
-	ours := new(dns.Msg).SetQuestion("web-0.nginx.default.svc.cluster.local.", dns.TypeA)
+	owned := new(dns.Msg).SetQuestion("web-0.nginx.default.svc.cluster.local.", dns.TypeA)
 	other := new(dns.Msg).SetQuestion("example.org.", dns.TypeA)
 	if h.Ready() {
 		t.Error("ready before the start")
 	}
-	if rcode, m := ask(t, h, ours, &test.ResponseWriter{}); rcode != dns.RcodeServerFailure || m != nil {
-		t.Errorf("rcode %d, %v, want SERVFAIL of the server", rcode, m)
+	if rcode, m := ask(t, h, owned, &test.ResponseWriter{}); rcode != dns.RcodeServerFailure || m != nil {
+		t.Errorf("got rcode %d and reply %v, want SERVFAIL and none", rcode, m)
 	}
-	if rcode, _ := ask(t, h, other, &test.ResponseWriter{}); rcode != passed {
-		t.Errorf("a name of another zone has rcode %d", rcode)
+	if rcode, _ := ask(t, h, other, &test.ResponseWriter{}); rcode != rcodeNext {
+		t.Errorf("name of another zone: got rcode %d, want that of the next plugin", rcode)
 	}
-	h.delegate = true // a kubernetes plugin stands behind
-	if rcode, _ := ask(t, h, ours, &test.ResponseWriter{}); rcode != passed {
-		t.Errorf("with a kubernetes plugin behind, rcode %d", rcode)
+	h.delegate = true // a kubernetes plugin is behind
+	if rcode, _ := ask(t, h, owned, &test.ResponseWriter{}); rcode != rcodeNext {
+		t.Errorf("with a kubernetes plugin behind: got rcode %d, want that of the next plugin", rcode)
 	}
 	h.source.start()
 	<-h.source.informer.Synced()
-	if rcode, m := ask(t, h, ours, &test.ResponseWriter{}); rcode != dns.RcodeSuccess || len(m.Answer) != 1 || !h.Ready() {
-		t.Errorf("after the sync, rcode %d, %v", rcode, m)
+	if rcode, m := ask(t, h, owned, &test.ResponseWriter{}); rcode != dns.RcodeSuccess || len(m.Answer) != 1 || !h.Ready() {
+		t.Errorf("after the sync: got rcode %d, reply %v, ready %t", rcode, m, h.Ready())
 	}
 }
 
-// manyPods writes a manifest of a service big with n pods.
+// manyPods returns a stanza with a manifest of n pods behind the service big.
 func manyPods(t testing.TB, n int) string {
 	t.Helper()
 	var b strings.Builder
@@ -325,8 +325,8 @@ func manyPods(t testing.TB, n int) string {
 	return "headless cluster.local {\nmanifests " + path + "\n}"
 }
 
-// TestLongTargets checks that a set whose only target is too long to be written is no
-// data, and never a truncated reply: nothing more comes over TCP.
+// TestLongTargets checks the reply if the only target of a record set is too long to be written:
+// NODATA and not TC, as TCP would not give more.
 func TestLongTargets(t *testing.T) {
 	long := strings.Repeat("a", 63)
 	path := filepath.Join(t.TempDir(), "long.yaml")
@@ -345,25 +345,25 @@ func TestLongTargets(t *testing.T) {
 		for _, tcp := range []bool{false, true} {
 			rcode, m := ask(t, h, new(dns.Msg).SetQuestion(name, qtype), &test.ResponseWriter{TCP: tcp})
 			if rcode != dns.RcodeSuccess || m.Truncated || len(m.Answer)+len(m.Extra) > 0 || len(m.Ns) != 1 {
-				t.Errorf("%s, over TCP %v: rcode %d, %v", name, tcp, rcode, m)
+				t.Errorf("%s, over TCP %t: got rcode %d and reply %v, want NODATA", name, tcp, rcode, m)
 			}
 		}
 	}
 }
 
-// nobody is a next plugin that costs nothing.
-var nobody = plugin.HandlerFunc(func(context.Context, dns.ResponseWriter, *dns.Msg) (int, error) { return 0, nil })
+// freeNext is a next plugin that allocates nothing.
+var freeNext = plugin.HandlerFunc(func(context.Context, dns.ResponseWriter, *dns.Msg) (int, error) { return 0, nil })
 
-// discard is a writer that costs nothing.
-type discard struct{ test.ResponseWriter }
+// freeWriter is a writer that allocates nothing.
+type freeWriter struct{ test.ResponseWriter }
 
-func (*discard) WriteMsg(*dns.Msg) error { return nil }
+func (*freeWriter) WriteMsg(*dns.Msg) error { return nil }
 
-// TestBudget holds the allocations of ServeDNS: none for what is not ours, and
-// few for a hit, whatever the size of the service.
-func TestBudget(t *testing.T) {
+// TestServeDNSBudget limits the allocations of ServeDNS: none for a name that the plugin does
+// not own, and for an owned name as few for a large service as for a small one.
+func TestServeDNSBudget(t *testing.T) {
 	h := startTestHeadless(t, manyPods(t, 500))
-	ctx, w := context.Background(), &discard{}
+	ctx, w := context.Background(), &freeWriter{}
 	address := testing.AllocsPerRun(100, func() { w.RemoteAddr() })
 	for _, tc := range []struct {
 		qname string
@@ -379,23 +379,23 @@ func TestBudget(t *testing.T) {
 		r := new(dns.Msg).SetQuestion(tc.qname, tc.qtype)
 		got := testing.AllocsPerRun(100, func() { _, _ = h.ServeDNS(ctx, w, r) }) - address
 		if got > tc.want {
-			t.Errorf("%s %s: %v allocations, at most %v", tc.qname, dns.TypeToString[tc.qtype], got, tc.want)
+			t.Errorf("%s %s: got %v allocations, want at most %v", tc.qname, dns.TypeToString[tc.qtype], got, tc.want)
 		}
-		r.SetEdns0(65535, true).IsEdns0().Option = options["padding"]
-		got = testing.AllocsPerRun(100, func() { _, _ = h.ServeDNS(ctx, w, r) }) - 2*address // the transport is asked for twice
+		r.SetEdns0(65535, true).IsEdns0().Option = ednsOptions["padding"]
+		got = testing.AllocsPerRun(100, func() { _, _ = h.ServeDNS(ctx, w, r) }) - 2*address // ServeDNS asks for the transport twice
 		if got > tc.want {
-			t.Errorf("%s %s with EDNS: %v allocations, at most %v", tc.qname, dns.TypeToString[tc.qtype], got, tc.want)
+			t.Errorf("%s %s with EDNS: got %v allocations, want at most %v", tc.qname, dns.TypeToString[tc.qtype], got, tc.want)
 		}
 	}
 
-	// What the next plugin's call itself costs is not ours.
-	h.Next = nobody
+	// The call of the next plugin allocates by itself.
+	h.Next = freeNext
 	r := new(dns.Msg).SetQuestion("example.org.", dns.TypeA)
 	next := testing.AllocsPerRun(100, func() { _, _ = plugin.NextOrFailure(pluginName, h.Next, ctx, w, r) })
 	for _, qname := range []string{"example.org.", "cluster.local.", "vip.default.svc.cluster.local.", "vip.other.svc.cluster.local.", "EXAMPLE.org."} {
 		r := new(dns.Msg).SetQuestion(qname, dns.TypeA)
 		if got := testing.AllocsPerRun(100, func() { _, _ = h.ServeDNS(ctx, w, r) }) - next; got > 0 {
-			t.Errorf("%s: %v allocations before the next plugin", qname, got)
+			t.Errorf("%s: got %v allocations before the next plugin, want 0", qname, got)
 		}
 	}
 }

@@ -19,8 +19,6 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-const pluginName = "headless"
-
 func init() { plugin.Register(pluginName, setup) }
 
 func setup(c *caddy.Controller) error {
@@ -58,7 +56,7 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 	h := &Headless{
 		Fall:          s.fall,
 		zones:         records.NewZones(s.zones),
-		primary:       s.primary(),
+		ptrZone:       s.primary(),
 		ttl:           s.ttl,
 		authoritative: s.authoritative,
 		trie:          source.trie,
@@ -87,7 +85,7 @@ func (h *Headless) start(s *stanza, config *dnsserver.Config, l *lifetime) error
 // own makes the plugin the owner of its zones.
 func (h *Headless) own(config *dnsserver.Config) error {
 	var err error
-	if h.locals, err = localAddresses(config.ListenHosts); err != nil {
+	if h.serverAddrs, err = serverAddresses(config.ListenHosts); err != nil {
 		return fmt.Errorf("find the addresses of the server: %w", err)
 	}
 	if t, ok := config.Handler("transfer").(*transfer.Transfer); ok {

@@ -17,38 +17,37 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// registered is the code of an option that the server sends back, as one that the
-// rewrite plugin sets.
-const registered = dns.EDNS0LOCALSTART + 1
+// registeredOption is the code of an option that the server sends back, like one that the
+// rewrite plugin registers.
+const registeredOption = dns.EDNS0LOCALSTART + 1
 
-// options are those that a query may have.
-var options = map[string][]dns.EDNS0{
+// ednsOptions are the options of a query.
+var ednsOptions = map[string][]dns.EDNS0{
 	"no option":  nil,
 	"cookie":     {&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0123456789abcdef"}},
 	"padding":    {&dns.EDNS0_PADDING{Padding: make([]byte, 430)}},
-	"registered": {&dns.EDNS0_LOCAL{Code: registered, Data: make([]byte, 100)}, &dns.EDNS0_PADDING{Padding: make([]byte, 60)}},
+	"registered": {&dns.EDNS0_LOCAL{Code: registeredOption, Data: make([]byte, 100)}, &dns.EDNS0_PADDING{Padding: make([]byte, 60)}},
 }
 
-// sent passes a query through the handler and a server, and returns the message
-// that the client gets with its size. Where the server had to cut what the handler
-// made, the test fails.
-func sent(t *testing.T, h *Headless, r *dns.Msg, w dns.ResponseWriter) (*dns.Msg, int) {
+// send serves a query as a server does. It returns the message that the client gets, and its
+// size in bytes. The test fails if the server has to truncate the plugin's reply.
+func send(t *testing.T, h *Headless, r *dns.Msg, w dns.ResponseWriter) (*dns.Msg, int) {
 	t.Helper()
-	made := dnstest.NewRecorder(&test.ResponseWriter{})
-	if _, err := h.ServeDNS(context.Background(), &recorded{w, made}, r); err != nil {
+	rec := dnstest.NewRecorder(&test.ResponseWriter{})
+	if _, err := h.ServeDNS(context.Background(), &redirectWriter{w, rec}, r); err != nil {
 		t.Fatal(err)
 	}
-	m := made.Msg
+	m := rec.Msg
 	before := fmt.Sprint(len(m.Answer), len(m.Ns), len(m.Extra), m.Truncated)
-	if err := request.NewScrubWriter(r, &recorded{w, made}).WriteMsg(m); err != nil {
+	if err := request.NewScrubWriter(r, &redirectWriter{w, rec}).WriteMsg(m); err != nil {
 		t.Fatal(err)
 	}
-	records := len(m.Extra)
+	extra := len(m.Extra)
 	if m.IsEdns0() != nil {
-		records--
+		extra--
 	}
-	if after := fmt.Sprint(len(m.Answer), len(m.Ns), records, m.Truncated); after != before {
-		t.Errorf("%v: the handler made records and TC %s, the server sends %s", r.Question[0], before, after)
+	if after := fmt.Sprint(len(m.Answer), len(m.Ns), extra, m.Truncated); after != before {
+		t.Errorf("%v: the plugin wrote records and TC %s, the server sends %s", r.Question[0], before, after)
 	}
 	wire, err := m.Pack()
 	if err != nil {
@@ -57,25 +56,25 @@ func sent(t *testing.T, h *Headless, r *dns.Msg, w dns.ResponseWriter) (*dns.Msg
 	return m, len(wire)
 }
 
-// recorded is a writer with the addresses of one and the memory of another.
-type recorded struct {
+// redirectWriter has the addresses of one writer and writes to another.
+type redirectWriter struct {
 	dns.ResponseWriter
 	to dns.ResponseWriter
 }
 
-func (w *recorded) WriteMsg(m *dns.Msg) error { return w.to.WriteMsg(m) }
+func (w *redirectWriter) WriteMsg(m *dns.Msg) error { return w.to.WriteMsg(m) }
 
-// TestTruncation checks that a reply over UDP is as large as fits into what the
-// client offers, but for sizes that we never send, and complete over TCP. The
-// server adds an OPT record with those options that are registered.
+// TestTruncation checks that a reply over UDP fills the size that the client offers, up to
+// maxUDP, and that a reply over TCP is complete. The server adds an OPT record with the
+// registered options.
 func TestTruncation(t *testing.T) {
 	const n = 500
-	edns.SetSupportedOption(registered)
+	edns.SetSupportedOption(registeredOption)
 	h := startTestHeadless(t, manyPods(t, n))
 	for _, tc := range []struct {
 		qname string
 		qtype uint16
-		free  int // bytes that may be left: less than another record needs
+		free  int // bytes that may be unused: fewer than another record needs
 	}{
 		{"big.default.svc.cluster.local.", dns.TypeA, 16},
 		{"big.default.svc.cluster.local.", dns.TypeANY, 16},
@@ -83,7 +82,7 @@ func TestTruncation(t *testing.T) {
 		{"_web._tcp.big.default.svc.cluster.local.", dns.TypeSRV, 100},
 	} {
 		what := tc.qname + " " + dns.TypeToString[tc.qtype]
-		for name, option := range options {
+		for name, option := range ednsOptions {
 			for _, size := range []uint16{0, 512, 1232, 4095, 4096, 4097, 65507, 65535} {
 				r := new(dns.Msg).SetQuestion(tc.qname, tc.qtype)
 				if size > 0 {
@@ -92,24 +91,24 @@ func TestTruncation(t *testing.T) {
 				} else if option != nil {
 					continue
 				}
-				m, got := sent(t, h, r, &test.ResponseWriter{})
+				m, got := send(t, h, r, &test.ResponseWriter{})
 				limit := min(max(512, int(size)), 4096)
 				if got > limit || got <= limit-tc.free || !m.Truncated || len(m.Answer) >= n || len(m.Answer) == 0 {
-					t.Errorf("%s in %d, with %s: %d records in %d bytes, TC %v", what, size, name, len(m.Answer), got, m.Truncated)
+					t.Errorf("%s, size %d, %s: got %d records in %d bytes, TC %t", what, size, name, len(m.Answer), got, m.Truncated)
 				}
 			}
 		}
 		r := new(dns.Msg).SetQuestion(tc.qname, tc.qtype)
-		m, _ := sent(t, h, r, &test.ResponseWriter{TCP: true})
+		m, _ := send(t, h, r, &test.ResponseWriter{TCP: true})
 		if len(m.Answer) != n || m.Truncated || tc.qtype == dns.TypeSRV && len(m.Extra) != n {
-			t.Errorf("%s over TCP: %d records, %d in addition, TC %v", what, len(m.Answer), len(m.Extra), m.Truncated)
+			t.Errorf("%s over TCP: got %d records, %d additional, TC %t", what, len(m.Answer), len(m.Extra), m.Truncated)
 		}
 	}
 }
 
-// TestNotTruncated checks that options which the server does not send back take no
-// room: what fits without them fits with them.
-func TestNotTruncated(t *testing.T) {
+// TestUnregisteredOptions checks that options which the server does not send back take no space
+// in the reply.
+func TestUnregisteredOptions(t *testing.T) {
 	h := startTestHeadless(t, manyPods(t, 1))
 	for _, tc := range []struct {
 		qname string
@@ -122,14 +121,15 @@ func TestNotTruncated(t *testing.T) {
 		{"_web._tcp.big.default.svc.cluster.local.", dns.TypeANY},
 	} {
 		r := new(dns.Msg).SetQuestion(tc.qname, tc.qtype).SetEdns0(512, false)
-		r.IsEdns0().Option = options["padding"]
-		if m, _ := sent(t, h, r, &test.ResponseWriter{}); m.Truncated || len(m.Answer) != 1 {
-			t.Errorf("%s %s: %v", tc.qname, dns.TypeToString[tc.qtype], m)
+		r.IsEdns0().Option = ednsOptions["padding"]
+		if m, _ := send(t, h, r, &test.ResponseWriter{}); m.Truncated || len(m.Answer) != 1 {
+			t.Errorf("%s %s: got reply %v, want one record and no TC", tc.qname, dns.TypeToString[tc.qtype], m)
 		}
 	}
 }
 
-// TestNothingFits checks that a set of which no record fits is not denied.
+// TestNothingFits checks that a record set of which no record fits is truncated: NODATA would
+// deny it.
 func TestNothingFits(t *testing.T) {
 	long := strings.Repeat("a", 63)
 	path := filepath.Join(t.TempDir(), "long.yaml")
@@ -147,25 +147,24 @@ func TestNothingFits(t *testing.T) {
 	for _, qtype := range []uint16{dns.TypeSRV, dns.TypeANY} {
 		r := new(dns.Msg).SetQuestion(name, qtype)
 		truncated := testutil.ToFloat64(outcomes.truncated)
-		if m, _ := sent(t, h, r, &test.ResponseWriter{}); !m.Truncated || len(m.Answer)+len(m.Ns) != 0 {
-			t.Errorf("%s over UDP: %v", dns.TypeToString[qtype], m)
+		if m, _ := send(t, h, r, &test.ResponseWriter{}); !m.Truncated || len(m.Answer)+len(m.Ns) != 0 {
+			t.Errorf("%s over UDP: got reply %v, want TC and no record", dns.TypeToString[qtype], m)
 		}
 		if n := testutil.ToFloat64(outcomes.truncated) - truncated; n != 1 {
 			t.Errorf("%v replies are counted as truncated, want 1", n)
 		}
-		if m, _ := sent(t, h, r, &test.ResponseWriter{TCP: true}); m.Truncated || len(m.Answer) != 1 {
-			t.Errorf("%s over TCP: %v", dns.TypeToString[qtype], m)
+		if m, _ := send(t, h, r, &test.ResponseWriter{TCP: true}); m.Truncated || len(m.Answer) != 1 {
+			t.Errorf("%s over TCP: got reply %v, want one record", dns.TypeToString[qtype], m)
 		}
 	}
 }
 
-// TestAuthorityFits checks the size of what the owner of a zone answers: a server may
-// have any number of addresses.
-func TestAuthorityFits(t *testing.T) {
+// TestAddressRecordsFit checks the size of a reply with the addresses of a server that has many.
+func TestAddressRecordsFit(t *testing.T) {
 	h := startAuthoritative(t)
-	h.locals = nil
+	h.serverAddrs = nil
 	for i := range 600 {
-		h.locals = append(h.locals, netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}))
+		h.serverAddrs = append(h.serverAddrs, netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}))
 	}
 	for _, size := range []uint16{0, 1232, 4096, 65535} {
 		r := new(dns.Msg).SetQuestion("ns.dns.cluster.local.", dns.TypeA)
@@ -174,8 +173,8 @@ func TestAuthorityFits(t *testing.T) {
 		}
 		truncated := testutil.ToFloat64(outcomes.truncated)
 		limit := min(max(512, int(size)), 4096)
-		if m, got := sent(t, h, r, &test.ResponseWriter{}); got > limit || got < limit-32 || !m.Truncated {
-			t.Errorf("in %d: %d records in %d bytes, TC %v", size, len(m.Answer), got, m.Truncated)
+		if m, got := send(t, h, r, &test.ResponseWriter{}); got > limit || got < limit-32 || !m.Truncated {
+			t.Errorf("size %d: got %d records in %d bytes, TC %t", size, len(m.Answer), got, m.Truncated)
 		}
 		if n := testutil.ToFloat64(outcomes.truncated) - truncated; n != 1 {
 			t.Errorf("%v replies are counted as truncated, want 1", n)
@@ -183,30 +182,29 @@ func TestAuthorityFits(t *testing.T) {
 	}
 }
 
-// TestGlueAlone checks that a reply that lacks only addresses of targets is
-// truncated where TCP can give them, and not where nothing can (RFC 2181,
-// section 9).
-func TestGlueAlone(t *testing.T) {
+// TestGlueDoesNotFit checks a reply that lacks only addresses of targets (RFC 2181, section 9).
+// It is truncated over UDP, as TCP has space for them, and not over TCP.
+func TestGlueDoesNotFit(t *testing.T) {
 	h := startTestHeadless(t, manyPods(t, 900))
 	// 900 SRV records fill 58 KiB, their addresses would take 14 KiB more.
 	r := new(dns.Msg).SetQuestion("big.default.svc.cluster.local.", dns.TypeSRV)
-	if m, _ := sent(t, h, r, &test.ResponseWriter{TCP: true}); m.Truncated || len(m.Answer) != 900 || len(m.Extra) >= 900 {
-		t.Errorf("over TCP: %d records, %d in addition, TC %v", len(m.Answer), len(m.Extra), m.Truncated)
+	if m, _ := send(t, h, r, &test.ResponseWriter{TCP: true}); m.Truncated || len(m.Answer) != 900 || len(m.Extra) >= 900 {
+		t.Errorf("over TCP: got %d records, %d additional, TC %t", len(m.Answer), len(m.Extra), m.Truncated)
 	}
 	h = startTestHeadless(t, manyPods(t, 7))
-	if m, _ := sent(t, h, r, &test.ResponseWriter{}); !m.Truncated || len(m.Answer) != 7 || len(m.Extra) >= 7 {
-		t.Errorf("over UDP: %d records, %d in addition, TC %v", len(m.Answer), len(m.Extra), m.Truncated)
+	if m, _ := send(t, h, r, &test.ResponseWriter{}); !m.Truncated || len(m.Answer) != 7 || len(m.Extra) >= 7 {
+		t.Errorf("over UDP: got %d records, %d additional, TC %t", len(m.Answer), len(m.Extra), m.Truncated)
 	}
 }
 
-// TestStart checks that a set that does not fit is not always cut out of the same
-// place: every record is in some of the replies.
-func TestStart(t *testing.T) {
+// TestRandomStart checks that replies with a part of a record set start at a random record, so
+// that every record is in some of them.
+func TestRandomStart(t *testing.T) {
 	const n = 40
 	h := startTestHeadless(t, manyPods(t, n))
 	seen := map[string]bool{}
 	first := map[string]bool{}
-	for range 200 { // a record is in half of them: all are seen but for one time in 2^190
+	for range 200 { // a reply has about half of the records: one is in none with a probability below 2^-190
 		r := new(dns.Msg).SetQuestion("big.default.svc.cluster.local.", dns.TypeA)
 		_, m := ask(t, h, r, &test.ResponseWriter{})
 		first[m.Answer[0].String()] = true
@@ -215,6 +213,6 @@ func TestStart(t *testing.T) {
 		}
 	}
 	if len(seen) != n || len(first) < n/2 {
-		t.Errorf("of %d records, %d are in the replies and %d were first", n, len(seen), len(first))
+		t.Errorf("of %d records: got %d in the replies and %d at their start", n, len(seen), len(first))
 	}
 }

@@ -1,6 +1,7 @@
 package headless
 
 import (
+	"iter"
 	"strings"
 
 	"github.com/coredns/coredns/plugin/transfer"
@@ -11,14 +12,14 @@ import (
 
 var _ transfer.Transferer = (*Headless)(nil)
 
-// Transfer implements the transfer.Transferer interface. What it sends is one
-// state of the whole zone, made by the same code as the answers to queries.
+// Transfer implements the transfer.Transferer interface. It sends one state of the whole zone.
+// The code that answers queries makes the records.
 func (h *Headless) Transfer(apex string, serial uint32) (<-chan []dns.RR, error) {
-	zone := h.owned(apex)
+	zone := h.zoneAt(apex)
 	if zone == nil || !h.serving() {
 		return nil, transfer.ErrNotAuthoritative
 	}
-	if now := h.trie.Serial(); serial != 0 && int32(now-serial) <= 0 { // RFC 1982: it is up to date
+	if now := h.trie.Serial(); serial != 0 && int32(now-serial) <= 0 { // the secondary is up to date (RFC 1982)
 		soa := h.soa(zone.Name, now)
 		ch := make(chan []dns.RR, 1)
 		ch <- []dns.RR{&soa}
@@ -39,8 +40,8 @@ func (h *Headless) Transfer(apex string, serial uint32) (<-chan []dns.RR, error)
 	return ch, nil
 }
 
-// owned returns the zone with exactly that apex, if the plugin owns its zones.
-func (h *Headless) owned(apex string) *records.Zone {
+// zoneAt returns the zone with this apex, if the plugin is authoritative for it, or nil.
+func (h *Headless) zoneAt(apex string) *records.Zone {
 	if !h.authoritative {
 		return nil
 	}
@@ -52,18 +53,18 @@ func (h *Headless) owned(apex string) *records.Zone {
 	return nil
 }
 
-// contents yields the records of a zone but for the SOA, each once: what
-// queries have, and the delegation of the zones right below, as nobody else tells a
-// secondary of these (RFC 1034, section 4.2.1).
-func (h *Headless) contents(image *records.Image, zone *records.Zone) func(func([]dns.RR) bool) {
+// contents yields each record of a zone once, except for the SOA. It also yields the
+// delegations of the zones right below, which a secondary gets from nobody else (RFC 1034,
+// section 4.2.1).
+func (h *Headless) contents(image *records.Image, zone *records.Zone) iter.Seq[[]dns.RR] {
 	return func(yield func([]dns.RR) bool) {
-		sets := h.serverSets(zone)
+		sets := h.nameServerSets(zone.Name)
 		if !zone.Reverse {
-			sets = append(sets, []dns.RR{version(join("dns-version", zone.Name))})
+			sets = append(sets, []dns.RR{versionRecord(nameBelow("dns-version", zone.Name))})
 		}
 		for i := range h.zones {
 			if child := &h.zones[i]; h.zones.Parent(child) == zone {
-				sets = append(sets, h.serverSets(child)...)
+				sets = append(sets, h.nameServerSets(child.Name)...)
 			}
 		}
 		for _, rrs := range sets {
@@ -71,26 +72,20 @@ func (h *Headless) contents(image *records.Image, zone *records.Zone) func(func(
 				return
 			}
 		}
-		h.services(image, zone, yield)
+		h.serviceRecords(image, zone, yield)
 	}
 }
 
-// serverSets returns the NS record of a zone and the addresses of the server.
-func (h *Headless) serverSets(zone *records.Zone) [][]dns.RR {
-	server := join("ns.dns", zone.Name)
-	return [][]dns.RR{h.nameServer(zone.Name), h.addresses(server, dns.TypeA), h.addresses(server, dns.TypeAAAA)}
-}
-
-// services yields the records of headless services in a zone, without those in
-// zones below it.
-func (h *Headless) services(image *records.Image, zone *records.Zone, yield func([]dns.RR) bool) {
+// serviceRecords yields the records of headless services in a zone, without those that are in a
+// zone below it.
+func (h *Headless) serviceRecords(image *records.Image, zone *records.Zone, yield func([]dns.RR) bool) {
 	if !zone.Reverse {
 		for name, node := range image.Names(zone.Name) {
 			if h.zones.Match(name) != zone {
 				continue
 			}
 			for _, qtype := range records.Types {
-				if !h.everything(&node, name, qtype, yield) {
+				if !h.nodeRecords(&node, name, qtype, yield) {
 					return
 				}
 			}
@@ -104,21 +99,21 @@ func (h *Headless) services(image *records.Image, zone *records.Zone, yield func
 		if err != nil || h.zones.Match(name) != zone {
 			continue
 		}
-		if !h.everything(&node, name, dns.TypePTR, yield) {
+		if !h.nodeRecords(&node, name, dns.TypePTR, yield) {
 			return
 		}
 	}
 }
 
-// everything yields all records of a type, some at a time, and reports whether to go on.
-// There are none if the name is too long (RFC 1035, section 2.3.4): where the zone has a
-// long one, labels of 63 bytes make such names, which nobody can ask for, and secondaries
-// would refuse all.
-func (h *Headless) everything(node *records.Node, name string, qtype uint16, yield func([]dns.RR) bool) bool {
+// nodeRecords yields the records of one type of a node, some at a time, and reports whether to
+// go on. It leaves out a name that is too long (RFC 1035, section 2.3.4): labels of 63 bytes
+// make such names in a long zone. Nobody can query them, and a secondary would refuse the
+// whole transfer.
+func (h *Headless) nodeRecords(node *records.Node, name string, qtype uint16, yield func([]dns.RR) bool) bool {
 	if _, ok := dns.IsDomainName(name); !ok {
 		return true
 	}
-	for rrs := range node.All(&records.Query{Name: name, Type: qtype, Zone: h.primary, TTL: h.ttl}) {
+	for rrs := range node.All(&records.Query{Name: name, Type: qtype, Zone: h.ptrZone, TTL: h.ttl}) {
 		if !yield(rrs) {
 			return false
 		}

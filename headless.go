@@ -1,0 +1,86 @@
+// Package headless is a CoreDNS plugin that serves DNS for the headless services of
+// Kubernetes.
+//
+// # Queries
+//
+// The server calls [Headless.ServeDNS] for each query. It matches the zone, looks up the name
+// in a trie of package records, and writes the reply or calls the next plugin. A query takes
+// no lock. It reads one immutable snapshot of one service.
+//
+// # Changes
+//
+// A source is a trie with the informer that keeps it up to date. The informer, of package
+// informer, watches the API server or reads manifest files. Stanzas with equal settings share
+// a source.
+//
+// # Reloads
+//
+// CoreDNS sets up every stanza of the new Corefile, then shuts down the plugins of the old
+// one. The plugins of one Corefile form a lifetime, which starts and stops them together. A
+// source runs while a plugin uses it, so a reload that keeps its settings lists nothing again.
+//
+// # Files
+//
+//	headless.go       the plugin
+//	setup.go          set up, start and stop of the plugin; parse of its stanza
+//	stanza.go         directives of a stanza
+//	check.go          errors and warnings about a stanza
+//
+//	handler.go        ServeDNS: the outcomes of a query
+//	reply.go          replies and their SOA records
+//	size.go           how large a reply may be
+//	authority.go      names that a zone has with "authoritative"
+//	nameserver.go     the name server of a zone, and its addresses
+//	transfer.go       zone transfers
+//	notifier.go       NOTIFY to secondaries
+//
+//	lifetime.go       the plugins of one Corefile, and what ends them
+//	reload.go         one reload at a time; what a failed reload leaves behind
+//	source.go         tries with their informers, and who uses them
+//	snapshotfile.go   which source writes a snapshot file
+//
+//	ready.go          readiness
+//	metrics.go        the metrics
+//	sourcemetrics.go  what a source adds to the metrics
+//	collector.go      metrics about the progress of sources
+//	log.go            log lines of the informer and of client-go
+package headless
+
+import (
+	"net/netip"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/fall"
+
+	"github.com/headless-dns/headless/records"
+)
+
+const pluginName = "headless"
+
+// Headless answers for headless services. It owns a name if the name is a headless service, is
+// below one, or is the PTR name of one of its endpoints. With authoritative it owns every name
+// of its zones. Queries for other names go to the next plugin.
+type Headless struct {
+	Next plugin.Handler
+	Fall fall.F
+
+	zones   records.Zones
+	ptrZone string // zone that PTR records point into
+	ttl     uint32 // seconds
+
+	authoritative bool         // answer for the whole zone, not only for headless services
+	serverAddrs   []netip.Addr // of the zones' name server; nil unless authoritative
+	transfers     bool         // a transfer plugin is in the server block; false unless authoritative
+	notifier      *notifier    // nil without transfers
+
+	trie    *records.Trie // source.trie, saving a load per query
+	source  *source
+	release func() // releases source; further calls do nothing
+
+	// delegate sends queries to the next plugin until the first sync: a kubernetes plugin in
+	// the same server block answers them.
+	delegate bool
+}
+
+// Name implements the plugin.Handler interface.
+func (h *Headless) Name() string { return pluginName }

@@ -1,0 +1,89 @@
+package headless
+
+import (
+	"strings"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/records"
+)
+
+// newReply returns an authoritative reply without records. The message and its question are
+// one allocation.
+func newReply(r *dns.Msg) *dns.Msg {
+	reply := &struct {
+		dns.Msg
+		question [1]dns.Question
+	}{}
+	initReply(&reply.Msg, &reply.question, r)
+	return &reply.Msg
+}
+
+// newNegative returns a negative answer: no records, and the zone's SOA. The SOA has the letter
+// case of the query. Its TTL, which is that of the negative answer (RFC 2308, section 5), is
+// the TTL of the records. All but the names in the SOA is one allocation.
+func (h *Headless) newNegative(r *dns.Msg, zone *records.Zone) *dns.Msg {
+	reply := &struct {
+		dns.Msg
+		question  [1]dns.Question
+		authority [1]dns.RR
+		soa       dns.SOA
+	}{}
+	reply.soa = h.soa(zoneSuffix(r.Question[0].Name, zone), h.trie.Serial())
+	initReply(&reply.Msg, &reply.question, r)
+	reply.authority[0] = &reply.soa
+	reply.Ns = reply.authority[:]
+	return &reply.Msg
+}
+
+// initReply turns m, an empty message, into an authoritative reply to r. It stores the question
+// in the given array.
+func initReply(m *dns.Msg, question *[1]dns.Question, r *dns.Msg) {
+	m.Id = r.Id
+	m.Response = true
+	m.Authoritative = true
+	m.RecursionDesired = r.RecursionDesired
+	m.CheckingDisabled = r.CheckingDisabled
+	question[0] = r.Question[0]
+	m.Question = question[:]
+}
+
+// zoneSuffix returns the zone's apex as qname, a name in the zone, spells it.
+func zoneSuffix(qname string, zone *records.Zone) string {
+	return qname[len(qname)-len(zone.Name):]
+}
+
+// soa returns the SOA record of a zone (RFC 1035, section 3.3.13).
+func (h *Headless) soa(apex string, serial uint32) dns.SOA {
+	const server, mailbox = "ns.dns.", "hostmaster."
+	zone := strings.TrimPrefix(apex, ".") // the root zone has no labels
+	names := server + zone + mailbox + zone
+	return dns.SOA{
+		Hdr:     dns.RR_Header{Name: apex, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: h.ttl},
+		Ns:      names[:len(server)+len(zone)],
+		Mbox:    names[len(server)+len(zone):],
+		Serial:  serial,
+		Refresh: 7200,
+		Retry:   1800,
+		Expire:  86400,
+		Minttl:  h.ttl,
+	}
+}
+
+func write(w dns.ResponseWriter, m *dns.Msg) (int, error) {
+	if err := w.WriteMsg(m); err != nil {
+		return dns.RcodeServerFailure, plugin.Error(pluginName, err)
+	}
+	return m.Rcode, nil
+}
+
+// writeAnswer counts and writes a reply that has records, or TC set because records exist.
+func writeAnswer(w dns.ResponseWriter, m *dns.Msg) (int, error) {
+	if m.Truncated {
+		outcomes.truncated.Inc()
+	} else {
+		outcomes.answer.Inc()
+	}
+	return write(w, m)
+}
