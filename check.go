@@ -15,8 +15,8 @@ import (
 	"github.com/headless-dns/headless/informer"
 )
 
-// quoted returns arguments as a message names them.
-func quoted(args []string) string {
+// quoteArgs returns the arguments as an error shows them.
+func quoteArgs(args []string) string {
 	if len(args) == 0 {
 		return "none"
 	}
@@ -27,12 +27,12 @@ func quoted(args []string) string {
 	return strings.Join(out, " ")
 }
 
-// unknownDirective returns an error that offers the most similar directive, if one
-// is similar.
+// unknownDirective returns an error that suggests the most similar directive, if one is similar
+// enough.
 func unknownDirective(directive string) error {
 	nearest, least := "", 1+min(2, len(directive)/3)
-	for known := range arity {
-		if d := distance(directive, known); d < least || d == least && known < nearest {
+	for known := range directives {
+		if d := editDistance(directive, known); d < least || d == least && known < nearest {
 			nearest, least = known, d
 		}
 	}
@@ -42,10 +42,10 @@ func unknownDirective(directive string) error {
 	return fmt.Errorf("unknown directive, did you mean %q?", nearest)
 }
 
-// distance returns how many bytes must be inserted, deleted or replaced to make b
-// of a (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1) // the distances of the beginning of a to those of b
+// editDistance returns how many bytes must be inserted, deleted or substituted to turn a into b
+// (Levenshtein).
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1) // distances of a[:i] to each b[:j]
 	for j := range row {
 		row[j] = j
 	}
@@ -53,19 +53,19 @@ func distance(a, b string) int {
 		diagonal := row[0]
 		row[0] = i + 1
 		for j := range len(b) {
-			replaced := diagonal
+			substituted := diagonal
 			if a[i] != b[j] {
-				replaced++
+				substituted++
 			}
 			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
+			row[j+1] = min(substituted, row[j]+1, row[j+1]+1)
 		}
 	}
 	return row[len(b)]
 }
 
-// checkEndpoint returns an error if an endpoint is neither the URL of an HTTP server
-// nor, as client-go also takes it, a host with or without a port.
+// checkEndpoint returns an error unless the endpoint is the URL of an HTTP server, or a host
+// with or without a port, which client-go also takes.
 func checkEndpoint(endpoint string) error {
 	text := endpoint
 	if !strings.Contains(text, "://") {
@@ -82,8 +82,8 @@ func checkEndpoint(endpoint string) error {
 	return nil
 }
 
-// checkCombination returns an error if two directives exclude each other, or if one
-// needs another.
+// checkCombination returns an error if two directives exclude each other, or if one lacks
+// another that it needs.
 func (s *stanza) checkCombination() error {
 	has := func(directive string) bool { return s.places[directive] != "" }
 	for _, pair := range [][2]string{
@@ -103,13 +103,13 @@ func (s *stanza) checkCombination() error {
 	return nil
 }
 
-// warn logs what is wrong with a directive but may be meant.
+// warn logs a mistake in a directive that may be intended.
 func (s *stanza) warn(directive, format string, args ...any) {
 	warnf("%s: %s: %s", s.places[directive], directive, fmt.Sprintf(format, args...))
 }
 
-// checkReach warns of zones that no query is in.
-func (s *stanza) checkReach(c *caddy.Controller) {
+// warnUnreachable warns about zones that no query can be in.
+func (s *stanza) warnUnreachable(c *caddy.Controller) {
 	if block := plugin.OriginsFromArgsOrServerBlock(nil, c.ServerBlockKeys); len(block) > 0 {
 		for _, zone := range s.zones {
 			if !overlaps(zone, block) {
@@ -124,14 +124,14 @@ func (s *stanza) checkReach(c *caddy.Controller) {
 	}
 }
 
-// overlaps reports whether a zone is in one of others, or one of them in it.
+// overlaps reports whether a zone is in one of the others, or contains one of them.
 func overlaps(zone string, others []string) bool {
 	return slices.ContainsFunc(others, func(other string) bool {
 		return dns.IsSubDomain(zone, other) || dns.IsSubDomain(other, zone)
 	})
 }
 
-// sourceError adds to an error of the source which directive chose that.
+// sourceError adds to an error the directive that chose the source.
 func (s *stanza) sourceError(err error) error {
 	if errors.Is(err, informer.ErrNotInPod) {
 		err = fmt.Errorf("%w: set \"endpoint\", \"kubeconfig\" or \"manifests\"", err)
@@ -144,8 +144,8 @@ func (s *stanza) sourceError(err error) error {
 	return s.errorAt(pluginName, err)
 }
 
-// checkChain warns of a chain of plugins in which this one can't do what it is for.
-func (h *Headless) checkChain(s *stanza, config *dnsserver.Config) {
+// warnChain warns about a chain of plugins in which this one can't do its work.
+func (h *Headless) warnChain(s *stanza, config *dnsserver.Config) {
 	if h.Next == nil && !h.authoritative {
 		s.warn(pluginName, "no plugin is behind, so that names of no headless service are REFUSED; add one, such as \"forward\", or set \"authoritative\"")
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/coredns/coredns/plugin"
 )
 
-// TestUnknownDirective checks that a directive that is misspelt is found, and that
-// nothing is offered for one that is none of ours.
+// TestUnknownDirective checks that the error suggests a directive for a misspelt one, and none
+// for a word that resembles no directive.
 func TestUnknownDirective(t *testing.T) {
 	for directive, want := range map[string]string{
 		"namespace": "namespaces", "namspaces": "namespaces", "fallthough": "fallthrough", "endpoint_pod_name": "endpoint_pod_names",
@@ -23,17 +23,33 @@ func TestUnknownDirective(t *testing.T) {
 			text += fmt.Sprintf(", did you mean %q?", want)
 		}
 		if err := unknownDirective(directive); err.Error() != text {
-			t.Errorf("%q: the error is %q, want %q", directive, err, text)
+			t.Errorf("%q: got error %q, want %q", directive, err, text)
 		}
 	}
 	_, err := parse(caddy.NewTestController("dns", "headless cluster.local {\nttl 5\nfallthru\n}"))
 	if want := `Testfile:3: fallthru: unknown directive`; err == nil || err.Error() != want {
-		t.Errorf("the error is %v, want %q", err, want)
+		t.Errorf("got error %v, want %q", err, want)
 	}
 }
 
-// TestCheckChain checks the warnings of a plugin that freeNext is behind.
-func TestCheckChain(t *testing.T) {
+// checkWarnings checks that the log has these warnings, one a line and in this order.
+func checkWarnings(t *testing.T, what, text string, want []string) {
+	t.Helper()
+	lines := strings.SplitAfter(text, "\n")
+	lines = lines[:len(lines)-1]
+	if len(lines) != len(want) {
+		t.Errorf("%s: got log %q, want %q", what, lines, want)
+		return
+	}
+	for i, line := range lines {
+		if checkLine(t, line, "WARNING"); !strings.Contains(line, want[i]) {
+			t.Errorf("%s: got line %d %q, want %q", what, i, line, want[i])
+		}
+	}
+}
+
+// TestWarnNoNext checks the warnings if no plugin is behind.
+func TestWarnNoNext(t *testing.T) {
 	for _, tc := range []struct {
 		directives string
 		next       plugin.Handler
@@ -51,39 +67,30 @@ func TestCheckChain(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := &Headless{Next: tc.next, Fall: s.fall, authoritative: s.authoritative}
-		lines := strings.SplitAfter(logged(t, func() { h.checkChain(s, dnsserver.GetConfig(c)) }), "\n")
-		lines = lines[:len(lines)-1]
-		if len(lines) != len(tc.want) {
-			t.Errorf("%q: the log is %q, want %q", tc.directives, lines, tc.want)
-			continue
-		}
-		for i, line := range lines {
-			if checkLine(t, line, "WARNING"); !strings.Contains(line, tc.want[i]) {
-				t.Errorf("%q: line %d of the log is %q, want %q", tc.directives, i, line, tc.want[i])
-			}
-		}
+		text := logged(t, func() { h.warnChain(s, dnsserver.GetConfig(c)) })
+		checkWarnings(t, fmt.Sprintf("%q", tc.directives), text, tc.want)
 	}
 }
 
-// named is another plugin of the chain.
-type named struct {
+// namedPlugin is another plugin of the chain.
+type namedPlugin struct {
 	plugin.Handler
 	name string
 }
 
-func (n named) Name() string { return n.name }
+func (p namedPlugin) Name() string { return p.name }
 
-// TestCheckOrder checks the warnings of plugins that are before this one: they depend on
-// the order of the build, and on what is in the server block.
-func TestCheckOrder(t *testing.T) {
+// TestWarnPluginsBefore checks the warnings about plugins before this one. They depend on the
+// order in the build and on the plugins of the server block.
+func TestWarnPluginsBefore(t *testing.T) {
 	const (
 		kubernetes = `Testfile:1: headless: "kubernetes" is before it in this build, and answers first`
 		cache      = `Testfile:1: headless: "cache" is before it in this build, so that a name which was queried too early stays NXDOMAIN`
 	)
-	was := dnsserver.Directives
-	defer func() { dnsserver.Directives = was }()
+	saved := dnsserver.Directives
+	defer func() { dnsserver.Directives = saved }()
 	for _, tc := range []struct {
-		build, block string // plugins in the order of plugin.cfg, and those of the server block
+		build, block string // plugins in the order of plugin.cfg, and in the server block
 		want         []string
 	}{
 		{"errors kubernetes headless forward", "kubernetes", []string{kubernetes}},
@@ -91,7 +98,7 @@ func TestCheckOrder(t *testing.T) {
 		{"errors headless kubernetes forward", "kubernetes", nil},
 		{"headless kubernetes", "kubernetes", nil},
 		{"kubernetes headless", "forward", nil},
-		{"errors headless", "kubernetes", nil}, // which this build does not have
+		{"errors headless", "kubernetes", nil}, // this build lacks it
 		{"cache errors headless", "cache", []string{cache}},
 		{"headless cache", "cache", nil},
 		{"cache headless kubernetes", "cache kubernetes", []string{cache}},
@@ -106,22 +113,12 @@ func TestCheckOrder(t *testing.T) {
 		}
 		config := dnsserver.GetConfig(c)
 		for _, name := range strings.Fields(tc.block) {
-			config.AddPlugin(func(next plugin.Handler) plugin.Handler { return named{next, name} })
+			config.AddPlugin(func(next plugin.Handler) plugin.Handler { return namedPlugin{next, name} })
 		}
-		if _, err := dnsserver.NewServer("dns://:53", []*dnsserver.Config{config}); err != nil { // it makes the chain
+		if _, err := dnsserver.NewServer("dns://:53", []*dnsserver.Config{config}); err != nil { // NewServer chains the plugins
 			t.Fatal(err)
 		}
-		text := logged(t, func() { (&Headless{Next: freeNext}).checkChain(s, config) })
-		lines := strings.SplitAfter(text, "\n")
-		lines = lines[:len(lines)-1]
-		if len(lines) != len(tc.want) {
-			t.Errorf("%q with %q: the log is %q, want %q", tc.build, tc.block, lines, tc.want)
-			continue
-		}
-		for i, line := range lines {
-			if checkLine(t, line, "WARNING"); !strings.Contains(line, tc.want[i]) {
-				t.Errorf("%q with %q: line %d of the log is %q, want %q", tc.build, tc.block, i, line, tc.want[i])
-			}
-		}
+		text := logged(t, func() { (&Headless{Next: freeNext}).warnChain(s, config) })
+		checkWarnings(t, fmt.Sprintf("%q with %q", tc.build, tc.block), text, tc.want)
 	}
 }

@@ -1,6 +1,7 @@
 package headless
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -36,30 +37,28 @@ func pages(t *testing.T) map[string]string {
 	return out
 }
 
-// TestCorefiles checks that the plugin takes every stanza of README.md and docs/
-// without a warning, and that each has somebody behind or owns its zones. Corefiles
-// without a stanza are for other servers: the tests of plugin/deploy run them.
+// TestCorefiles checks that the plugin accepts every stanza of README.md and docs/ without a
+// warning, and that each has a plugin behind or is authoritative. Corefiles without a stanza are
+// for other servers: the tests of plugin/deploy run them.
 func TestCorefiles(t *testing.T) {
-	others := map[string]int{"docs/install.md": 2}
+	withoutStanza := map[string]int{}
 	for path, text := range pages(t) {
 		blocks := strings.Split(text, "\n~~~ corefile\n")[1:]
 		if least := map[string]int{"README.md": 2, "docs/install.md": 3, "docs/options.md": 4}[path]; len(blocks) < least {
-			t.Errorf("%s has %d Corefiles, want %d", path, len(blocks), least)
+			t.Errorf("%s: got %d Corefiles, want at least %d", path, len(blocks), least)
 		}
 		for _, block := range blocks {
 			corefile, _, closed := strings.Cut(block, "\n~~~\n")
 			if !closed {
-				t.Fatalf("%s: a Corefile does not end", path)
+				t.Fatalf("%s: a Corefile has no closing fence", path)
 			}
 			if checkStanzas(t, path, corefile) == 0 {
-				others[path]--
+				withoutStanza[path]++
 			}
 		}
 	}
-	for path, missing := range others {
-		if missing != 0 {
-			t.Errorf("%s: the number of Corefiles without a stanza is off by %d", path, -missing)
-		}
+	if want := map[string]int{"docs/install.md": 2}; !maps.Equal(withoutStanza, want) {
+		t.Errorf("Corefiles without a stanza: got %v, want %v", withoutStanza, want)
 	}
 }
 
@@ -81,7 +80,7 @@ func checkStanzas(t *testing.T, path, corefile string) (stanzas int) {
 		var s *stanza
 		text := logged(t, func() { s, err = parse(c) })
 		if err != nil || text != "" {
-			t.Errorf("%s: %v, and the log is %q, of\n%s", path, err, text, corefile)
+			t.Errorf("%s: got error %v and log %q, want neither, for\n%s", path, err, text, corefile)
 			continue
 		}
 		behind := false
@@ -90,18 +89,18 @@ func checkStanzas(t *testing.T, path, corefile string) (stanzas int) {
 			behind = behind || ok
 		}
 		if !behind && !s.authoritative {
-			t.Errorf("%s: names of no headless service are REFUSED, with\n%s", path, corefile)
+			t.Errorf("%s: other names are REFUSED with\n%s", path, corefile)
 		}
 	}
 	return stanzas
 }
 
-// TestSyntax wants README.md to list every option, and docs/options.md to describe it.
+// TestSyntax checks that README.md lists every directive, and that docs/options.md describes it.
 func TestSyntax(t *testing.T) {
 	_, syntax, _ := strings.Cut(readPage(t, "README.md"), "\n## Syntax\n")
 	syntax, _, _ = strings.Cut(syntax, "\n## ")
 	options := readPage(t, "docs/options.md")
-	for directive := range arity {
+	for directive := range directives {
 		if !strings.Contains(syntax, "\n    "+directive+" ") {
 			t.Errorf("README.md does not list %s", directive)
 		}
@@ -111,8 +110,8 @@ func TestSyntax(t *testing.T) {
 	}
 }
 
-// TestMetricNames compares the metrics that there are with those of docs/metrics.md,
-// and wants no page to name another one.
+// TestMetricNames checks that docs/metrics.md describes every exported metric, and that no page
+// names one that does not exist.
 func TestMetricNames(t *testing.T) {
 	descs := make(chan *prometheus.Desc)
 	go func() {
@@ -130,14 +129,14 @@ func TestMetricNames(t *testing.T) {
 	for path, text := range pages(t) {
 		for _, name := range pattern.FindAllString(text, -1) {
 			if !exported[name] {
-				t.Errorf("%s names %s, which is no metric", path, name)
+				t.Errorf("%s names %s, which is not exported", path, name)
 			}
 			described[name] = described[name] || path == "docs/metrics.md"
 		}
 	}
 	for name := range exported {
 		if !described[name] {
-			t.Errorf("docs/metrics.md does not have %s", name)
+			t.Errorf("docs/metrics.md does not describe %s", name)
 		}
 	}
 }
@@ -145,14 +144,14 @@ func TestMetricNames(t *testing.T) {
 // anchors returns the anchors that GitHub gives to the headings of a page.
 func anchors(text string) map[string]bool {
 	out := map[string]bool{}
-	dropped := regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
+	punctuation := regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
 	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
-		out[strings.ReplaceAll(dropped.ReplaceAllString(strings.ToLower(heading[1]), ""), " ", "-")] = true
+		out[strings.ReplaceAll(punctuation.ReplaceAllString(strings.ToLower(heading[1]), ""), " ", "-")] = true
 	}
 	return out
 }
 
-// TestLinks wants every link between the pages to lead to a file and a heading.
+// TestLinks checks that every link between the pages leads to a file, and to a heading of it.
 func TestLinks(t *testing.T) {
 	texts := pages(t)
 	for _, path := range []string{"SECURITY.md", "plugin/deploy/README.md", "testdata/corpus/README.md"} {
@@ -173,7 +172,7 @@ func TestLinks(t *testing.T) {
 			if _, err := os.Stat(to); err != nil {
 				t.Errorf("%s: link to %s: %v", path, target, err)
 			} else if anchor != "" && !anchors(readPage(t, to))[anchor] {
-				t.Errorf("%s: link to %s: there is no such heading", path, target)
+				t.Errorf("%s: link to %s: no such heading", path, target)
 			}
 		}
 	}

@@ -17,7 +17,7 @@ import (
 func TestParse(t *testing.T) {
 	for _, test := range []struct {
 		input string
-		want  func(*stanza) // changes the default to what is wanted
+		want  func(*stanza) // changes the defaults to the wanted settings
 	}{
 		{"headless", func(s *stanza) { s.zones = []string{"example.org."} }},
 		{"headless cluster.local", func(*stanza) {}},
@@ -69,7 +69,7 @@ func TestParse(t *testing.T) {
 		want.config.SnapshotInterval = time.Minute
 		test.want(want)
 		if !reflect.DeepEqual(got, want) {
-			t.Errorf("%q is %+v, want %+v", test.input, got, want)
+			t.Errorf("%q: got %+v, want %+v", test.input, got, want)
 		}
 	}
 }
@@ -77,7 +77,7 @@ func TestParse(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	for _, test := range []struct {
 		input string
-		want  string // with the place, which is the directive's
+		want  string // part of the error, some with the place of the directive
 	}{
 		{"headless in-addr.arpa 10.0.0.0/8", `Testfile:1: headless: zones ["in-addr.arpa." "10.in-addr.arpa."]: at least one must not be a reverse zone`},
 		{"headless cluster..local", `Testfile:1: headless: zone "cluster..local"`},
@@ -132,19 +132,19 @@ func TestParseErrors(t *testing.T) {
 		c := caddy.NewTestController("dns", test.input)
 		c.ServerBlockKeys = []string{"dns://example.org.:53"}
 		if _, err := parse(c); err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%q: the error is %v, want one with %q", test.input, err, test.want)
+			t.Errorf("%q: got error %v, want %q", test.input, err, test.want)
 		}
 	}
 }
 
-// TestParseWarnings checks what is taken, but with a warning.
+// TestParseWarnings checks the warnings about stanzas that the plugin accepts.
 func TestParseWarnings(t *testing.T) {
 	for _, test := range []struct{ input, want string }{
 		{"headless", ""},
 		{"headless example.org sub.example.org", ""},
 		{"headless cluster.local", `Testfile:1: headless: zone "cluster.local." is outside of the server block`},
 		{"headless example.org cluster.local", `zone "cluster.local." is outside of the server block`},
-		{"headless org", ""}, // it has the block's zone
+		{"headless org", ""}, // the zone of the block is in it
 		{"headless {\nfallthrough\n}", ""},
 		{"headless {\nfallthrough sub.example.org org\n}", ""},
 		{"headless {\nttl 5\nfallthrough example.net example.org\n}", `Testfile:3: fallthrough: zone "example.net." is outside of the plugin's zones`},
@@ -161,7 +161,7 @@ func TestParseWarnings(t *testing.T) {
 			}
 		})
 		if test.want == "" && text != "" || !strings.Contains(text, test.want) {
-			t.Errorf("%q: the log is %q, want %q", test.input, text, test.want)
+			t.Errorf("%q: got log %q, want %q", test.input, text, test.want)
 		}
 		if test.want != "" {
 			checkLine(t, text, "WARNING")
@@ -169,8 +169,8 @@ func TestParseWarnings(t *testing.T) {
 	}
 }
 
-// TestParseRoot checks that manifests and snapshots are found below the folder of the root
-// plugin, as other files with data are.
+// TestParseRoot checks that relative paths of manifests and snapshots start at the folder of the
+// root plugin, as those of other plugins do.
 func TestParseRoot(t *testing.T) {
 	c := caddy.NewTestController("dns", "headless cluster.local {\nmanifests a.yaml /b.yaml\n}")
 	dnsserver.GetConfig(c).Root = "/srv"
@@ -179,18 +179,18 @@ func TestParseRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := []string{"/srv/a.yaml", "/b.yaml"}; !slices.Equal(s.config.Manifests, want) {
-		t.Errorf("the manifests are %q, want %q", s.config.Manifests, want)
+		t.Errorf("got manifests %q, want %q", s.config.Manifests, want)
 	}
 	c = caddy.NewTestController("dns", "headless cluster.local {\nsnapshot file\n}")
 	dir := t.TempDir()
 	dnsserver.GetConfig(c).Root = dir
 	if s, err = parse(c); err != nil || s.config.Snapshot != filepath.Join(dir, "file") {
-		t.Errorf("the snapshot is %+v, %v", s, err)
+		t.Errorf("got stanza %+v and error %v, want the snapshot file in %s", s, err, dir)
 	}
 }
 
-// TestSetup checks that a source that can't work stops the start, and that one
-// that can is added to the chain.
+// TestSetup checks that the setup fails if the source can't work, and that it adds the plugin to
+// the chain otherwise.
 func TestSetup(t *testing.T) {
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
 	if err := os.WriteFile(bad, []byte("apiVersion: v1\nkind: Pod\nmetadata: {name: 7}\n"), 0o600); err != nil {
@@ -206,7 +206,7 @@ func TestSetup(t *testing.T) {
 		"# no pod\nheadless cluster.local":                                                     `plugin/headless: Testfile:2: headless: no API server is given, and this is not a pod: set "endpoint", "kubeconfig" or "manifests"`,
 	} {
 		if err := setup(caddy.NewTestController("dns", input)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: the error is %v, want one with %q", input, err, want)
+			t.Errorf("%q: got error %v, want %q", input, err, want)
 		}
 	}
 	c := caddy.NewTestController("dns", overlayStanza)
@@ -216,11 +216,11 @@ func TestSetup(t *testing.T) {
 	defer c.Get(lifetimeKey{}).(*lifetime).end()
 	plugins := dnsserver.GetConfig(c).Plugin
 	if len(plugins) != 1 || plugins[0](nil).Name() != "headless" {
-		t.Errorf("the chain is %v", plugins)
+		t.Errorf("got chain %v, want the plugin alone", plugins)
 	}
 }
 
-// TestAwaitSync checks that a start without an API server goes on.
+// TestAwaitSync checks that a server starts without an API server.
 func TestAwaitSync(t *testing.T) {
 	h := newTestHeadless(t, "headless cluster.local {\nendpoint http://127.0.0.1:1\n}")
 	l := &lifetime{plugins: []*Headless{h}}

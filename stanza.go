@@ -1,0 +1,216 @@
+package headless
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/fall"
+	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/informer"
+)
+
+// stanza is the configuration of the plugin in one server block.
+type stanza struct {
+	zones          []string
+	ttl            uint32 // seconds
+	startupTimeout time.Duration
+	fall           fall.F
+	authoritative  bool
+	config         informer.Config // of the source
+
+	places map[string]string // FILE:LINE by directive, and of the plugin's name
+}
+
+// ptrZone returns the zone that PTR records point into: the first one that is not a reverse
+// zone, or "".
+func (s *stanza) ptrZone() string {
+	i := slices.IndexFunc(s.zones, func(z string) bool {
+		return !dns.IsSubDomain("in-addr.arpa.", z) && !dns.IsSubDomain("ip6.arpa.", z)
+	})
+	if i < 0 {
+		return ""
+	}
+	return s.zones[i]
+}
+
+// place returns FILE:LINE of the current token.
+func place(c *caddy.Controller) string { return fmt.Sprintf("%s:%d", c.File(), c.Line()) }
+
+// errorAt adds a directive and its place to an error.
+func (s *stanza) errorAt(directive string, err error) error {
+	return fmt.Errorf("%s: %s: %w", s.places[directive], directive, err)
+}
+
+// parseZones takes the zones from the plugin's arguments, or from the server block if there
+// are none.
+func (s *stanza) parseZones(c *caddy.Controller) error {
+	args := c.RemainingArgs()
+	if err := checkZones(args); err != nil {
+		return err
+	}
+	s.zones = plugin.OriginsFromArgsOrServerBlock(args, c.ServerBlockKeys)
+	if s.ptrZone() == "" {
+		return fmt.Errorf("zones %q: at least one must not be a reverse zone", s.zones)
+	}
+	return nil
+}
+
+func checkZones(args []string) error {
+	for _, arg := range args {
+		if len(plugin.Host(arg).NormalizeExact()) == 0 {
+			return fmt.Errorf("zone %q: neither a domain name nor a network", arg)
+		}
+	}
+	return nil
+}
+
+// setDirective parses one line of the stanza.
+func (s *stanza) setDirective(c *caddy.Controller, directive string, args []string) error {
+	if want, ok := directives[directive]; !ok {
+		return unknownDirective(directive)
+	} else if len(args) < want.least || len(args) > want.most {
+		return fmt.Errorf("needs %s, given %s", want.what, quoteArgs(args))
+	}
+	config := &s.config
+	switch directive {
+	case "endpoint":
+		config.Cluster.Endpoint = args[0]
+		return checkEndpoint(args[0])
+	case "tls":
+		config.Cluster.Cert, config.Cluster.Key, config.Cluster.CA = args[0], args[1], args[2]
+	case "kubeconfig":
+		config.Cluster.Kubeconfig = args[0]
+		if len(args) == 2 {
+			config.Cluster.Context = args[1]
+		}
+	case "manifests":
+		for _, path := range args {
+			config.Manifests = append(config.Manifests, fromRoot(c, path))
+		}
+	case "namespaces":
+		config.Namespaces = args
+		return checkNamespaces(args)
+	case "namespace_labels":
+		config.NamespaceLabels = strings.Join(args, " ")
+		return checkSelector(config.NamespaceLabels)
+	case "labels":
+		config.Labels = strings.Join(args, " ")
+		return checkSelector(config.Labels)
+	case "endpoints":
+		config.Slices = args[0] == "slices"
+		if !config.Slices && args[0] != "pods" {
+			return fmt.Errorf("%q: neither \"pods\" nor \"slices\"", args[0])
+		}
+	case "endpoint_pod_names":
+		config.PodNames = true
+	case "authoritative":
+		s.authoritative = true
+	case "snapshot":
+		return s.setSnapshot(c, args)
+	case "ttl":
+		return s.setTTL(args[0])
+	case "startup_timeout":
+		return s.setStartupTimeout(args[0])
+	case "fallthrough":
+		s.fall.SetZonesFromArgs(args)
+		return checkZones(args)
+	}
+	return nil
+}
+
+// fromRoot returns the path below the folder of the root plugin. It returns an absolute path as
+// it is.
+func fromRoot(c *caddy.Controller, path string) string {
+	if root := dnsserver.GetConfig(c).Root; root != "" && !filepath.IsAbs(path) {
+		return filepath.Join(root, path)
+	}
+	return path
+}
+
+func checkNamespaces(names []string) error {
+	for _, name := range names {
+		if err := informer.CheckNamespace(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkSelector(expression string) error {
+	_, err := informer.ParseSelector(expression)
+	return err
+}
+
+func (s *stanza) setTTL(arg string) error {
+	ttl, err := strconv.ParseUint(arg, 10, 32)
+	if err != nil || ttl > 3600 {
+		return fmt.Errorf("%q: not a number of seconds from 0 to 3600", arg)
+	}
+	s.ttl = uint32(ttl)
+	return nil
+}
+
+func (s *stanza) setStartupTimeout(arg string) error {
+	timeout, err := time.ParseDuration(arg)
+	if err != nil {
+		return fmt.Errorf("%q: not a duration, such as 5s", arg)
+	}
+	if timeout < 0 {
+		return fmt.Errorf("%q: must not be negative", arg)
+	}
+	s.startupTimeout = timeout
+	return nil
+}
+
+func (s *stanza) setSnapshot(c *caddy.Controller, args []string) error {
+	s.config.Snapshot = fromRoot(c, args[0])
+	if err := informer.CheckSnapshot(s.config.Snapshot); err != nil {
+		return err
+	}
+	if len(args) == 1 {
+		return nil
+	}
+	interval, err := time.ParseDuration(args[1])
+	if err != nil {
+		return fmt.Errorf("%q: not a duration, such as 1m", args[1])
+	}
+	if interval < time.Second {
+		return fmt.Errorf("%q: less than a second", args[1])
+	}
+	s.config.SnapshotInterval = interval
+	return nil
+}
+
+// arguments describes the arguments of a directive.
+type arguments struct {
+	least, most int // how many
+	what        string
+}
+
+const unlimited = 1 << 16
+
+// directives are the directives of a stanza. The documentation lists the same ones.
+var directives = map[string]arguments{
+	"endpoint":           {1, 1, "one URL"},
+	"tls":                {3, 3, "three files: CERT KEY CACERT"},
+	"kubeconfig":         {1, 2, "a file and at most a context"},
+	"manifests":          {1, unlimited, "at least one file or folder"},
+	"namespaces":         {1, unlimited, "at least one namespace"},
+	"namespace_labels":   {1, unlimited, "a label selector"},
+	"labels":             {1, unlimited, "a label selector"},
+	"endpoints":          {1, 1, "pods or slices"},
+	"endpoint_pod_names": {0, 0, "no argument"},
+	"authoritative":      {0, 0, "no argument"},
+	"snapshot":           {1, 2, "a file and at most a duration"},
+	"ttl":                {1, 1, "one number of seconds"},
+	"startup_timeout":    {1, 1, "one duration"},
+	"fallthrough":        {0, unlimited, "zones, or none for all"},
+}
