@@ -13,8 +13,7 @@ import (
 
 var log = clog.NewWithPlugin(pluginName)
 
-// logger returns a logger for client-go and for the informer that writes into
-// CoreDNS's log.
+// logger returns a logger for client-go and the informer. It writes to CoreDNS's log.
 func logger() logr.Logger { return logr.New(logSink{}) }
 
 // logSink implements logr.LogSink.
@@ -22,12 +21,12 @@ type logSink struct{ values []any }
 
 func (logSink) Init(logr.RuntimeInfo) {}
 
-// Enabled drops what client-go tells its developers.
+// Enabled drops the debug messages of client-go.
 func (logSink) Enabled(level int) bool { return level == 0 }
 
 func (s logSink) Info(_ int, msg string, values ...any) { log.Info(s.line(msg, values)) }
 
-// Error without an error is a warning.
+// Error logs an error, or a warning if err is nil.
 func (s logSink) Error(err error, msg string, values ...any) {
 	if err == nil {
 		log.Warning(s.line(msg, values))
@@ -42,7 +41,7 @@ func (s logSink) WithValues(values ...any) logr.LogSink {
 
 func (s logSink) WithName(string) logr.LogSink { return s }
 
-// line writes the values, which are pairs, behind the message. They are quoted:
+// line returns the message with pairs of keys and values behind it. It quotes the values, as
 // some come from objects that anyone may create.
 func (s logSink) line(msg string, values []any) string {
 	var b strings.Builder
@@ -55,8 +54,7 @@ func (s logSink) line(msg string, values []any) string {
 	return printable(b.String())
 }
 
-// warnf logs a warning as one line, whatever is in the arguments. Errors go through
-// oneLine.
+// warnf logs a warning as one line, whatever is in the arguments. It formats errors by oneLine.
 func warnf(format string, args ...any) {
 	for i, arg := range args {
 		if err, ok := arg.(error); ok {
@@ -66,14 +64,14 @@ func warnf(format string, args ...any) {
 	log.Warning(printable(fmt.Sprintf(format, args...)))
 }
 
-// oneLine returns the text of an error as a part of a line. Joined errors, which
-// have a line each, are separated by semicolons.
+// oneLine returns the text of an error for use in a line. Semicolons separate joined errors,
+// which have a line each.
 func oneLine(err error) string {
 	return printable(strings.ReplaceAll(err.Error(), "\n", "; "))
 }
 
-// printable escapes what is not: the text of an error is not quoted, and may have
-// a line break in it, or what a terminal takes for a command.
+// printable returns s with its unprintable characters escaped. The text of an error is not
+// quoted: it may contain line breaks and control sequences of a terminal.
 func printable(s string) string {
 	var b strings.Builder
 	for _, r := range s {

@@ -15,50 +15,50 @@ import (
 	"github.com/coredns/caddy"
 )
 
-// TestLogLine checks that values are quoted: an object's name may hold a line
-// break where no API server has looked at it.
+// TestLogLine checks that values are quoted. The name of an object may contain a line break if
+// no API server has validated it.
 func TestLogLine(t *testing.T) {
 	sink := logSink{}.WithValues("reflector", "pods").(logSink)
 	got := sink.line("failed", []any{"err", errors.New("a\nb"), "n", 7, "odd"})
 	if want := `failed reflector="pods" err="a\nb" n="7"`; got != want {
-		t.Errorf("the line is %q, want %q", got, want)
+		t.Errorf("got line %q, want %q", got, want)
 	}
 	if !sink.Enabled(0) || sink.Enabled(2) {
-		t.Error("the wrong levels are enabled")
+		t.Errorf("got level 0 enabled %t and level 2 enabled %t, want true and false", sink.Enabled(0), sink.Enabled(2))
 	}
 }
 
-// hostile is what may stand where no API server has looked at it.
+// hostile are texts that an object may contain if no API server has validated it.
 var hostile = []string{
 	"a\nb", "a\r\n2026/01/01 00:00:00 [INFO] plugin/headless: all is well", "\x00", "\t", "\x1b[2J\x1b]0;title\a", "\u0085\u2028\u2029", "\u202e", "\xff\xfe",
 	`"quoted" 'and' \ not`, `kind="pods"`, "%s%d%!n(MISSING)", strings.Repeat("x", 1<<16),
 }
 
-// logged returns what is written to the log meanwhile.
-func logged(t *testing.T, meanwhile func()) string {
+// logged returns what f writes to the log.
+func logged(t *testing.T, f func()) string {
 	t.Helper()
 	var b bytes.Buffer
 	golog.SetOutput(&b)
 	defer golog.SetOutput(os.Stderr)
-	meanwhile()
+	f()
 	return b.String()
 }
 
-// checkLine checks that a log is one line that shows what is in it.
+// checkLine checks that a text is one line of the level, and all of it printable.
 func checkLine(t *testing.T, text, level string) {
 	t.Helper()
 	line, rest, ended := strings.Cut(text, "\n")
 	if !ended || rest != "" || !strings.Contains(line, " ["+level+"] plugin/headless: ") {
-		t.Errorf("%q is not one line of the level %s", text, level)
+		t.Errorf("got log %q, want one line of level %s", text, level)
 	}
 	if i := strings.IndexFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
-		t.Errorf("%q can't be printed", line[i:])
+		t.Errorf("got the unprintable %q in the log", line[i:])
 	}
 }
 
-// TestLogInjection checks that a line of the log stays one line, whatever is in a
-// message, an error or a value.
-func TestLogInjection(t *testing.T) {
+// TestLoggerInjection checks that the logger writes one line, whatever is in a message, an error
+// or a value.
+func TestLoggerInjection(t *testing.T) {
 	for _, text := range hostile {
 		l := logger().WithValues("reflector", text)
 		checkLine(t, logged(t, func() { l.Info("message", "name", text) }), "INFO")
@@ -67,16 +67,17 @@ func TestLogInjection(t *testing.T) {
 		checkLine(t, line, "ERROR")
 		checkLine(t, logged(t, func() { l.Error(nil, "message", "name", text) }), "WARNING")
 		if strings.Count(text, "%") == 0 && strings.Contains(line, "%") {
-			t.Errorf("%q was taken for a format: %q", text, line)
+			t.Errorf("%q was used as a format: %q", text, line)
 		}
 		if want := fmt.Sprintf("object=%q\n", text); !strings.HasSuffix(line, want) {
-			t.Errorf("%q does not end in %q", line, want)
+			t.Errorf("got line %q, want the end %q", line, want)
 		}
 	}
 }
 
-// TestWarnings checks the same of warnings, and that joined errors are one line.
-func TestWarnings(t *testing.T) {
+// TestWarnfInjection checks that warnf writes one line, whatever is in its arguments, and that
+// joined errors are one line.
+func TestWarnfInjection(t *testing.T) {
 	for _, text := range hostile {
 		line := logged(t, func() { warnf("%s: %v", text, fmt.Errorf("notify %s: %w", text, errors.New(text))) })
 		checkLine(t, line, "WARNING")
@@ -86,17 +87,17 @@ func TestWarnings(t *testing.T) {
 	})
 	checkLine(t, line, "WARNING")
 	if want := "notify: a; b: c; d\n"; !strings.HasSuffix(line, want) {
-		t.Errorf("the line is %q, want one that ends in %q", line, want)
+		t.Errorf("got line %q, want the end %q", line, want)
 	}
 	line = logged(t, func() { logger().Error(errors.Join(errors.New("a"), errors.New("b")), "read") })
 	if want := "read: a; b\n"; !strings.HasSuffix(line, want) {
-		t.Errorf("the line is %q, want one that ends in %q", line, want)
+		t.Errorf("got line %q, want the end %q", line, want)
 	}
 }
 
-// TestLogManifests checks the same of what is wrong with an object, wherever in it
-// the text stands.
-func TestLogManifests(t *testing.T) {
+// TestManifestInjection checks that the errors of an object are one line each, wherever in the
+// object a hostile text is.
+func TestManifestInjection(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.yaml")
 	for _, object := range []string{
 		`{apiVersion: v1, kind: Service, metadata: {name: %q}}`,
@@ -113,7 +114,7 @@ func TestLogManifests(t *testing.T) {
 			if err := os.WriteFile(path, fmt.Appendf(nil, object, text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Chtimes(path, time.Unix(1e9, 0), time.Unix(1e9, 0)); err != nil { // else the start looks twice
+			if err := os.Chtimes(path, time.Unix(1e9, 0), time.Unix(1e9, 0)); err != nil { // a start reads a recent file twice
 				t.Fatal(err)
 			}
 			s, err := parse(caddy.NewTestController("dns", "headless cluster.local {\nmanifests "+path+"\n}"))
@@ -122,7 +123,7 @@ func TestLogManifests(t *testing.T) {
 			}
 			lines := logged(t, func() {
 				h, err := newHeadless(s, new(lifetime))
-				if err != nil { // as is said when the file was good before
+				if err != nil { // log it as the informer does for a file that was good before
 					logger().Error(err, "manifest can't be read; its last good state is served")
 					return
 				}
@@ -130,7 +131,7 @@ func TestLogManifests(t *testing.T) {
 				<-h.source.informer.Synced()
 				h.stop()
 			})
-			// What is unknown in the file is one line, and what is served of it another.
+			// One line may have the unknown fields, and another what is served.
 			for line := range strings.Lines(lines) {
 				level := "INFO"
 				for _, other := range []string{"WARNING", "ERROR"} {
@@ -141,7 +142,7 @@ func TestLogManifests(t *testing.T) {
 				checkLine(t, line, level)
 			}
 			if n := strings.Count(lines, "\n"); n < 1 || n > 2 {
-				t.Errorf("%q in %s: %d lines are logged: %q", text, object, n, lines)
+				t.Errorf("%q in %s: got %d lines of log, want 1 or 2: %q", text, object, n, lines)
 			}
 		}
 	}
