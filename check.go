@@ -147,7 +147,7 @@ func (s *stanza) sourceError(err error) error {
 // warnChain warns about a chain of plugins in which this one can't do its work.
 func (h *Headless) warnChain(s *stanza, config *dnsserver.Config) {
 	if h.Next == nil && !h.authoritative {
-		s.warn(pluginName, "no plugin is behind, so that names of no headless service are REFUSED; add one, such as \"forward\", or set \"authoritative\"")
+		s.warn(pluginName, "no plugin is behind, so that other names than those of headless services are REFUSED; add one, such as \"forward\", or set \"authoritative\"")
 	}
 	if h.Next == nil && len(h.Fall.Zones) > 0 {
 		s.warn("fallthrough", "no plugin is behind, so that no name falls through")

@@ -126,7 +126,7 @@ var overlayCases = []test.Case{
 	{Qname: "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.4.4.2.0.0.1.0.0.0.0.d.f.ip6.arpa.", Qtype: dns.TypePTR,
 		Answer: []dns.RR{test.PTR("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.4.4.2.0.0.1.0.0.0.0.d.f.ip6.arpa. 5 IN PTR dual-0.dual.default.svc.cluster.local.")}},
 
-	// The case of the query is echoed; what we add is below the name as asked.
+	// The reply echoes the letter case of the query, also in targets and glue.
 	{Qname: "Web-0.NGINX.default.svc.Cluster.Local.", Qtype: dns.TypeA,
 		Answer: []dns.RR{test.A("Web-0.NGINX.default.svc.Cluster.Local. 5 IN A 10.244.1.5")}},
 	{Qname: "WEB-9.nginx.default.svc.CLUSTER.local.", Qtype: dns.TypeA, Rcode: dns.RcodeNameError,

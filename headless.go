@@ -22,11 +22,11 @@
 // # Files
 //
 //	headless.go       the plugin
-//	setup.go          set up, start and stop of the plugin; parse of its stanza
-//	stanza.go         directives of a stanza
+//	setup.go          the plugin's setup, start and stop; the parser of its stanza
+//	stanza.go         the directives of a stanza
 //	check.go          errors and warnings about a stanza
 //
-//	handler.go        ServeDNS: the outcomes of a query
+//	handler.go        ServeDNS, and the reply to each outcome of a lookup
 //	reply.go          replies and their SOA records
 //	size.go           how large a reply may be
 //	authority.go      names that a zone has with "authoritative"
@@ -43,7 +43,7 @@
 //	metrics.go        the metrics
 //	sourcemetrics.go  what a source adds to the metrics
 //	collector.go      metrics about the progress of sources
-//	log.go            log lines of the informer and of client-go
+//	log.go            log lines, escaped
 package headless
 
 import (

@@ -18,7 +18,7 @@ import (
 // whichever instance serves from then on. So these end a lifetime:
 //
 //	onShutdown       of its instance, which a reload replaced
-//	onFinalShutdown  of its instance, when the process ends
+//	onFinalShutdown  of its instance, when the process exits
 //	onRestartFailed  of the old instance, if this lifetime's instance does not serve (reload.go)
 //	lifetimeOf       at the next setup, if caddy no longer lists its instance
 //
@@ -145,7 +145,7 @@ func (l *lifetime) end() {
 	}
 }
 
-// onShutdown ends the lifetime unless the process ends. Then the servers still answer, for the
+// onShutdown ends the lifetime unless the process exits. Then the servers still answer, for the
 // lameduck time of the health plugin, and onFinalShutdown ends the lifetime.
 func (l *lifetime) onShutdown() error {
 	if !slices.ContainsFunc(caddy.Instances(), func(i *caddy.Instance) bool { return storedLifetime(i) == l }) {

@@ -109,8 +109,8 @@ func TestReadyAfterFailedStart(t *testing.T) {
 	}
 }
 
-// TestLameduck checks that answers stay up to date until the process ends. The health plugin
-// delays the end, and the servers answer meanwhile.
+// TestLameduck checks that answers stay up to date until the process exits. The health plugin
+// delays the exit, and the servers answer meanwhile.
 func TestLameduck(t *testing.T) {
 	r := newRig(t)
 	r.start(t, "")
