@@ -178,7 +178,7 @@ func TestReloadWithoutAPIServer(t *testing.T) {
 	const refused = "reload: not every kind of object was listed within startup_timeout, 500ms; the old Corefile stays in force"
 	for _, test := range []struct {
 		from, to string
-		away     bool   // there is no API server at the start either
+		apiDown  bool   // there is no API server at the start either
 		panics   bool   // an earlier reload panics in a setup
 		want     string // the error of the reload
 	}{
@@ -186,18 +186,18 @@ func TestReloadWithoutAPIServer(t *testing.T) {
 		{from: "", to: "labels app", want: refused},
 		{from: "", to: "authoritative", want: refused},
 		{from: "none", to: "", want: refused},
-		{from: "", to: "labels app", away: true}, // the old instance has nothing to serve
-		{from: "", to: "labels app", away: true, panics: true},
+		{from: "", to: "labels app", apiDown: true}, // the old instance has nothing to serve
+		{from: "", to: "labels app", apiDown: true, panics: true},
 		{from: "", to: "none"},
 	} {
-		t.Run(fmt.Sprintf("%q to %q, no API server at the start %t", test.from, test.to, test.away), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%q to %q, no API server at the start %t", test.from, test.to, test.apiDown), func(t *testing.T) {
 			r := newRig(t)
 			name, address := r.put()
-			if test.away {
+			if test.apiDown {
 				r.api.Close()
 			}
 			r.start(t, test.from)
-			if !test.away {
+			if !test.apiDown {
 				r.api.Close()
 			}
 			if test.panics { // caddy keeps the instance in its list
@@ -216,7 +216,7 @@ func TestReloadWithoutAPIServer(t *testing.T) {
 				checkLive(t, "without the plugin", 0, 0)
 				return
 			}
-			if !test.away {
+			if !test.apiDown {
 				checkLive(t, "without the API server", 1, 2)
 				if got := r.ask(name + ".nginx.default.svc.cluster.example."); got != address {
 					t.Errorf("%s: got %s, want %s", name, got, address)

@@ -118,11 +118,11 @@ func (r *rig) put() (name, address string) {
 	return name, address
 }
 
-// corefile returns a Corefile of two server blocks, whose stanzas have the same settings. With
-// "none" they have no stanza.
+// corefile returns a Corefile of two server blocks with equal stanzas. If the settings are "none",
+// the server blocks have no stanza.
 func (r *rig) corefile(settings string) caddy.Input { return r.corefiles(settings, settings) }
 
-// corefiles returns a Corefile of two server blocks with the settings of each.
+// corefiles returns a Corefile of two server blocks with different stanzas.
 func (r *rig) corefiles(local, example string) caddy.Input {
 	var b strings.Builder
 	for i, zone := range []string{"cluster.local", "cluster.example"} {

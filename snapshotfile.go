@@ -2,8 +2,8 @@ package headless
 
 import "path/filepath"
 
-// snapshotWriter returns the source that writes a snapshot file, or nil. The caller holds
-// sources.mu.
+// snapshotWriter returns the source that may write a snapshot file, the first one that has the
+// file, or nil. The caller holds sources.mu.
 func snapshotWriter(path string) *source {
 	for _, s := range sources.list {
 		if sameFile(s.settings.config.Snapshot, path) {
