@@ -61,8 +61,9 @@ func TestMetrics(t *testing.T) {
 	h.Fall.SetZonesFromArgs(nil)
 	query("web-9.nginx.default.svc.cluster.local.", dns.TypeA)
 	serving := map[string]float64{
-		// nginx, dual, starting and by-hand; web-0 and web-1, dual-0, two dashed
-		// names; web, dns and dns-tcp; 10.244.1.5 and .6, two of dual-0, 192.0.2.9.
+		// Services nginx, dual, starting and by-hand; hosts web-0, web-1, dual-0, and two named
+		// after their addresses; ports web, dns and dns-tcp; addresses 10.244.1.5, 10.244.1.6,
+		// two of dual-0, and 192.0.2.9.
 		"publications": 4, "names service": 4, "names host": 5, "names port": 3, "names reverse": 5,
 		"endpoints ready": 6, "endpoints not_ready": 1,
 		"answers unsynced": 1, "answers answer": 1, "answers nodata": 1, "answers nxdomain": 1, "answers fallthrough": 1,
