@@ -19,7 +19,7 @@ var (
 		Help:      "Counter of queries for owned names, by outcome.",
 	}, []string{"outcome"})
 
-	names = promauto.NewGaugeVec(prometheus.GaugeOpts{
+	namesByKind = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
 		Name:      "names",
@@ -33,7 +33,7 @@ var (
 		Help:      "Number of host names that several endpoints of one service share.",
 	})
 
-	endpoints = promauto.NewGaugeVec(prometheus.GaugeOpts{
+	endpointsByState = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
 		Name:      "endpoints",
@@ -127,8 +127,8 @@ var outcomes = struct {
 	unsynced:     answersTotal.WithLabelValues("unsynced"),
 }
 
-// states are the values of the label state of endpoints.
-var states = [...]string{
+// endpointStates are the values of the label state of endpoints.
+var endpointStates = [...]string{
 	records.Ready:       "ready",
 	records.Terminating: "terminating",
 	records.NoAddress:   "no_address",

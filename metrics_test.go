@@ -27,10 +27,10 @@ func TestMetrics(t *testing.T) {
 			"manifest errors": testutil.ToFloat64(manifestErrorsTotal),
 		}
 		for _, kind := range []string{"service", "host", "port", "reverse"} {
-			out["names "+kind] = testutil.ToFloat64(names.WithLabelValues(kind))
+			out["names "+kind] = testutil.ToFloat64(namesByKind.WithLabelValues(kind))
 		}
-		for _, state := range states {
-			out["endpoints "+state] = testutil.ToFloat64(endpoints.WithLabelValues(state))
+		for _, state := range endpointStates {
+			out["endpoints "+state] = testutil.ToFloat64(endpointsByState.WithLabelValues(state))
 		}
 		for _, outcome := range []string{"answer", "truncated", "nodata", "nxdomain", "fallthrough", "unsynced"} {
 			out["answers "+outcome] = testutil.ToFloat64(answersTotal.WithLabelValues(outcome))

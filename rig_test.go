@@ -230,7 +230,7 @@ func checkLive(t *testing.T, when string, wantSources, wantPlugins int) {
 			when, len(sources.list), users, len(live), wantSources, wantPlugins)
 	}
 	if wantSources == 0 {
-		if n := testutil.ToFloat64(names.WithLabelValues("service")); n != 0 {
+		if n := testutil.ToFloat64(namesByKind.WithLabelValues("service")); n != 0 {
 			t.Errorf("%s: got %v services in the metrics, want 0", when, n)
 		}
 	}

@@ -84,11 +84,11 @@ func (m *sourceMetrics) setStats(s records.Stats) {
 		"port":    s.Ports - m.stats.Ports,
 		"reverse": s.Addresses - m.stats.Addresses,
 	} {
-		names.WithLabelValues(kind).Add(float64(change))
+		namesByKind.WithLabelValues(kind).Add(float64(change))
 	}
 	sharedHosts.Add(float64(s.Shared - m.stats.Shared))
 	for reason := range s.Endpoints {
-		endpoints.WithLabelValues(states[reason]).Add(float64(s.Endpoints[reason] - m.stats.Endpoints[reason]))
+		endpointsByState.WithLabelValues(endpointStates[reason]).Add(float64(s.Endpoints[reason] - m.stats.Endpoints[reason]))
 	}
 	m.stats = s
 }
