@@ -44,6 +44,7 @@
 //	sourcemetrics.go  what a source adds to the metrics
 //	collector.go      metrics about the progress of sources
 //	log.go            log lines, escaped
+//	version.go        the version, in the log, the user agent and a metric
 package headless
 
 import (

@@ -59,10 +59,10 @@ func newRunbook(t *testing.T) *runbook {
 	return r
 }
 
-// run runs the n-th block of commands of a section, and returns what they print.
-func (r *runbook) run(t *testing.T, file, section string, n int) string {
+// run runs the n-th block of commands of a section of the guide, and returns what they print.
+func (r *runbook) run(t *testing.T, section string, n int) string {
 	t.Helper()
-	out, err := commandIn(r.folder, "", "sh", "-e", "-c", block(t, file, section, "sh", n))
+	out, err := commandIn(r.folder, "", "sh", "-e", "-c", block(t, guide, section, "sh", n))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ func TestKubeadm(t *testing.T) {
 	r.strict(t, "kubeadm")
 	refused(t, "kubeadm", "deployment", "coredns")
 	const section = "kubeadm"
-	r.run(t, guide, section, 0)
+	r.run(t, section, 0)
 
 	drains(t, "deployment", "coredns")
 	platforms(t, "deployment", "coredns")
@@ -337,23 +337,23 @@ func TestKubeadm(t *testing.T) {
 		eventually(t, func() error { return s.hasA("kube-dns.kube-system.svc.cluster.local", "10.96.0.10") })
 	})
 
-	r.run(t, guide, section, 1)
+	r.run(t, section, 1)
 	if undone := get(t, "deployment", "coredns")["spec"]; !reflect.DeepEqual(undone, deployment) {
 		t.Errorf("going back left:\n%v\nit was\n%v", undone, deployment)
 	}
 
 	configMaps(t, 1)
-	r.run(t, guide, section, 2)
+	r.run(t, section, 2)
 	removed(t)
 
 	// Kubeadm writes its objects anew when it upgrades.
-	r.run(t, guide, section, 0)
+	r.run(t, section, 0)
 	configMaps(t, 1)
 	kubectl(t, "replace", "-f", "testdata/kubeadm.yaml")
 	if upgraded := get(t, "deployment", "coredns")["spec"]; !reflect.DeepEqual(upgraded, deployment) {
 		t.Errorf("an upgrade by kubeadm left:\n%v\nit was\n%v", upgraded, deployment)
 	}
-	r.run(t, guide, section, 2)
+	r.run(t, section, 2)
 	removed(t)
 }
 
@@ -401,12 +401,12 @@ func TestBase(t *testing.T) {
 	r := newRunbook(t)
 	r.strict(t, "base", "--warnings-as-errors")
 	const section = "A cluster without DNS"
-	r.run(t, guide, section, 0)
+	r.run(t, section, 0)
 	t.Cleanup(func() {
 		r.change(t, "corefile")
-		r.run(t, guide, section, 0)
+		r.run(t, section, 0)
 		configMaps(t, 2)
-		r.run(t, guide, section, 1)
+		r.run(t, section, 1)
 		removed(t)
 	})
 
@@ -505,8 +505,8 @@ func TestK3s(t *testing.T) {
 
 	r := newRunbook(t)
 	const section = "k3s"
-	r.run(t, guide, section, 1)
-	r.run(t, guide, section, 1) // as an upgrade does
+	r.run(t, section, 1)
+	r.run(t, section, 1) // as an upgrade does
 	endpoints(t, "kube-dns", 2, func(e any) error {
 		if name := at(t, e, "targetRef", "name").(string); !strings.HasPrefix(name, "headless-") {
 			return fmt.Errorf("%s is still there", name)
@@ -518,7 +518,7 @@ func TestK3s(t *testing.T) {
 	}
 
 	kubectl(t, "apply", "-f", "testdata/kubeadm.yaml") // as k3s does when it starts
-	r.run(t, guide, section, 4)
+	r.run(t, section, 4)
 	removed(t)
 	if after := get(t, "service", "kube-dns")["spec"]; !reflect.DeepEqual(after, service) {
 		t.Errorf("the Service has changed:\n%v\nit was\n%v", after, service)
@@ -585,7 +585,7 @@ func TestNodelocal(t *testing.T) {
 	r := newRunbook(t)
 	r.strict(t, "nodelocal", "--warnings-as-errors")
 	const section = "On every node"
-	r.run(t, guide, section, 0)
+	r.run(t, section, 0)
 	// On two nodes there are the two servers of kubeadm, and ours.
 	endpoints(t, "kube-dns-upstream", 4, func(e any) error {
 		want := map[string]any{"forNodes": []any{map[string]any{"name": at(t, e, "nodeName")}}}
@@ -602,9 +602,9 @@ func TestNodelocal(t *testing.T) {
 	t.Run("cache", func(t *testing.T) { nodeLocalCache(t, s) })
 
 	r.change(t, "corefile")
-	r.run(t, guide, section, 0)
+	r.run(t, section, 0)
 	configMaps(t, 2)
-	r.run(t, guide, section, 1)
+	r.run(t, section, 1)
 	removed(t)
 	endpoints(t, "kube-dns-upstream", 2, func(e any) error {
 		if hints := at(t, e, "hints"); hints != nil {
@@ -641,13 +641,13 @@ func TestStandalone(t *testing.T) {
 	r := newRunbook(t)
 	r.strict(t, "standalone", "--warnings-as-errors")
 	const section = "A zone of its own"
-	printed := strings.Split(r.run(t, guide, section, 0), "\n")
+	printed := strings.Split(r.run(t, section, 0), "\n")
 	address := printed[len(printed)-1]
 	t.Cleanup(func() {
 		r.change(t, "standalone")
-		r.run(t, guide, section, 0)
+		r.run(t, section, 0)
 		configMaps(t, 2)
-		r.run(t, guide, section, 1)
+		r.run(t, section, 1)
 		removed(t)
 	})
 	if want := at(t, get(t, "service", "headless-standalone"), "spec", "clusterIP"); address != want {
