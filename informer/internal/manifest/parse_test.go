@@ -28,6 +28,9 @@ func TestErrors(t *testing.T) {
 	for _, test := range []struct{ content, want string }{
 		{"a: [", `document 1: is not YAML: line 1: did not find expected node content`},
 		{"a: b", `document 1: not a Kubernetes object: field "kind" is missing`},
+		{"... a", "document 1: is not YAML: did not find expected node content"},
+		{"\ufeff... a", "document 1: is not YAML: did not find expected node content"},
+		{fixture.NginxManifest + "... a", "document 2: is not YAML: did not find expected node content"},
 		{"resources: [a.yaml]\n", `field "kind" is missing`},
 		{"[]", "document 1: must be an object, not a list"},
 		{"[{}]", "document 1: must be an object, not a list"},

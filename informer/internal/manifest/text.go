@@ -60,14 +60,15 @@ func skipBlank(text []byte) int {
 
 // documentEnd returns the length of the YAML document at the start of a text: up to the
 // next marker. No value of YAML can have a marker at the start of a line, so any marker
-// ends the document.
+// ends the document. The length is not zero: content behind an end marker at the start,
+// which is an error of YAML, belongs to the document.
 func documentEnd(text []byte) int {
 	content := false
 	for n := 0; n < len(text); {
 		line := text[n:]
 		line = line[:lineEnd(line)]
 		switch trimmed := trim(line); {
-		case documentMarker(line) == "...":
+		case documentMarker(line) == "..." && n > 0:
 			return n
 		case documentMarker(line) == "---" && content:
 			return n
