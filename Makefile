@@ -165,8 +165,8 @@ fuzz:
 		go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $${target%:*} || exit; \
 	done
 
-# A server beside a Kubernetes that is never at rest, for as long as told, and about
-# two minutes more for a start, a warm-up and an end at rest.
+# Runs a server beside a Kubernetes whose pods and services change all the time, for
+# DURATION and about two minutes more: a start, a warm-up and an end without changes.
 soak: programs = dnsperf:dnsperf openssl:openssl
 soak: tools build
 	@echo "== soak test"
