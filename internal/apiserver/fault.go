@@ -11,28 +11,28 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// Fault is how a server misbehaves.
+// Fault describes how a server misbehaves.
 type Fault struct {
-	// Code, if not zero, is the status of each reply.
+	// Code, if not zero, is the status of every reply.
 	Code int
-	// Lists tells that Code is that of lists alone.
+	// Lists restricts Code to lists; watches work.
 	Lists bool
-	// Abort ends each connection without a reply.
+	// Abort closes each connection without a reply.
 	Abort bool
-	// Stall sends no list beyond its header, nor the initial events of a watch. A list
-	// of a single object is no work, and comes.
+	// Stall withholds what follows the header of a list, and the initial events of a
+	// watch. A list with a limit of 1 is cheap for a server, and is sent.
 	Stall bool
-	// Cut ends each watch after its header.
+	// Cut ends each new watch after its header.
 	Cut bool
-	// Expired ends each watch with the error that its version is too old.
+	// Expired ends each new watch with the error that its version is too old.
 	Expired bool
-	// Silent sends neither events nor bookmarks. A watch that has been silent stays
-	// so when the fault is over, like one whose peer is gone.
+	// Silent withholds events and bookmarks. A watch that was silent once stays silent
+	// after the fault, like a connection whose peer is gone.
 	Silent bool
 }
 
-// SetFault makes the server misbehave from now on, instead of how it did so far; with
-// the zero Fault, no more. Watches under way go on, unless they fall silent.
+// SetFault sets the server's fault; the zero Fault ends it. Watches under way continue,
+// unless the fault is Silent.
 func (s *Server) SetFault(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,16 +42,17 @@ func (s *Server) SetFault(f Fault) {
 	s.wake()
 }
 
-func (s *Server) present() (Fault, <-chan struct{}) {
+func (s *Server) currentFault() (Fault, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.fault, s.faultChanged
 }
 
-// stall waits while replies are stalled. It tells whether the client is still there.
+// stall waits until replies are no longer stalled. It returns false if the client has
+// disconnected.
 func (s *Server) stall(r *http.Request) bool {
 	for {
-		f, changed := s.present()
+		f, changed := s.currentFault()
 		if !f.Stall {
 			return true
 		}
@@ -63,12 +64,13 @@ func (s *Server) stall(r *http.Request) bool {
 	}
 }
 
-// statusError is the error of a status code.
+// statusError returns the error with an HTTP status code.
 func statusError(code int) error {
 	return apierrors.NewGenericServerResponse(code, http.MethodGet, schema.GroupResource{}, "", "stand-in fault "+strconv.Itoa(code), 0, true)
 }
 
-// Damage puts an object that clients can't decode. If it is named, its metadata can be.
+// Damage stores an object that clients can't decode. If named is set, they can still
+// decode its metadata.
 func (s *Server) Damage(o Object, named bool) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
@@ -96,17 +98,17 @@ func (o *stored) damage(k *kind, named bool, version int64) {
 		"spec":     1, "addressType": 1,
 	})
 	if err != nil {
-		panic(err) // it has no values that JSON does not
+		panic(err) // unreachable: JSON can encode all of these values
 	}
 	o.json = text
-	// The metadata is the first field. A second that ends too early follows.
+	// The metadata is the first field. Append a second one that is truncated.
 	_, _, n := protowire.ConsumeField(o.raw)
 	o.raw = append(o.raw[:n:n], protowire.AppendVarint(protowire.AppendTag(nil, 2, protowire.BytesType), 100)...)
 }
 
-// Restore puts the server back as etcd does that is restored from a backup: it has
-// these objects and nothing else, at versions from the first on, and no history. All
-// watches end. Those that resume at a later version are sent nothing before it.
+// Restore puts the server into the state of an etcd restored from a backup: it has these
+// objects alone, at versions from the first on, and no history. All watches end. A watch
+// that resumes at a later version gets no event until then.
 func (s *Server) Restore(objects ...Object) {
 	s.mu.Lock()
 	s.version, s.expired = 1, 0
@@ -120,7 +122,7 @@ func (s *Server) Restore(objects ...Object) {
 	s.Put(objects...)
 }
 
-// tooLarge is the error for a version that is not yet there.
+// tooLarge is the error for a version that the server has not reached.
 func tooLarge(version, current int64) error {
 	err := apierrors.NewTimeoutError("Too large resource version: "+formatVersion(version)+", current: "+formatVersion(current), 1)
 	err.ErrStatus.Details.RetryAfterSeconds = 0
@@ -128,7 +130,7 @@ func tooLarge(version, current int64) error {
 	return err
 }
 
-// Requests is how many lists and watches of a resource were asked for.
+// Requests returns how many lists and watches of a resource clients have requested.
 func (s *Server) Requests(resource string) (lists, watches int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,8 +142,9 @@ func (s *Server) Requests(resource string) (lists, watches int) {
 	return 0, 0
 }
 
-// asked counts a request, and answers it if that is all that there is to it.
-func (s *Server) asked(w http.ResponseWriter, q *request) bool {
+// intercept counts a request. If a fault or a version not yet reached decides the reply,
+// it sends that reply and returns true.
+func (s *Server) intercept(w http.ResponseWriter, q *request) bool {
 	s.mu.Lock()
 	if q.watch {
 		q.collection.watches++

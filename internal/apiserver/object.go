@@ -16,14 +16,14 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// kind is a kind of objects that the server has.
+// kind is a kind that the server serves.
 type kind struct {
 	schema.GroupVersionKind
 	path       string // of the API group
 	resource   string
 	namespaced bool
 	example    Object
-	// fields are those that may be selected by, beside name and namespace.
+	// fields are the selectable fields other than name and namespace.
 	fields map[string]func(Object) string
 }
 
@@ -61,16 +61,16 @@ func (k *kind) selectable(field string) bool {
 	return k.fields[field] != nil || field == "metadata.name" || field == "metadata.namespace"
 }
 
-// stored is an object as the server holds it. It is never written.
+// stored is an object as the server stores it. It is immutable.
 type stored struct {
 	key            string // namespace/name
 	namespace      string
 	labels, fields set
-	raw            []byte // in protobuf, without the envelope that tells the kind
-	json           []byte // instead of what raw is in JSON, if it is damaged
+	raw            []byte // protobuf, without the envelope that names the kind
+	json           []byte // the JSON of a damaged object; nil otherwise
 }
 
-// set are labels or fields. They are few, and a slice takes a third of a map.
+// set is labels or fields. They are few, and a slice takes a third of a map's memory.
 type set []pair
 
 type pair struct{ key, value string }
@@ -97,8 +97,8 @@ func (s set) Get(key string) string {
 	return value
 }
 
-// encode returns what is held of an object at a version. The object is not written:
-// its version goes into a copy, which is shallow, as nothing below is changed.
+// encode returns an object in its stored form, at a version. It sets the version in a
+// shallow copy, as nothing below that changes, and leaves o as it is.
 func (k *kind) encode(o Object, version int64) *stored {
 	bare := reflect.New(reflect.TypeOf(o).Elem())
 	bare.Elem().Set(reflect.ValueOf(o).Elem())
@@ -121,7 +121,7 @@ func (k *kind) encode(o Object, version int64) *stored {
 	return s
 }
 
-// decode returns a copy of an object.
+// decode returns a new object from its stored form.
 func (k *kind) decode(s *stored) (Object, error) {
 	o, err := k.empty()
 	if err == nil {
@@ -133,7 +133,7 @@ func (k *kind) decode(s *stored) (Object, error) {
 	return o, nil
 }
 
-// text returns an object in JSON.
+// text returns the JSON of an object.
 func (k *kind) text(s *stored, encoder runtime.Encoder) ([]byte, error) {
 	if s.json != nil {
 		return s.json, nil
@@ -154,8 +154,8 @@ func (k *kind) empty() (Object, error) {
 	return o.(Object), nil
 }
 
-// bookmark is an object that has a version and nothing else. The one that ends
-// the initial events has an annotation.
+// bookmark returns an object with a version alone. The bookmark after the initial events
+// has an annotation as well.
 func (k *kind) bookmark(version int64, initialEventsEnd bool) (Object, error) {
 	o, err := k.empty()
 	if err != nil {
@@ -168,7 +168,7 @@ func (k *kind) bookmark(version int64, initialEventsEnd bool) (Object, error) {
 	return o, nil
 }
 
-// list is a list of objects of any kind, already encoded.
+// list is a list of encoded objects of one kind.
 type list struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata"`
@@ -182,8 +182,8 @@ func (l *list) DeepCopyObject() runtime.Object {
 	return &c
 }
 
-// Marshal is called by the serializer of protobuf. The lists of all kinds have the
-// same two fields, which those of metav1.List would be if it held its items bare.
+// Marshal is called by the protobuf serializer. The lists of all kinds have the same two
+// fields. A metav1.List would put an envelope around each item.
 func (l *list) Marshal() ([]byte, error) {
 	meta, err := l.ListMeta.Marshal()
 	if err != nil {
@@ -200,7 +200,7 @@ func (l *list) Marshal() ([]byte, error) {
 	return out, nil
 }
 
-// sortStored puts objects in the order of their names, as kube-apiserver does.
+// sortStored sorts objects by namespace and name, as kube-apiserver does.
 func sortStored(objects []*stored) {
 	slices.SortFunc(objects, func(a, b *stored) int { return strings.Compare(a.key, b.key) })
 }

@@ -14,13 +14,13 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// TestReflector follows the server by client-go's reflector, which lists by
-// watching, or lists and then watches, through everything that ends a watch.
+// TestReflector keeps a store current with client-go's reflector, in both of its modes,
+// while watches are dropped and versions expire.
 func TestReflector(t *testing.T) {
 	for _, contentType := range contentTypes {
 		for _, streams := range []bool{true, false} {
 			t.Run(contentType+map[bool]string{true: " streams", false: " lists"}[streams], func(t *testing.T) {
-				t.Parallel() // a reflector waits before it tries again
+				t.Parallel() // a reflector pauses before it retries
 				s := start(t)
 				s.Put(newPod("a", "1"), newPod("a", "2"))
 				store := follow(t, s, contentType, streams)
@@ -31,7 +31,7 @@ func TestReflector(t *testing.T) {
 				s.Apply([]Change{{Object: newPod("a", "1"), Gone: true}})
 				await(t, store, "a/2 b/3")
 				if n := s.Listed("pods"); n != 1 {
-					t.Errorf("a dropped watch led to %d lists", n)
+					t.Errorf("after a dropped watch: %d lists, want 1", n)
 				}
 				s.Apply([]Change{{Object: newPod("a", "2"), Gone: true}, {Object: newPod("a", "4")}})
 				s.Expire()
@@ -39,14 +39,14 @@ func TestReflector(t *testing.T) {
 				s.Put(newPod("a", "5"))
 				await(t, store, "a/4 a/5 b/3")
 				if n := s.Listed("pods"); n != 2 {
-					t.Errorf("an expired watch led to %d lists", n)
+					t.Errorf("after an expired watch: %d lists, want 2", n)
 				}
 			})
 		}
 	}
 }
 
-// follow keeps a store up to date by a reflector.
+// follow runs a reflector until the end of the test, and returns its store.
 func follow(t *testing.T, s *Server, contentType string, streams bool) cache.Store {
 	t.Helper()
 	c := client(t, s, contentType)
@@ -73,10 +73,10 @@ func follow(t *testing.T, s *Server, contentType string, streams bool) cache.Sto
 	return store
 }
 
-// listsOnly tells a reflector whether the client can't do without a list.
+// listsOnly is whether a reflector must list, and not stream the initial objects.
 type listsOnly bool
 
-// IsWatchListSemanticsUnSupported is asked for by the reflector.
+// IsWatchListSemanticsUnSupported is called by the reflector.
 func (l listsOnly) IsWatchListSemanticsUnSupported() bool { return bool(l) }
 
 func await(t *testing.T, store cache.Store, want string) {
@@ -94,7 +94,7 @@ func await(t *testing.T, store cache.Store, want string) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("%q instead of %q", got, want)
+			t.Fatalf("got %q, want %q", got, want)
 		}
 	}
 }

@@ -20,29 +20,29 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// request is what a client asks for.
+// request is a parsed list or watch request.
 type request struct {
 	collection *collection
 	selection
 	codec runtime.SerializerInfo
 
-	limit     int64 // of a list, or zero
+	limit     int64 // of a list; zero is none
 	watch     bool
 	version   int64 // to watch from; zero is any
-	initial   bool  // begin with what there is
-	ended     bool  // and tell by a bookmark where it ends
+	initial   bool  // whether the watch begins with the present objects
+	ended     bool  // whether a bookmark ends these initial events
 	bookmarks bool
 	timeout   time.Duration
 }
 
-// selection is which objects of a kind are asked for.
+// selection selects objects of a kind.
 type selection struct {
 	namespace string // or empty for all
 	labels    labels.Selector
 	fields    fields.Selector
 }
 
-func (s *selection) takes(o *stored) bool {
+func (s *selection) matches(o *stored) bool {
 	return o != nil && (s.namespace == "" || s.namespace == o.namespace) &&
 		s.labels.Matches(o.labels) && s.fields.Matches(o.fields)
 }
@@ -54,7 +54,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, q.codec, err)
 		return
 	}
-	if s.asked(w, q) {
+	if s.intercept(w, q) {
 		return
 	}
 	if q.watch {
@@ -64,15 +64,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuse answers with an error.
+// refuse replies with an error.
 func refuse(w http.ResponseWriter, codec runtime.SerializerInfo, err error) {
 	status := statusOf(err)
 	w.Header().Set("Content-Type", codec.MediaType)
 	w.WriteHeader(int(status.Code))
-	_ = codec.Serializer.Encode(status, w) // a client that is gone needs none
+	_ = codec.Serializer.Encode(status, w) // fails if the client has disconnected
 }
 
-// statusOf is an error as it is sent.
+// statusOf returns the Status object of an error.
 func statusOf(err error) *metav1.Status {
 	var reply apierrors.APIStatus
 	if !errors.As(err, &reply) {
@@ -83,7 +83,7 @@ func statusOf(err error) *metav1.Status {
 	return &status
 }
 
-// parse makes out what is asked for. With an error, the codec is set all the same.
+// parse parses a request. The codec is set even if it returns an error.
 func (s *Server) parse(r *http.Request) (*request, error) {
 	q := new(request)
 	values := r.URL.Query()
@@ -107,8 +107,8 @@ func (s *Server) parse(r *http.Request) (*request, error) {
 	return q, nil
 }
 
-// negotiate returns the codec of the first media type of an Accept header that is
-// served; with none, JSON and false.
+// negotiate returns the codec of the first served media type in an Accept header. If
+// there is none, it returns that of JSON, and false.
 func negotiate(accept string, watch bool) (runtime.SerializerInfo, bool) {
 	supported := scheme.Codecs.SupportedMediaTypes()
 	fallback, _ := runtime.SerializerInfoForMediaType(supported, runtime.ContentTypeJSON)
@@ -131,7 +131,7 @@ func negotiate(accept string, watch bool) (runtime.SerializerInfo, bool) {
 	return fallback, false
 }
 
-// route finds a collection by the path of all objects or of a namespace's.
+// route finds the collection of a path, which may name a namespace.
 func (s *Server) route(path string) (c *collection, namespace string, ok bool) {
 	for _, c := range s.kinds {
 		rest, ok := strings.CutPrefix(path, c.path+"/")

@@ -18,11 +18,11 @@ import (
 	restwatch "k8s.io/client-go/rest/watch"
 )
 
-// state is what there is at a version.
+// state is the selected objects at a version.
 type state struct {
 	objects   []*stored
 	version   int64
-	next      int // the number of the first event after it
+	next      int // the number of the first event after this version
 	bookmarks int
 }
 
@@ -32,7 +32,7 @@ func (s *Server) state(q *request) state {
 	c := q.collection
 	now := state{version: s.version, next: c.first + len(c.events), bookmarks: s.bookmarks}
 	for _, o := range c.objects {
-		if q.takes(o) {
+		if q.matches(o) {
 			now.objects = append(now.objects, o)
 		}
 	}
@@ -41,7 +41,7 @@ func (s *Server) state(q *request) state {
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request, q *request) {
 	w.Header().Set("Content-Type", q.codec.MediaType)
-	if f, _ := s.present(); f.Stall && q.limit != 1 {
+	if f, _ := s.currentFault(); f.Stall && q.limit != 1 {
 		if http.NewResponseController(w).Flush() != nil || !s.stall(r) {
 			return
 		}
@@ -72,17 +72,17 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, q *request) {
 	}
 }
 
-// stream is a watch under way.
+// stream is one watch.
 type stream struct {
 	*request
 	out     *bufio.Writer
 	flusher *http.ResponseController
 	encoder *restwatch.Encoder
-	frame   []byte // used again for each
+	frame   []byte // buffer, reused for each event
 }
 
-// watch sends events until the client goes, the time is up, or the watches are
-// dropped.
+// watch sends events until the client disconnects, the watch times out, or the server
+// drops the watches.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
 	ctx := r.Context()
 	if q.timeout > 0 {
@@ -117,17 +117,17 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
 		s.mu.Lock()
 		if next < q.collection.first || s.dropped != dropped {
 			s.mu.Unlock()
-			return // too slow: what it has missed is no longer there; or it is dropped
+			return // the server dropped the watch, or discarded events that it has not sent
 		}
 		events, changed, version = q.collection.events[next-q.collection.first:], s.changed, s.version
-		asked := s.bookmarks > bookmarks
+		wanted := s.bookmarks > bookmarks
 		bookmarks = s.bookmarks
 		silent = silent || s.fault.Silent
 		s.mu.Unlock()
 		next += len(events)
 		if !silent {
 			err = st.events(events)
-			if err == nil && asked {
+			if err == nil && wanted {
 				err = st.bookmark(version, false)
 			}
 		}
@@ -135,7 +135,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
 			err = st.flush()
 		}
 		if err != nil {
-			return // the client is gone
+			return // the client has disconnected
 		}
 		select {
 		case <-changed:
@@ -151,9 +151,9 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
 	}
 }
 
-// begin sends what comes before the events, and returns where these begin.
+// begin sends what precedes the events, and returns the number of the first event.
 func (s *Server) begin(st *stream, r *http.Request) (next, bookmarks int, err error) {
-	switch f, _ := s.present(); {
+	switch f, _ := s.currentFault(); {
 	case f.Cut:
 		return 0, 0, errors.Join(errors.New("cut"), st.flush())
 	case f.Expired:
@@ -189,13 +189,13 @@ func (s *Server) begin(st *stream, r *http.Request) (next, bookmarks int, err er
 	return 0, 0, st.fail(err)
 }
 
-// fail ends a watch with an error. It does not by the response's code: that is for
-// requests that are wrong.
+// fail ends a watch with an error event. The status code is for invalid requests, as in
+// kube-apiserver.
 func (st *stream) fail(err error) error {
 	return errors.Join(err, st.encoder.Encode(&watch.Event{Type: watch.Error, Object: statusOf(err)}), st.flush())
 }
 
-// resume returns the event that follows the version that the client has.
+// resume returns the number of the first event after the client's version.
 func (s *Server) resume(st *stream) (next, bookmarks int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,11 +214,11 @@ func (st *stream) flush() error {
 	return st.flusher.Flush()
 }
 
-// events sends events as the selection sees them: an object that is no longer
-// selected was deleted.
+// events sends events as the selection sees them: an object that it no longer matches is
+// deleted.
 func (st *stream) events(events []event) error {
 	for _, e := range events {
-		was, is := st.takes(e.before), st.takes(e.after)
+		was, is := st.matches(e.before), st.matches(e.after)
 		var err error
 		switch {
 		case was && is:
@@ -235,9 +235,9 @@ func (st *stream) events(events []event) error {
 	return nil
 }
 
-// send sends an object as it is. In protobuf, it needs an envelope alone, which is
-// written by hand: the encoder would copy the object four times, and the stand-in
-// is to send faster than what is measured receives.
+// send sends an event with an object. For protobuf it writes the envelope by hand around
+// the stored bytes. The encoder would copy the object four times, and the server has to
+// send faster than the measured client receives.
 func (st *stream) send(what watch.EventType, o *stored) error {
 	if st.codec.MediaType == runtime.ContentTypeProtobuf {
 		st.frame = appendEvent(st.frame[:0], what, st.collection.kind, o.raw)
@@ -254,8 +254,8 @@ func (st *stream) send(what watch.EventType, o *stored) error {
 	return st.encoder.Encode(&watch.Event{Type: what, Object: decoded})
 }
 
-// appendEvent appends a frame with a metav1.WatchEvent. Its object is bytes again:
-// those of a runtime.Unknown after four that tell that it is one.
+// appendEvent appends a frame with a metav1.WatchEvent. The object in it is a
+// runtime.Unknown, encoded after the four bytes that mark protobuf.
 func appendEvent(to []byte, what watch.EventType, k *kind, raw []byte) []byte {
 	field := func(to []byte, number protowire.Number, value string) []byte {
 		return protowire.AppendString(protowire.AppendTag(to, number, protowire.BytesType), value)
@@ -263,7 +263,7 @@ func appendEvent(to []byte, what watch.EventType, k *kind, raw []byte) []byte {
 	meta := field(field(nil, 1, k.GroupVersion().String()), 2, k.Kind)
 	unknown := len("k8s\x00") + sizeOf(len(meta)) + sizeOf(len(raw)) + 2*sizeOf(0)
 
-	to = append(to, 0, 0, 0, 0) // the length, once it is known
+	to = append(to, 0, 0, 0, 0) // replaced by the length below
 	first := len(to)
 	to = field(to, 1, string(what))
 	to = protowire.AppendVarint(protowire.AppendTag(to, 2, protowire.BytesType), uint64(sizeOf(unknown))) // a RawExtension
@@ -271,18 +271,18 @@ func appendEvent(to []byte, what watch.EventType, k *kind, raw []byte) []byte {
 	to = append(to, "k8s\x00"...)
 	to = protowire.AppendBytes(protowire.AppendTag(to, 1, protowire.BytesType), meta)
 	to = protowire.AppendBytes(protowire.AppendTag(to, 2, protowire.BytesType), raw)
-	to = field(field(to, 3, ""), 4, "") // the encoding and type of the content
+	to = field(field(to, 3, ""), 4, "") // contentEncoding and contentType
 	binary.BigEndian.PutUint32(to[first-4:], uint32(len(to)-first))
 	return to
 }
 
-// sizeOf is that of a field of a low number with so many bytes.
+// sizeOf returns the encoded size of a field with n bytes and a number below 16.
 func sizeOf(n int) int { return protowire.SizeTag(1) + protowire.SizeBytes(n) }
 
-// sendDeleted sends an object as it was last, at the version when it went.
+// sendDeleted sends the last state of an object, at the version of its deletion.
 func (st *stream) sendDeleted(e event) error {
 	last, err := st.collection.decode(e.before)
-	if e.before.json != nil { // damaged, which what is gone need not be
+	if e.before.json != nil { // a deletion is decodable, even of a damaged object
 		last, err = st.collection.empty()
 	}
 	if err != nil {
@@ -295,7 +295,7 @@ func (st *stream) sendDeleted(e event) error {
 	return st.encoder.Encode(&watch.Event{Type: watch.Deleted, Object: last})
 }
 
-// bookmark sends a bookmark if the client wants them, and is not past it already.
+// bookmark sends a bookmark, if the client allows bookmarks and its version is not later.
 func (st *stream) bookmark(version int64, initialEventsEnd bool) error {
 	if !st.bookmarks || version < st.version {
 		return nil

@@ -1,14 +1,13 @@
 // Package apiserver is a stand-in for kube-apiserver, for tests and benchmarks.
 //
-// It lists and watches a few kinds of objects as kube-apiserver does: in JSON and
-// protobuf, of a namespace or all, with label and field selectors, initial events
-// and bookmarks, by resource versions that expire. Of a list with a limit it has the
-// first page alone, and nothing is written through it: a test calls [Server.Apply].
-// It misbehaves when a test says so by [Server.SetFault], [Server.Damage] or
-// [Server.Restore].
+// It serves lists and watches of a few kinds as kube-apiserver does: in JSON and
+// protobuf, of one namespace or of all, with label and field selectors, initial events,
+// bookmarks, and resource versions that expire. It ignores the continue token: a list
+// with a limit is its first page. It accepts no writes: a test calls [Server.Apply].
+// [Server.SetFault], [Server.Damage] and [Server.Restore] make it misbehave.
 //
-// An object is held as the bytes that its kind has in protobuf, and they are never
-// written; a history entry is a pair of pointers to them.
+// The server stores an object as its protobuf encoding, which is never modified. An event
+// in the history is two pointers to such objects.
 package apiserver
 
 import (
@@ -26,64 +25,63 @@ import (
 )
 
 const (
-	// defaultHistory is enough for a watch to be 100,000 objects behind.
+	// defaultHistory lets a watch be 100,000 events behind.
 	defaultHistory = 1 << 17
-	// firstPort and lastPort are below the ports that the kernel gives to connections.
+	// The server's port is below those that the kernel gives to outgoing connections.
 	firstPort, lastPort = 12000, 19000
-	// bookmarkPeriod is how often a watch without events shows that it is alive.
+	// bookmarkPeriod is the time between two bookmarks of a watch without events.
 	bookmarkPeriod = time.Minute
 )
 
 // Server is a stand-in API server that listens on the loopback address.
 type Server struct {
 	URL string
-	// History is how many events of a kind are at least kept for watches that
-	// resume. A watch that is further behind ends. It may be set before the first
-	// change.
+	// History is the least number of events of a kind that the server keeps for watches
+	// that resume. A watch that is further behind ends. Set it before the first change.
 	History int
 
 	http *http.Server
 	sent atomic.Int64 // bytes
 
-	applying sync.Mutex // serializes the changes, which are encoded before mu is taken
+	applying sync.Mutex // serializes changes; they are encoded before mu is locked
 
 	mu        sync.Mutex
 	version   int64
-	expired   int64 // watches don't resume at versions before this
+	expired   int64 // watches can't resume at an earlier version
 	kinds     []*collection
-	bookmarks int           // asked for so far
-	changed   chan struct{} // closed, and replaced, when there is something to send
-	dropped   chan struct{} // closed, and replaced, to end the watches
+	bookmarks int           // requested by Bookmark so far
+	changed   chan struct{} // closed and renewed when there are events or bookmarks to send
+	dropped   chan struct{} // closed and renewed to end the watches
 
 	fault        Fault
-	faultChanged chan struct{} // closed, and replaced, with the fault
+	faultChanged chan struct{} // closed and renewed when the fault changes
 }
 
-// collection is all there is of a kind, and what happened to it.
+// collection has the objects of a kind and their recent events.
 type collection struct {
 	*kind
 	objects map[string]*stored // by namespace/name
 	events  []event
-	first   int   // the number of events[0], counted from the start of the server
-	trimmed int64 // the version of the last event that is no longer kept
-	lists   int   // requests for lists
+	first   int   // the number of events[0]; the server numbers events from its start
+	trimmed int64 // the version of the latest event that was discarded
+	lists   int   // list requests
 	watches int   // and watches
-	listed  int   // lists and initial events that were sent in full
+	listed  int   // complete lists and complete sets of initial events
 }
 
-// event is a change. Before is nil for a new object, after for a deleted one.
+// event is a change: before is nil for a new object, after is nil for a deleted one.
 type event struct {
 	version       int64
 	before, after *stored
 }
 
-// Object is an object of Kubernetes.
+// Object is a Kubernetes object.
 type Object interface {
 	metav1.Object
 	runtime.Object
 }
 
-// Change is an object that comes or changes, or one that is gone.
+// Change creates or updates an object, or deletes it if Gone is set.
 type Change struct {
 	Object Object
 	Gone   bool
@@ -102,8 +100,8 @@ func New() (*Server, error) {
 	for i := range kinds {
 		s.kinds = append(s.kinds, &collection{kind: &kinds[i], objects: make(map[string]*stored)})
 	}
-	// A port that the kernel gives to connections might be taken when the server starts
-	// again, by a client that tries to reach it meanwhile.
+	// A client that retries while the server is closed may get, for its own connection,
+	// the port that the server had. So the port is outside the kernel's range.
 	for try := 0; ; try++ {
 		err := s.listen(fmt.Sprint("127.0.0.1:", firstPort+rand.IntN(lastPort-firstPort)))
 		if err == nil {
@@ -123,21 +121,20 @@ func (s *Server) listen(addr string) error {
 	s.URL = "http://" + l.Addr().String()
 	server := &http.Server{Addr: l.Addr().String(), Handler: s}
 	s.http = server
-	go func() { _ = server.Serve(&counting{l, &s.sent}) }() // until Close
+	go func() { _ = server.Serve(&countingListener{l, &s.sent}) }() // until Close
 	return nil
 }
 
-// Start starts a server again that was closed, at the address that it had and with
-// all that it knew.
+// Start restarts a closed server at its former address, with its objects and history.
 func (s *Server) Start() error { return s.listen(s.http.Addr) }
 
-// Close ends the server and all connections to it.
+// Close stops the server and closes its connections.
 func (s *Server) Close() error {
 	s.DropWatches()
 	return s.http.Close()
 }
 
-// Put applies objects that come or change.
+// Put creates or updates objects.
 func (s *Server) Put(objects ...Object) {
 	changes := make([]Change, len(objects))
 	for i, o := range objects {
@@ -146,9 +143,9 @@ func (s *Server) Put(objects ...Object) {
 	s.Apply(changes)
 }
 
-// Apply makes changes, in their order and all at once, and wakes the watches. It
-// keeps none of the objects. That an object goes which is not there is no change.
-// It panics on a kind that is not served.
+// Apply makes the changes in order and at once, and wakes the watches. It does not keep
+// the objects themselves. To delete an object that does not exist is no change. Apply
+// panics on a kind that is not served.
 func (s *Server) Apply(changes []Change) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
@@ -189,8 +186,8 @@ func (s *Server) collection(o Object) *collection {
 	panic(fmt.Sprintf("stand-in API server: %T is not served", o))
 }
 
-// record keeps an event. Watches may read the old events meanwhile, so that they
-// are copied, not moved.
+// record adds an event. It copies the history rather than move it, as watches may be
+// reading the old slice.
 func (c *collection) record(e event, history int) {
 	if len(c.events) == 2*history {
 		c.first += history
@@ -200,13 +197,13 @@ func (c *collection) record(e event, history int) {
 	c.events = append(c.events, e)
 }
 
-// wake lets the watches look for what there is to send.
+// wake makes the watches look for events and bookmarks. The caller holds s.mu.
 func (s *Server) wake() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
-// Bookmark sends a bookmark to each watch that wants them.
+// Bookmark sends a bookmark to each watch that allows bookmarks.
 func (s *Server) Bookmark() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,7 +211,7 @@ func (s *Server) Bookmark() {
 	s.wake()
 }
 
-// DropWatches ends all watches. Clients resume at the version that they have.
+// DropWatches ends all watches. Clients can resume them at their last version.
 func (s *Server) DropWatches() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -226,14 +223,14 @@ func (s *Server) drop() {
 	s.dropped = make(chan struct{})
 }
 
-// Expire ends all watches and forgets what happened, so that clients that resume
-// are told to list anew.
+// Expire ends all watches and discards the history, so that clients that resume have to
+// relist.
 func (s *Server) Expire() {
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.version++ // also clients that have seen everything are too late
+	s.version++ // so that even a client that is up to date has expired
 	s.expired = s.version
 	for _, c := range s.kinds {
 		c.first += len(c.events)
@@ -242,8 +239,8 @@ func (s *Server) Expire() {
 	s.drop()
 }
 
-// Listed is how many lists of a resource, such as "pods", were sent in full, be it
-// as a list or as the initial events of a watch.
+// Listed returns how often the server has sent the whole of a resource, such as "pods":
+// as a list, or as the initial events of a watch.
 func (s *Server) Listed(resource string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -255,18 +252,17 @@ func (s *Server) Listed(resource string) int {
 	return 0
 }
 
-// Sent is how many bytes the server has sent: what clients cost it, as far as the
-// network goes.
+// Sent returns how many bytes the server has written to its connections.
 func (s *Server) Sent() int64 { return s.sent.Load() }
 
-// counting is a listener that counts what is written to its connections.
-type counting struct {
+// countingListener counts the bytes written to its connections.
+type countingListener struct {
 	net.Listener
 	sent *atomic.Int64
 }
 
 // Accept implements net.Listener.
-func (l *counting) Accept() (net.Conn, error) {
+func (l *countingListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err

@@ -64,8 +64,8 @@ func newPod(namespace, name string, change ...func(*corev1.Pod)) *corev1.Pod {
 	return p
 }
 
-func done(p *corev1.Pod)    { p.Status.Phase = corev1.PodSucceeded }
-func another(p *corev1.Pod) { p.Labels = map[string]string{"app": "db"} }
+func succeeded(p *corev1.Pod)  { p.Status.Phase = corev1.PodSucceeded }
+func relabelled(p *corev1.Pod) { p.Labels = map[string]string{"app": "db"} }
 
 func names(pods []corev1.Pod) string {
 	var out []string
@@ -77,7 +77,7 @@ func names(pods []corev1.Pod) string {
 
 func TestList(t *testing.T) {
 	s := start(t)
-	s.Put(newPod("b", "1"), newPod("a", "2", another), newPod("a", "1"), newPod("a", "3", done))
+	s.Put(newPod("b", "1"), newPod("a", "2", relabelled), newPod("a", "1"), newPod("a", "3", succeeded))
 	for _, contentType := range contentTypes {
 		pods := client(t, s, contentType).CoreV1()
 		for _, test := range []struct {
@@ -99,7 +99,7 @@ func TestList(t *testing.T) {
 				t.Fatalf("%s: %+v: %v", contentType, test, err)
 			}
 			if got := names(l.Items); got != test.want || l.ResourceVersion != "5" {
-				t.Errorf("%s: of %q, %+v: %q at version %s", contentType, test.namespace, test.options, got, l.ResourceVersion)
+				t.Errorf("%s: list of %q with %+v: got %q at version %s, want %q at 5", contentType, test.namespace, test.options, got, l.ResourceVersion, test.want)
 			}
 		}
 		l, err := pods.Pods("b").List(t.Context(), metav1.ListOptions{})
@@ -110,7 +110,7 @@ func TestList(t *testing.T) {
 		want.ResourceVersion = "2"
 		l.Items[0].TypeMeta = metav1.TypeMeta{}
 		if !equality.Semantic.DeepEqual(&l.Items[0], want) {
-			t.Errorf("%s: %v came back as %v", contentType, want, &l.Items[0])
+			t.Errorf("%s: got %v, want %v", contentType, &l.Items[0], want)
 		}
 	}
 }
@@ -140,12 +140,12 @@ func TestKinds(t *testing.T) {
 		got["namespaces"], got["services"], got["pods"], got["endpointslices"] = len(namespaces.Items), len(services.Items), len(pods.Items), len(endpoints.Items)
 		for kind, n := range got {
 			if n != 1 {
-				t.Errorf("%s: %d %s", contentType, n, kind)
+				t.Errorf("%s: %d %s, want 1", contentType, n, kind)
 			}
 		}
 	}
 	if s.Listed("pods") != 2 || s.Listed("nodes") != 0 {
-		t.Errorf("listed %d times", s.Listed("pods"))
+		t.Errorf("Listed: %d of pods, %d of nodes, want 2 and 0", s.Listed("pods"), s.Listed("nodes"))
 	}
 }
 
@@ -155,15 +155,15 @@ func TestRefuse(t *testing.T) {
 		c := client(t, s, contentType)
 		_, err := c.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{FieldSelector: "spec.hostname=x"})
 		if !apierrors.IsBadRequest(err) || !strings.Contains(err.Error(), "field label not supported: spec.hostname") {
-			t.Errorf("%s: an unknown field: %v", contentType, err)
+			t.Errorf("%s: selector with an unknown field: %v", contentType, err)
 		}
 		if _, err := c.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); !apierrors.IsNotFound(err) {
-			t.Errorf("%s: an unknown kind: %v", contentType, err)
+			t.Errorf("%s: list of an unknown kind: %v", contentType, err)
 		}
 		yes := true
 		_, err = c.CoreV1().Pods("").Watch(t.Context(), metav1.ListOptions{SendInitialEvents: &yes})
 		if !apierrors.IsBadRequest(err) {
-			t.Errorf("%s: initial events of no version: %v", contentType, err)
+			t.Errorf("%s: initial events without resourceVersionMatch: %v", contentType, err)
 		}
 	}
 	for accept, want := range map[string]string{
@@ -184,12 +184,12 @@ func TestRefuse(t *testing.T) {
 		}
 		resp.Body.Close()
 		if got := fmt.Sprint(resp.Header.Get("Content-Type"), " ", resp.StatusCode); got != want {
-			t.Errorf("Accept: %q: %s", accept, got)
+			t.Errorf("Accept: %q: got %s, want %s", accept, got, want)
 		}
 	}
 }
 
-// watched is a watch under way, whose events are strings.
+// watched is a watch; expect compares its events as strings.
 type watched struct {
 	t *testing.T
 	watch.Interface
@@ -224,7 +224,7 @@ func (w *watched) expect(want ...string) {
 			}
 		}
 		if got != want {
-			w.t.Fatalf("%q instead of %q", got, want)
+			w.t.Fatalf("got event %q, want %q", got, want)
 		}
 	}
 }
@@ -234,20 +234,20 @@ func TestWatch(t *testing.T) {
 		t.Run(contentType, func(t *testing.T) {
 			s := start(t)
 			s.Put(newPod("a", "1"), newPod("a", "2"))
-			all := open(t, s, contentType, "", metav1.ListOptions{ResourceVersion: "2"})
-			all.expect("ADDED 2@3")
+			unfiltered := open(t, s, contentType, "", metav1.ListOptions{ResourceVersion: "2"})
+			unfiltered.expect("ADDED 2@3")
 			web := open(t, s, contentType, "", metav1.ListOptions{ResourceVersion: "3", LabelSelector: "app=web"})
 			running := open(t, s, contentType, "", metav1.ListOptions{ResourceVersion: "3", FieldSelector: "status.phase=Running"})
 			ofB := open(t, s, contentType, "b", metav1.ListOptions{ResourceVersion: "3"})
 			s.Apply([]Change{
-				{Object: newPod("a", "1", another)},
-				{Object: newPod("a", "2", done)},
+				{Object: newPod("a", "1", relabelled)},
+				{Object: newPod("a", "2", succeeded)},
 				{Object: newPod("b", "3")},
-				{Object: newPod("a", "4"), Gone: true}, // was never there
-				{Object: newPod("a", "1", another), Gone: true},
+				{Object: newPod("a", "4"), Gone: true}, // does not exist
+				{Object: newPod("a", "1", relabelled), Gone: true},
 				{Object: newPod("a", "2")},
 			})
-			all.expect("MODIFIED 1@4", "MODIFIED 2@5", "ADDED 3@6", "DELETED 1@8", "MODIFIED 2@9")
+			unfiltered.expect("MODIFIED 1@4", "MODIFIED 2@5", "ADDED 3@6", "DELETED 1@8", "MODIFIED 2@9")
 			web.expect("DELETED 1@4", "MODIFIED 2@5", "ADDED 3@6", "MODIFIED 2@9")
 			running.expect("MODIFIED 1@4", "DELETED 2@5", "ADDED 3@6", "DELETED 1@8", "ADDED 2@9")
 			ofB.expect("ADDED 3@6")
@@ -260,19 +260,19 @@ func TestInitialEvents(t *testing.T) {
 	for _, contentType := range contentTypes {
 		t.Run(contentType, func(t *testing.T) {
 			s := start(t)
-			s.Put(newPod("a", "2"), newPod("a", "1"), newPod("b", "3", another))
+			s.Put(newPod("a", "2"), newPod("a", "1"), newPod("b", "3", relabelled))
 			streamed := open(t, s, contentType, "", metav1.ListOptions{
 				SendInitialEvents: &yes, AllowWatchBookmarks: true, LabelSelector: "app=web",
 				ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan,
 			})
 			streamed.expect("ADDED 1@3", "ADDED 2@2", "BOOKMARK @4 k8s.io/initial-events-end=true")
-			any := open(t, s, contentType, "", metav1.ListOptions{ResourceVersion: "0"})
-			any.expect("ADDED 1@3", "ADDED 2@2", "ADDED 3@4")
+			fromAny := open(t, s, contentType, "", metav1.ListOptions{ResourceVersion: "0"})
+			fromAny.expect("ADDED 1@3", "ADDED 2@2", "ADDED 3@4")
 			s.Bookmark()
 			streamed.expect("BOOKMARK @4")
 			s.Put(newPod("a", "1"))
 			streamed.expect("MODIFIED 1@5")
-			any.expect("MODIFIED 1@5")
+			fromAny.expect("MODIFIED 1@5")
 		})
 	}
 }
@@ -307,13 +307,13 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestTimeout ends a watch when the client said.
+// TestTimeout requires a watch to end after its timeoutSeconds.
 func TestTimeout(t *testing.T) {
 	second := int64(1)
 	open(t, start(t), runtime.ContentTypeJSON, "", metav1.ListOptions{ResourceVersion: "1", TimeoutSeconds: &second}).expect("end")
 }
 
-// TestTrim fills the history twice: who resumes too far behind is told so.
+// TestTrim fills the history twice: a watch that resumes before it gets Expired.
 func TestTrim(t *testing.T) {
 	s := start(t)
 	s.History = 100
@@ -327,27 +327,27 @@ func TestTrim(t *testing.T) {
 	open(t, s, runtime.ContentTypeProtobuf, "", metav1.ListOptions{ResourceVersion: formatVersion(history)}).expect("ERROR 410 Expired")
 }
 
-// TestSent counts what a watch costs: each event the object and its envelope.
+// TestSent bounds the bytes of an event: the object and its envelope.
 func TestSent(t *testing.T) {
 	s := start(t)
 	pod := newPod("a", "1")
 	s.Put(pod)
 	w := open(t, s, runtime.ContentTypeProtobuf, "", metav1.ListOptions{ResourceVersion: "2"})
 	s.Put(pod)
-	w.expect("MODIFIED 1@3") // with it, the header of the response
+	w.expect("MODIFIED 1@3") // sent with the header of the response
 	before := s.Sent()
 	const events = 100
 	for i := range events {
 		s.Put(pod)
 		w.expect("MODIFIED 1@" + formatVersion(int64(4+i)))
 	}
-	// The envelope has the type of the event, the kind and a few lengths.
+	// The envelope is the event's type, the kind and a few lengths.
 	if each := int(s.Sent()-before) / events; each < pod.Size() || each > pod.Size()+100 {
-		t.Errorf("an event of a pod of %d bytes took %d", pod.Size(), each)
+		t.Errorf("an event of a pod of %d bytes is %d bytes", pod.Size(), each)
 	}
 }
 
-// TestEvent compares an event with what the encoder makes of it.
+// TestEvent compares the hand-written encoding of an event with the encoder's.
 func TestEvent(t *testing.T) {
 	s := start(t)
 	codec, _ := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
@@ -365,30 +365,30 @@ func TestEvent(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := appendEvent([]byte("before"), watch.Added, pods.kind, stored.raw); string(got) != "before"+want.String() {
-			t.Errorf("a name of %d: %.300q instead of %.300q", size, got, want.String())
+			t.Errorf("pod with a name of %d bytes: got %.300q, want %.300q", size, got, want.String())
 		}
 	}
 }
 
-// TestUnwritten puts an object that stays as it was.
-func TestUnwritten(t *testing.T) {
+// TestPutCopies requires Put to leave the caller's object unchanged.
+func TestPutCopies(t *testing.T) {
 	pod := newPod("a", "1")
 	start(t).Put(pod)
 	if want := newPod("a", "1"); !equality.Semantic.DeepEqual(pod, want) {
-		t.Errorf("%v became %v", want, pod)
+		t.Errorf("Put changed the object to %v, want %v", pod, want)
 	}
 }
 
 func TestNotServed(t *testing.T) {
 	defer func() {
 		if recover() == nil {
-			t.Error("a node was taken")
+			t.Error("Put accepted a kind that is not served")
 		}
 	}()
 	start(t).Put(&corev1.Node{})
 }
 
-// TestStart closes a server, which is not there then, and starts it again.
+// TestStart closes a server and restarts it with its objects.
 func TestStart(t *testing.T) {
 	s := start(t)
 	s.Put(newPod("a", "1"))
@@ -397,7 +397,7 @@ func TestStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := pods.List(t.Context(), metav1.ListOptions{}); err == nil {
-		t.Error("a server that was closed answers")
+		t.Error("a closed server answered")
 	}
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
@@ -407,6 +407,6 @@ func TestStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := names(list.Items); got != "a/1" {
-		t.Errorf("pods %q", got)
+		t.Errorf("got pods %q, want a/1", got)
 	}
 }
