@@ -30,7 +30,7 @@ type churn struct {
 	rand     *rand.Rand
 	replicas int          // pods of a workload by default
 	deleted  string       // the service that is deleted now, or empty
-	unready  []corev1.Pod // the pods that churn has created unready
+	unready  []corev1.Pod // the pods that are unready by a change
 	extras   []string     // the temporary workloads that exist now
 	created  int          // temporary workloads so far
 

@@ -8,7 +8,6 @@
 // use no more memory, goroutines and files than after the warm-up.
 //
 //	make soak DURATION=10m
-//	make soak DURATION=10m
 package soak_test
 
 import (
@@ -116,7 +115,7 @@ func TestSoak(t *testing.T) {
 		changes = append(changes, fmt.Sprintf("%d %s", run.churn.done[kind.name], kind.name))
 	}
 	t.Logf("summary: %v; changes: %s; %d events of pods and services; "+
-		"%d answers judged, %d wrong; with the warm-up, %d by the bound of %v, as no outage was near, the oldest of them at least %v old;  "+
+		"%d answers judged, %d wrong; with the warm-up, %d by the bound of %v, as no outage was near, the oldest of them at least %v old; "+
 		"load: %d sent over UDP, %d lost, %d sent over TCP, %d lost; "+
 		"%d restarts of the API server, %d reloads, %d of them during an outage; "+
 		"before and after: resident memory %.1f and %.1f MB, heap %.1f and %.1f MB, goroutines %d and %d, open files %d and %d",
