@@ -19,25 +19,25 @@ import (
 
 // load is a run of dnsperf.
 type load struct {
-	rate    int // queries a second, or zero for as many as 20 under way at a time make
+	rate    int // queries a second; zero is as many as possible with 20 in flight
 	names   []string
 	qtype   string
-	clients int // each with a socket, and 20 queries under way; zero is one
+	clients int // each has a socket, and 20 queries in flight; zero is one
 }
 
-// outcome is what became of the queries.
+// outcome counts the queries of a load.
 type outcome struct {
 	sent, lost, noError int
 }
 
-// run runs dnsperf against a server for a time.
+// run runs dnsperf against a server for the given time.
 func (l *load) run(b *testing.B, s *server, d time.Duration) outcome {
 	b.Helper()
 	return l.start(b, s, d)(false)
 }
 
-// start starts dnsperf for a time. The function returned waits for its end, or
-// makes an end of it now.
+// start starts dnsperf for the given time. The returned function waits for its end, or
+// ends it now.
 func (l *load) start(b *testing.B, s *server, d time.Duration) (end func(now bool) outcome) {
 	b.Helper()
 	questions := filepath.Join(b.TempDir(), "questions")
@@ -73,19 +73,19 @@ func (l *load) start(b *testing.B, s *server, d time.Duration) (end func(now boo
 
 var (
 	sentLine = regexp.MustCompile(`Queries sent:\s+(\d+)`)
-	// Those under way when dnsperf is told to end; the line is there if there are any.
+	// Queries in flight when dnsperf is interrupted. Without any, the line is missing.
 	openLine = regexp.MustCompile(`Queries interrupted:\s+(\d+)`)
 	lostLine = regexp.MustCompile(`Queries lost:\s+(\d+)`)
 	codeLine = regexp.MustCompile(`Response codes:.*NOERROR (\d+)`)
 )
 
-// parseOutcome reads what dnsperf prints.
+// parseOutcome parses the output of dnsperf.
 func parseOutcome(text string) (o outcome, err error) {
 	var open int
 	for line, to := range map[*regexp.Regexp]*int{sentLine: &o.sent, lostLine: &o.lost, openLine: &open, codeLine: &o.noError} {
 		m := line.FindStringSubmatch(text)
 		if m == nil && line != codeLine && line != openLine {
-			return o, fmt.Errorf("no line like %s", line)
+			return o, fmt.Errorf("no line matches %s", line)
 		}
 		if m != nil {
 			*to, _ = strconv.Atoi(m[1])
@@ -99,21 +99,21 @@ func TestOutcome(t *testing.T) {
 	text := "Statistics:\n\n  Queries sent:         7500\n  Queries completed:    7499 (99.99%)\n  Queries lost:         1 (0.01%)\n\n" +
 		"  Response codes:       NOERROR 7490 (99.87%), NXDOMAIN 9 (0.12%)\n"
 	if o, err := parseOutcome(text); err != nil || o != (outcome{7500, 1, 7490}) {
-		t.Errorf("%+v, %v", o, err)
+		t.Errorf("parseOutcome: %+v, %v", o, err)
 	}
 	text = strings.Replace(text, "  Queries lost:", "  Queries interrupted:  3 (0.04%)\n  Queries lost:", 1)
 	if o, err := parseOutcome(text); err != nil || o != (outcome{7497, 1, 7490}) {
-		t.Errorf("with some under way: %+v, %v", o, err)
+		t.Errorf("parseOutcome with queries in flight: %+v, %v", o, err)
 	}
 	if o, err := parseOutcome("Error"); err == nil {
-		t.Errorf("%+v", o)
+		t.Errorf("parseOutcome without statistics: got %+v, want an error", o)
 	}
 }
 
-// BenchmarkProcess is what a query costs in a whole server that has as much to do
-// as it can, 20 queries at a time: CPU of the process by query, all that the kernel
-// does for it included. Each run asks all servers in turn, and the floor beside each
-// kind of question, so that a machine that gets slower does so for all of them.
+// BenchmarkProcess measures the CPU time a query in a saturated server with 20 queries in
+// flight, including the kernel's time for it. Each run measures all servers in turn, and
+// the floor with each kind of query. So a machine that gets slower does so for all of
+// them.
 func BenchmarkProcess(b *testing.B) {
 	w := startWorld(b)
 	for _, q := range queries[:3] {
@@ -140,7 +140,7 @@ func (l *load) measure(b *testing.B, s *server) {
 	o := l.run(b, s, time.Second)
 	used := s.cpu(b) - before
 	if o.sent == 0 || o.noError < o.sent*99/100 {
-		b.Fatalf("%s: of %d queries, %d were lost, and %d had an answer", s.plugin, o.sent, o.lost, o.noError)
+		b.Fatalf("%s: of %d queries, %d were lost and %d were answered", s.plugin, o.sent, o.lost, o.noError)
 	}
 	b.ReportMetric(float64(used.Nanoseconds())/1000/float64(o.sent), "cpu-µs/query")
 }

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// sample are results of which all tables have something: of each pod of a service,
-// headless takes ten nanoseconds, and in-tree a hundred.
+// sample returns results for every table. For each pod of a service headless takes ten
+// nanoseconds, and in-tree a hundred.
 func sample() string {
 	var b strings.Builder
 	b.WriteString("goos: linux\ncpu: A Processor\npkg: github.com/headless-dns/headless/plugin/bench\n")
@@ -36,9 +36,9 @@ func sample() string {
 	return b.String()
 }
 
-// growing are results of clusters: of 1,000 pods, a server with the k-th way to
-// watch takes k megabytes beyond 50, and the API server sends it k KB a second.
-// One of them keeps up with all changes that there can be.
+// growing returns results of clusters. For 1,000 pods, the k-th server uses k megabytes
+// beyond 50, and the API server sends it k KB a second. For the second server the
+// stand-in is the limit.
 func growing() string {
 	var b strings.Builder
 	b.WriteString("pkg: github.com/headless-dns/headless/plugin/bench\n")
@@ -76,18 +76,18 @@ func TestResults(t *testing.T) {
 		{"informer.Heap", "MB", math.NaN()},
 	} {
 		if got := r.median(test.benchmark, test.unit); got != test.want && !(math.IsNaN(got) && math.IsNaN(test.want)) {
-			t.Errorf("%s: %v %s", test.benchmark, got, test.unit)
+			t.Errorf("%s: got %v %s, want %v", test.benchmark, got, test.unit, test.want)
 		}
 	}
 	if r.cpu != "A Processor" {
-		t.Errorf("the processor is %q", r.cpu)
+		t.Errorf("cpu: got %q, want %q", r.cpu, "A Processor")
 	}
 	if _, err := readResults(strings.NewReader("BenchmarkX 1 y ns/op\n")); err == nil {
-		t.Error("took a value that is no number")
+		t.Error("readResults accepted a value that is no number")
 	}
 	even := read(t, "BenchmarkX 1 2 ns/op\nBenchmarkX 1 5 ns/op\n")
 	if got := even.median(".X", "ns/op"); got != 3.5 {
-		t.Errorf("the middle of 2 and 5 is %v", got)
+		t.Errorf("median of 2 and 5: got %v, want 3.5", got)
 	}
 }
 
@@ -134,7 +134,7 @@ func TestTables(t *testing.T) {
 	}
 	for line := range strings.Lines(text) {
 		if len(strings.TrimRight(line, "\n")) != len(strings.TrimRight(line, " \n")) {
-			t.Errorf("spaces at the end of %q", line)
+			t.Errorf("trailing spaces in %q", line)
 		}
 	}
 	if t.Failed() {
@@ -167,8 +167,8 @@ func TestGrowthTables(t *testing.T) {
 }
 
 func TestLine(t *testing.T) {
-	if got := line(1, 5, 3, 9, 10); got != 23 { // two more for each
-		t.Errorf("the line through 1, 5 and 3, 9 is at %v", got)
+	if got := line(1, 5, 3, 9, 10); got != 23 { // it rises by two for one
+		t.Errorf("line through (1, 5) and (3, 9) at 10: got %v, want 23", got)
 	}
 }
 
@@ -177,33 +177,33 @@ func TestNumber(t *testing.T) {
 		0: "0", 0.333: "0.33", 1.2: "1.2", 9.999: "10", 12.34: "12.3", 123.4: "123", 999.6: "1,000", 1234567: "1,234,567", -1234: "-1,234", math.Inf(1): "–",
 	} {
 		if got := number(v); got != want {
-			t.Errorf("%v is %q", v, got)
+			t.Errorf("number(%v): got %q, want %q", v, got, want)
 		}
 	}
 	for ns, want := range map[float64]string{41.6: "41.6 ns", 9999: "9,999 ns", 12345: "12.3 µs", 20e6: "20 ms", math.NaN(): "–"} {
 		if got := duration(ns); got != want {
-			t.Errorf("%v ns is %q", ns, got)
+			t.Errorf("duration(%v): got %q, want %q", ns, got, want)
 		}
 	}
 }
 
-func TestReplace(t *testing.T) {
+func TestInsert(t *testing.T) {
 	const text = "a\n<!-- x -->\nold\n<!-- /x -->\n<!-- y -->\n<!-- /y -->\nz\n"
 	for name, want := range map[string]string{
 		"x": "a\n<!-- x -->\nnew\n<!-- /x -->\n<!-- y -->\n<!-- /y -->\nz\n",
 		"y": "a\n<!-- x -->\nold\n<!-- /x -->\n<!-- y -->\nnew\n<!-- /y -->\nz\n",
 	} {
-		if got, err := replace(text, name, "new\n"); err != nil || got != want {
-			t.Errorf("%s: %q, %v", name, got, err)
+		if got, err := insert(text, name, "new\n"); err != nil || got != want {
+			t.Errorf("insert %s: %q, %v", name, got, err)
 		}
 	}
-	if _, err := replace("<!-- /x -->\n<!-- x -->\n", "x", "new\n"); err == nil {
-		t.Error("a report without its place")
+	if _, err := insert("<!-- /x -->\n<!-- x -->\n", "x", "new\n"); err == nil {
+		t.Error("insert accepted a page without the report's lines")
 	}
 }
 
-// TestReadme wants every figure of README.md that has a unit to be in a table of docs/,
-// so that a new run is not beside old figures.
+// TestReadme requires that every figure of README.md with a unit is in a table of docs/,
+// so that a new run leaves no old figures there.
 func TestReadme(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -219,31 +219,31 @@ func TestReadme(t *testing.T) {
 	}
 	figures := regexp.MustCompile(`[0-9][0-9,.]* (ns|µs|KB/s|MB/s|MB|%|s\b)`).FindAllString(costs(t, string(readme)), -1)
 	if len(figures) < 15 {
-		t.Fatalf("only %d figures: %q", len(figures), figures)
+		t.Fatalf("got %d figures, want at least 15: %q", len(figures), figures)
 	}
 	for _, figure := range figures {
 		if !strings.Contains(string(tables), "| "+figure+" |") {
-			t.Errorf("no table has %s", figure)
+			t.Errorf("no table in docs/ has the figure %s", figure)
 		}
 	}
 }
 
-// costs returns what README.md says of costs: its beginning, and a section.
+// costs returns the parts of README.md about costs: its beginning, and a section.
 func costs(t *testing.T, readme string) string {
 	t.Helper()
 	beginning, _, _ := strings.Cut(readme, "\n~~~")
 	_, section, found := strings.Cut(readme, "\n## What it costs\n")
 	if !found {
-		t.Fatal("README.md has no section on costs")
+		t.Fatal("README.md has no section \"What it costs\"")
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
 	return beginning + section
 }
 
-// TestRun writes a whole report, twice, as there is one in the file the second time.
+// TestRun writes a whole report twice: the second one replaces the first.
 func TestRun(t *testing.T) {
 	if _, err := exec.LookPath("gnuplot"); err != nil {
-		t.Skip("there is no gnuplot")
+		t.Skip("gnuplot is missing")
 	}
 	dir := t.TempDir()
 	from, page, svg := filepath.Join(dir, "bench.txt"), filepath.Join(dir, "page.md"), filepath.Join(dir, "bench.svg")
@@ -262,7 +262,7 @@ func TestRun(t *testing.T) {
 		texts[i] = string(text)
 	}
 	if texts[0] != texts[1] || !strings.Contains(texts[0], "Measured at v1") || !strings.Contains(texts[0], "Measured at v2") {
-		t.Errorf("%q and then %q", texts[0], texts[1])
+		t.Errorf("first report %q, second report %q", texts[0], texts[1])
 	}
 	f, err := os.Open(svg)
 	if err != nil {
@@ -275,7 +275,7 @@ func TestRun(t *testing.T) {
 		if errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			t.Fatalf("the plot is no XML: %v", err)
+			t.Fatalf("parse the plot: %v", err)
 		}
 		if text, ok := token.(xml.CharData); ok {
 			drawn += string(text)
@@ -283,7 +283,7 @@ func TestRun(t *testing.T) {
 	}
 	for _, want := range []string{"headless, A of a pod", "in-tree, SRV of a port", "endpoints of the service", "10,000", "ms"} {
 		if !strings.Contains(drawn, want) {
-			t.Errorf("the plot does not say %q", want)
+			t.Errorf("the plot lacks the text %q", want)
 		}
 	}
 }
