@@ -11,10 +11,10 @@ import (
 	"github.com/miekg/dns"
 )
 
-// served is a CoreDNS in this process: the whole server, with every plugin.
+// served is a whole CoreDNS, with every plugin, in this process.
 type served struct{ udp, tcp string } // the addresses of its first server block
 
-// serve starts a CoreDNS and ends it with the test.
+// serve runs a CoreDNS until the test ends.
 func serve(t *testing.T, corefile string) *served {
 	t.Helper()
 	caddy.Quiet, dnsserver.Quiet = true, true
@@ -32,8 +32,8 @@ func serve(t *testing.T, corefile string) *served {
 	return &served{udp: listener.LocalAddr().String(), tcp: listener.Addr().String()}
 }
 
-// ask sends a question, a name and a type, and returns the reply. Size is the
-// room for the reply over UDP; up to 512 bytes no EDNS says so.
+// ask sends a query, given as a name and a type, and returns the reply. size is the
+// client's UDP buffer size; up to 512 bytes the query has no EDNS.
 func (s *served) ask(question, network string, size uint16) (*dns.Msg, error) {
 	name, qtype, _ := strings.Cut(question, " ")
 	m := new(dns.Msg).SetQuestion(name, dns.StringToType[qtype])
@@ -50,7 +50,7 @@ func (s *served) ask(question, network string, size uint16) (*dns.Msg, error) {
 		return nil, err
 	}
 	if r.Question[0] != m.Question[0] {
-		return nil, fmt.Errorf("the question came back as %v", r.Question[0])
+		return nil, fmt.Errorf("question of the reply: got %v, want %v", r.Question[0], m.Question[0])
 	}
 	return r, nil
 }
