@@ -104,3 +104,12 @@ func (c *Cluster) Stop() error {
 	}
 	return nil
 }
+
+// Exit ends a test program with an exit code, or with 1 and a message for an error.
+func Exit(code int, err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}

@@ -45,7 +45,7 @@ func BenchmarkHostile(b *testing.B) {
 			o := end(false)
 			timing := p.end()
 			timing.report(b)
-			b.ReportMetric(float64(o.sent-o.lost)/hostileTime.Seconds(), "flood/s")
+			b.ReportMetric(float64(o.Sent-o.Lost)/hostileTime.Seconds(), "flood/s")
 			s.await(b, names[0], answered)
 		})
 	}

@@ -72,8 +72,8 @@ func (s *server) relists(b *testing.B, c *cluster, names []string, room float64,
 		longest = max(longest, took)
 	}
 	timing := p.end()
-	if o := end(true); o.sent == 0 || o.noError != o.sent {
-		b.Errorf("of %d queries, %d were answered", o.sent, o.noError)
+	if o := end(true); o.Sent == 0 || o.NoError != o.Sent {
+		b.Errorf("of %d queries, %d were answered", o.Sent, o.NoError)
 	}
 	timing.report(b)
 	timing.check(b)

@@ -91,9 +91,22 @@ func TestResults(t *testing.T) {
 	}
 }
 
+// wantLines requires that a text has these lines.
+func wantLines(t *testing.T, text string, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("no line %s", line)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
 func TestTargets(t *testing.T) {
 	text := read(t, sample()).targetTable()
-	for _, line := range []string{
+	wantLines(t, text,
 		"| A of a pod, N = 10,000 to N = 1 | ≤ 1.2 × | 10,000 × | missed by 833,233% |",
 		"| A of a pod, faster than in-tree, N = 100 | ≥ 8 × | 10 × | held |",
 		"| A of a pod, faster than in-tree, N = 10,000 | ≥ 100 × | 10 × | missed by 90% |",
@@ -105,19 +118,12 @@ func TestTargets(t *testing.T) {
 		"| start at 100,000 pods, CPU to in-tree's | ≤ 0.33 × | 0.25 × | held |",
 		"| start at 100,000 pods, peak memory to settled | ≤ 1.3 × | 1.3 × | held |",
 		"| whole server, A of a pod to the floor, at every N | ≤ 1.05 × | – | not measured |",
-	} {
-		if !strings.Contains(text, line+"\n") {
-			t.Errorf("no line %s", line)
-		}
-	}
-	if t.Failed() {
-		t.Log(text)
-	}
+	)
 }
 
 func TestTables(t *testing.T) {
 	text := read(t, sample()).bench("v1", "a machine")
-	for _, line := range []string{
+	wantLines(t, text,
 		"Measured at v1 on a machine. Medians; *in-tree* is the *kubernetes* plugin.",
 		"|  |  | N = 1 | N = 10 | N = 100 | N = 1,000 | N = 10,000 |",
 		"| PTR | headless | 10 ns | 100 ns | 1,000 ns | 10 µs | 100 µs |",
@@ -127,24 +133,17 @@ func TestTables(t *testing.T) {
 		"| a name of another zone | 40 ns; 0 B, 1 | 101 ns; 32 B, 2 | –; –, – |",
 		"| A of a pod | headless | 40 µs | 41 µs | – | – |",
 		"| start: CPU | 2.5 s | 10 s | **4×** |",
-	} {
-		if !strings.Contains(text, line+"\n") {
-			t.Errorf("no line %s", line)
-		}
-	}
+	)
 	for line := range strings.Lines(text) {
 		if len(strings.TrimRight(line, "\n")) != len(strings.TrimRight(line, " \n")) {
 			t.Errorf("trailing spaces in %q", line)
 		}
 	}
-	if t.Failed() {
-		t.Log(text)
-	}
 }
 
 func TestGrowthTables(t *testing.T) {
 	text := read(t, growing()).growth("v1", "a machine")
-	for _, line := range []string{
+	wantLines(t, text,
 		"Measured at v1 on a machine.",
 		"| pods |  | 10,000 | 30,000 | 100,000 | 300,000 | 1,000,000, computed |",
 		"| memory, settled | `endpoints pods` | 60 MB | 80 MB | 150 MB | 350 MB | 1,050 MB |",
@@ -156,14 +155,7 @@ func TestGrowthTables(t *testing.T) {
 		"| changes a second that one core keeps up with | `endpoints pods` | 9,000 | 9,000 | 9,000 | 9,000 | – |",
 		"|  | `endpoints slices` | ≥ 9,000 | ≥ 9,000 | ≥ 9,000 | ≥ 9,000 | – |",
 		"| memory, settled | 70 MB | 71 MB | 72 MB |",
-	} {
-		if !strings.Contains(text, line+"\n") {
-			t.Errorf("no line %s", line)
-		}
-	}
-	if t.Failed() {
-		t.Log(text)
-	}
+	)
 }
 
 func TestLine(t *testing.T) {

@@ -89,8 +89,8 @@ func (s *server) relist(b *testing.B, c *cluster, names []string) {
 	b.Helper()
 	light := &load{rate: 1000, names: names, qtype: "A"}
 	before := s.cpu(b)
-	if o := light.run(b, s, quietTime); o.noError != o.sent {
-		b.Errorf("%s: of %d queries, %d were answered", s.plugin, o.sent, o.noError)
+	if o := light.run(b, s, quietTime); o.NoError != o.Sent {
+		b.Errorf("%s: of %d queries, %d were answered", s.plugin, o.Sent, o.NoError)
 	}
 	idle := float64(s.cpu(b)-before) / float64(quietTime) // of a processor
 
@@ -103,7 +103,7 @@ func (s *server) relist(b *testing.B, c *cluster, names []string) {
 	o := end(true)
 	b.ReportMetric(took.Seconds(), "relist-s")
 	b.ReportMetric(used.Seconds()-before.Seconds()-idle*took.Seconds(), "cpu-s")
-	b.ReportMetric(float64(o.sent-o.noError), "failed")
+	b.ReportMetric(float64(o.Sent-o.NoError), "failed")
 	s.settle(b)
 }
 

@@ -35,14 +35,7 @@ var (
 	ref   *server // the kubernetes plugin alone: the reference
 )
 
-func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { cluster.Exit(run(m)) }
 
 func run(m *testing.M) (code int, err error) {
 	begin := time.Now()

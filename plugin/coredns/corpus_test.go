@@ -32,7 +32,7 @@ const corpusWant = "211 cases: 172 ran, of which 150 agree with the kubernetes p
 type corpusGroup struct {
 	Zones         []string     `json:"zones"`
 	Options       []string     `json:"options"`       // lines of the stanza
-	Authoritative bool         `json:"authoritative"` // the cases need the option authoritative: no headless service is at or above their names
+	Authoritative bool         `json:"authoritative"` // with the option authoritative; without it headless passes the queries on
 	Unsynced      bool         `json:"unsynced"`      // queried before the first sync
 	Cases         []corpusCase `json:"cases"`
 }

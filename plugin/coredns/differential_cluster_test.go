@@ -72,7 +72,7 @@ func diffNewCluster(seed uint64) *diffCluster {
 		c.addPod()
 	}
 	for i, n := 0, c.rand.IntN(4); i < n; i++ {
-		c.addSlice(fmt.Sprint("made-", i))
+		c.addSlice(fmt.Sprint("manual-", i))
 	}
 	c.control()
 	return c
@@ -169,7 +169,7 @@ func (c *diffCluster) change() []apiserver.Change {
 		c.addPod()
 	}
 	if c.chance(30) {
-		c.addSlice(fmt.Sprint("made-", c.rand.IntN(4)))
+		c.addSlice(fmt.Sprint("manual-", c.rand.IntN(4)))
 	}
 	c.control()
 

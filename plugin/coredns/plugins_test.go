@@ -245,7 +245,7 @@ func TestOrder(t *testing.T) {
 				corefile = strings.Replace(corefile, "template ANY ANY {\nrcode NXDOMAIN\n}\n", "", 1)
 			}
 			serve(t, corefile)
-			log.SetOutput(os.Stderr) // unreachable writes to b from here on
+			log.SetOutput(os.Stderr) // so that nothing writes to b below
 			var got []string
 			for line := range strings.Lines(b.String()) {
 				if strings.Contains(line, "[WARNING] plugin/headless: ") {

@@ -74,8 +74,8 @@ spec:
   containers: [{name: neighbour, image: neighbour}]
 `
 
-// TestPorts has several ports. The pods resolve one of them, a name, differently, and two
-// pods not at all. Two pods have the address of their node.
+// TestPorts has several ports. One has a named target port, for which two pods have
+// different numbers, and three have none. Two pods have the address of their node.
 func TestPorts(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, ports)

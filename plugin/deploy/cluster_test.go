@@ -9,7 +9,6 @@ package deploy_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -25,14 +24,7 @@ var (
 	kube    *cluster.Cluster // the cluster under test
 )
 
-func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { cluster.Exit(run(m)) }
 
 func run(m *testing.M) (code int, err error) {
 	if bin, err = cluster.Build(); err != nil {

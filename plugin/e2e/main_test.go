@@ -34,12 +34,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("ISOLATED") == "yes" {
 		run = func() (int, error) { return inside(m) }
 	}
-	code, err := run()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	cluster.Exit(run())
 }
 
 // outside starts this program again within isolated.sh, and requires that this leaves the

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/headless-dns/headless/internal/cluster"
+	"github.com/headless-dns/headless/internal/dnsperf"
 )
 
 const (
@@ -121,7 +122,7 @@ func TestSoak(t *testing.T) {
 		"before and after: resident memory %.1f and %.1f MB, heap %.1f and %.1f MB, goroutines %d and %d, open files %d and %d",
 		took.Round(time.Second), strings.Join(changes, ", "), h.total()-judged,
 		run.asker.total()-asked, run.asker.wrong, run.asker.calm, bound, run.asker.oldest.Round(time.Millisecond),
-		run.udp.sent, run.udp.lost, run.tcp.sent, run.tcp.lost,
+		run.udp.Sent, run.udp.Lost, run.tcp.Sent, run.tcp.Lost,
 		run.restarts, run.reloads, run.offline,
 		before.resident, after.resident, before.heap, after.heap, before.goroutines, after.goroutines, before.files, after.files)
 }
@@ -142,7 +143,7 @@ type soak struct {
 type counts struct {
 	restarts, reloads int
 	offline           int // reloads during an outage
-	udp, tcp          outcome
+	udp, tcp          dnsperf.Outcome
 }
 
 // phase changes the cluster for a time, with queries over UDP and TCP throughout. It
@@ -169,18 +170,18 @@ func (s *soak) phase(d, restartEvery, reloadEvery time.Duration) {
 		}
 	}
 	s.udp, s.tcp = udp(), tcp()
-	if s.udp.lost > 0 {
-		s.Errorf("of %d queries over UDP, %d were lost", s.udp.sent, s.udp.lost)
+	if s.udp.Lost > 0 {
+		s.Errorf("of %d queries over UDP, %d were lost", s.udp.Sent, s.udp.Lost)
 	}
 	// CoreDNS resets the connections of a socket that it closes. So each reload may lose
 	// the query in flight, and the next one if the old socket still accepted its
 	// connection.
-	if s.tcp.lost > 2*s.reloads {
-		s.Errorf("of %d queries over TCP, %d were lost, with %d reloads", s.tcp.sent, s.tcp.lost, s.reloads)
+	if s.tcp.Lost > 2*s.reloads {
+		s.Errorf("of %d queries over TCP, %d were lost, with %d reloads", s.tcp.Sent, s.tcp.Lost, s.reloads)
 	}
-	for network, o := range map[string]outcome{"UDP": s.udp, "TCP": s.tcp} {
-		if o.sent == 0 || o.failed > 0 {
-			s.Errorf("of %d queries over %s, %d failed", o.sent, network, o.failed)
+	for network, o := range map[string]dnsperf.Outcome{"UDP": s.udp, "TCP": s.tcp} {
+		if o.Sent == 0 || o.Failed > 0 {
+			s.Errorf("of %d queries over %s, %d failed", o.Sent, network, o.Failed)
 		}
 	}
 }
