@@ -5,6 +5,7 @@ package main_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -83,4 +84,20 @@ func exchange(conn *dns.Conn, name string, qtype uint16) (*dns.Msg, error) {
 		return nil, fmt.Errorf("%s %s: %w", name, dns.TypeToString[qtype], err)
 	}
 	return r, nil
+}
+
+// hasAddrs returns an error unless the A records of a name include these addresses and
+// are at most n.
+func hasAddrs(conn *dns.Conn, name string, want []string, n int) error {
+	r, err := exchange(conn, name, dns.TypeA)
+	if err != nil {
+		return err
+	}
+	got := rdatas(r.Answer)
+	for _, record := range want {
+		if !slices.Contains(got, record) || len(got) > n {
+			return fmt.Errorf("want %v:\n%v", want, r)
+		}
+	}
+	return nil
 }

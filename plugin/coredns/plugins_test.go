@@ -197,7 +197,7 @@ func TestWithPlugins(t *testing.T) {
 
 	t.Run("view", func(t *testing.T) {
 		empty := t.TempDir()
-		_, port := freeAddress(t)
+		port := freePort(t)
 		view := func(dir, expression string) string {
 			return fmt.Sprintf("cluster.local:%s {\nbind 127.0.0.1\nview v {\nexpr %s\n}\nheadless {\nmanifests %s\n}\n}\n", port, expression, dir)
 		}
@@ -206,7 +206,7 @@ func TestWithPlugins(t *testing.T) {
 	})
 
 	t.Run("two server blocks and two zones", func(t *testing.T) {
-		_, port := freeAddress(t)
+		port := freePort(t)
 		other := t.TempDir()
 		if err := os.WriteFile(filepath.Join(other, "a.yaml"), []byte(manifest+podManifest("web-0", "10.9.9.9")), 0o600); err != nil {
 			t.Fatal(err)

@@ -46,7 +46,7 @@ func TestReload(t *testing.T) {
 	}
 	put("web-0", "10.244.0.1")
 	put("web-1", "10.244.0.2")
-	_, port := freeAddress(t)
+	port := freePort(t)
 	corefile := func(ttl int, setting, more string) caddy.Input {
 		headless := fmt.Sprintf("bind 127.0.0.1\nheadless {\nendpoint %s\nttl %d\n%s\n}\n", api.URL, ttl, setting)
 		return caddy.CaddyfileInput{

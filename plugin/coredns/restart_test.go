@@ -4,7 +4,6 @@ package main_test
 
 import (
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -55,20 +54,4 @@ func TestAPIServerRestart(t *testing.T) {
 	a.more(100)
 	a.end(t)
 	agree(t, ns)
-}
-
-// hasAddrs returns an error unless the A records of a name include these addresses and
-// are at most n.
-func hasAddrs(conn *dns.Conn, name string, want []string, n int) error {
-	r, err := exchange(conn, name, dns.TypeA)
-	if err != nil {
-		return err
-	}
-	got := rdatas(r.Answer)
-	for _, record := range want {
-		if !slices.Contains(got, record) || len(got) > n {
-			return fmt.Errorf("want %v:\n%v", want, r)
-		}
-	}
-	return nil
 }

@@ -5,47 +5,17 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
-
-	"github.com/headless-dns/headless/internal/cluster"
 )
-
-// freeAddress returns a free address of the loopback interface.
-func freeAddress(t *testing.T) (host, port string) {
-	t.Helper()
-	port, err := cluster.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "127.0.0.1", port
-}
 
 // exchange sends a query over TCP.
 func exchange(address, name string, qtype uint16) (*dns.Msg, error) {
 	c := dns.Client{Net: "tcp", Timeout: 5 * time.Second}
 	m, _, err := c.Exchange(new(dns.Msg).SetQuestion(name, qtype), address)
 	return m, err
-}
-
-const manifest = `
-apiVersion: v1
-kind: Service
-metadata: {name: nginx}
-spec: {clusterIP: None, selector: {app: nginx}, ports: [{name: web, port: 80}]}
-`
-
-func podManifest(name, ip string) string {
-	return fmt.Sprintf(`---
-apiVersion: v1
-kind: Pod
-metadata: {name: %s, labels: {app: nginx}}
-spec: {hostname: %s, subdomain: nginx, containers: [{name: nginx}]}
-status: {podIP: %s, conditions: [{type: Ready, status: "True"}]}
-`, name, name, ip)
 }
 
 // TestSecondary lets CoreDNS's secondary plugin transfer the zones of a server, and
@@ -61,8 +31,8 @@ func TestSecondary(t *testing.T) {
 		}
 	}
 	write(manifest + podManifest("web-0", "10.244.0.1"))
-	host, primary := freeAddress(t)
-	_, secondary := freeAddress(t)
+	const host = "127.0.0.1"
+	primary, secondary := freePort(t), freePort(t)
 	serve(t, fmt.Sprintf(`cluster.local:%s 10.in-addr.arpa:%s {
 		bind %s
 		headless cluster.local 10.in-addr.arpa {
@@ -132,13 +102,4 @@ func TestSecondary(t *testing.T) {
 			t.Errorf("transfer of %s: got %v, %v, want REFUSED", name, m, err)
 		}
 	}
-}
-
-// describe returns the rcode and the data of the answers.
-func describe(m *dns.Msg) string {
-	out := []string{dns.RcodeToString[m.Rcode]}
-	for _, rr := range m.Answer {
-		out = append(out, strings.TrimPrefix(rr.String(), rr.Header().String()))
-	}
-	return strings.Join(out, " ")
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 // served is a whole CoreDNS, with every plugin, in this process.
@@ -53,4 +55,41 @@ func (s *served) ask(question, network string, size uint16) (*dns.Msg, error) {
 		return nil, fmt.Errorf("question of the reply: got %v, want %v", r.Question[0], m.Question[0])
 	}
 	return r, nil
+}
+
+// describe returns the rcode and the data of the answers.
+func describe(m *dns.Msg) string {
+	out := []string{dns.RcodeToString[m.Rcode]}
+	for _, rr := range m.Answer {
+		out = append(out, strings.TrimPrefix(rr.String(), rr.Header().String()))
+	}
+	return strings.Join(out, " ")
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	port, err := cluster.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// manifest is a headless service nginx.
+const manifest = `
+apiVersion: v1
+kind: Service
+metadata: {name: nginx}
+spec: {clusterIP: None, selector: {app: nginx}, ports: [{name: web, port: 80}]}
+`
+
+// podManifest returns a ready pod of the service.
+func podManifest(name, ip string) string {
+	return fmt.Sprintf(`---
+apiVersion: v1
+kind: Pod
+metadata: {name: %s, labels: {app: nginx}}
+spec: {hostname: %s, subdomain: nginx, containers: [{name: nginx}]}
+status: {podIP: %s, conditions: [{type: Ready, status: "True"}]}
+`, name, name, ip)
 }
