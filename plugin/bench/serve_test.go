@@ -125,7 +125,7 @@ func one(name func(s *service) string) func(*service) []string {
 	return func(s *service) []string { return []string{name(s)} }
 }
 
-// each returns a name for each pod, in random order. A single name would allReady find its
+// each returns a name for each pod, in random order. A single name would always find its
 // data in the processor's cache, unlike one of 10,000. The name itself is in the cache in
 // either case, as a server has just written it. So the names lie in memory in their order
 // of use.

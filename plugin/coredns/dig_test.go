@@ -19,7 +19,7 @@ type reply struct {
 	text   string
 	status string
 	flags  []string
-	owner  string // the queried name
+	qname  string
 	answer []dns.RR
 	ns     []dns.RR
 	extra  []dns.RR
@@ -48,7 +48,7 @@ func (s *server) dig(question ...string) (*reply, error) {
 		case strings.HasSuffix(line, " SECTION:"):
 			section = strings.Fields(line)[1]
 		case section == "QUESTION" && strings.HasPrefix(line, ";"):
-			r.owner = strings.Fields(line[1:])[0]
+			r.qname = strings.Fields(line[1:])[0]
 			section = ""
 		case line == "" || strings.HasPrefix(line, ";"):
 		default:
@@ -107,8 +107,8 @@ func (s *server) answer(want []string, question ...string) (*reply, error) {
 	}
 	for _, rr := range r.answer {
 		// The TXT record with the version of the DNS schema has another TTL.
-		if h := rr.Header(); h.Name != r.owner || h.Ttl != ttl && h.Rrtype != dns.TypeTXT {
-			return nil, fmt.Errorf("want owner %s and TTL %d: %s", r.owner, ttl, r.text)
+		if h := rr.Header(); h.Name != r.qname || h.Ttl != ttl && h.Rrtype != dns.TypeTXT {
+			return nil, fmt.Errorf("want owner %s and TTL %d: %s", r.qname, ttl, r.text)
 		}
 	}
 	return r, nil

@@ -138,7 +138,7 @@ func TestFaults(t *testing.T) {
 		pod(3, "10.9.0.7")
 		// The restored API server writes when it starts. If its version passed that of
 		// the watches before they resume, no client could detect the restore. So the
-		// versions that it loses are many.
+		// test makes many versions that the restore loses.
 		for i := range 1000 {
 			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"i":"%d"}}}`, i)
 			if _, err := api.CoreV1().Pods("default").Patch(t.Context(), "web-2", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {

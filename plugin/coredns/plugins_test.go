@@ -221,9 +221,9 @@ func TestWithPlugins(t *testing.T) {
 	})
 }
 
-// TestOrder requires a warning at the start if a plugin before headless hides its names,
+// TestChainWarnings requires a warning at the start if a plugin before headless hides its names,
 // and no other warning.
-func TestOrder(t *testing.T) {
+func TestChainWarnings(t *testing.T) {
 	dir := nginxFolder(t)
 	const forward = "forward . 127.0.0.1:1"
 	for _, test := range []struct {

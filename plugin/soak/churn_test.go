@@ -196,7 +196,7 @@ func (c *churn) pods(app string) ([]corev1.Pod, error) {
 	return list.Items, nil
 }
 
-// deletePods deletes up to 20 pods, every second time without a grace period.
+// deletePods deletes up to 20 pods, in half of the cases without a grace period.
 func (c *churn) deletePods(i int) error {
 	pods, err := c.pods(workload(i))
 	if err != nil {

@@ -61,7 +61,7 @@ func TestSoak(t *testing.T) {
 
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	run := &soak{T: t, kubernetes: k, server: s, history: h, churn: newChurn(k, pods/workloads, rand.New(rand.NewPCG(seed, 0))), online: true}
+	run := &soak{T: t, kubernetes: k, server: s, history: h, churn: newChurn(k, pods/workloads, rand.New(rand.NewPCG(seed, 0)))}
 	if err := run.churn.create(); err != nil {
 		t.Fatal(err)
 	}
@@ -133,9 +133,9 @@ type soak struct {
 	*kubernetes
 	*server
 	*history
-	churn  *churn
-	asker  *asker
-	online bool // the next restart of the API server has no reload during the outage
+	churn      *churn
+	asker      *asker
+	reloadNext bool // the next outage has a reload
 	counts
 }
 
@@ -208,14 +208,14 @@ func (s *soak) restart() {
 	s.setOutage(true, time.Now())
 	s.script(s.T, "apiserver.sh", "stop")
 	s.asker.more(s.T, 500)
-	if !s.online {
+	if s.reloadNext {
 		s.reloadNow()
 		s.offline++
 	}
-	s.online = !s.online
+	s.reloadNext = !s.reloadNext
 	s.asker.more(s.T, 500)
 	s.script(s.T, "apiserver.sh", "start")
-	// The kwok of before the outage has lost its pending work; a new one lists every pod.
+	// Kwok has lost its pending work in the outage; a new kwok lists every pod.
 	s.kill(s.T, "kwok")
 	s.setOutage(false, time.Now())
 	s.logTime("the API server is back")

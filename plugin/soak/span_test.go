@@ -35,7 +35,7 @@ func (p *period) drop(before time.Time) {
 // A span is a time in which something was true. It has not ended if until is zero.
 type span struct{ from, until time.Time }
 
-// Spans are sorted and do not overlap.
+// Spans are sorted by time.
 type spans []span
 
 // set records that something is true or false from a time on. It reports whether that is
