@@ -189,8 +189,8 @@ func (s *Server) begin(st *stream, r *http.Request) (next, bookmarks int, err er
 	return 0, 0, st.fail(err)
 }
 
-// fail ends a watch with an error event. The status code is for invalid requests, as in
-// kube-apiserver.
+// fail ends a watch with an error event. Like kube-apiserver, it leaves the status code
+// to invalid requests.
 func (st *stream) fail(err error) error {
 	return errors.Join(err, st.encoder.Encode(&watch.Event{Type: watch.Error, Object: statusOf(err)}), st.flush())
 }

@@ -143,7 +143,7 @@ func (s *Server) Put(objects ...Object) {
 	s.Apply(changes)
 }
 
-// Apply makes the changes in order and at once, and wakes the watches. It does not keep
+// Apply makes the changes in order, as one step, and wakes the watches. It does not keep
 // the objects themselves. To delete an object that does not exist is no change. Apply
 // panics on a kind that is not served.
 func (s *Server) Apply(changes []Change) {

@@ -313,7 +313,8 @@ func TestTimeout(t *testing.T) {
 	open(t, start(t), runtime.ContentTypeJSON, "", metav1.ListOptions{ResourceVersion: "1", TimeoutSeconds: &second}).expect("end")
 }
 
-// TestTrim fills the history twice: a watch that resumes before it gets Expired.
+// TestTrim fills the history twice. A watch that resumes before the kept events gets
+// Expired.
 func TestTrim(t *testing.T) {
 	s := start(t)
 	s.History = 100

@@ -40,7 +40,7 @@ type Cluster struct {
 	services []service
 	bare     int                                    // how many of the services are only pods that no service selects
 	flips    map[string]int                         // number of flips so far, by resource
-	ready    map[sliceID]*discoveryv1.EndpointSlice // slices with all pods ready, by flip
+	ready    map[sliceID]*discoveryv1.EndpointSlice // slices with all pods ready, kept for flip
 }
 
 // sliceID is the number of a service's first pod, and that of a slice of the service.
@@ -106,7 +106,7 @@ func (c *Cluster) Populate(s Services, url *string) error { //nolint:unparam // 
 }
 
 // SetReady changes pods and their slices at once, as if the EndpointSlice controller took
-// no time. It returns when it s sent them.
+// no time. It returns when it has sent them.
 func (c *Cluster) SetReady(p Pods, at *int64) error { //nolint:unparam // the signature is net/rpc's
 	s := &c.services[p.Service]
 	var objects []apiserver.Object
@@ -189,7 +189,7 @@ func (c *Cluster) without(s *service, i int, ready bool) apiserver.Object {
 	return &slice
 }
 
-// Sent returns how many bytes the API server s sent.
+// Sent returns how many bytes the API server has sent.
 func (c *Cluster) Sent(_ struct{}, n *int64) error { //nolint:unparam // the signature is net/rpc's
 	*n = c.api.Sent()
 	return nil
@@ -210,7 +210,7 @@ func (c *Cluster) Start(_ struct{}, _ *struct{}) error {
 	return c.api.Start()
 }
 
-// Listed returns how often the API server s sent the whole of a resource.
+// Listed returns how often the API server has sent the whole of a resource.
 func (c *Cluster) Listed(resource string, n *int) error { //nolint:unparam // the signature is net/rpc's
 	*n = c.api.Listed(resource)
 	return nil

@@ -8,7 +8,7 @@ import (
 )
 
 // The sizes of the measured clusters in pods. fewOf is the size of the one where few pods
-// are of headless services. To beyond the report extrapolates.
+// are of headless services. The report extrapolates to beyond.
 var clusterSizes = []int{10_000, 30_000, 100_000, 300_000}
 
 const fewOf, beyond = 100_000, 1_000_000

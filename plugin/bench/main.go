@@ -11,8 +11,7 @@ import (
 	"strings"
 )
 
-// reports by name. In the page a report stands between the lines <!-- NAME --> and <!--
-// /NAME -->.
+// reports by name. In the page a report stands between two comments, NAME and /NAME.
 var reports = map[string]func(r *results, revision, machine string) string{
 	"bench":  (*results).bench,
 	"growth": (*results).growth,

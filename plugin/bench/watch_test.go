@@ -51,8 +51,8 @@ func withoutTime(b *testing.B) { b.ReportMetric(0, "ns/op") }
 // BenchmarkWatch measures one pod of a service of n pods that loses or regains its
 // readiness, in whole servers that watch an API server. Changes come one at a time, too
 // far apart to be batched. CPU is measured without queries, as these cost some. Latency
-// is measured separately, from the event's send time to the first reply with the change, with
-// queries half a millisecond apart.
+// is the time from sending the event to the first reply with the change, with queries
+// half a millisecond apart.
 func BenchmarkWatch(b *testing.B) {
 	w := startWorld(b)
 	for i, s := range w.services {
