@@ -221,8 +221,8 @@ func TestWithPlugins(t *testing.T) {
 	})
 }
 
-// TestChainWarnings requires a warning at the start if a plugin before headless hides its names,
-// and no other warning.
+// TestChainWarnings requires a warning at the start if a plugin before headless hides its
+// names, and no other warning.
 func TestChainWarnings(t *testing.T) {
 	dir := nginxFolder(t)
 	const forward = "forward . 127.0.0.1:1"

@@ -57,25 +57,25 @@ type endpointWatch struct{ log string }
 
 func watchEndpoints(t *testing.T, service string) *endpointWatch {
 	t.Helper()
-	s := &endpointWatch{t.Name() + "-" + service}
-	process(t, s.log, nil, bin+"/kubectl", "-n", "kube-system", "get", "endpointslices", "-l", "kubernetes.io/service-name="+service,
+	w := &endpointWatch{t.Name() + "-" + service}
+	process(t, w.log, nil, bin+"/kubectl", "-n", "kube-system", "get", "endpointslices", "-l", "kubernetes.io/service-name="+service,
 		"--watch", "--output-watch-events", "-o", "json")
 	eventually(t, func() error {
-		if kube.Log(s.log) == "" {
+		if kube.Log(w.log) == "" {
 			return errors.New("the watch has no event yet")
 		}
 		return nil
 	})
-	return s
+	return w
 }
 
 // await waits until the names of all ready endpoints begin with prefix. It fails if there
 // was no ready endpoint at any time before.
-func (s *endpointWatch) await(t *testing.T, prefix string) {
+func (w *endpointWatch) await(t *testing.T, prefix string) {
 	t.Helper()
 	eventually(t, func() error {
 		ready := map[string]bool{} // names of endpoints
-		for events := json.NewDecoder(strings.NewReader(kube.Log(s.log))); ; {
+		for events := json.NewDecoder(strings.NewReader(kube.Log(w.log))); ; {
 			var event struct {
 				Type   string
 				Object discoveryv1.EndpointSlice
@@ -91,7 +91,7 @@ func (s *endpointWatch) await(t *testing.T, prefix string) {
 				}
 			}
 			if event.Type == "DELETED" || len(ready) == 0 {
-				t.Fatalf("the Service had no ready endpoint for a moment:\n%s", kube.Log(s.log))
+				t.Fatalf("the Service had no ready endpoint for a moment:\n%s", kube.Log(w.log))
 			}
 		}
 		for name := range ready {

@@ -43,8 +43,8 @@ func TestKubeadm(t *testing.T) {
 		t.Errorf("period of the readiness probe: got %v s, want 2", readiness["periodSeconds"])
 	}
 	readiness["periodSeconds"] = 10.0 // the default
-	without(t, container, "volumeMounts", "mountPath", "/var/lib/headless")
-	without(t, at(t, spec, "template", "spec").(map[string]any), "volumes", "name", "snapshot")
+	removeElement(t, container, "volumeMounts", "mountPath", "/var/lib/headless")
+	removeElement(t, at(t, spec, "template", "spec").(map[string]any), "volumes", "name", "snapshot")
 	if !reflect.DeepEqual(spec, deployment) {
 		t.Errorf("only the image, the ConfigMap, the probe and the volume of the snapshot may change:\ngot  %v\nwant %v", spec, deployment)
 	}

@@ -53,8 +53,8 @@ func corefile(t *testing.T, kind, name string) string {
 	return at(t, get(t, "configmap", config.(string)), "data", "Corefile").(string)
 }
 
-// without removes the one element of a list whose key has this value.
-func without(t *testing.T, object map[string]any, list, key, value string) {
+// removeElement removes the one element of a list whose key has this value.
+func removeElement(t *testing.T, object map[string]any, list, key, value string) {
 	t.Helper()
 	old := object[list].([]any)
 	object[list] = slices.DeleteFunc(slices.Clone(old), func(e any) bool { return e.(map[string]any)[key] == value })

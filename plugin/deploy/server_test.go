@@ -39,10 +39,10 @@ func newServer(t *testing.T) *server {
 	return s
 }
 
-// corefile adapts a ConfigMap's Corefile to this machine. The server uses its ports on
+// localCorefile adapts a ConfigMap's Corefile to this machine. The server uses its ports on
 // 127.0.0.1, the account of the kubeconfig, and a resolv.conf whose name server does not
 // answer. The Corefile must have all that the manifests rely on.
-func (s *server) corefile(t *testing.T, text, kubeconfig string) string {
+func (s *server) localCorefile(t *testing.T, text, kubeconfig string) string {
 	t.Helper()
 	unreachable := filepath.Join(t.TempDir(), "resolv.conf")
 	if err := os.WriteFile(unreachable, []byte("nameserver 127.0.0.1\n"), 0o600); err != nil {
@@ -94,7 +94,7 @@ func start(t *testing.T, corefile, account string, env ...string) *server {
 		t.Fatal(err)
 	}
 	s := newServer(t)
-	s.run(t, s.corefile(t, corefile, kubeconfig), env...)
+	s.run(t, s.localCorefile(t, corefile, kubeconfig), env...)
 	return s
 }
 

@@ -34,7 +34,7 @@ func TestRollout(t *testing.T) {
 	replies := a.end(t)
 
 	late := h.check(t, replies)
-	t.Logf("the latest answer with an address came %v after its pod was no longer ready", late)
+	t.Logf("the last answer with the address of a pod came %v after the pod was no longer ready", late)
 	for i, name := range webs {
 		wantReplaced(t, replies, name, &before[i], &after[i])
 	}
@@ -259,7 +259,7 @@ func TestRestartInOutage(t *testing.T) {
 		}
 	}
 	between := func(r reply, from, until time.Time) bool { return r.sent.After(from) && r.sent.Before(until) }
-	begun := killed.Add(-3 * time.Second) // dig waits for two seconds
+	begun := killed.Add(-3 * time.Second) // dig waits two seconds for a reply
 	replies = slices.DeleteFunc(replies, func(r reply) bool { return r.status == "" && between(r, begun, killed.Add(20*time.Second)) })
 	before := len(replies)
 	replies = slices.DeleteFunc(replies, func(r reply) bool { return r.status == "" && between(r, back, end) })

@@ -33,7 +33,7 @@ func ask(t *testing.T, from string, about []corev1.Pod, questions []question) {
 	}
 	for _, q := range questions {
 		t.Run(q.ask, func(t *testing.T) {
-			out := in(t, from, q.pod, os.Expand(q.ask, variable))
+			out := execute(t, from, q.pod, os.Expand(q.ask, variable))
 			out = strings.Join(strings.Fields(out), " ")
 			want := os.Expand(q.want, func(name string) string { return regexp.QuoteMeta(variable(name)) })
 			if !regexp.MustCompile(want).MatchString(out) {

@@ -28,8 +28,8 @@ func kubectl(t *testing.T, args ...string) string {
 	return out
 }
 
-// in runs a shell command in a pod and returns its output, which it also logs.
-func in(t *testing.T, ns, pod, line string) string {
+// execute runs a shell command in a pod and returns its output, which it also logs.
+func execute(t *testing.T, ns, pod, line string) string {
 	t.Helper()
 	out, err := command("kubectl", "-n", ns, "exec", pod, "--", "sh", "-c", line)
 	if err != nil {
