@@ -14,12 +14,12 @@ func TestBase(t *testing.T) {
 	r := newRunbook(t)
 	r.validate(t, "base", "--warnings-as-errors")
 	const section = "A cluster without DNS"
-	r.run(t, guide, section, 0)
+	r.run(t, section, 0)
 	t.Cleanup(func() {
 		r.change(t, "corefile")
-		r.run(t, guide, section, 0)
+		r.run(t, section, 0)
 		wantConfigMaps(t, 2)
-		r.run(t, guide, section, 1)
+		r.run(t, section, 1)
 		wantRemoved(t)
 	})
 
@@ -60,8 +60,8 @@ func TestK3s(t *testing.T) {
 
 	r := newRunbook(t)
 	const section = "k3s"
-	r.run(t, guide, section, 1)
-	r.run(t, guide, section, 1) // as an upgrade does
+	r.run(t, section, 1)
+	r.run(t, section, 1) // as an upgrade does
 	wantEndpoints(t, "kube-dns", 2, func(e any) error {
 		if name := at(t, e, "targetRef", "name").(string); !strings.HasPrefix(name, "headless-") {
 			return fmt.Errorf("%s is still an endpoint", name)
@@ -73,7 +73,7 @@ func TestK3s(t *testing.T) {
 	}
 
 	kubectl(t, "apply", "-f", "testdata/kubeadm.yaml") // as k3s does when it starts
-	r.run(t, guide, section, 4)
+	r.run(t, section, 4)
 	wantRemoved(t)
 	if after := get(t, "service", "kube-dns")["spec"]; !reflect.DeepEqual(after, service) {
 		t.Errorf("the Service changed:\ngot  %v\nwant %v", after, service)

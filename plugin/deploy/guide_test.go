@@ -37,7 +37,7 @@ func block(t *testing.T, file, section, language string, n int) string {
 	return out + "\n"
 }
 
-// runbook runs the commands of a page in a copy of the repository's manifests.
+// runbook runs the commands of the guide in a copy of the repository's manifests.
 type runbook struct{ folder string }
 
 func newRunbook(t *testing.T) *runbook {
@@ -49,10 +49,10 @@ func newRunbook(t *testing.T) *runbook {
 	return r
 }
 
-// run runs the n-th block of commands in a section, and returns their output.
-func (r *runbook) run(t *testing.T, file, section string, n int) string {
+// run runs the n-th block of commands in a section of the guide, and returns their output.
+func (r *runbook) run(t *testing.T, section string, n int) string {
 	t.Helper()
-	out, err := commandIn(r.folder, "", "sh", "-e", "-c", block(t, file, section, "sh", n))
+	out, err := commandIn(r.folder, "", "sh", "-e", "-c", block(t, guide, section, "sh", n))
 	if err != nil {
 		t.Fatal(err)
 	}

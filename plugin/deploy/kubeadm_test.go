@@ -24,7 +24,7 @@ func TestKubeadm(t *testing.T) {
 	r.validate(t, "kubeadm")
 	wantRefused(t, "kubeadm", "deployment", "coredns")
 	const section = "kubeadm"
-	r.run(t, guide, section, 0)
+	r.run(t, section, 0)
 
 	wantDrain(t, "deployment", "coredns")
 	spec := get(t, "deployment", "coredns")["spec"]
@@ -84,22 +84,22 @@ func TestKubeadm(t *testing.T) {
 		eventually(t, func() error { return s.hasA("kube-dns.kube-system.svc.cluster.local", "10.96.0.10") })
 	})
 
-	r.run(t, guide, section, 1)
+	r.run(t, section, 1)
 	if undone := get(t, "deployment", "coredns")["spec"]; !reflect.DeepEqual(undone, deployment) {
 		t.Errorf("Deployment after the rollback:\ngot  %v\nwant %v", undone, deployment)
 	}
 
 	wantConfigMaps(t, 1)
-	r.run(t, guide, section, 2)
+	r.run(t, section, 2)
 	wantRemoved(t)
 
 	// An upgrade by kubeadm replaces its objects.
-	r.run(t, guide, section, 0)
+	r.run(t, section, 0)
 	wantConfigMaps(t, 1)
 	kubectl(t, "replace", "-f", "testdata/kubeadm.yaml")
 	if upgraded := get(t, "deployment", "coredns")["spec"]; !reflect.DeepEqual(upgraded, deployment) {
 		t.Errorf("Deployment after an upgrade by kubeadm:\ngot  %v\nwant %v", upgraded, deployment)
 	}
-	r.run(t, guide, section, 2)
+	r.run(t, section, 2)
 	wantRemoved(t)
 }

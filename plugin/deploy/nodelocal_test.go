@@ -18,7 +18,7 @@ func TestNodelocal(t *testing.T) {
 	r := newRunbook(t)
 	r.validate(t, "nodelocal", "--warnings-as-errors")
 	const section = "On every node"
-	r.run(t, guide, section, 0)
+	r.run(t, section, 0)
 	// There are two servers of kubeadm, and one server on each of the two nodes.
 	wantEndpoints(t, "kube-dns-upstream", 4, func(e any) error {
 		want := map[string]any{"forNodes": []any{map[string]any{"name": at(t, e, "nodeName")}}}
@@ -34,9 +34,9 @@ func TestNodelocal(t *testing.T) {
 	t.Run("cache", func(t *testing.T) { nodeLocalCache(t, s) })
 
 	r.change(t, "corefile")
-	r.run(t, guide, section, 0)
+	r.run(t, section, 0)
 	wantConfigMaps(t, 2)
-	r.run(t, guide, section, 1)
+	r.run(t, section, 1)
 	wantRemoved(t)
 	wantEndpoints(t, "kube-dns-upstream", 2, func(e any) error {
 		if hints := at(t, e, "hints"); hints != nil {

@@ -16,13 +16,13 @@ func TestStandalone(t *testing.T) {
 	r := newRunbook(t)
 	r.validate(t, "standalone", "--warnings-as-errors")
 	const section = "A zone of its own"
-	printed := strings.Split(r.run(t, guide, section, 0), "\n")
+	printed := strings.Split(r.run(t, section, 0), "\n")
 	address := printed[len(printed)-1]
 	t.Cleanup(func() {
 		r.change(t, "standalone")
-		r.run(t, guide, section, 0)
+		r.run(t, section, 0)
 		wantConfigMaps(t, 2)
-		r.run(t, guide, section, 1)
+		r.run(t, section, 1)
 		wantRemoved(t)
 	})
 	if want := at(t, get(t, "service", "headless-standalone"), "spec", "clusterIP"); address != want {
