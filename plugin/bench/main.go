@@ -1,6 +1,6 @@
-// Bench writes what the benchmarks measured into docs/performance.md, and draws a
-// plot of it, which README.md shows. The benchmarks are this package's tests; `make
-// bench` and `make growth` run them.
+// Bench writes a report of the benchmarks into docs/performance.md, and draws a plot for
+// README.md. The benchmarks are the tests of this package; `make bench` and `make growth`
+// run them.
 package main
 
 import (
@@ -11,8 +11,7 @@ import (
 	"strings"
 )
 
-// reports are what is written, by name: one stands between the lines <!-- NAME -->
-// and <!-- /NAME -->.
+// reports by name. In the page a report stands between two comments, NAME and /NAME.
 var reports = map[string]func(r *results, revision, machine string) string{
 	"bench":  (*results).bench,
 	"growth": (*results).growth,
@@ -20,7 +19,7 @@ var reports = map[string]func(r *results, revision, machine string) string{
 
 func main() {
 	name := flag.String("report", "bench", "which report: bench or growth")
-	revision := flag.String("revision", "", "what was measured")
+	revision := flag.String("revision", "", "the measured commit")
 	flag.Parse()
 	if reports[*name] == nil || flag.NArg() != 2 && flag.NArg() != 3 {
 		fmt.Fprintln(os.Stderr, "usage: bench [-report bench|growth] -revision COMMIT RESULTS PAGE.md [PLOT.svg]")
@@ -32,7 +31,7 @@ func main() {
 	}
 }
 
-// run writes a report to a page and, if svg names a file, the plot to that.
+// run writes a report into a page and, if svg names a file, the plot to that file.
 func run(name, revision, from, page, svg string) error {
 	f, err := os.Open(from)
 	if err != nil {
@@ -55,9 +54,9 @@ func run(name, revision, from, page, svg string) error {
 	}
 	machine := fmt.Sprintf("%d processors (%s), %s %s/%s", runtime.NumCPU(), r.cpu, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	report := reports[name](r, revision, machine)
-	replaced, err := replace(string(text), name, report)
+	updated, err := insert(string(text), name, report)
 	if err != nil {
-		return fmt.Errorf("write report to %s: %w", page, err)
+		return fmt.Errorf("write the report to %s: %w", page, err)
 	}
 	if svg != "" {
 		if err := os.WriteFile(svg, plot, 0o644); err != nil {
@@ -65,21 +64,21 @@ func run(name, revision, from, page, svg string) error {
 		}
 	}
 	fmt.Print(report)
-	return os.WriteFile(page, []byte(replaced), 0o644)
+	return os.WriteFile(page, []byte(updated), 0o644)
 }
 
-// replace puts a report where the old one of its name was.
-func replace(text, name, report string) (string, error) {
+// insert replaces the old report of a name in the text of a page.
+func insert(text, name, report string) (string, error) {
 	opening, closing := "<!-- "+name+" -->\n", "<!-- /"+name+" -->\n"
 	before, rest, ok1 := strings.Cut(text, opening)
 	_, after, ok2 := strings.Cut(rest, closing)
 	if !ok1 || !ok2 {
-		return "", fmt.Errorf("there are no lines %q and %q", strings.TrimSpace(opening), strings.TrimSpace(closing))
+		return "", fmt.Errorf("no lines %q and %q", strings.TrimSpace(opening), strings.TrimSpace(closing))
 	}
 	return before + opening + report + closing + after, nil
 }
 
-// bench is what was measured of queries and events.
+// bench returns the report of the benchmarks of queries and events.
 func (r *results) bench(revision, machine string) string {
 	var b strings.Builder
 	section := func(text, table string) { fmt.Fprintf(&b, "\n%s\n\n%s", text, table) }

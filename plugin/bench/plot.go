@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// script draws lines. What is missing are the data, a block for each line, and the
+// script draws the lines. Its verbs are the data, one block a line, and the list of
 // lines.
 const script = `
 set terminal svg size 760,480 font "sans-serif,13" background "#ffffff"
@@ -29,7 +29,7 @@ $data << EOD
 plot %s
 `
 
-// A color stands for a question, a dash for a plugin.
+// The color of a line is the kind of query, its dash the plugin.
 var (
 	colors = []string{"#0b6e4f", "#c1440e", "#1565c0"}
 	dashes = []struct{ plugin, title, line string }{
@@ -38,8 +38,8 @@ var (
 	}
 )
 
-// plot returns an SVG of the cost of three questions over UDP, against the size of
-// the service, on logarithmic scales.
+// plot returns an SVG of the time that three kinds of queries take over UDP, by the size
+// of the service, on logarithmic scales.
 func (r *results) plot() ([]byte, error) {
 	var data strings.Builder
 	var lines []string
@@ -54,7 +54,7 @@ func (r *results) plot() ([]byte, error) {
 				}
 			}
 			if points == 0 {
-				return nil, fmt.Errorf("plot: no results for %s of %s", q.query, dash.title)
+				return nil, fmt.Errorf("plot: no results for query %q of %s", q.query, dash.title)
 			}
 			data.WriteString("\n\n")
 			lines = append(lines, fmt.Sprintf(`$data index %d using 1:2 with linespoints %s linecolor rgb "%s" pointsize 0.6 title "%s, %s"`,
