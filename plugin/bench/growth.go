@@ -52,16 +52,23 @@ func perSecond(v float64) string {
 	return "–"
 }
 
+// The costs that the picture shows, too.
+var (
+	settled     = cost{"memory, settled", "start", "settled-MB", unit("MB"), false}
+	sentAtStart = cost{"start: sent by the API server", "start", "sent-MB", unit("MB"), false}
+	sentInChurn = cost{"churn: sent by the API server", "churn", "B/s", perSecond, false}
+)
+
 var (
 	ofStart = []cost{
-		{"memory, settled", "start", "settled-MB", unit("MB"), false},
+		settled,
 		{"memory, peak of the start", "start", "peak-MB", unit("MB"), false},
 		{"start: until the first answer", "start", "ready-s", unit("s"), false},
 		{"start: CPU", "start", "cpu-s", unit("s"), false},
-		{"start: sent by the API server", "start", "sent-MB", unit("MB"), false},
+		sentAtStart,
 	}
 	ofChurn = []cost{
-		{"churn: sent by the API server", "churn", "B/s", perSecond, false},
+		sentInChurn,
 		{"churn: of one core", "churn", "cpu-%", unit("%"), false},
 	}
 	ofLoad = []cost{

@@ -1,6 +1,5 @@
-// Bench writes a report of the benchmarks into docs/performance.md, and draws a plot for
-// README.md. The benchmarks are the tests of this package; `make bench` and `make growth`
-// run them.
+// Bench writes a report of the benchmarks into docs/performance.md, and draws its picture.
+// The benchmarks are the tests of this package; `make bench` and `make growth` run them.
 package main
 
 import (
@@ -12,17 +11,20 @@ import (
 )
 
 // reports by name. In the page a report stands between two comments, NAME and /NAME.
-var reports = map[string]func(r *results, revision, machine string) string{
-	"bench":  (*results).bench,
-	"growth": (*results).growth,
+var reports = map[string]struct {
+	text    func(r *results, revision, machine string) string
+	picture func(r *results) *picture
+}{
+	"bench":  {(*results).bench, (*results).queryPicture},
+	"growth": {(*results).growth, (*results).growthPicture},
 }
 
 func main() {
 	name := flag.String("report", "bench", "which report: bench or growth")
 	revision := flag.String("revision", "", "the measured commit")
 	flag.Parse()
-	if reports[*name] == nil || flag.NArg() != 2 && flag.NArg() != 3 {
-		fmt.Fprintln(os.Stderr, "usage: bench [-report bench|growth] -revision COMMIT RESULTS PAGE.md [PLOT.svg]")
+	if _, ok := reports[*name]; !ok || flag.NArg() != 3 {
+		fmt.Fprintln(os.Stderr, "usage: bench [-report bench|growth] -revision COMMIT RESULTS PAGE.md PICTURE.svg")
 		os.Exit(2)
 	}
 	if err := run(*name, *revision, flag.Arg(0), flag.Arg(1), flag.Arg(2)); err != nil {
@@ -31,7 +33,7 @@ func main() {
 	}
 }
 
-// run writes a report into a page and, if svg names a file, the plot to that file.
+// run writes a report into a page, and its picture to a file.
 func run(name, revision, from, page, svg string) error {
 	f, err := os.Open(from)
 	if err != nil {
@@ -42,26 +44,22 @@ func run(name, revision, from, page, svg string) error {
 	if err != nil {
 		return err
 	}
-	var plot []byte
-	if svg != "" {
-		if plot, err = r.plot(); err != nil {
-			return err
-		}
+	drawn, err := reports[name].picture(r).draw()
+	if err != nil {
+		return err
 	}
 	text, err := os.ReadFile(page)
 	if err != nil {
 		return err
 	}
 	machine := fmt.Sprintf("%d processors (%s), %s %s/%s", runtime.NumCPU(), r.cpu, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	report := reports[name](r, revision, machine)
+	report := reports[name].text(r, revision, machine)
 	updated, err := insert(string(text), name, report)
 	if err != nil {
 		return fmt.Errorf("write the report to %s: %w", page, err)
 	}
-	if svg != "" {
-		if err := os.WriteFile(svg, plot, 0o644); err != nil {
-			return err
-		}
+	if err := os.WriteFile(svg, drawn, 0o644); err != nil {
+		return err
 	}
 	fmt.Print(report)
 	return os.WriteFile(page, []byte(updated), 0o644)
