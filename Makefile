@@ -195,14 +195,15 @@ bench: tools build
 
 # About ten minutes on two cores, and six gigabytes for the stand-in API server. It
 # is for a machine without other work: a server has one processor, and must not share it.
+growth: programs = gnuplot:gnuplot-nox
 growth: SHELL = /bin/bash
-growth: build
+growth: tools build
 	@echo "== benchmarks of clusters that grow"
 	@set -e -o pipefail; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	go test -c -o "$$dir/bench" ./plugin/bench; \
 	HEADLESS_COREDNS=$(CURDIR)/coredns "$$dir/bench" -test.run '^$$' -test.timeout 30m -test.bench '^BenchmarkGrowth$$' \
 		-test.benchtime 1x | tee growth.txt
-	go run ./plugin/bench -report growth -revision $(or $(version),unknown) growth.txt docs/performance.md
+	go run ./plugin/bench -report growth -revision $(or $(version),unknown) growth.txt docs/performance.md plugin/bench/growth.svg
 
 # Five minutes on two cores, as a reflector that is cut off again and again waits
 # longer each time. It reports how a server is that has little room for memory and

@@ -36,6 +36,7 @@ func TestImports(t *testing.T) {
 		below + "fixture":    {nil, []string{coredns, prometheus}},
 		"internal/apiserver": {nil, []string{coredns, prometheus}},
 		"internal/cluster":   {nil, []string{coredns, prometheus}},
+		"internal/dnsperf":   {nil, []string{kubernetes, coredns, prometheus}},
 		"plugin/bench":       {nil, []string{kubernetes, coredns}},
 		"plugin/coredns":     {[]string{"."}, []string{kubernetes}},
 	}

@@ -1,5 +1,6 @@
-// Package cluster runs Kubernetes for tests in folders of plugin: the processes of
-// testdata/cluster, on free ports. It also stops what else the tests register.
+// Package cluster starts a Kubernetes for the tests in the folders of plugin: the programs
+// of testdata/cluster, on free ports of the loopback address. It has the helpers that
+// these tests share, too.
 package cluster
 
 import (
@@ -10,37 +11,24 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
-	"testing"
-	"time"
 )
 
-// Scripts is the folder of the cluster's scripts, as seen from a folder of plugin.
+// Scripts is the folder of the cluster's scripts, relative to a folder of plugin.
 const Scripts = "../../testdata/cluster"
 
-// Cluster is a Kubernetes control plane, and perhaps nodes, as processes.
+// Cluster is a running Kubernetes, each component of which is a process.
 type Cluster struct {
-	Dir string   // its state; the file pids lists the processes
-	Env []string // the environment of its scripts
+	Dir string   // its state; the ids of its processes are in the folder pids
+	Env []string // the environment of its programs and scripts
 
 	keeper *exec.Cmd
 	pipe   io.Closer
 }
 
-// Build returns the folder of the Kubernetes programs: CLUSTER_BIN if that is set, else
-// that of the version which this module pins. It builds them if they are missing.
-func Build() (bin string, err error) {
-	if bin := os.Getenv("CLUSTER_BIN"); bin != "" {
-		return bin, nil
-	}
-	out, err := Run(exec.Command(Scripts + "/build.sh"))
-	return strings.TrimSpace(out), err
-}
-
-// Start starts the programs in a folder, with a number of kwok nodes; with 0, the control
-// plane alone.
+// Start starts a cluster of the programs in bin, with that many nodes simulated by kwok.
+// For zero nodes it starts the control plane alone. If another program took one of the
+// ports, Start tries again with other ports.
 func Start(bin string, nodes int) (*Cluster, error) {
 	for try := 1; ; try++ {
 		c, err := start(bin, nodes)
@@ -61,10 +49,11 @@ func Start(bin string, nodes int) (*Cluster, error) {
 	}
 }
 
-// start returns a cluster together with an error if there are processes to stop.
+// start returns a cluster along with the error if there is something to stop.
 //
-// A process of its own stops the cluster and everything else in its pids when this process
-// closes a pipe. So a test that panics or times out leaves nothing behind either.
+// The keeper, a separate process, stops the cluster and every other process in its pids
+// when this process closes the pipe. So even a test that panics or times out leaves
+// nothing behind.
 func start(bin string, nodes int) (*Cluster, error) {
 	dir, err := os.MkdirTemp("", "headless-cluster-")
 	if err != nil {
@@ -95,8 +84,8 @@ func start(bin string, nodes int) (*Cluster, error) {
 	return c, err
 }
 
-// portTaken reports whether a program found its port taken: another process may take it
-// between the choice and the start.
+// portTaken reports whether a component could not listen on its port. Another program may
+// take a port between [FreePort] and the start of the component.
 func (c *Cluster) portTaken() bool {
 	logs, _ := filepath.Glob(filepath.Join(c.Dir, "log", "*"))
 	for _, path := range logs {
@@ -107,58 +96,20 @@ func (c *Cluster) portTaken() bool {
 	return false
 }
 
-// Stop stops the cluster and everything else in its pids.
+// Stop stops the cluster and every other process in its pids, and removes its state.
 func (c *Cluster) Stop() error {
 	_ = c.pipe.Close()
 	if err := c.keeper.Wait(); err != nil {
-		return fmt.Errorf("end the cluster: %w", err)
+		return fmt.Errorf("stop the cluster: %w", err)
 	}
 	return nil
 }
 
-// Signal sends a signal to a program of the cluster in a folder.
-func Signal(dir, name string, signal syscall.Signal) error {
-	text, err := os.ReadFile(filepath.Join(dir, "pids", name))
+// Exit ends a test program with an exit code, or with 1 and a message for an error.
+func Exit(code int, err error) {
 	if err != nil {
-		return err
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return fmt.Errorf("read the process of %s: %w", name, err)
-	}
-	return syscall.Kill(pid, signal)
-}
-
-// Run runs a program in the environment of the cluster and returns its output.
-func (c *Cluster) Run(cmd *exec.Cmd) (string, error) {
-	cmd.Env = c.Env
-	return Run(cmd)
-}
-
-// Run runs a program and returns its output.
-func Run(cmd *exec.Cmd) (string, error) {
-	var stdout, stderr strings.Builder
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return stdout.String(), fmt.Errorf("%s %s: %w\n%s", filepath.Base(cmd.Path), strings.Join(cmd.Args[1:], " "), err, &stderr)
-	}
-	return stdout.String(), nil
-}
-
-// Eventually retries f until it succeeds. After the patience, it fails with the last error.
-func Eventually(t testing.TB, patience time.Duration, f func() error) {
-	t.Helper()
-	tick := time.NewTicker(25 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.Now().Add(patience)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		<-tick.C
-	}
+	os.Exit(code)
 }

@@ -8,32 +8,33 @@ import (
 	"sync"
 )
 
-// The ports are below those that a kernel gives to outgoing connections (from 32768 on).
-// Otherwise a connection may have the port when the program starts, or restarts.
+// The range of ports is below that of outgoing connections, which the kernel takes from
+// 32768 on. So no connection takes the port of a program before its start or between two
+// starts.
 const firstPort, lastPort = 10000, 32000
 
-var given struct {
+var returned struct {
 	sync.Mutex
 	ports map[int]bool
 }
 
-// FreePort returns a port that is free for TCP and UDP on 127.0.0.1. It never returns a
+// FreePort returns a port of 127.0.0.1 that is free for TCP and UDP. It never returns a
 // port twice.
 func FreePort() (string, error) {
-	given.Lock()
-	defer given.Unlock()
-	if given.ports == nil {
-		given.ports = make(map[int]bool)
+	returned.Lock()
+	defer returned.Unlock()
+	if returned.ports == nil {
+		returned.ports = make(map[int]bool)
 	}
 	for range 1000 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
-		if given.ports[port] || !free(port) {
+		if returned.ports[port] || !free(port) {
 			continue
 		}
-		given.ports[port] = true
+		returned.ports[port] = true
 		return strconv.Itoa(port), nil
 	}
-	return "", errors.New("find a port: none of a thousand is free")
+	return "", errors.New("find a free port: 1000 random ports are taken")
 }
 
 func free(port int) bool {

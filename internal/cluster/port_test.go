@@ -6,14 +6,14 @@ import (
 	"testing"
 )
 
-func TestFree(t *testing.T) {
+func TestFreePort(t *testing.T) {
 	for range 100 {
 		port, err := FreePort()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if n, _ := strconv.Atoi(port); n < firstPort || n >= lastPort {
-			t.Errorf("port %s", port)
+			t.Errorf("port %s, want one from %d to %d", port, firstPort, lastPort-1)
 		}
 	}
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
@@ -28,7 +28,7 @@ func TestFree(t *testing.T) {
 	defer udp.Close()
 	for _, port := range []int{tcp.Addr().(*net.TCPAddr).Port, udp.LocalAddr().(*net.UDPAddr).Port} {
 		if free(port) {
-			t.Errorf("port %d has a program", port)
+			t.Errorf("free: true for port %d, which is taken", port)
 		}
 	}
 }

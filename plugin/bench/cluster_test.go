@@ -16,7 +16,7 @@ import (
 	"github.com/headless-dns/headless/internal/apiserver"
 )
 
-// asCluster makes a process of this test binary a [Cluster].
+// asCluster is the environment variable with which this test binary runs as a [Cluster].
 const asCluster = "HEADLESS_BENCH_CLUSTER"
 
 func TestMain(m *testing.M) {
@@ -32,34 +32,34 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// Cluster is a stand-in API server with its objects. It has a process of its own,
-// so that its memory and CPU are not those of what is measured, and is called over
-// the pipes to that; it ends with them.
+// Cluster is a stand-in API server with its objects. It runs in a process of its own, so
+// that its memory and CPU are not those of the measured server. Its methods are called
+// over the process's pipes, with which it ends.
 type Cluster struct {
 	api      *apiserver.Server
 	services []service
-	bare     int            // how many of them are pods without a service
-	flips    map[string]int // so far, by resource
-	made     map[sliceID]*discoveryv1.EndpointSlice
+	bare     int                                    // how many of the services are only pods that no service selects
+	flips    map[string]int                         // number of flips so far, by resource
+	ready    map[sliceID]*discoveryv1.EndpointSlice // slices with all pods ready, kept for flip
 }
 
-// sliceID is the first pod of a service and the number of one of its slices.
+// sliceID is the number of a service's first pod, and that of a slice of the service.
 type sliceID struct{ first, slice int }
 
-// newCluster is a cluster without objects. Of what it changes, it keeps as much as a
-// server may be behind: more memory would make it slower.
+// newCluster returns a cluster without objects. Its history is as long as a measured
+// server may be behind: more memory would make the cluster slower.
 func newCluster(api *apiserver.Server) *Cluster {
 	api.History = 2 * burstPods
-	return &Cluster{api: api, flips: make(map[string]int), made: make(map[sliceID]*discoveryv1.EndpointSlice)}
+	return &Cluster{api: api, flips: make(map[string]int), ready: make(map[sliceID]*discoveryv1.EndpointSlice)}
 }
 
-// Services says what a cluster has.
+// Services describes the services of a cluster.
 type Services struct {
 	Sizes []int
-	Bare  int // how many of them, the first ones, are pods without a service
+	Bare  int // how many of the first ones are only pods that no service selects
 }
 
-func (s Services) all() []service {
+func (s Services) list() []service {
 	out := newServices(s.Sizes...)
 	for i := range s.Bare {
 		out[i].bare = true
@@ -67,9 +67,9 @@ func (s Services) all() []service {
 	return out
 }
 
-// Pods are some of a service's: those from First, below End.
+// Pods are the pods from First to below End of a service.
 type Pods struct {
-	Service    int // by index
+	Service    int // index of the service
 	First, End int
 	Ready      bool
 }
@@ -85,10 +85,10 @@ func serveCluster() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	server.ServeConn(pipes{os.Stdin, os.Stdout}) // until the other end is gone
+	server.ServeConn(pipes{os.Stdin, os.Stdout}) // until the pipes close
 }
 
-// pipes are a connection.
+// pipes make a connection of two pipes.
 type pipes struct {
 	io.ReadCloser
 	io.WriteCloser
@@ -97,17 +97,17 @@ type pipes struct {
 // Close implements io.Closer.
 func (p pipes) Close() error { return errors.Join(p.ReadCloser.Close(), p.WriteCloser.Close()) }
 
-// Populate makes the objects and returns the server's URL.
-func (c *Cluster) Populate(s Services, url *string) error { //nolint:unparam // as net/rpc has it
-	c.services, c.bare = s.all(), s.Bare
+// Populate creates the objects and returns the API server's URL.
+func (c *Cluster) Populate(s Services, url *string) error { //nolint:unparam // the signature is net/rpc's
+	c.services, c.bare = s.list(), s.Bare
 	populate(c.api, c.services)
 	*url = c.api.URL
 	return nil
 }
 
-// SetReady changes pods, and the slices that they are in, and returns the time at
-// which they were sent. The EndpointSlice controller of this cluster takes no time.
-func (c *Cluster) SetReady(p Pods, at *int64) error { //nolint:unparam // as net/rpc has it
+// SetReady changes pods and their slices at once, as if the EndpointSlice controller took
+// no time. It returns when it has sent them.
+func (c *Cluster) SetReady(p Pods, at *int64) error { //nolint:unparam // the signature is net/rpc's
 	s := &c.services[p.Service]
 	var objects []apiserver.Object
 	for i := p.First; i < p.End; i++ {
@@ -122,19 +122,18 @@ func (c *Cluster) SetReady(p Pods, at *int64) error { //nolint:unparam // as net
 	return nil
 }
 
-// Flow is a flow of changes, of which each is another pod that loses or regains its
-// readiness.
+// Flow is a series of changes. In each another pod loses or regains its readiness.
 type Flow struct {
-	Resource string // what changes: "pods" or "endpointslices"
-	Rate     int    // a second
+	Resource string // "pods" or "endpointslices"
+	Rate     int    // changes a second
 	Changes  int
 }
 
-// Churn makes changes, evenly or as fast as it can, and returns when there are as
-// many as wanted. Pods and slices are not changed together: one of them would cost
-// the machine time that the server, which watches the other, is to have.
+// Churn makes the changes, evenly or as fast as it can, and returns when all are made. It
+// changes either pods or slices. A server watches only one of them, and the other would
+// take CPU from it.
 func (c *Cluster) Churn(f Flow, took *time.Duration) error {
-	const most = 100 // at once, after a delay
+	const most = 100 // changes at once, after a delay
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	var objects []apiserver.Object
@@ -155,9 +154,9 @@ func (c *Cluster) Churn(f Flow, took *time.Duration) error {
 	return nil
 }
 
-// flip is the next change. One comes after the other in each service but the last,
-// which tells how late a server is; there, a pod is made unready, then ready again,
-// then the next one.
+// flip returns the next change, in each service in turn. It spares the last service,
+// which the marker uses. In a service one pod loses its readiness, then regains it, then
+// the next pod does.
 func (c *Cluster) flip(resource string) apiserver.Object {
 	services := c.services[:len(c.services)-1]
 	if resource != "pods" {
@@ -173,15 +172,16 @@ func (c *Cluster) flip(resource string) apiserver.Object {
 	return c.without(s, i, ready)
 }
 
-// without is the slice of a pod, with all other pods ready. To make all endpoints
-// anew would take longer than a server takes for the slice.
+// without returns the slice of a pod with that readiness; all its other pods are ready.
+// It reuses the endpoints: new ones would take longer to build than a server takes for
+// the slice.
 func (c *Cluster) without(s *service, i int, ready bool) apiserver.Object {
 	k := i / endpointsPerSlice
 	id := sliceID{s.first, k}
-	if c.made[id] == nil {
-		c.made[id] = s.slice(k, always)
+	if c.ready[id] == nil {
+		c.ready[id] = s.slice(k, allReady)
 	}
-	slice := *c.made[id]
+	slice := *c.ready[id]
 	if !ready {
 		slice.Endpoints = slices.Clone(slice.Endpoints)
 		slice.Endpoints[i%endpointsPerSlice].Conditions = conditions(false)
@@ -189,34 +189,34 @@ func (c *Cluster) without(s *service, i int, ready bool) apiserver.Object {
 	return &slice
 }
 
-// Sent is how many bytes were sent to servers.
-func (c *Cluster) Sent(_ struct{}, n *int64) error { //nolint:unparam // as net/rpc has it
+// Sent returns how many bytes the API server has sent.
+func (c *Cluster) Sent(_ struct{}, n *int64) error { //nolint:unparam // the signature is net/rpc's
 	*n = c.api.Sent()
 	return nil
 }
 
-// Relist ends all watches in such a way that clients list anew.
-func (c *Cluster) Relist(_ struct{}, _ *struct{}) error { //nolint:unparam // as net/rpc has it
+// Relist ends all watches and expires their versions, so that clients relist.
+func (c *Cluster) Relist(_ struct{}, _ *struct{}) error { //nolint:unparam // the signature is net/rpc's
 	c.api.Expire()
 	return nil
 }
 
-// Stop ends the API server, until Start.
+// Stop stops the API server until Start.
 func (c *Cluster) Stop(_ struct{}, _ *struct{}) error { return c.api.Close() }
 
-// Start starts it again. Clients list anew.
+// Start restarts the API server. Clients have to relist.
 func (c *Cluster) Start(_ struct{}, _ *struct{}) error {
 	c.api.Expire()
 	return c.api.Start()
 }
 
-// Listed is how often a resource was sent in full.
-func (c *Cluster) Listed(resource string, n *int) error { //nolint:unparam // as net/rpc has it
+// Listed returns how often the API server has sent the whole of a resource.
+func (c *Cluster) Listed(resource string, n *int) error { //nolint:unparam // the signature is net/rpc's
 	*n = c.api.Listed(resource)
 	return nil
 }
 
-// cluster is a [Cluster] as the benchmarks see it.
+// cluster is the client of a [Cluster].
 type cluster struct {
 	*exec.Cmd
 	url      string
@@ -224,8 +224,8 @@ type cluster struct {
 	client   *rpc.Client
 }
 
-// startCluster starts a cluster; it ends with this process, at the latest.
-func startCluster(b *testing.B, has Services) *cluster {
+// startCluster starts a cluster. It ends with this process at the latest.
+func startCluster(b *testing.B, s Services) *cluster {
 	b.Helper()
 	program, err := os.Executable()
 	if err != nil {
@@ -240,8 +240,8 @@ func startCluster(b *testing.B, has Services) *cluster {
 		b.Fatal(err)
 	}
 	startProcess(b, cmd)
-	c := &cluster{Cmd: cmd, services: has.all(), client: rpc.NewClient(pipes{out, in})}
-	call(b, c, "Populate", has, &c.url)
+	c := &cluster{Cmd: cmd, services: s.list(), client: rpc.NewClient(pipes{out, in})}
+	call(b, c, "Populate", s, &c.url)
 	return c
 }
 
@@ -252,7 +252,7 @@ func call[A, R any](b *testing.B, c *cluster, method string, args A, reply *R) {
 	}
 }
 
-// setReady makes pods of a service ready or not, and returns when that was sent.
+// setReady sets the readiness of pods, and returns when the API server sent that.
 func (c *cluster) setReady(b *testing.B, p Pods) time.Time {
 	b.Helper()
 	var at int64
@@ -260,14 +260,14 @@ func (c *cluster) setReady(b *testing.B, p Pods) time.Time {
 	return time.Unix(0, at)
 }
 
-// sent is how many bytes were sent to servers.
+// sent returns how many bytes the API server has sent.
 func (c *cluster) sent(b *testing.B) (n int64) {
 	b.Helper()
 	call(b, c, "Sent", struct{}{}, &n)
 	return n
 }
 
-// listed is how often a resource was sent in full.
+// listed returns how often the API server has sent the whole of a resource.
 func (c *cluster) listed(b *testing.B, resource string) (n int) {
 	b.Helper()
 	call(b, c, "Listed", resource, &n)

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// The sizes of clusters in pods; fewOf is that of the one where few are of headless
-// services, and beyond is what no cluster here has.
+// The sizes of the measured clusters in pods. fewOf is the size of the one where few pods
+// are of headless services. The report extrapolates to beyond.
 var clusterSizes = []int{10_000, 30_000, 100_000, 300_000}
 
 const fewOf, beyond = 100_000, 1_000_000
 
-// growthName is a benchmark in a cluster of n pods; of zero, where few are of
-// headless services.
+// growthName returns the name of a benchmark in a cluster of n pods. For n = 0 it is the
+// cluster where few pods are of headless services.
 func growthName(n int, what, plugin string) string {
 	cluster := "few"
 	if n != 0 {
@@ -23,20 +23,20 @@ func growthName(n int, what, plugin string) string {
 	return fmt.Sprintf("bench.Growth/%s/%s/plugin=%s", cluster, what, plugin)
 }
 
-// watching are the servers, by what they watch.
+// watching are the measured servers.
 var watching = []struct{ plugin, title string }{
 	{"headless", "`endpoints pods`"}, {"slices", "`endpoints slices`"}, {"kubernetes", "in-tree"},
 }
 
-// heldRate is the unit of a rate that a server keeps up with.
-const heldRate = "changes/s"
+// changeRate is the unit of the rate with which a server keeps up.
+const changeRate = "changes/s"
 
-// cost is something that a server costs.
+// cost is a row of a table: a measured cost of a server.
 type cost struct {
 	title, what, metric string
 	write               func(float64) string
-	// level is what does not follow from the size, so that no line leads beyond
-	// the sizes that were measured.
+	// level: the cost does not depend on the size of the cluster, so the report does not
+	// extrapolate it.
 	level bool
 }
 
@@ -44,7 +44,7 @@ func unit(name string) func(float64) string {
 	return func(v float64) string { return with(v, name) }
 }
 
-// perSecond writes bytes a second.
+// perSecond formats bytes a second.
 func perSecond(v float64) string {
 	if text := bytesOf(v); text != "–" {
 		return text + "/s"
@@ -52,39 +52,46 @@ func perSecond(v float64) string {
 	return "–"
 }
 
+// The costs that the picture shows, too.
+var (
+	settled     = cost{"memory, settled", "start", "settled-MB", unit("MB"), false}
+	sentAtStart = cost{"start: sent by the API server", "start", "sent-MB", unit("MB"), false}
+	sentInChurn = cost{"churn: sent by the API server", "churn", "B/s", perSecond, false}
+)
+
 var (
 	ofStart = []cost{
-		{"memory, settled", "start", "settled-MB", unit("MB"), false},
+		settled,
 		{"memory, peak of the start", "start", "peak-MB", unit("MB"), false},
 		{"start: until the first answer", "start", "ready-s", unit("s"), false},
 		{"start: CPU", "start", "cpu-s", unit("s"), false},
-		{"start: sent by the API server", "start", "sent-MB", unit("MB"), false},
+		sentAtStart,
 	}
 	ofChurn = []cost{
-		{"churn: sent by the API server", "churn", "B/s", perSecond, false},
+		sentInChurn,
 		{"churn: of one core", "churn", "cpu-%", unit("%"), false},
 	}
 	ofLoad = []cost{
 		{"one change: sent by the API server", "churn", "B/change", bytesOf, true},
-		{"changes a second that one core keeps up with", "load", heldRate, number, true},
+		{"changes a second that one core keeps up with", "load", changeRate, number, true},
 		{"… and CPU of each", "load", "cpu-µs/change", micro, true},
 	}
 )
 
-// cell is a cost in a cluster of n pods.
+// cell formats the cost in a cluster of n pods.
 func (c *cost) cell(r *results, n int, plugin string) string {
 	name := growthName(n, c.what, plugin)
 	text := c.write(r.median(name, c.metric))
-	if c.metric == heldRate && r.median(name, "limited") > 0 { // the stand-in had no more
+	if c.metric == changeRate && r.median(name, "limited") > 0 { // the stand-in API server was the limit
 		return "≥ " + text
 	}
 	return text
 }
 
-// line is where the straight line through two points is at x.
+// line returns the value at x of the straight line through two points.
 func line(x1, y1, x2, y2, x float64) float64 { return y2 + (y2-y1)/(x2-x1)*(x-x2) }
 
-// growthTable is the cost of a server in larger and larger clusters.
+// growthTable returns the costs by the size of the cluster.
 func (r *results) growthTable() string {
 	head := []string{"pods", ""}
 	for _, n := range clusterSizes {
@@ -113,7 +120,7 @@ func (r *results) growthTable() string {
 	return t.String()
 }
 
-// fewTable is the cost of a server where few pods are of headless services.
+// fewTable returns the costs where few pods are of headless services.
 func (r *results) fewTable() string {
 	head := []string{""}
 	for _, w := range watching {
@@ -132,7 +139,7 @@ func (r *results) fewTable() string {
 	return t.String()
 }
 
-// growth is what was measured of clusters that grow.
+// growth returns the report of BenchmarkGrowth.
 func (r *results) growth(revision, machine string) string {
 	var b strings.Builder
 	section := func(text, table string) { fmt.Fprintf(&b, "\n%s\n\n%s", text, table) }

@@ -13,22 +13,21 @@ import (
 	"github.com/headless-dns/headless/internal/apiserver"
 )
 
-// watchers are the servers that are compared while a cluster grows, and what
-// changes in what they watch.
+// watchers are the compared servers, and the resource that each watches.
 var watchers = []struct{ plugin, resource string }{
 	{"headless", "pods"}, {"slices", "endpointslices"}, {"kubernetes", "endpointslices"},
 }
 
 const (
-	growthPods = 100  // of each service
-	churnOf    = 1000 // pods, of which one changes a second
+	growthPods = 100  // pods of each service
+	churnOf    = 1000 // one in so many pods changes a second
 	churnTime  = 4 * time.Second
-	burstPods  = 10_000 // that change at once
+	burstPods  = 10_000 // pods that change at once
 )
 
-// BenchmarkGrowth is what a server costs in clusters of more and more pods, all of
-// headless services; and in one where a tenth of them are, and no service selects
-// the others.
+// BenchmarkGrowth measures the costs of a server by the number of pods in the cluster.
+// All are of headless services. In one more cluster only a tenth are, and no service
+// selects the others.
 func BenchmarkGrowth(b *testing.B) {
 	needProgram(b)
 	for _, n := range clusterSizes {
@@ -42,9 +41,9 @@ func BenchmarkGrowth(b *testing.B) {
 	})
 }
 
-// grow measures each server in a cluster, one after the other.
-func grow(b *testing.B, has Services, load bool) {
-	c := startCluster(b, has)
+// grow measures one server after the other in a cluster.
+func grow(b *testing.B, services Services, load bool) {
+	c := startCluster(b, services)
 	defer endProcess(b, c.Cmd)
 	for _, w := range watchers {
 		var s *server
@@ -57,11 +56,11 @@ func grow(b *testing.B, has Services, load bool) {
 			b.ReportMetric(s.cpu(b).Seconds(), "cpu-s")
 			s.settle(b)
 			b.ReportMetric(float64(c.sent(b)-before)/1e6, "sent-MB")
-			own, _ := memory(b, c.Cmd)
-			b.ReportMetric(own, "stand-in-MB")
+			standIn, _ := memory(b, c.Cmd)
+			b.ReportMetric(standIn, "stand-in-MB")
 		})
 		if s == nil {
-			continue // the benchmarks of it were not asked for
+			continue // -bench excludes the benchmarks of this server
 		}
 		b.Run("churn/plugin="+w.plugin, func(b *testing.B) {
 			withoutTime(b)
@@ -74,12 +73,12 @@ func grow(b *testing.B, has Services, load bool) {
 			})
 		}
 		endProcess(b, s.Cmd)
-		call(b, c, "Relist", struct{}{}, &struct{}{}) // frees what it holds for clients that resume
+		call(b, c, "Relist", struct{}{}, &struct{}{}) // frees the history
 	}
 }
 
-// churn measures what changes cost the server and the API server when they come at
-// the usual rate, each by itself.
+// churn measures what single changes at the usual rate cost the server and the API
+// server.
 func (s *server) churn(b *testing.B, c *cluster, resource string) {
 	pods := 0
 	for _, service := range c.services {
@@ -101,8 +100,8 @@ func (s *server) churn(b *testing.B, c *cluster, resource string) {
 	b.ReportMetric(100*(s.cpu(b)-cpu).Seconds()/took.Seconds(), "cpu-%")
 }
 
-// marker is a pod of the last service, which has no other changes. What comes to
-// the server before a change of it was published before it, too.
+// marker is a pod of the last service, which has no other changes. When the server has
+// published a change of this pod, it has published every earlier one as well.
 type marker struct {
 	*server
 	*cluster
@@ -117,8 +116,8 @@ func newMarker(b *testing.B, s *server, c *cluster) *marker {
 	return &marker{s, c, Pods{Service: last, End: 1, Ready: true}, c.services[last].podFQDN(0), 0}
 }
 
-// next changes the pod and returns how late the server knows of it. It asks seldom
-// enough that replies are next to nothing beside the changes.
+// next changes the pod and returns the time until the server answers accordingly. Its
+// queries are so rare that they cost next to nothing beside the changes.
 func (m *marker) next(b *testing.B) time.Duration {
 	b.Helper()
 	m.changes++
@@ -132,41 +131,40 @@ func (m *marker) next(b *testing.B) time.Duration {
 }
 
 const (
-	// A server keeps up with a rate while it is not later than this, in nine
-	// changes of ten: of four seconds with three changes in a hundred too many, the
-	// last ones would be later.
+	// A server keeps up with a rate if nine of ten markers are no later than this. A rate
+	// three percent too high makes the last markers of four seconds later than that.
 	lateness = 100 * time.Millisecond
 	loadTime = 4 * time.Second
 	loadStep = 1.15
 )
 
-// attempt is what became of changes at a rate.
+// attempt is the result of changes at a rate.
 type attempt struct {
-	rate float64 // as it was
-	cpu  float64 // of a change, in seconds
+	rate float64 // the actual rate
+	cpu  float64 // seconds a change
 	late time.Duration
-	lost bool // the server was so late that it had to list anew
+	lost bool // the server was so late that it had to relist
 }
 
-// load finds the most changes a second that a server keeps up with when it has one
-// processor. The API server has the others.
+// load finds the highest rate of changes with which a server keeps up on one processor.
+// The API server has the others.
 func (s *server) load(b *testing.B, c *cluster, resource string) {
 	defer s.alone(b, c)()
 
-	// How fast can both be? Neither limit is reached at a steady rate.
+	// A burst shows the limits of both servers. A steady rate reaches neither.
 	changes := map[string]int{"pods": burstPods, "endpointslices": burstPods / 4}[resource]
 	burst := s.attempt(b, c, Flow{resource, math.MaxInt32, changes})
 	if burst.lost {
-		b.Fatalf("%s listed anew after %d changes at once", s.plugin, changes)
+		b.Fatalf("%s relisted after %d changes at once", s.plugin, changes)
 	}
 	rate := 0.95 * min(1/burst.cpu, burst.rate)
 
 	var best attempt
-	limited := 0. // by the API server
+	limited := 0. // 1 if the API server is the limit
 	for failed := false; rate >= 1 && (best.rate == 0 || !failed); {
 		rate = rounded(rate)
 		a := s.attempt(b, c, Flow{resource, int(rate), int(rate * loadTime.Seconds())})
-		b.Logf("%.0f changes a second: %.0f came, late by %v, CPU of one %.1f µs", rate, a.rate, a.late, a.cpu*1e6)
+		b.Logf("%.0f changes a second: %.0f were sent, %v late, CPU of a change %.1f µs", rate, a.rate, a.late, a.cpu*1e6)
 		switch kept := a.rate > rate*0.97; {
 		case a.lost || a.late > lateness:
 			failed, limited = true, 0
@@ -190,36 +188,36 @@ func (s *server) load(b *testing.B, c *cluster, resource string) {
 	b.ReportMetric(float64(best.late.Microseconds())/1000, "p90-ms")
 }
 
-// rounded leaves two digits of a rate: the third would be chance.
+// rounded returns a rate with two significant digits; a third would be noise.
 func rounded(rate float64) float64 {
 	unit := math.Pow(10, math.Floor(math.Log10(rate))-1)
 	return math.Round(rate/unit) * unit
 }
 
-// alone gives a server a processor of its own and the API server the others, if
-// there are any, until the function returned is called.
+// alone gives the server a processor of its own and the API server the others, if there
+// are any. The returned function reverts that.
 func (s *server) alone(b *testing.B, c *cluster) (end func()) {
 	b.Helper()
-	var all, own unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &all); err != nil {
+	var available, first unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &available); err != nil {
 		b.Fatalf("read processors: %v", err)
 	}
-	if all.Count() < 2 {
+	if available.Count() < 2 {
 		return func() {}
 	}
-	first := 0
-	for !all.IsSet(first) {
-		first++
+	lowest := 0
+	for !available.IsSet(lowest) {
+		lowest++
 	}
-	others := all
-	own.Set(first)
-	others.Clear(first)
-	pin(b, s.Cmd, &own)
+	others := available
+	first.Set(lowest)
+	others.Clear(lowest)
+	pin(b, s.Cmd, &first)
 	pin(b, c.Cmd, &others)
-	return func() { pin(b, s.Cmd, &all); pin(b, c.Cmd, &all) }
+	return func() { pin(b, s.Cmd, &available); pin(b, c.Cmd, &available) }
 }
 
-// attempt makes changes and looks how late the server is meanwhile.
+// attempt makes the changes and measures how late the server is meanwhile.
 func (s *server) attempt(b *testing.B, c *cluster, f Flow) attempt {
 	b.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -240,7 +238,7 @@ func (s *server) attempt(b *testing.B, c *cluster, f Flow) attempt {
 			delays = append(delays, mark.next(b))
 		}
 	}
-	mark.next(b) // all is published
+	mark.next(b) // every change is published
 	if !mark.pod.Ready {
 		mark.next(b)
 	}
@@ -256,11 +254,11 @@ func (s *server) attempt(b *testing.B, c *cluster, f Flow) attempt {
 	return out
 }
 
-// TestFlip makes every pod of a cluster unready and ready again.
+// TestFlip requires the order of flips, and the slice of a flip.
 func TestFlip(t *testing.T) {
-	has := Services{Sizes: []int{2, 3, 3, 1}, Bare: 1}
+	services := Services{Sizes: []int{2, 3, 3, 1}, Bare: 1}
 	c := newCluster(new(apiserver.Server))
-	c.services, c.bare = has.all(), has.Bare
+	c.services, c.bare = services.list(), services.Bare
 	for resource, want := range map[string][]string{
 		"pods":           {"web-2-0", "web-3-0", "web-3-2-0", "web-2-0", "web-3-0", "web-3-2-0", "web-2-1", "web-3-1"},
 		"endpointslices": {"web-3-00000", "web-3-2-00000", "web-3-00000", "web-3-2-00000", "web-3-00000"},
@@ -270,14 +268,14 @@ func TestFlip(t *testing.T) {
 			got = append(got, c.flip(resource).GetName())
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("%s change as %q", resource, got)
+			t.Errorf("flips of %s: got %q, want %q", resource, got, want)
 		}
 	}
 	s := &c.services[2]
 	for _, ready := range []bool{false, true} {
 		want := s.slice(0, func(i int) bool { return ready || i != 1 })
 		if got := c.without(s, 1, ready); !reflect.DeepEqual(got, apiserver.Object(want)) {
-			t.Errorf("%v instead of %v", got, want)
+			t.Errorf("got slice %v, want %v", got, want)
 		}
 	}
 }

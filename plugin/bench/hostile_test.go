@@ -9,16 +9,15 @@ import (
 )
 
 const (
-	hostileSize        = 10_000 // pods of the service that is asked for
+	hostileSize        = 10_000 // pods of the service that the flood queries
 	hostileClients     = 100
 	hostileTime        = 5 * time.Second
 	hostileConnections = 1000
 )
 
-// BenchmarkHostile is how a client is answered that asks for pods of a small
-// service, alone and beside others that mean harm. What a flood takes from it is
-// reported, as a machine with few processors has none to spare; connections that
-// are left open must take nothing.
+// BenchmarkHostile measures a client that queries the pods of a small service, alone and
+// beside hostile clients. What a flood takes from it is only reported, as a machine with
+// few processors has none to spare. Idle connections must take nothing from it.
 func BenchmarkHostile(b *testing.B) {
 	needPrograms(b)
 	c := startCluster(b, Services{Sizes: []int{hostileSize, 10}})
@@ -46,7 +45,7 @@ func BenchmarkHostile(b *testing.B) {
 			o := end(false)
 			timing := p.end()
 			timing.report(b)
-			b.ReportMetric(float64(o.sent-o.lost)/hostileTime.Seconds(), "flood/s")
+			b.ReportMetric(float64(o.Sent-o.Lost)/hostileTime.Seconds(), "flood/s")
 			s.await(b, names[0], answered)
 		})
 	}
@@ -59,7 +58,7 @@ func BenchmarkHostile(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer conn.Close()
-			if i%2 == 0 { // the first octet of a message's length, and no more
+			if i%2 == 0 { // only the first octet of a message's length
 				if _, err := conn.Write([]byte{0}); err != nil {
 					b.Fatal(err)
 				}
@@ -70,7 +69,7 @@ func BenchmarkHostile(b *testing.B) {
 		client := dns.Client{Net: "tcp", Timeout: longestPause}
 		m, rtt, err := client.Exchange(new(dns.Msg).SetQuestion(names[0], dns.TypeA), s.addr)
 		if err != nil || !answered(m) {
-			b.Errorf("over TCP: %v, %v", m, err)
+			b.Errorf("query over TCP: %v, %v", m, err)
 		}
 		timing := p.end()
 		timing.report(b)

@@ -1,6 +1,5 @@
-// Bench writes what the benchmarks measured into docs/performance.md, and draws a
-// plot of it, which README.md shows. The benchmarks are this package's tests; `make
-// bench` and `make growth` run them.
+// Bench writes a report of the benchmarks into docs/performance.md, and draws its picture.
+// The benchmarks are the tests of this package; `make bench` and `make growth` run them.
 package main
 
 import (
@@ -11,19 +10,21 @@ import (
 	"strings"
 )
 
-// reports are what is written, by name: one stands between the lines <!-- NAME -->
-// and <!-- /NAME -->.
-var reports = map[string]func(r *results, revision, machine string) string{
-	"bench":  (*results).bench,
-	"growth": (*results).growth,
+// reports by name. In the page a report stands between two comments, NAME and /NAME.
+var reports = map[string]struct {
+	text    func(r *results, revision, machine string) string
+	picture func(r *results) *picture
+}{
+	"bench":  {(*results).bench, (*results).queryPicture},
+	"growth": {(*results).growth, (*results).growthPicture},
 }
 
 func main() {
 	name := flag.String("report", "bench", "which report: bench or growth")
-	revision := flag.String("revision", "", "what was measured")
+	revision := flag.String("revision", "", "the measured commit")
 	flag.Parse()
-	if reports[*name] == nil || flag.NArg() != 2 && flag.NArg() != 3 {
-		fmt.Fprintln(os.Stderr, "usage: bench [-report bench|growth] -revision COMMIT RESULTS PAGE.md [PLOT.svg]")
+	if _, ok := reports[*name]; !ok || flag.NArg() != 3 {
+		fmt.Fprintln(os.Stderr, "usage: bench [-report bench|growth] -revision COMMIT RESULTS PAGE.md PICTURE.svg")
 		os.Exit(2)
 	}
 	if err := run(*name, *revision, flag.Arg(0), flag.Arg(1), flag.Arg(2)); err != nil {
@@ -32,7 +33,7 @@ func main() {
 	}
 }
 
-// run writes a report to a page and, if svg names a file, the plot to that.
+// run writes a report into a page, and its picture to a file.
 func run(name, revision, from, page, svg string) error {
 	f, err := os.Open(from)
 	if err != nil {
@@ -43,43 +44,39 @@ func run(name, revision, from, page, svg string) error {
 	if err != nil {
 		return err
 	}
-	var plot []byte
-	if svg != "" {
-		if plot, err = r.plot(); err != nil {
-			return err
-		}
+	drawn, err := reports[name].picture(r).draw()
+	if err != nil {
+		return err
 	}
 	text, err := os.ReadFile(page)
 	if err != nil {
 		return err
 	}
 	machine := fmt.Sprintf("%d processors (%s), %s %s/%s", runtime.NumCPU(), r.cpu, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	report := reports[name](r, revision, machine)
-	replaced, err := replace(string(text), name, report)
+	report := reports[name].text(r, revision, machine)
+	updated, err := insert(string(text), name, report)
 	if err != nil {
-		return fmt.Errorf("write report to %s: %w", page, err)
+		return fmt.Errorf("write the report to %s: %w", page, err)
 	}
-	if svg != "" {
-		if err := os.WriteFile(svg, plot, 0o644); err != nil {
-			return err
-		}
+	if err := os.WriteFile(svg, drawn, 0o644); err != nil {
+		return err
 	}
 	fmt.Print(report)
-	return os.WriteFile(page, []byte(replaced), 0o644)
+	return os.WriteFile(page, []byte(updated), 0o644)
 }
 
-// replace puts a report where the old one of its name was.
-func replace(text, name, report string) (string, error) {
+// insert replaces the old report of a name in the text of a page.
+func insert(text, name, report string) (string, error) {
 	opening, closing := "<!-- "+name+" -->\n", "<!-- /"+name+" -->\n"
 	before, rest, ok1 := strings.Cut(text, opening)
 	_, after, ok2 := strings.Cut(rest, closing)
 	if !ok1 || !ok2 {
-		return "", fmt.Errorf("there are no lines %q and %q", strings.TrimSpace(opening), strings.TrimSpace(closing))
+		return "", fmt.Errorf("no lines %q and %q", strings.TrimSpace(opening), strings.TrimSpace(closing))
 	}
 	return before + opening + report + closing + after, nil
 }
 
-// bench is what was measured of queries and events.
+// bench returns the report of the benchmarks of queries and events.
 func (r *results) bench(revision, machine string) string {
 	var b strings.Builder
 	section := func(text, table string) { fmt.Fprintf(&b, "\n%s\n\n%s", text, table) }

@@ -18,20 +18,20 @@ import (
 
 const namespace = "bench"
 
-// endpointsPerSlice is how many the EndpointSlice controller puts into a slice.
+// endpointsPerSlice is the EndpointSlice controller's limit of endpoints in a slice.
 const endpointsPerSlice = 100
 
 // service is a headless service of a StatefulSet.
 type service struct {
 	name  string
 	size  int
-	first int // the number of its first pod among all
-	// bare is no service at all, but pods that no service selects.
+	first int // the number of its first pod in the cluster
+	// bare means that there are only pods, which no service selects.
 	bare bool
 }
 
-// newServices returns services of the sizes given. Their names are web-SIZE, or
-// web-SIZE-INDEX if there are more of a size.
+// newServices returns services of the given sizes. They are named web-SIZE; later ones of
+// the same size are named web-SIZE-NUMBER.
 func newServices(size ...int) []service {
 	var out []service
 	seen, pods := make(map[int]int), 0
@@ -74,8 +74,8 @@ func uid(kind string, n int) types.UID {
 
 var created = metav1.NewTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 
-// podTemplate is what the pods have in common. Its size is that of a real pod of a
-// StatefulSet, some 3 KB: what DNS needs is a small part of what a watch brings.
+// podTemplate has the common fields of the pods. Its size is that of a real pod of a
+// StatefulSet, some 3 KB: DNS needs a small part of what a watch delivers.
 var podTemplate = corev1.Pod{
 	ObjectMeta: metav1.ObjectMeta{
 		Namespace:         namespace,
@@ -156,7 +156,8 @@ func containerStatus(name string) corev1.ContainerStatus {
 	}
 }
 
-// pod is the i-th pod of the service. What the pods share is not to be written.
+// pod returns the i-th pod of the service. Pods share fields with podTemplate: don't
+// write them.
 func (s *service) pod(i int, ready bool) *corev1.Pod {
 	p := podTemplate
 	n := s.first + i
@@ -193,7 +194,7 @@ func (s *service) pod(i int, ready bool) *corev1.Pod {
 
 func nodeOf(pod int) string { return fmt.Sprint("node-", pod%1000) }
 
-// slice is the k-th slice that the EndpointSlice controller makes for the service.
+// slice returns the k-th slice that the EndpointSlice controller would write for the service.
 func (s *service) slice(k int, ready func(i int) bool) *discoveryv1.EndpointSlice {
 	o := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
@@ -227,9 +228,9 @@ func conditions(ready bool) discoveryv1.EndpointConditions {
 	return discoveryv1.EndpointConditions{Ready: ptr.To(ready), Serving: ptr.To(ready), Terminating: ptr.To(false)}
 }
 
-func always(int) bool { return true }
+func allReady(int) bool { return true }
 
-// populate puts services with ready pods and their slices to an API server.
+// populate creates services, their ready pods and their slices in an API server.
 func populate(api *apiserver.Server, services []service) {
 	api.Put(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, UID: uid("namespace", 0)}, Status: corev1.NamespaceStatus{Phase: corev1.NamespaceActive}})
 	for _, s := range services {
@@ -243,7 +244,7 @@ func populate(api *apiserver.Server, services []service) {
 		}
 		objects = append(objects, s.object())
 		for k := range s.slices() {
-			objects = append(objects, s.slice(k, always))
+			objects = append(objects, s.slice(k, allReady))
 		}
 		api.Put(objects...)
 	}

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// BenchmarkOffline starts a server in a cluster of 100,000 pods whose API server is
-// gone, in both ways in which it may be: nobody listens, or nobody answers. The
-// answers come from a snapshot, which a server wrote at its end.
+// BenchmarkOffline starts a server in a cluster of 100,000 pods while the API server is
+// down. Either the connection is refused, or it is accepted and nobody replies. The
+// server answers from a snapshot that another server wrote at its end.
 func BenchmarkOffline(b *testing.B) {
 	needProgram(b)
 	c := startCluster(b, Services{Sizes: slices.Repeat([]int{scalePods}, scaleServices)})
@@ -54,7 +54,7 @@ func BenchmarkOffline(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		l, err := net.Listen("tcp", address.Host) // the kernel accepts, nobody reads
+		l, err := net.Listen("tcp", address.Host) // the kernel accepts connections, nobody reads
 		if err != nil {
 			b.Fatal(err)
 		}

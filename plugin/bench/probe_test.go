@@ -10,12 +10,12 @@ import (
 	"github.com/miekg/dns"
 )
 
-// probeRate is how many queries a second a probe makes: no more than it takes to
-// see a pause of a few milliseconds.
+// probeRate is the number of queries a second of a probe: just enough to see a pause of a
+// few milliseconds.
 const probeRate = 1000
 
-// A probe is a client that asks evenly, whether or not it is answered, so that a
-// server which pauses does not have fewer queries to be late with.
+// A probe is a client that sends queries evenly, whether or not they are answered. So a
+// server that pauses does not get fewer queries to be late with.
 type probe struct {
 	conn  *dns.Conn
 	stop  chan struct{}
@@ -23,19 +23,19 @@ type probe struct {
 
 	mu     sync.Mutex
 	sent   int
-	asked  map[uint16]time.Time // by ID, of those that are not answered
+	asked  map[uint16]time.Time // unanswered queries by ID
 	timing timing
 }
 
-// timing is how a probe was answered.
+// timing has the latencies of a probe's queries.
 type timing struct {
-	latencies []time.Duration // in order, from the shortest on
-	pause     time.Duration   // the longest time without an answer
-	failed    int             // answers without an address
+	latencies []time.Duration // sorted by end
+	pause     time.Duration   // the longest time without a reply
+	failed    int             // replies without an address
 	lost      int
 }
 
-// startProbe asks a server for the addresses of names until end is called.
+// startProbe queries the addresses of names until end is called.
 func startProbe(b *testing.B, s *server, names []string) *probe {
 	b.Helper()
 	conn, err := dns.Dial("udp", s.addr)
@@ -54,7 +54,7 @@ func (p *probe) ask(names []string) {
 	for id := uint16(0); ; id++ {
 		select {
 		case <-p.stop:
-			// What is not answered after all this time is lost.
+			// A query without a reply by then is lost.
 			_ = p.conn.SetReadDeadline(time.Now().Add(2 * time.Second))
 			return
 		case <-tick.C:
@@ -65,7 +65,7 @@ func (p *probe) ask(names []string) {
 		p.sent++
 		p.asked[id] = time.Now()
 		p.mu.Unlock()
-		_ = p.conn.WriteMsg(m) // else it is lost
+		_ = p.conn.WriteMsg(m) // if that fails, the query counts as lost
 	}
 }
 
@@ -91,7 +91,7 @@ func (p *probe) receive() {
 	}
 }
 
-// end stops the probe and returns how it was answered.
+// end stops the probe and returns its timing.
 func (p *probe) end() timing {
 	close(p.stop)
 	p.ended.Wait()
@@ -101,18 +101,18 @@ func (p *probe) end() timing {
 	return p.timing
 }
 
-// at is the latency that this part of the queries did not exceed, in milliseconds.
-func (t *timing) at(part float64) float64 {
+// at returns a quantile of the latencies, in milliseconds.
+func (t *timing) at(quantile float64) float64 {
 	n := len(t.latencies)
 	if n == 0 {
 		return 0
 	}
-	return milliseconds(t.latencies[min(int(part*float64(n)), n-1)])
+	return milliseconds(t.latencies[min(int(quantile*float64(n)), n-1)])
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// report reports the latencies, the longest pause, and how many queries had no
+// report reports the latencies, the longest pause, and the number of queries without an
 // answer.
 func (t *timing) report(b *testing.B) {
 	b.Helper()
@@ -123,13 +123,13 @@ func (t *timing) report(b *testing.B) {
 	b.ReportMetric(float64(t.failed+t.lost), "failed")
 }
 
-// check fails if a query had no answer, or a pause was longer than it may be.
+// check fails if a query had no answer or a pause was too long.
 func (t *timing) check(b *testing.B) {
 	b.Helper()
 	if len(t.latencies) == 0 || t.failed+t.lost > 0 {
 		b.Errorf("of %d queries, %d failed and %d were lost", len(t.latencies)+t.lost, t.failed, t.lost)
 	}
 	if t.pause > longestPause {
-		b.Errorf("there was no answer for %v, which is longer than %v", t.pause, longestPause)
+		b.Errorf("no reply for %v, want at most %v", t.pause, longestPause)
 	}
 }

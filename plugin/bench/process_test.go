@@ -3,19 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"testing"
-	"time"
 
-	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,140 +23,21 @@ func startProcess(b *testing.B, cmd *exec.Cmd) {
 	processes = append(processes, cmd)
 }
 
-// endProcesses ends what was started and still runs.
+// endProcesses kills the processes that still run.
 func endProcesses() error {
 	var errs []error
 	for _, cmd := range processes {
 		if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			errs = append(errs, err)
 		}
-		_ = cmd.Wait() // it was killed
+		_ = cmd.Wait() // an error, as it was killed
 	}
 	processes = nil
 	return errors.Join(errs...)
 }
 
-// server is a CoreDNS as a process.
-type server struct {
-	*exec.Cmd
-	plugin, addr string
-	profiles     string // the address of the pprof plugin
-}
-
-// The stanza of each plugin in a server's Corefile. floor is the least that a
-// CoreDNS does for a reply: another plugin that has it at hand.
-var stanzas = map[string]string{
-	"floor":      "hosts {\n10.0.0.1 " + floorName + "\n}",
-	"headless":   "headless cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\nstartup_timeout 5m\n}",
-	"snapshot":   "headless cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\nsnapshot {$SNAPSHOT}\nstartup_timeout 5m\n}",
-	"slices":     "headless cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\nendpoints slices\nstartup_timeout 5m\n}",
-	"kubernetes": "kubernetes cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\nstartup_timeout 5m\n}",
-	// verified is kubernetes with the pods watched, too, as headless does.
-	"verified": "kubernetes cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\npods verified\nstartup_timeout 5m\n}",
-}
-
-const floorName = "floor.cluster.local"
-
-// programVariable names the program, a CoreDNS with headless.
-const programVariable = "HEADLESS_COREDNS"
-
-// needProgram skips a benchmark of processes where there is no program.
-func needProgram(b *testing.B) {
-	b.Helper()
-	if os.Getenv(programVariable) == "" {
-		b.Skip(programVariable + " names no program")
-	}
-}
-
-// needPrograms skips one that queries at a rate, too, where something is missing.
-func needPrograms(b *testing.B) {
-	b.Helper()
-	needProgram(b)
-	if _, err := exec.LookPath("dnsperf"); err != nil {
-		b.Skip("there is no dnsperf")
-	}
-}
-
-// startServer starts a CoreDNS with a plugin and waits until it has an answer.
-// Dnsperf asks for replies of up to 4,096 bytes, which bufsize limits.
-func startServer(b *testing.B, plugin, endpoint, question string, env ...string) *server {
-	b.Helper()
-	stanza := stanzas[plugin]
-	if plugin != "floor" {
-		stanza = fmt.Sprintf(stanza, endpoint)
-	}
-	addr, profiles := freeAddr(b), freeAddr(b)
-	_, port, _ := net.SplitHostPort(addr)
-	corefile := filepath.Join(b.TempDir(), "Corefile")
-	text := fmt.Sprintf(".:%s {\nbind 127.0.0.1\nbufsize 1232\npprof %s\n%s\n}\n", port, profiles, stanza)
-	if err := os.WriteFile(corefile, []byte(text), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	s := &server{exec.Command(os.Getenv(programVariable), "-quiet", "-conf", corefile), plugin, addr, profiles}
-	s.Stderr, s.Env = os.Stderr, append(os.Environ(), env...)
-	startProcess(b, s.Cmd)
-	s.await(b, question, answered)
-	return s
-}
-
-func freeAddr(b *testing.B) string {
-	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-func answered(m *dns.Msg) bool { return m.Rcode == dns.RcodeSuccess && len(m.Answer) > 0 }
-func denied(m *dns.Msg) bool   { return m.Rcode == dns.RcodeNameError }
-
-// await asks for the addresses of a name until the reply is as wanted, and returns
-// when it was.
-func (s *server) await(b *testing.B, name string, wanted func(*dns.Msg) bool) time.Time {
-	b.Helper()
-	return s.awaitEvery(b, 500*time.Microsecond, name, wanted)
-}
-
-// awaitEvery is await with questions that far apart.
-func (s *server) awaitEvery(b *testing.B, apart time.Duration, name string, wanted func(*dns.Msg) bool) time.Time {
-	b.Helper()
-	client := dns.Client{Timeout: time.Second}
-	deadline := time.Now().Add(2 * time.Minute)
-	tick := time.NewTicker(apart)
-	defer tick.Stop()
-	conn, err := client.Dial(s.addr)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer conn.Close()
-	for {
-		m, _, err := client.ExchangeWithConn(new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA), conn)
-		if err == nil && wanted(m) {
-			return time.Now()
-		}
-		if time.Now().After(deadline) {
-			b.Fatalf("%s does not answer for %s: %v, %v", s.plugin, name, m, err)
-		}
-		<-tick.C
-	}
-}
-
-// cpu is the time that the process had on a processor: what /proc/PID/stat has as
-// utime and stime, but not in hundredths of a second.
-func (s *server) cpu(b *testing.B) time.Duration {
-	b.Helper()
-	var t unix.Timespec
-	clock := int32(^s.Process.Pid)<<3 | 2 // the scheduler's clock of a process: see clock_getcpuclockid(3)
-	if err := unix.ClockGettime(clock, &t); err != nil {
-		b.Fatalf("read CPU time of process %d: %v", s.Process.Pid, err)
-	}
-	return time.Duration(t.Nano())
-}
-
-// pin leaves a process nothing but some processors: all its threads, and so those
-// that they start.
+// pin restricts a process to some processors: all its threads, and so every thread that
+// they start.
 func pin(b *testing.B, cmd *exec.Cmd, processors *unix.CPUSet) {
 	b.Helper()
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", cmd.Process.Pid))
@@ -179,7 +54,7 @@ func pin(b *testing.B, cmd *exec.Cmd, processors *unix.CPUSet) {
 
 var memoryLine = regexp.MustCompile(`(?m)^(VmHWM|VmRSS):\s+(\d+) kB$`)
 
-// memory is a process's resident memory, now and at its peak, in megabytes.
+// memory returns the resident memory of a process, now and at its peak, in megabytes.
 func memory(b *testing.B, cmd *exec.Cmd) (now, peak float64) {
 	b.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
@@ -194,33 +69,12 @@ func memory(b *testing.B, cmd *exec.Cmd) (now, peak float64) {
 	return values["VmRSS"], values["VmHWM"]
 }
 
-// collect makes the garbage collector run.
-func (s *server) collect(b *testing.B) {
-	b.Helper()
-	resp, err := http.Get("http://" + s.profiles + "/debug/pprof/heap?gc=1")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		b.Fatal(err)
-	}
-}
-
-// resetPeak makes the peak of memory that of now.
-func (s *server) resetPeak(b *testing.B) {
-	b.Helper()
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.Process.Pid), []byte("5"), 0o600); err != nil {
-		b.Fatal(err)
-	}
-}
-
-// endProcess ends a process that is no longer needed.
+// endProcess kills a process.
 func endProcess(b *testing.B, cmd *exec.Cmd) {
 	b.Helper()
 	if err := cmd.Process.Kill(); err != nil {
 		b.Fatal(err)
 	}
-	_ = cmd.Wait() // it was killed
+	_ = cmd.Wait() // an error, as it was killed
 	processes = slices.DeleteFunc(processes, func(other *exec.Cmd) bool { return other == cmd })
 }

@@ -9,18 +9,16 @@ import (
 
 const (
 	relists = 10
-	// memoryRoom is how much more a server may have than it settles at: a limit of
-	// the container would be there.
+	// memoryRoom is the limit of a server's memory, as a multiple of its settled memory.
 	memoryRoom = 1.5
-	// longestPause is generous: this program and the stand-in have the processors,
-	// too.
+	// longestPause is generous, as this program and the stand-in share the processors.
 	longestPause = time.Second
 	refusedTime  = 2 * time.Second
 )
 
-// BenchmarkRelist makes a server in a cluster of 100,000 pods list everything anew
-// again and again, under queries, with little room for memory. A server that holds
-// all objects twice meanwhile is killed then, and they all are at once.
+// BenchmarkRelist makes a server relist 100,000 pods several times, under queries and
+// with little memory. A server that held all objects twice during a relist would be
+// killed, and all servers of a cluster relist at once.
 func BenchmarkRelist(b *testing.B) {
 	needPrograms(b)
 	c := startCluster(b, Services{Sizes: slices.Repeat([]int{scalePods}, scaleServices)})
@@ -37,7 +35,7 @@ func BenchmarkRelist(b *testing.B) {
 		endProcess(b, s.Cmd)
 	})
 	if settled == 0 {
-		return // not asked for
+		return // -bench excludes the start
 	}
 	room := settled * memoryRoom
 	s := startServer(b, "headless", c.url, last.podFQDN(last.size-1), fmt.Sprintf("GOMEMLIMIT=%dKiB", int(room*1024)))
@@ -56,8 +54,8 @@ func BenchmarkRelist(b *testing.B) {
 	})
 }
 
-// relists makes the server list anew n times under queries, each time when it has
-// done with the one before.
+// relists makes the server relist n times under queries, each time after the previous
+// relist is over.
 func (s *server) relists(b *testing.B, c *cluster, names []string, room float64, n int, relist func()) {
 	b.Helper()
 	withoutTime(b)
@@ -74,8 +72,8 @@ func (s *server) relists(b *testing.B, c *cluster, names []string, room float64,
 		longest = max(longest, took)
 	}
 	timing := p.end()
-	if o := end(true); o.sent == 0 || o.noError != o.sent {
-		b.Errorf("of %d queries, %d had an answer", o.sent, o.noError)
+	if o := end(true); o.Sent == 0 || o.NoError != o.Sent {
+		b.Errorf("of %d queries, %d were answered", o.Sent, o.NoError)
 	}
 	timing.report(b)
 	timing.check(b)
@@ -84,11 +82,11 @@ func (s *server) relists(b *testing.B, c *cluster, names []string, room float64,
 	b.ReportMetric(peak, "peak-MB")
 	b.ReportMetric(room, "room-MB")
 	if peak > room {
-		b.Errorf("the server had %.1f MB, which is more than %.1f", peak, room)
+		b.Errorf("peak memory: %.1f MB, want at most %.1f", peak, room)
 	}
 }
 
-// usage is how much of a processor a server uses, for so long.
+// usage returns the share of a processor that the server uses in a time.
 func (s *server) usage(b *testing.B, d time.Duration) float64 {
 	b.Helper()
 	before := s.cpu(b)

@@ -1,21 +1,18 @@
 package main
 
 import (
-	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 )
 
-// sample are results of which all tables have something: of each pod of a service,
-// headless takes ten nanoseconds, and in-tree a hundred.
+// sample returns results for every table. For each pod of a service headless takes ten
+// nanoseconds, and in-tree a hundred.
 func sample() string {
 	var b strings.Builder
 	b.WriteString("goos: linux\ncpu: A Processor\npkg: github.com/headless-dns/headless/plugin/bench\n")
@@ -36,15 +33,15 @@ func sample() string {
 	return b.String()
 }
 
-// growing are results of clusters: of 1,000 pods, a server with the k-th way to
-// watch takes k megabytes beyond 50, and the API server sends it k KB a second.
-// One of them keeps up with all changes that there can be.
+// growing returns results of clusters. For 1,000 pods, the k-th server uses k megabytes
+// beyond 50, and the API server sends it k KB a second. For the second server the
+// stand-in is the limit.
 func growing() string {
 	var b strings.Builder
 	b.WriteString("pkg: github.com/headless-dns/headless/plugin/bench\n")
 	for i, w := range watching {
 		for _, n := range clusterSizes {
-			fmt.Fprintf(&b, "BenchmarkGrowth/n=%d/start/plugin=%s-2 1 %d settled-MB\n", n, w.plugin, 50+(i+1)*n/1000)
+			fmt.Fprintf(&b, "BenchmarkGrowth/n=%d/start/plugin=%s-2 1 %d settled-MB %d sent-MB\n", n, w.plugin, 50+(i+1)*n/1000, n/300)
 			fmt.Fprintf(&b, "BenchmarkGrowth/n=%d/churn/plugin=%s-2 1 %d B/s 3500 B/change\n", n, w.plugin, (i+1)*n)
 			fmt.Fprintf(&b, "BenchmarkGrowth/n=%d/load/plugin=%s-2 1 9000 changes/s %d limited 25 cpu-µs/change\n", n, w.plugin, i%2)
 		}
@@ -76,24 +73,37 @@ func TestResults(t *testing.T) {
 		{"informer.Heap", "MB", math.NaN()},
 	} {
 		if got := r.median(test.benchmark, test.unit); got != test.want && !(math.IsNaN(got) && math.IsNaN(test.want)) {
-			t.Errorf("%s: %v %s", test.benchmark, got, test.unit)
+			t.Errorf("%s: got %v %s, want %v", test.benchmark, got, test.unit, test.want)
 		}
 	}
 	if r.cpu != "A Processor" {
-		t.Errorf("the processor is %q", r.cpu)
+		t.Errorf("cpu: got %q, want %q", r.cpu, "A Processor")
 	}
 	if _, err := readResults(strings.NewReader("BenchmarkX 1 y ns/op\n")); err == nil {
-		t.Error("took a value that is no number")
+		t.Error("readResults accepted a value that is no number")
 	}
 	even := read(t, "BenchmarkX 1 2 ns/op\nBenchmarkX 1 5 ns/op\n")
 	if got := even.median(".X", "ns/op"); got != 3.5 {
-		t.Errorf("the middle of 2 and 5 is %v", got)
+		t.Errorf("median of 2 and 5: got %v, want 3.5", got)
+	}
+}
+
+// wantLines requires that a text has these lines.
+func wantLines(t *testing.T, text string, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("no line %s", line)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
 	}
 }
 
 func TestTargets(t *testing.T) {
 	text := read(t, sample()).targetTable()
-	for _, line := range []string{
+	wantLines(t, text,
 		"| A of a pod, N = 10,000 to N = 1 | ≤ 1.2 × | 10,000 × | missed by 833,233% |",
 		"| A of a pod, faster than in-tree, N = 100 | ≥ 8 × | 10 × | held |",
 		"| A of a pod, faster than in-tree, N = 10,000 | ≥ 100 × | 10 × | missed by 90% |",
@@ -105,19 +115,12 @@ func TestTargets(t *testing.T) {
 		"| start at 100,000 pods, CPU to in-tree's | ≤ 0.33 × | 0.25 × | held |",
 		"| start at 100,000 pods, peak memory to settled | ≤ 1.3 × | 1.3 × | held |",
 		"| whole server, A of a pod to the floor, at every N | ≤ 1.05 × | – | not measured |",
-	} {
-		if !strings.Contains(text, line+"\n") {
-			t.Errorf("no line %s", line)
-		}
-	}
-	if t.Failed() {
-		t.Log(text)
-	}
+	)
 }
 
 func TestTables(t *testing.T) {
 	text := read(t, sample()).bench("v1", "a machine")
-	for _, line := range []string{
+	wantLines(t, text,
 		"Measured at v1 on a machine. Medians; *in-tree* is the *kubernetes* plugin.",
 		"|  |  | N = 1 | N = 10 | N = 100 | N = 1,000 | N = 10,000 |",
 		"| PTR | headless | 10 ns | 100 ns | 1,000 ns | 10 µs | 100 µs |",
@@ -127,24 +130,17 @@ func TestTables(t *testing.T) {
 		"| a name of another zone | 40 ns; 0 B, 1 | 101 ns; 32 B, 2 | –; –, – |",
 		"| A of a pod | headless | 40 µs | 41 µs | – | – |",
 		"| start: CPU | 2.5 s | 10 s | **4×** |",
-	} {
-		if !strings.Contains(text, line+"\n") {
-			t.Errorf("no line %s", line)
-		}
-	}
+	)
 	for line := range strings.Lines(text) {
 		if len(strings.TrimRight(line, "\n")) != len(strings.TrimRight(line, " \n")) {
-			t.Errorf("spaces at the end of %q", line)
+			t.Errorf("trailing spaces in %q", line)
 		}
-	}
-	if t.Failed() {
-		t.Log(text)
 	}
 }
 
 func TestGrowthTables(t *testing.T) {
 	text := read(t, growing()).growth("v1", "a machine")
-	for _, line := range []string{
+	wantLines(t, text,
 		"Measured at v1 on a machine.",
 		"| pods |  | 10,000 | 30,000 | 100,000 | 300,000 | 1,000,000, computed |",
 		"| memory, settled | `endpoints pods` | 60 MB | 80 MB | 150 MB | 350 MB | 1,050 MB |",
@@ -156,19 +152,12 @@ func TestGrowthTables(t *testing.T) {
 		"| changes a second that one core keeps up with | `endpoints pods` | 9,000 | 9,000 | 9,000 | 9,000 | – |",
 		"|  | `endpoints slices` | ≥ 9,000 | ≥ 9,000 | ≥ 9,000 | ≥ 9,000 | – |",
 		"| memory, settled | 70 MB | 71 MB | 72 MB |",
-	} {
-		if !strings.Contains(text, line+"\n") {
-			t.Errorf("no line %s", line)
-		}
-	}
-	if t.Failed() {
-		t.Log(text)
-	}
+	)
 }
 
 func TestLine(t *testing.T) {
-	if got := line(1, 5, 3, 9, 10); got != 23 { // two more for each
-		t.Errorf("the line through 1, 5 and 3, 9 is at %v", got)
+	if got := line(1, 5, 3, 9, 10); got != 23 { // it rises by two for one
+		t.Errorf("line through (1, 5) and (3, 9) at 10: got %v, want 23", got)
 	}
 }
 
@@ -177,33 +166,33 @@ func TestNumber(t *testing.T) {
 		0: "0", 0.333: "0.33", 1.2: "1.2", 9.999: "10", 12.34: "12.3", 123.4: "123", 999.6: "1,000", 1234567: "1,234,567", -1234: "-1,234", math.Inf(1): "–",
 	} {
 		if got := number(v); got != want {
-			t.Errorf("%v is %q", v, got)
+			t.Errorf("number(%v): got %q, want %q", v, got, want)
 		}
 	}
 	for ns, want := range map[float64]string{41.6: "41.6 ns", 9999: "9,999 ns", 12345: "12.3 µs", 20e6: "20 ms", math.NaN(): "–"} {
 		if got := duration(ns); got != want {
-			t.Errorf("%v ns is %q", ns, got)
+			t.Errorf("duration(%v): got %q, want %q", ns, got, want)
 		}
 	}
 }
 
-func TestReplace(t *testing.T) {
+func TestInsert(t *testing.T) {
 	const text = "a\n<!-- x -->\nold\n<!-- /x -->\n<!-- y -->\n<!-- /y -->\nz\n"
 	for name, want := range map[string]string{
 		"x": "a\n<!-- x -->\nnew\n<!-- /x -->\n<!-- y -->\n<!-- /y -->\nz\n",
 		"y": "a\n<!-- x -->\nold\n<!-- /x -->\n<!-- y -->\nnew\n<!-- /y -->\nz\n",
 	} {
-		if got, err := replace(text, name, "new\n"); err != nil || got != want {
-			t.Errorf("%s: %q, %v", name, got, err)
+		if got, err := insert(text, name, "new\n"); err != nil || got != want {
+			t.Errorf("insert %s: %q, %v", name, got, err)
 		}
 	}
-	if _, err := replace("<!-- /x -->\n<!-- x -->\n", "x", "new\n"); err == nil {
-		t.Error("a report without its place")
+	if _, err := insert("<!-- /x -->\n<!-- x -->\n", "x", "new\n"); err == nil {
+		t.Error("insert accepted a page without the report's lines")
 	}
 }
 
-// TestReadme wants every figure of README.md that has a unit to be in a table of docs/,
-// so that a new run is not beside old figures.
+// TestReadme requires that every figure of README.md with a unit is in a table of docs/,
+// so that a new run leaves no old figures there.
 func TestReadme(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -219,40 +208,38 @@ func TestReadme(t *testing.T) {
 	}
 	figures := regexp.MustCompile(`[0-9][0-9,.]* (ns|µs|KB/s|MB/s|MB|%|s\b)`).FindAllString(costs(t, string(readme)), -1)
 	if len(figures) < 15 {
-		t.Fatalf("only %d figures: %q", len(figures), figures)
+		t.Fatalf("got %d figures, want at least 15: %q", len(figures), figures)
 	}
 	for _, figure := range figures {
 		if !strings.Contains(string(tables), "| "+figure+" |") {
-			t.Errorf("no table has %s", figure)
+			t.Errorf("no table in docs/ has the figure %s", figure)
 		}
 	}
 }
 
-// costs returns what README.md says of costs: its beginning, and a section.
+// costs returns the parts of README.md about costs: its beginning, and a section.
 func costs(t *testing.T, readme string) string {
 	t.Helper()
 	beginning, _, _ := strings.Cut(readme, "\n~~~")
 	_, section, found := strings.Cut(readme, "\n## What it costs\n")
 	if !found {
-		t.Fatal("README.md has no section on costs")
+		t.Fatal("README.md has no section \"What it costs\"")
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
 	return beginning + section
 }
 
-// TestRun writes a whole report, twice, as there is one in the file the second time.
+// TestRun writes the reports twice: the second time replaces the first.
 func TestRun(t *testing.T) {
-	if _, err := exec.LookPath("gnuplot"); err != nil {
-		t.Skip("there is no gnuplot")
-	}
+	needGnuplot(t)
 	dir := t.TempDir()
-	from, page, svg := filepath.Join(dir, "bench.txt"), filepath.Join(dir, "page.md"), filepath.Join(dir, "bench.svg")
-	if err := errors.Join(os.WriteFile(from, []byte(sample()), 0o600), os.WriteFile(page, []byte("# x\n<!-- bench -->\n<!-- /bench -->\n<!-- growth -->\n<!-- /growth -->\n"), 0o600)); err != nil {
+	from, page := filepath.Join(dir, "bench.txt"), filepath.Join(dir, "page.md")
+	if err := errors.Join(os.WriteFile(from, []byte(sample()+growing()), 0o600), os.WriteFile(page, []byte("# x\n<!-- bench -->\n<!-- /bench -->\n<!-- growth -->\n<!-- /growth -->\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	var texts [2]string
 	for i := range texts {
-		if err := errors.Join(run("bench", "v1", from, page, svg), run("growth", "v2", from, page, "")); err != nil {
+		if err := errors.Join(run("bench", "v1", from, page, filepath.Join(dir, "bench.svg")), run("growth", "v2", from, page, filepath.Join(dir, "growth.svg"))); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(page)
@@ -262,28 +249,13 @@ func TestRun(t *testing.T) {
 		texts[i] = string(text)
 	}
 	if texts[0] != texts[1] || !strings.Contains(texts[0], "Measured at v1") || !strings.Contains(texts[0], "Measured at v2") {
-		t.Errorf("%q and then %q", texts[0], texts[1])
+		t.Errorf("first report %q, second report %q", texts[0], texts[1])
 	}
-	f, err := os.Open(svg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	drawn := ""
-	for d := xml.NewDecoder(f); ; {
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatalf("the plot is no XML: %v", err)
+	for _, name := range []string{"bench", "growth"} {
+		svg, err := os.ReadFile(filepath.Join(dir, name+".svg"))
+		if err != nil {
+			t.Fatal(err)
 		}
-		if text, ok := token.(xml.CharData); ok {
-			drawn += string(text)
-		}
-	}
-	for _, want := range []string{"headless, A of a pod", "in-tree, SRV of a port", "endpoints of the service", "10,000", "ms"} {
-		if !strings.Contains(drawn, want) {
-			t.Errorf("the plot does not say %q", want)
-		}
+		wantDrawn(t, svg, reports[name].picture(read(t, sample()+growing())))
 	}
 }

@@ -12,17 +12,17 @@ import (
 	"strings"
 )
 
-// results are what `go test -bench` printed.
+// results are the parsed output of `go test -bench`.
 type results struct {
 	values map[string]map[string][]float64 // by benchmark and unit
 	cpu    string
 }
 
-// A name ends with the number of processors, where there are several.
+// The name of a benchmark ends with GOMAXPROCS, unless that is 1.
 var processors = regexp.MustCompile(`-\d+$`)
 
-// readResults reads benchmarks in the format that benchstat reads. A benchmark is
-// called by its package's last element, a dot, and its name.
+// readResults parses benchmarks in the format of benchstat. The key of a benchmark is the
+// last element of its package path, a dot, and its name.
 func readResults(r io.Reader) (*results, error) {
 	out := &results{values: make(map[string]map[string][]float64)}
 	pkg := ""
@@ -55,7 +55,7 @@ func readResults(r io.Reader) (*results, error) {
 	return out, lines.Err()
 }
 
-// median is the middle of the values of a benchmark; without any, not a number.
+// median returns the median of a benchmark's values, or NaN if there are none.
 func (r *results) median(benchmark, unit string) float64 {
 	values := slices.Sorted(slices.Values(r.values[benchmark][unit]))
 	switch n := len(values); {
@@ -68,7 +68,7 @@ func (r *results) median(benchmark, unit string) float64 {
 	}
 }
 
-// The names of the benchmarks. Of a size of zero, they depend on none.
+// The names of the benchmarks. For n = 0 they have no size.
 
 func serveName(query, proto string, n int, plugin string) string {
 	if n == 0 {

@@ -9,14 +9,14 @@ import (
 // The cluster of the benchmarks at scale.
 const (
 	scaleServices = 1000
-	scalePods     = 100 // of each service
+	scalePods     = 100 // pods of each service
 )
 
-// podKinds are the servers that are compared at scale. Both watch all pods.
+// podKinds are the compared servers. Both watch all pods.
 var podKinds = []string{"headless", "verified"}
 
-// BenchmarkScale starts a server in a cluster of 100,000 pods, and makes it list
-// everything anew while it serves.
+// BenchmarkScale starts a server in a cluster of 100,000 pods, and makes it relist while
+// it serves.
 func BenchmarkScale(b *testing.B) {
 	needPrograms(b)
 	c := startCluster(b, Services{Sizes: slices.Repeat([]int{scalePods}, scaleServices)})
@@ -37,7 +37,7 @@ func BenchmarkScale(b *testing.B) {
 		})
 		b.Run("relist/plugin="+name, func(b *testing.B) {
 			if s == nil {
-				b.Skip("there is no server that was started")
+				b.Skip("the server was not started")
 			}
 			withoutTime(b)
 			s.relist(b, c, names)
@@ -55,11 +55,10 @@ const (
 	patience   = 2 * time.Minute // for a relist
 )
 
-// settle reports the peak of memory and what it comes down to. Garbage may stay for
-// minutes in a server that has nothing to do, so it is collected, twice, as what
-// the first collection drops from a pool goes with the second. Then the runtime
-// returns memory bit by bit: settled is the median of the last quarter of ten
-// seconds, which is returned, too.
+// settle reports the peak of memory and the settled memory, which it returns. An idle
+// server may keep garbage for minutes, so settle collects it, twice: the second
+// collection frees what the first removed from pools. Then the runtime returns memory bit
+// by bit. Settled is the median of the last quarter of ten seconds.
 func (s *server) settle(b *testing.B) (settled float64) {
 	b.Helper()
 	s.quiet(b, 0, func() bool { return true }, time.Now())
@@ -77,21 +76,21 @@ func (s *server) settle(b *testing.B) (settled float64) {
 	samples = samples[len(samples)*3/4:]
 	slices.Sort(samples)
 	settled = samples[len(samples)/2]
-	peak = max(peak, settled) // a small one may grow
+	peak = max(peak, settled) // a small server may grow
 	b.ReportMetric(peak, "peak-MB")
 	b.ReportMetric(settled, "settled-MB")
 	b.ReportMetric(peak/settled, "peak/settled")
 	return settled
 }
 
-// relist measures a relist under queries. It is over when everything was sent
-// anew, and the server does no more than before.
+// relist measures a relist under queries. The relist is over when every list was sent and
+// the server is as idle as before.
 func (s *server) relist(b *testing.B, c *cluster, names []string) {
 	b.Helper()
 	light := &load{rate: 1000, names: names, qtype: "A"}
 	before := s.cpu(b)
-	if o := light.run(b, s, quietTime); o.noError != o.sent {
-		b.Errorf("%s: of %d queries, %d had an answer", s.plugin, o.sent, o.noError)
+	if o := light.run(b, s, quietTime); o.NoError != o.Sent {
+		b.Errorf("%s: of %d queries, %d were answered", s.plugin, o.Sent, o.NoError)
 	}
 	idle := float64(s.cpu(b)-before) / float64(quietTime) // of a processor
 
@@ -104,12 +103,12 @@ func (s *server) relist(b *testing.B, c *cluster, names []string) {
 	o := end(true)
 	b.ReportMetric(took.Seconds(), "relist-s")
 	b.ReportMetric(used.Seconds()-before.Seconds()-idle*took.Seconds(), "cpu-s")
-	b.ReportMetric(float64(o.sent-o.noError), "failed")
+	b.ReportMetric(float64(o.Sent-o.NoError), "failed")
 	s.settle(b)
 }
 
-// quiet waits until something is done and the process uses little more than idle,
-// for half a second. It returns the time since began, and the CPU time at its end.
+// quiet waits until done returns true and the process uses little more CPU than idle for
+// half a second. It returns the time since began, and the CPU time at the end.
 func (s *server) quiet(b *testing.B, idle float64, done func() bool, began time.Time) (took, cpu time.Duration) {
 	b.Helper()
 	const window = 100 * time.Millisecond
@@ -121,7 +120,7 @@ func (s *server) quiet(b *testing.B, idle float64, done func() bool, began time.
 		select {
 		case <-tick.C:
 		case <-deadline:
-			b.Fatalf("%s: the relist takes too long", s.plugin)
+			b.Fatalf("%s: not idle after %v", s.plugin, patience)
 		}
 		now := s.cpu(b)
 		busy := float64(now-cpu)/float64(window) - idle

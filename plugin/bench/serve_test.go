@@ -13,7 +13,7 @@ import (
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
-	_ "github.com/coredns/coredns/core/plugin" // kubernetes, and bind
+	_ "github.com/coredns/coredns/core/plugin" // kubernetes and bind
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
 
@@ -21,24 +21,23 @@ import (
 	"github.com/headless-dns/headless/internal/apiserver"
 )
 
-// sizes are those of the services. They are all in one cluster, so that the
-// garbage collector has the same to do whichever is asked for.
+// sizes are the sizes of the services. All services are in one cluster, so that the
+// garbage collector has the same work for every query.
 var sizes = []int{1, 10, 100, 1000, 10_000}
 
-// fewSizes are those for what takes longer.
+// fewSizes are the sizes for slow benchmarks.
 var fewSizes = []int{1, 100, 10_000}
 
-// plugins are the directives that are compared.
+// plugins are the compared directives.
 var plugins = []string{"headless", "kubernetes"}
 
-// Directives of the benchmarks: one hands out the plugin behind it, the other is
-// the last in the chain.
+// tapDirective exposes the plugin behind it. endDirective is the last in the chain.
 const tapDirective, endDirective = "benchtap", "benchend"
 
-// tapped are the plugins by directive.
+// tapped are the exposed plugins by directive.
 var tapped = make(map[string]plugin.Handler)
 
-// pass is a plugin that only passes on. CoreDNS's share of that is an allocation.
+// pass is a plugin that only calls the next one. CoreDNS allocates once for that.
 type pass struct{}
 
 func (pass) Name() string { return "pass" }
@@ -47,7 +46,7 @@ func (pass) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int
 	return plugin.NextOrFailure("pass", end{}, ctx, w, r)
 }
 
-// end is the next plugin of those measured. It costs nothing.
+// end is the plugin behind the measured ones. It costs nothing.
 type end struct{}
 
 func (end) Name() string { return endDirective }
@@ -73,9 +72,9 @@ func init() {
 	dnsserver.Directives = slices.Concat([]string{tapDirective, "headless"}, dnsserver.Directives, []string{endDirective})
 }
 
-// serve starts a CoreDNS in this process with both plugins, each in a server block
-// of its own. They are started at once: kubernetes, when it is set up, writes to
-// what the watches of a running plugin read, klog's logger.
+// serve starts a CoreDNS in this process with both plugins, each in its own server block.
+// They start together: at its setup the kubernetes plugin writes klog's logger, which the
+// watches of a running plugin read.
 func serve(t testing.TB, endpoint string) (stop func()) {
 	t.Helper()
 	caddy.Quiet, dnsserver.Quiet = true, true
@@ -98,11 +97,11 @@ func serve(t testing.TB, endpoint string) (stop func()) {
 	}
 }
 
-// writer takes a reply. What a server does with it is the same for all plugins,
-// and not counted. Mind that kubernetes leaves it to the server to cut a reply to
-// the size that the client takes, which headless does itself.
+// writer keeps a reply. What a server does with it is the same for all plugins, and not
+// measured. The kubernetes plugin leaves it to the server to cut a reply to the client's
+// size; headless does that itself.
 type writer struct {
-	dns.ResponseWriter // nil: no plugin here needs more
+	dns.ResponseWriter // nil: these plugins need no other method
 	remote             net.Addr
 	reply              *dns.Msg
 }
@@ -111,14 +110,14 @@ func (w *writer) LocalAddr() net.Addr           { return w.remote }
 func (w *writer) RemoteAddr() net.Addr          { return w.remote }
 func (w *writer) WriteMsg(reply *dns.Msg) error { w.reply = reply; return nil }
 
-// query is a kind of question.
+// query is a kind of query.
 type query struct {
 	name  string
 	qtype uint16
-	// names are those asked for; the same kind of question has the same reply.
+	// names returns the queried names. Their replies have the same size.
 	names func(s *service) []string
-	// records is how many the reply over TCP has at least, in a service of n; less
-	// than none is a denial. A reply from the next plugin is REFUSED.
+	// records returns the least number of records in the reply over TCP, for a service of
+	// n pods. A negative number is a denial. The next plugin's REFUSED counts as one.
 	records func(n int) int
 }
 
@@ -126,10 +125,10 @@ func one(name func(s *service) string) func(*service) []string {
 	return func(s *service) []string { return []string{name(s)} }
 }
 
-// each returns a name for each pod. They are asked for in random order: a name
-// that is asked for again and again has all that it needs in the processor's
-// cache, which one of 10,000 has not. The name itself is there in either case, as
-// the server has just written it: so they lie in memory as they are asked for.
+// each returns a name for each pod, in random order. A single name would always find its
+// data in the processor's cache, unlike one of 10,000. The name itself is in the cache in
+// either case, as a server has just written it. So the names lie in memory in their order
+// of use.
 func each(name func(s *service, i int) string) func(*service) []string {
 	return func(s *service) []string {
 		out := make([]string, s.size)
@@ -156,10 +155,10 @@ func single(int) int  { return 1 }
 func none(int) int    { return 0 }
 func missing(int) int { return -1 }
 
-// most is as many as fit into 64 KB for both plugins.
+// most is at most what fits into 64 KB for both plugins.
 func most(n int) int { return min(n, 800) }
 
-// queries are asked of services of each size.
+// queries are the kinds that depend on the size of the service.
 var queries = []query{
 	{"pod-A", dns.TypeA, each((*service).podFQDN), single},
 	{"service-A", dns.TypeA, one((*service).fqdn), most},
@@ -170,7 +169,7 @@ var queries = []query{
 	{"no-host", dns.TypeA, each(func(s *service, i int) string { return fmt.Sprintf("no-%d.%s", i, s.fqdn()) }), missing},
 }
 
-// others have nothing to do with the size of a service.
+// others are the kinds that do not depend on a service.
 var others = []query{
 	{"no-service", dns.TypeA, each(func(_ *service, i int) string { return fmt.Sprintf("x.no-%d.%s.svc.cluster.local.", i, namespace) }), missing},
 	{"other-zone", dns.TypeA, each(func(_ *service, i int) string { return fmt.Sprintf("www-%d.example.org.", i) }), missing},
@@ -189,7 +188,7 @@ func (q *query) message(network string) *dns.Msg {
 	return m
 }
 
-// check asks for the first few names and looks at the replies.
+// check queries the first few names and checks the replies.
 func (q *query) check(handler plugin.Handler, s *service, network string) error {
 	names := q.names(s)
 	for _, name := range names[:min(5, len(names))] {
@@ -206,14 +205,14 @@ func (q *query) check(handler plugin.Handler, s *service, network string) error 
 			want = min(want, 10)
 		}
 		if records < want || want <= 0 && records != want {
-			return fmt.Errorf("%s of %s over %s: %d records instead of %d:\n%.2000v", q.name, name, network, records, want, w.reply)
+			return fmt.Errorf("%s of %s over %s: %d records, want %d:\n%.2000v", q.name, name, network, records, want, w.reply)
 		}
 	}
 	return nil
 }
 
-// BenchmarkServeDNS is what a question costs in a plugin: from the message that
-// the server has read to that which it writes.
+// BenchmarkServeDNS measures a query in a plugin, from the parsed message to the reply
+// message.
 func BenchmarkServeDNS(b *testing.B) {
 	services := newServices(sizes...)
 	api, err := apiserver.New()
@@ -263,7 +262,7 @@ func (q *query) run(b *testing.B, handler plugin.Handler, s *service, network st
 	}
 }
 
-// TestQueries asks every question of both plugins, in a small cluster.
+// TestQueries checks the replies of both plugins to every kind of query, in a small cluster.
 func TestQueries(t *testing.T) {
 	services := newServices(1, 10, 120)
 	api, err := apiserver.New()
@@ -286,13 +285,13 @@ func TestQueries(t *testing.T) {
 	}
 }
 
-// TestPodSize keeps the pods as large as real ones are.
+// TestPodSize requires that the pods are as large as real ones.
 func TestPodSize(t *testing.T) {
 	s := newServices(1)[0]
 	if n := s.pod(0, true).Size(); n < 2<<10 || n > 4<<10 {
-		t.Errorf("a pod takes %d bytes", n)
+		t.Errorf("size of a pod: %d bytes, want 2 to 4 KiB", n)
 	}
-	if s.slice(0, always).Endpoints[0].Hostname == nil || !strings.HasPrefix(s.podFQDN(0), "web-1-0.web-1.bench.") {
-		t.Errorf("the pod is called %s", s.podFQDN(0))
+	if s.slice(0, allReady).Endpoints[0].Hostname == nil || !strings.HasPrefix(s.podFQDN(0), "web-1-0.web-1.bench.") {
+		t.Errorf("name of a pod: got %s, want web-1-0.web-1.bench. and so on", s.podFQDN(0))
 	}
 }

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// The sizes of services, of all benchmarks and of those that take longer.
+// The sizes of services, of all benchmarks and of the slow ones.
 var (
 	allSizes  = []int{1, 10, 100, 1000, 10_000}
 	someSizes = []int{1, 100, 10_000}
 )
 
-// what the questions are called, in the order of the table.
+// questions are the titles of the kinds of queries, in the order of the table.
 var questions = []struct{ query, title string }{
 	{"pod-A", "A of a pod"},
 	{"service-A", "A of the service"},
@@ -24,7 +24,7 @@ var questions = []struct{ query, title string }{
 	{"pod-HTTPS", "HTTPS of a pod"},
 }
 
-// table is a table in Markdown.
+// table is a Markdown table.
 type table struct{ strings.Builder }
 
 func newTable(head ...string) *table {
@@ -38,7 +38,7 @@ func (t *table) row(cells ...string) {
 	t.WriteString("| " + strings.Join(cells, " | ") + " |\n")
 }
 
-// number writes a number with three digits, or all of those before the point.
+// number formats v with three significant digits, or with all digits before the point.
 func number(v float64) string {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return "–"
@@ -54,7 +54,7 @@ func number(v float64) string {
 	return grouped(text)
 }
 
-// grouped puts commas between thousands of a whole number.
+// grouped separates the thousands of a whole number by commas.
 func grouped(text string) string {
 	if strings.Contains(text, ".") {
 		return text
@@ -65,7 +65,7 @@ func grouped(text string) string {
 	return text
 }
 
-// with writes a number with its unit.
+// with formats a number with its unit.
 func with(v float64, unit string) string {
 	if text := number(v); text == "–" || unit == "" {
 		return text
@@ -73,7 +73,7 @@ func with(v float64, unit string) string {
 	return number(v) + " " + unit
 }
 
-// duration writes nanoseconds in a unit that suits them.
+// duration formats nanoseconds in a suitable unit.
 func duration(ns float64) string {
 	switch {
 	case ns >= 1e6:
@@ -84,16 +84,16 @@ func duration(ns float64) string {
 	return with(ns, "ns")
 }
 
-// micro writes microseconds in a unit that suits them.
+// micro formats microseconds in a suitable unit.
 func micro(us float64) string { return duration(us * 1000) }
 
-// memory is what a call allocates.
+// memory formats the allocations of a call.
 func (r *results) memory(benchmark string) string {
 	bytes, allocs := r.median(benchmark, "B/op"), r.median(benchmark, "allocs/op")
 	return fmt.Sprintf("%s, %s", bytesOf(bytes), number(allocs))
 }
 
-// bytesOf writes bytes in a unit that suits them.
+// bytesOf formats bytes in a suitable unit.
 func bytesOf(n float64) string {
 	switch {
 	case n >= 1e6:
@@ -104,7 +104,7 @@ func bytesOf(n float64) string {
 	return with(n, "B")
 }
 
-// ratio is how many times in-tree costs what headless does.
+// ratio formats in-tree's cost as a multiple of that of headless.
 func ratio(headless, inTree float64) string {
 	if v := inTree / headless; !math.IsNaN(v) && !math.IsInf(v, 0) {
 		return "**" + number(v) + "×**"
@@ -119,7 +119,7 @@ func sizesHead(sizes []int, before ...string) []string {
 	return before
 }
 
-// serveTable is the cost of the first few questions in a plugin.
+// serveTable returns the costs of the first kinds of queries in a plugin.
 func (r *results) serveTable(proto string, first int) string {
 	t := newTable(sizesHead(allSizes, "", "")...)
 	for _, q := range questions[:first] {
@@ -140,7 +140,7 @@ func (r *results) serveTable(proto string, first int) string {
 	return t.String()
 }
 
-// outsideTable is the cost of what has nothing to do with a service.
+// outsideTable returns the costs of queries for names of no service.
 func (r *results) outsideTable() string {
 	t := newTable("", "passing on alone", "headless", "in-tree")
 	for _, q := range []struct{ query, title string }{
@@ -156,7 +156,7 @@ func (r *results) outsideTable() string {
 	return t.String()
 }
 
-// processTable is the cost of a query in a whole server.
+// processTable returns the costs of a query in a whole server.
 func (r *results) processTable() string {
 	t := newTable(sizesHead(someSizes, "", "", "floor")...)
 	for _, q := range questions[:3] {
@@ -174,7 +174,7 @@ func (r *results) processTable() string {
 	return t.String()
 }
 
-// eventTable is the cost of changes.
+// eventTable returns the costs of changes.
 func (r *results) eventTable() string {
 	t := newTable(sizesHead(someSizes, "", "")...)
 	row := []string{"slim object to publication, in process", "headless"}
@@ -197,7 +197,7 @@ func (r *results) eventTable() string {
 	return t.String()
 }
 
-// scaleTable is the cost of many pods.
+// scaleTable returns the costs of many pods.
 func (r *results) scaleTable() string {
 	t := newTable("", "headless", "in-tree", "ratio")
 	add := func(title string, headless, inTree float64, unit string) {

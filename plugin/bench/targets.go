@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// target is what headless is to keep to. Those in times and memory are ratios
-// within one run, as far as they can be.
+// target is a limit for a measured cost of headless. Targets of time and memory are
+// ratios within one run where possible.
 type target struct {
 	what     string
 	measured float64
@@ -15,7 +15,7 @@ type target struct {
 	unit     string
 }
 
-// verdict tells whether the target is held, or by how much not.
+// verdict reports whether the target is held, or by how much it is missed.
 func (t *target) verdict() string {
 	switch {
 	case math.IsNaN(t.measured):
@@ -30,7 +30,7 @@ func (t *target) verdict() string {
 	return fmt.Sprintf("missed by %s%%", number(100*(t.measured/t.limit-1)))
 }
 
-// largest is the largest of some values, or not a number if there is one that is not.
+// largest returns the largest value, or NaN if a value is NaN.
 func largest(values ...float64) float64 {
 	out := math.Inf(-1)
 	for _, v := range values {
@@ -39,7 +39,7 @@ func largest(values ...float64) float64 {
 	return out
 }
 
-// over returns the largest value that sizes have.
+// over returns the largest value of the sizes.
 func over(sizes []int, value func(n int) float64) float64 {
 	var values []float64
 	for _, n := range sizes {
@@ -65,7 +65,7 @@ func (r *results) targets() []target {
 	scale := func(what, metric string) float64 { return r.median(scaleName(what, "headless"), metric) }
 	large := []int{100, 10_000}
 	event := func(n int) float64 { return r.median(fmt.Sprintf("informer.Event/n=%d", n), "ns/op") / 1000 }
-	// What CoreDNS itself takes to pass a query on is not the plugin's.
+	// Without the time that CoreDNS itself takes to call the next plugin.
 	elsewhere := func(unit string) float64 {
 		return r.median(serveName("other-zone", "udp", 0, "headless"), unit) - r.median(serveName("other-zone", "udp", 0, "pass"), unit)
 	}

@@ -7,12 +7,11 @@ import (
 	"time"
 )
 
-// onEndpoints are the servers that the benchmarks of events compare. Kubernetes
-// watches EndpointSlices only, unless told to verify pods.
+// onEndpoints are the servers that the benchmarks of events compare. By default
+// kubernetes watches only EndpointSlices, no pods.
 var onEndpoints = []string{"headless", "kubernetes"}
 
-// once makes something when it is first asked for, and keeps it for the runs of a
-// benchmark that follow.
+// once calls start the first time and keeps its result for later runs of a benchmark.
 func once[T any](kept *T, done *bool, start func() T) T {
 	if !*done {
 		*kept, *done = start(), true
@@ -20,7 +19,7 @@ func once[T any](kept *T, done *bool, start func() T) T {
 	return *kept
 }
 
-// world is a cluster of services of each size, with a server of each plugin.
+// world is a cluster with a service of each size, and a server of each plugin.
 type world struct {
 	*cluster
 	servers map[string]*server
@@ -31,7 +30,7 @@ var (
 	worldStarted bool
 )
 
-// startWorld starts the world, or returns the one that runs.
+// startWorld starts the world, or returns the running one.
 func startWorld(b *testing.B) world {
 	b.Helper()
 	needPrograms(b)
@@ -46,14 +45,14 @@ func startWorld(b *testing.B) world {
 	})
 }
 
-// withoutTime leaves out the time of a benchmark that measures something else.
+// withoutTime removes ns/op from the results of a benchmark.
 func withoutTime(b *testing.B) { b.ReportMetric(0, "ns/op") }
 
-// BenchmarkWatch is one pod of a service of n that loses or regains its readiness,
-// in whole servers that watch an API server. Changes come one at a time, too far
-// apart to be taken together; nobody asks meanwhile. Latency is measured apart
-// from CPU, as asking costs some: from the event's way out of the API server to
-// the first reply that knows of it, with questions half a millisecond apart.
+// BenchmarkWatch measures one pod of a service of n pods that loses or regains its
+// readiness, in whole servers that watch an API server. Changes come one at a time, too
+// far apart to be batched. CPU is measured without queries, as these cost some. Latency
+// is the time from sending the event to the first reply with the change, with queries
+// half a millisecond apart.
 func BenchmarkWatch(b *testing.B) {
 	w := startWorld(b)
 	for i, s := range w.services {
@@ -70,11 +69,11 @@ func BenchmarkWatch(b *testing.B) {
 }
 
 func (w world) flip(b *testing.B, i int, server *server) {
-	const events, questions, apart = 200, 40, 3 * time.Millisecond
+	const events, latencies, interval = 200, 40, 3 * time.Millisecond
 	s := &w.services[i]
 	pod := Pods{Service: i, First: s.size / 2, End: s.size/2 + 1}
 	name := s.podFQDN(pod.First)
-	tick := time.NewTicker(apart)
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	before := server.cpu(b)
 	for k := range events {
@@ -86,7 +85,7 @@ func (w world) flip(b *testing.B, i int, server *server) {
 	b.ReportMetric(float64((server.cpu(b)-before).Microseconds())/events, "cpu-µs/event")
 
 	var delays []time.Duration
-	for k := range questions {
+	for k := range latencies {
 		<-tick.C
 		wanted := denied
 		if pod.Ready = k%2 == 1; pod.Ready {
@@ -100,8 +99,8 @@ func (w world) flip(b *testing.B, i int, server *server) {
 	b.ReportMetric(float64(delays[len(delays)*9/10].Microseconds()), "p90-µs")
 }
 
-// BenchmarkBurst is 10,000 pods of one service that become ready at once: CPU and
-// time until the last of them is served.
+// BenchmarkBurst measures 10,000 pods of one service that become ready at once: CPU, and
+// the time until the last of them is served.
 func BenchmarkBurst(b *testing.B) {
 	w := startWorld(b)
 	i := len(w.services) - 1

@@ -15,8 +15,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
-// agree asks the servers for every name that the headless services of the
-// namespace have, had or could be thought to have, until the replies agree.
+// agree queries every server for the names that the headless services of the namespace
+// have, had or might have, until the replies agree.
 func agree(t *testing.T, ns string) {
 	t.Helper()
 	n := 0
@@ -31,24 +31,24 @@ func agree(t *testing.T, ns string) {
 	t.Logf("the servers agree on %d questions about %s", n, ns)
 }
 
-// questionsOf makes up the questions from what the API server has. An
-// EndpointSlice, which the reference answers from, tells the hosts; the pods
-// tell names which may or may not exist.
+// questionsOf derives the questions from the objects in the API server. The hosts come
+// from the EndpointSlices, which the reference answers from. The pods add names that may
+// not exist.
 func questionsOf(ns string) ([]dns.Question, error) {
 	ctx := context.Background()
-	services, err := kub.CoreV1().Services(ns).List(ctx, list)
+	services, err := api.CoreV1().Services(ns).List(ctx, list)
 	if err != nil {
 		return nil, err
 	}
-	podList, err := kub.CoreV1().Pods(ns).List(ctx, list)
+	podList, err := api.CoreV1().Pods(ns).List(ctx, list)
 	if err != nil {
 		return nil, err
 	}
-	all, err := kub.DiscoveryV1().EndpointSlices("").List(ctx, list)
+	slices, err := api.DiscoveryV1().EndpointSlices("").List(ctx, list)
 	if err != nil {
 		return nil, err
 	}
-	holders := holdersOf(all.Items)
+	endpoints := endpointsByAddr(slices.Items)
 
 	names := map[string]bool{}
 	reverse := map[string]bool{}
@@ -66,7 +66,7 @@ func questionsOf(ns string) ([]dns.Question, error) {
 				hosts = append(hosts, dashed(ip.IP)+".")
 			}
 		}
-		for _, slice := range all.Items {
+		for _, slice := range slices.Items {
 			if slice.Namespace != ns || slice.Labels[discoveryv1.LabelServiceName] != svc.Name {
 				continue
 			}
@@ -81,9 +81,9 @@ func questionsOf(ns string) ([]dns.Question, error) {
 				}
 				for _, addr := range endpoint.Addresses {
 					hosts = append(hosts, dashed(addr)+".")
-					// Of the names of an address that several endpoints have, the
-					// plugins answer with different ones, on purpose.
-					if name, err := dns.ReverseAddr(addr); err == nil && holders[addr] == 1 {
+					// For an address of several endpoints the plugins choose different
+					// names, on purpose.
+					if name, err := dns.ReverseAddr(addr); err == nil && endpoints[addr] == 1 {
 						reverse[name] = true
 					}
 				}
@@ -110,17 +110,17 @@ func questionsOf(ns string) ([]dns.Question, error) {
 	return questions, nil
 }
 
-// holdersOf is how many endpoints have an address.
-func holdersOf(slices []discoveryv1.EndpointSlice) map[string]int {
-	holders := map[string]int{}
+// endpointsByAddr returns how many endpoints have each address.
+func endpointsByAddr(slices []discoveryv1.EndpointSlice) map[string]int {
+	endpoints := map[string]int{}
 	for _, slice := range slices {
 		for _, endpoint := range slice.Endpoints {
 			for _, addr := range endpoint.Addresses {
-				holders[addr]++
+				endpoints[addr]++
 			}
 		}
 	}
-	return holders
+	return endpoints
 }
 
 func dashed(addr string) string {
@@ -131,8 +131,8 @@ func dashed(addr string) string {
 	return strings.NewReplacer(".", "-", ":", "-").Replace(ip.String())
 }
 
-// compare asks every server over TCP and returns the first few differences from
-// the reference.
+// compare queries every server over TCP and returns an error that quotes the first few
+// differences from the reference.
 func compare(questions []dns.Question) error {
 	servers := []*server{ref, srv, alone}
 	var conns []*dns.Conn
@@ -165,18 +165,17 @@ func compare(questions []dns.Question) error {
 	return nil
 }
 
-// sameRcode reports whether two replies mean the same. Where no plugin of a server has
-// the name, headless replies REFUSED, and the kubernetes plugin SERVFAIL.
+// sameRcode reports whether two replies have rcodes of the same meaning. For a name of no
+// plugin headless replies REFUSED, and the kubernetes plugin SERVFAIL.
 func sameRcode(a, b *dns.Msg) bool {
-	return a.Rcode == b.Rcode || disowned(a) && disowned(b)
+	return a.Rcode == b.Rcode || notServed(a) && notServed(b)
 }
 
-func disowned(r *dns.Msg) bool {
+func notServed(r *dns.Msg) bool {
 	return (r.Rcode == dns.RcodeRefused || r.Rcode == dns.RcodeServerFailure) && len(r.Answer) == 0
 }
 
-// canonical is the answer section as a sorted list in lower case, each record
-// with its TTL.
+// canonical returns the answer section as sorted lines in lower case, TTL included.
 func canonical(r *dns.Msg) []string {
 	var out []string
 	for _, rr := range r.Answer {

@@ -5,24 +5,25 @@ package main_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 )
 
-// asker asks the server under test on and on while a test changes the cluster.
+// asker queries the server under test all the time while a test changes the cluster.
 type asker struct {
 	stop   context.CancelFunc
 	done   chan struct{}
-	rounds chan struct{} // one is offered after each round
+	rounds chan struct{} // receives one value a round, if somebody waits
 	n      int
 	wrong  int
 	first  error
 }
 
-// ask calls round about every millisecond, until asker.end. An error of it is a
-// wrong reply, or none.
+// ask calls round about every millisecond until asker.end. An error of round means a
+// missing or a wrong reply.
 func ask(t *testing.T, round func(*dns.Conn) error) *asker {
 	t.Helper()
 	conn, err := dns.Dial("udp", "127.0.0.1:"+srv.port)
@@ -57,7 +58,7 @@ func ask(t *testing.T, round func(*dns.Conn) error) *asker {
 	return a
 }
 
-// more waits for another n rounds.
+// more waits for n more rounds.
 func (a *asker) more(n int) {
 	for range n {
 		<-a.rounds
@@ -70,9 +71,9 @@ func (a *asker) end(t *testing.T) {
 	a.stop()
 	<-a.done
 	if a.wrong != 0 {
-		t.Errorf("%d of %d rounds of questions went wrong, the first %v", a.wrong, a.n, a.first)
+		t.Errorf("%d of %d rounds of queries failed, the first: %v", a.wrong, a.n, a.first)
 	}
-	t.Logf("asked %d rounds of questions", a.n)
+	t.Logf("%d rounds of queries", a.n)
 }
 
 func exchange(conn *dns.Conn, name string, qtype uint16) (*dns.Msg, error) {
@@ -83,4 +84,20 @@ func exchange(conn *dns.Conn, name string, qtype uint16) (*dns.Msg, error) {
 		return nil, fmt.Errorf("%s %s: %w", name, dns.TypeToString[qtype], err)
 	}
 	return r, nil
+}
+
+// hasAddrs returns an error unless the A records of a name include these addresses and
+// are at most n.
+func hasAddrs(conn *dns.Conn, name string, want []string, n int) error {
+	r, err := exchange(conn, name, dns.TypeA)
+	if err != nil {
+		return err
+	}
+	got := rdatas(r.Answer)
+	for _, record := range want {
+		if !slices.Contains(got, record) || len(got) > n {
+			return fmt.Errorf("want %v:\n%v", want, r)
+		}
+	}
+	return nil
 }

@@ -23,12 +23,12 @@ spec:
   containers: [{name: web, image: web}]
 `
 
-// TestChain asks for what headless leaves to the plugin behind it.
+// TestChain queries what headless passes on to the plugin behind it.
 func TestChain(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, clusterIP)
 	service := func(ns, name string) []string {
-		svc, err := kub.CoreV1().Services(ns).Get(context.Background(), name, get)
+		svc, err := api.CoreV1().Services(ns).Get(context.Background(), name, get)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,14 +41,14 @@ func TestChain(t *testing.T) {
 	wantAnswer(t, addr, "A", web)
 	wantAnswer(t, []string{web}, "-x", addr[0])
 	wantAnswer(t, []string{"0 100 80 " + web}, "SRV", "_http._tcp."+web)
-	wantNoName(t, "A", "nothing."+web)
-	wantNoName(t, "A", fqdn("nothing", ns))
+	wantNXDOMAIN(t, "A", "nothing."+web)
+	wantNXDOMAIN(t, "A", fqdn("nothing", ns))
 	wantAnswer(t, service("default", "kubernetes"), "A", "kubernetes.default.svc.cluster.local")
 	wantAnswer(t, []string{`"1.1.0"`}, "TXT", "dns-version.cluster.local")
 	podIP := ips(4, pod)
 	wantAnswer(t, podIP, "A", strings.ReplaceAll(podIP[0], ".", "-")+"."+ns+".pod.cluster.local")
 	for _, question := range [][]string{{"A", "example.org"}, {"A", "cluster.example.org"}, {"-x", "192.0.2.1"}, {"-x", "2001:db8::1"}} {
-		if err := srv.disowns(question...); err != nil {
+		if err := srv.refuses(question...); err != nil {
 			t.Error(err)
 		}
 	}
@@ -57,11 +57,11 @@ func TestChain(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r.status != "NOERROR" || len(r.answer) != 1 {
-		t.Errorf("want the SOA of the zone: %s", r.text)
+		t.Errorf("want NOERROR with the zone's SOA: %s", r.text)
 	}
 }
 
-// TestTypeChange has a service become headless under its name, and stop to be.
+// TestTypeChange makes a service headless, and then an alias again.
 func TestTypeChange(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, clusterIP)
@@ -80,22 +80,22 @@ func TestTypeChange(t *testing.T) {
 	wantAnswer(t, []string{"example.org."}, "CNAME", web)
 }
 
-// TestLateService makes the service after its pods, and takes it away again.
+// TestLateService creates a service after its pods, and deletes it.
 func TestLateService(t *testing.T) {
 	ns := namespace(t)
 	service, statefulSet, _ := strings.Cut(nginx, "---")
 	apply(t, ns, statefulSet)
 	pods := pods(t, ns, "nginx", 3)
-	wantNoName(t, "A", fqdn("nginx", ns))
+	wantNXDOMAIN(t, "A", fqdn("nginx", ns))
 
 	apply(t, ns, service)
 	wantStatefulSet(t, ns, pods)
 
 	kubectl(t, "-n", ns, "label", "pod", "web-1", "app-")
-	wantNoName(t, "A", fqdn("web-1", "nginx", ns))
+	wantNXDOMAIN(t, "A", fqdn("web-1", "nginx", ns))
 
 	kubectl(t, "-n", ns, "delete", "service", "nginx")
-	wantNoName(t, "A", fqdn("nginx", ns))
-	wantNoName(t, "A", fqdn("web-0", "nginx", ns))
-	eventually(t, func() error { return srv.disowns("-x", ips(4, pods[0])[0]) })
+	wantNXDOMAIN(t, "A", fqdn("nginx", ns))
+	wantNXDOMAIN(t, "A", fqdn("web-0", "nginx", ns))
+	eventually(t, func() error { return srv.refuses("-x", ips(4, pods[0])[0]) })
 }

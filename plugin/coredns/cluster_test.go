@@ -1,10 +1,10 @@
 //go:build cluster
 
-// The cluster tests ask a real server about a real Kubernetes: the scripts of
-// testdata/cluster start a control plane and simulated nodes, the server is the
-// program of this folder, and the clients are dig and nslookup. Beside it run the
-// same server without the headless stanza, as the reference to agree with, and
-// one with nothing but that stanza, which shows that the answers are its own.
+// The cluster tests query a real server about a real Kubernetes. The scripts of
+// testdata/cluster start a control plane and simulated nodes, the server is the program of
+// this folder, and the clients are dig and nslookup. Two more servers run beside it: one
+// without the headless stanza, as the reference, and one with that stanza alone, which
+// shows that headless itself gives the answers.
 //
 //	go test -tags cluster -count=1 -timeout 30m ./plugin/coredns
 package main_test
@@ -15,66 +15,56 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/headless-dns/headless/internal/cluster"
 )
 
-const scripts = cluster.Scripts
-
 var (
-	bin string                // the programs of Kubernetes
-	our string                // the server under test
-	dir string                // the state of the cluster, and its processes in pids
-	env []string              // what the scripts of the cluster go by
-	kub *kubernetes.Clientset // the API server, as its admin
+	bin     string                // the folder of the Kubernetes programs
+	program string                // the path of the server
+	kube    *cluster.Cluster      // the cluster under test
+	api     *kubernetes.Clientset // its API server, as the admin
 
-	srv   *server // headless before the kubernetes plugin, the server under test
-	alone *server // headless with no plugin behind it
-	ref   *server // the kubernetes plugin alone, the reference
+	srv   *server // headless before the kubernetes plugin: the server under test
+	alone *server // headless alone
+	ref   *server // the kubernetes plugin alone: the reference
 )
 
-func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { cluster.Exit(run(m)) }
 
 func run(m *testing.M) (code int, err error) {
 	begin := time.Now()
-	if our, err = build(); err != nil {
+	if bin, err = cluster.Build(); err != nil {
+		return 0, err
+	}
+	if program, err = cluster.BuildServer(bin); err != nil {
 		return 0, err
 	}
 	built := time.Now()
 
-	down, err := up(2)
-	if err != nil {
+	if kube, api, err = up(2); err != nil {
 		return 0, err
 	}
 	defer func() {
-		if derr := down(); err == nil {
-			err = derr
+		if serr := kube.Stop(); err == nil {
+			err = serr
 		}
 	}()
-	if srv, err = newServer("overlay", our, "headless", "coredns"); err != nil {
+	if srv, err = newServer("overlay", "headless", "coredns"); err != nil {
 		return 0, err
 	}
-	if alone, err = newServer("alone", our, "headless"); err != nil {
+	if alone, err = newServer("alone", "headless"); err != nil {
 		return 0, err
 	}
-	if ref, err = newServer("reference", our, "coredns"); err != nil {
+	if ref, err = newServer("reference", "coredns"); err != nil {
 		return 0, err
 	}
-	version, err := kub.Discovery().ServerVersion()
+	version, err := api.Discovery().ServerVersion()
 	if err != nil {
 		return 0, err
 	}
@@ -87,92 +77,71 @@ func run(m *testing.M) (code int, err error) {
 	return code, nil
 }
 
-// build makes the programs of Kubernetes and the server under test, or takes the
-// latter from HEADLESS_COREDNS. It returns the server's path.
-func build() (program string, err error) {
-	if bin, err = cluster.Build(); err != nil {
-		return "", err
-	}
-	if program := os.Getenv("HEADLESS_COREDNS"); program != "" {
-		return filepath.Abs(program)
-	}
-	// It stays beside the programs of Kubernetes, where the next run finds it: go
-	// build links only what has changed.
-	program = filepath.Join(filepath.Dir(bin), "coredns")
-	env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
-	_, err = command("go", "build", "-o", program, ".")
-	return program, err
-}
-
-// up starts a cluster with as many nodes as told and returns what ends it and all that
-// was put in its pids.
-func up(nodes int) (down func() error, err error) {
+// up starts a cluster with that many nodes.
+func up(nodes int) (*cluster.Cluster, *kubernetes.Clientset, error) {
 	c, err := cluster.Start(bin, nodes)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	dir, env = c.Dir, c.Env
-	if kub, err = client(dir + "/admin.kubeconfig"); err != nil {
-		return nil, errors.Join(err, c.Stop())
-	}
-	return c.Stop, nil
-}
-
-func client(kubeconfig string) (*kubernetes.Clientset, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	admin, err := c.Client()
 	if err != nil {
-		return nil, err
+		return nil, nil, errors.Join(err, c.Stop())
 	}
-	config.QPS = -1
-	return kubernetes.NewForConfig(config)
+	return c, admin, nil
 }
 
-// command runs a program in the environment of the cluster and returns what it
-// prints.
+// command runs a program in the cluster's environment and returns its output.
 func command(name string, args ...string) (string, error) {
-	return commandWith("", name, args...)
+	return kube.Run(exec.Command(name, args...))
 }
 
+// commandWith is command with an input.
 func commandWith(stdin, name string, args ...string) (string, error) {
 	cmd := exec.Command(name, args...)
-	cmd.Env = env
 	cmd.Stdin = strings.NewReader(stdin)
-	return cluster.Run(cmd)
+	return kube.Run(cmd)
+}
+
+// script runs a script of the cluster.
+func script(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if _, err := command(cluster.Scripts+"/"+name, args...); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func kubectl(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := command(bin+"/kubectl", append([]string{"--kubeconfig", dir + "/admin.kubeconfig"}, args...)...)
+	out, err := command(bin+"/kubectl", append([]string{"--kubeconfig", kube.Dir + "/admin.kubeconfig"}, args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return out
 }
 
-// apply applies a manifest to the namespace.
+// apply applies a manifest to a namespace.
 func apply(t *testing.T, ns, manifest string) {
 	t.Helper()
-	_, err := commandWith(manifest, bin+"/kubectl", "--kubeconfig", dir+"/admin.kubeconfig", "-n", ns, "apply", "-f", "-")
+	_, err := commandWith(manifest, bin+"/kubectl", "--kubeconfig", kube.Dir+"/admin.kubeconfig", "-n", ns, "apply", "-f", "-")
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// namespace makes a namespace named after the test. It is left to the end of the
-// cluster.
+// namespace creates a namespace named after the test. It lives as long as the cluster.
 func namespace(t *testing.T) string {
 	t.Helper()
 	ns := strings.NewReplacer("/", "-", "_", "-").Replace(strings.ToLower(t.Name()))
 	kubectl(t, "create", "namespace", ns)
-	// A pod is refused until its namespace has the default account.
+	// The API server refuses pods until the namespace has its default account.
 	eventually(t, func() error {
-		_, err := kub.CoreV1().ServiceAccounts(ns).Get(context.Background(), "default", get)
+		_, err := api.CoreV1().ServiceAccounts(ns).Get(context.Background(), "default", get)
 		return err
 	})
 	return ns
 }
 
-// eventually polls until f succeeds, and fails with its last error.
+// eventually is [cluster.Eventually] with a minute of patience.
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
 	cluster.Eventually(t, time.Minute, f)

@@ -8,11 +8,11 @@ import (
 	"github.com/miekg/dns"
 )
 
-// corpusPassed is what the plugin behind headless answers.
+// corpusPassed is the rcode of the plugin behind headless.
 const corpusPassed = dns.RcodeNotZone
 
-// corefile is the Corefile for a group. To be asked before the first sync, it has
-// an API server that does not exist.
+// corefile returns the Corefile for a group. For queries before the first sync its API
+// server does not exist.
 func (g *corpusGroup) corefile(objects string, authoritative bool) string {
 	options := slices.Clone(g.Options)
 	if g.Unsynced {

@@ -10,12 +10,12 @@ import (
 	"github.com/miekg/dns"
 )
 
-// corpusReply is what is compared of a reply. Its records are written as in a
-// zone file; serials are 0.
+// corpusReply is the compared part of a reply. Records are written as in a zone file,
+// with 0 as their serial.
 type corpusReply struct {
-	Rcode  string   `json:"rcode,omitempty"`  // none is NOERROR; FALLTHROUGH is the next plugin's reply
-	TC     bool     `json:"tc,omitempty"`     // truncated
-	Counts []int    `json:"counts,omitempty"` // instead of the records: answers and additional ones
+	Rcode  string   `json:"rcode,omitempty"`  // empty is NOERROR; FALLTHROUGH is the next plugin's reply
+	TC     bool     `json:"tc,omitempty"`     // whether the reply is truncated
+	Counts []int    `json:"counts,omitempty"` // instead of the records: the numbers of answer and additional records
 	Answer []string `json:"answer,omitempty"`
 	Extra  []string `json:"extra,omitempty"`
 	Ns     []string `json:"ns,omitempty"`
@@ -26,8 +26,7 @@ func (r *corpusReply) String() string {
 	return string(s)
 }
 
-// equal compares replies without the order of their records, and names without
-// case (RFC 4343).
+// equal compares replies, ignoring the order of records and the case of names (RFC 4343).
 func (r *corpusReply) equal(o *corpusReply) bool {
 	return r.canonical().String() == o.canonical().String()
 }
@@ -45,8 +44,8 @@ func (r *corpusReply) canonical() *corpusReply {
 	return &out
 }
 
-// newCorpusReply returns what is compared of a message: the records, or their
-// counts if that is what is wanted.
+// newCorpusReply returns the compared part of a message: the records, or their counts if
+// want has counts.
 func newCorpusReply(m *dns.Msg, want *corpusReply) *corpusReply {
 	out := &corpusReply{Rcode: dns.RcodeToString[m.Rcode], TC: m.Truncated}
 	switch m.Rcode {
@@ -61,7 +60,7 @@ func newCorpusReply(m *dns.Msg, want *corpusReply) *corpusReply {
 		return out
 	}
 	out.Counts = []int{len(m.Answer), len(extra)}
-	if m.Truncated { // which records are in it is left to chance, and so how many fit
+	if m.Truncated { // the records are random, and so is how many fit
 		for i, n := range want.Counts {
 			out.Counts[i] = min(out.Counts[i], n)
 		}
@@ -80,8 +79,8 @@ func corpusLines(records []dns.RR) []string {
 	return out
 }
 
-// compare asks a case and returns how the reply differs from the one wanted. What
-// has no transport of its own is asked over both.
+// compare queries a case and returns how the reply differs from the wanted one. It
+// queries over UDP and TCP, unless the case names one of them.
 func (c *corpusCase) compare(s *served, want *corpusReply) error {
 	var errs []error
 	if !c.TCP {
@@ -109,21 +108,21 @@ func (c *corpusCase) compareOver(s *served, network string, size uint16, want *c
 		return nil
 	}
 	if !m.Authoritative {
-		return fmt.Errorf("over %s, not authoritative", network)
+		return fmt.Errorf("over %s, AA is not set", network)
 	}
-	for _, rr := range m.Answer { // a client that varies the case wants it back
+	for _, rr := range m.Answer { // the owner must echo the case of the query
 		if name := rr.Header().Name; name != m.Question[0].Name {
-			return fmt.Errorf("over %s, the owner is spelled %s", network, name)
+			return fmt.Errorf("over %s, the owner is %s, want %s", network, name, m.Question[0].Name)
 		}
 	}
 	return nil
 }
 
-// comparePassed checks that the next plugin is asked.
+// comparePassed returns an error unless headless passes the query on.
 func (c *corpusCase) comparePassed(s *served) error {
 	m, err := s.ask(c.Ask, "udp", 4096)
 	if err == nil && m.Rcode != corpusPassed {
-		err = fmt.Errorf("not passed on, but answered:\n%v", m)
+		err = fmt.Errorf("headless answered instead of passing the query on:\n%v", m)
 	}
 	return err
 }

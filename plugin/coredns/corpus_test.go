@@ -16,42 +16,41 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// corpusDir holds what the kubernetes plugin of CoreDNS answers, as its README
-// tells.
+// corpusDir holds the answers of CoreDNS's kubernetes plugin; see its README.
 const corpusDir = "../../testdata/corpus"
 
-// corpusSize is how many cases were measured.
+// corpusSize is the number of recorded cases.
 const corpusSize = 211
 
-// corpusWant is how the cases come out; a change is to be noticed. It stands in
-// the README, too.
+// corpusWant is the summary of the outcomes, so that a change is noticed. The README has
+// it, too.
 const corpusWant = "211 cases: 172 ran, of which 150 agree with the kubernetes plugin and 22 deviate by a rule; " +
 	"39 are not ours: ClusterIP 16, ExternalName 2, IPv6 of the machine 1, ignore empty_service 9, noendpoints 2, " +
 	"pod 2, refused by an API server 3, transfer 4"
 
-// corpusGroup is cases of one stanza.
+// corpusGroup has the cases of one stanza.
 type corpusGroup struct {
 	Zones         []string     `json:"zones"`
 	Options       []string     `json:"options"`       // lines of the stanza
-	Authoritative bool         `json:"authoritative"` // no headless service is at the names or above them
-	Unsynced      bool         `json:"unsynced"`      // asked before the first sync
+	Authoritative bool         `json:"authoritative"` // with the option authoritative; without it headless passes the queries on
+	Unsynced      bool         `json:"unsynced"`      // queried before the first sync
 	Cases         []corpusCase `json:"cases"`
 }
 
-// corpusCase is a question with what the kubernetes plugin answers.
+// corpusCase is a question with the recorded reply of the kubernetes plugin.
 type corpusCase struct {
 	Ask        string       `json:"ask"` // name and type
-	UDP        uint16       `json:"udp"` // asked over UDP alone, with room for so many bytes
-	TCP        bool         `json:"tcp"` // asked over TCP alone
+	UDP        uint16       `json:"udp"` // query over UDP alone, with this buffer size
+	TCP        bool         `json:"tcp"` // query over TCP alone
 	NotOurs    string       `json:"notOurs"`
 	Kubernetes *corpusReply `json:"kubernetes"`
-	Headless   *corpusReply `json:"headless"` // where it is to differ
-	Rule       string       `json:"rule"`     // what makes headless right
-	Defect     string       `json:"defect"`   // what is wrong with kubernetes
-	Kept       string       `json:"kept"`     // why headless answers the same all the same
+	Headless   *corpusReply `json:"headless"` // the wanted reply, where it must differ
+	Rule       string       `json:"rule"`     // the rule that headless follows
+	Defect     string       `json:"defect"`   // the defect of kubernetes
+	Kept       string       `json:"kept"`     // why headless keeps that defect
 }
 
-// corpusOutcomes are how many cases came out how.
+// corpusOutcomes counts the cases by outcome.
 type corpusOutcomes struct {
 	ran, agree, deviate int
 	notOurs             map[string]int // by reason
@@ -68,8 +67,8 @@ func (o *corpusOutcomes) String() string {
 		o.ran+sum, o.ran, o.agree, o.deviate, sum, strings.Join(reasons, ", "))
 }
 
-// TestCorpus asks a server with headless what the kubernetes plugin was asked,
-// and compares the answers.
+// TestCorpus queries a server with headless for every case and compares the replies with
+// the recorded ones.
 func TestCorpus(t *testing.T) {
 	files, err := filepath.Glob(corpusDir + "/*/*.yaml")
 	if err != nil {
@@ -90,7 +89,7 @@ func TestCorpus(t *testing.T) {
 		sum += n
 	}
 	if sum != corpusSize {
-		t.Errorf("%d cases agree, deviate or are not ours, of %d", sum, corpusSize)
+		t.Errorf("%d cases agree, deviate or are not ours, want %d", sum, corpusSize)
 	}
 	if got.String() != corpusWant {
 		t.Errorf("the outcome changed:\ngot  %s\nwant %s", &got, corpusWant)
@@ -100,7 +99,7 @@ func TestCorpus(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(strings.Join(strings.Fields(string(readme)), " "), corpusWant) {
-		t.Errorf("the README does not say: %s", corpusWant)
+		t.Errorf("the README lacks the summary: %s", corpusWant)
 	}
 }
 
@@ -122,10 +121,10 @@ func readCorpus(t *testing.T, path string) []corpusGroup {
 	return groups
 }
 
-// run asks the cases of a group and counts how they come out.
+// run queries the cases of a group and counts their outcomes.
 func (g *corpusGroup) run(t *testing.T, objects string, out *corpusOutcomes) {
-	// Servers are started when they are asked first: some of what is not ours are
-	// options that a stanza can't have.
+	// Each server starts with its first query. Some cases that are not ours have options
+	// that a stanza can't have.
 	var server, overlay *served
 	for _, c := range g.Cases {
 		if err := c.check(); err != nil {
@@ -160,27 +159,27 @@ func (g *corpusGroup) run(t *testing.T, objects string, out *corpusOutcomes) {
 	}
 }
 
-// handedOver are the reasons not to be ours for which the next plugin has to be
-// asked, as it is for all names without a headless service.
+// handedOver are the reasons for which headless must pass the query on, as for every name
+// without a headless service.
 var handedOver = map[string]bool{"ClusterIP": true, "ExternalName": true, "pod": true, "IPv6 of the machine": true}
 
-// check keeps the data honest: what differs from the kubernetes plugin differs by
-// a rule, and what was found wrong in it is not followed without a reason.
+// check validates a case. A deviation from the kubernetes plugin needs a rule, and to
+// follow a defect of it needs a reason.
 func (c *corpusCase) check() error {
 	name, qtype, _ := strings.Cut(c.Ask, " ")
 	switch {
 	case !dns.IsFqdn(name) || dns.StringToType[qtype] == 0:
-		return errors.New("not a name and a type")
+		return errors.New("ask must be an absolute name and a type")
 	case c.Kubernetes == nil:
-		return errors.New("what the kubernetes plugin answers is missing")
+		return errors.New("kubernetes must be set")
 	case c.NotOurs != "" && c.Headless != nil:
-		return errors.New("not ours, but there is an answer of ours")
+		return errors.New("headless must not be set for a case that is not ours")
 	case (c.Headless != nil) != (c.Rule != ""):
-		return errors.New("a deviation needs a rule, and a rule a deviation")
+		return errors.New("headless and rule must be set together")
 	case c.Headless != nil && c.Headless.equal(c.Kubernetes):
-		return errors.New("the deviation is none")
+		return errors.New("headless must differ from kubernetes")
 	case c.NotOurs == "" && c.Defect != "" && (c.Headless != nil) == (c.Kept != ""):
-		return errors.New("a defect is either not followed, or kept for a reason")
+		return errors.New("a defect needs either headless or kept")
 	}
 	return nil
 }

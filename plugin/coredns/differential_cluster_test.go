@@ -15,32 +15,33 @@ import (
 )
 
 // diffCluster is a random cluster: a namespace with a few services, pods and
-// EndpointSlices. It is a function of its seed alone, and so are its changes.
+// EndpointSlices. The seed alone determines it and its changes.
 type diffCluster struct {
 	seed      uint64
 	rand      *rand.Rand
 	namespace string
-	// subnet are the two octets that the addresses of no other cluster, of those
-	// at the API server at the same time, have.
+	// subnet is two octets of the addresses, which differ from those of every other
+	// cluster in the same API server.
 	subnet   [2]byte
 	services []*corev1.Service
 	pods     []*corev1.Pod
-	// made are the slices made by hand, controlled those of the controller.
-	made, controlled []*discoveryv1.EndpointSlice
+	// manual are the slices without a controller, controlled those of the EndpointSlice
+	// controller.
+	manual, controlled []*discoveryv1.EndpointSlice
 }
 
-// diffLong is a label of 63 characters, the most that one can have.
+// diffLong is a label of 63 characters, the maximum.
 var diffLong = strings.Repeat("long-label-", 5) + "longlong"
 
-// The names are few, so that they meet: services that pods name as their
-// subdomain, hostnames that several pods share or that look like an address,
-// and labels that mean something elsewhere in the zone.
+// The names are few, so that they collide: services that are the subdomain of pods,
+// hostnames that several pods share or that look like an address, and labels with a
+// meaning elsewhere in the zone.
 var (
 	diffServiceNames = []string{"db", "web", "0a", "a-b-c", "tcp", "svc", "any", "pod", "peer", diffLong}
 	diffPodNames     = []string{"db-0", "db-1", "db-2", "web-0", "web-1", "0", "peer", "x-7d4b9c", "job", "node-a", "a"}
 	diffPortNames    = []string{"web", "http", "db", "p1", "dns-tcp", "tcp"}
-	// diffWideNames are the names of the ports of a service that has many. Headless holds
-	// more than 16 ports of an endpoint in another way than fewer.
+	// diffWideNames are the port names of services with many ports. Headless stores more
+	// than 16 ports of an endpoint in another way.
 	diffWideNames = diffNumbered("w", 40)
 	diffTargets   = []string{"http", "metrics", "dns"}
 	diffProtocols = []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}
@@ -61,7 +62,7 @@ func diffNewCluster(seed uint64) *diffCluster {
 		namespace: fmt.Sprint("ns-", seed),
 		subnet:    [2]byte{byte(seed >> 8), byte(seed)},
 	}
-	if c.chance(10) { // one that starts with a digit and is as long as it may be
+	if c.chance(10) { // starts with a digit and has the maximum length
 		c.namespace = fmt.Sprintf("%d-%s", seed, diffLong)[:63]
 	}
 	for i, n := 0, 1+c.rand.IntN(4); i < n; i++ {
@@ -71,7 +72,7 @@ func diffNewCluster(seed uint64) *diffCluster {
 		c.addPod()
 	}
 	for i, n := 0, c.rand.IntN(4); i < n; i++ {
-		c.addSlice(fmt.Sprint("made-", i))
+		c.addSlice(fmt.Sprint("manual-", i))
 	}
 	c.control()
 	return c
@@ -98,14 +99,14 @@ func (c *diffCluster) addPod() {
 }
 
 func (c *diffCluster) addSlice(name string) {
-	if slices.ContainsFunc(c.made, func(s *discoveryv1.EndpointSlice) bool { return s.Name == name }) {
+	if slices.ContainsFunc(c.manual, func(s *discoveryv1.EndpointSlice) bool { return s.Name == name }) {
 		return
 	}
-	c.made = append(c.made, c.newSlice(name))
+	c.manual = append(c.manual, c.newSlice(name))
 }
 
-// control lets the EndpointSlice controller do its work. It leaves the slices of a service
-// that has lost its selector.
+// control simulates the EndpointSlice controller. It keeps the slices of a service that
+// has lost its selector.
 func (c *diffCluster) control() {
 	before := c.controlled
 	c.controlled = nil
@@ -135,11 +136,11 @@ func (c *diffCluster) objects() []apiserver.Object {
 	return out
 }
 
-// slices are all slices. The endpoints of a service with publishNotReadyAddresses are
-// ready also where the controller did not see to it: if not, headless serves them and
-// kubernetes does not, which the corpus has.
+// slices returns all slices. Endpoints of a service with publishNotReadyAddresses are
+// ready in manual slices, too. If they were not, headless would serve them and kubernetes
+// would not; the corpus has that case.
 func (c *diffCluster) slices() []*discoveryv1.EndpointSlice {
-	out := append(slices.Clone(c.made), c.controlled...)
+	out := append(slices.Clone(c.manual), c.controlled...)
 	for i, s := range out {
 		if slices.ContainsFunc(c.services, func(svc *corev1.Service) bool {
 			return svc.Spec.PublishNotReadyAddresses && svc.Name == s.Labels[discoveryv1.LabelServiceName]
@@ -153,9 +154,9 @@ func (c *diffCluster) slices() []*discoveryv1.EndpointSlice {
 	return out
 }
 
-// change makes another cluster of c and returns the events that lead there, in
-// random order: a service may come after its pods, a slice before its service,
-// and an address may be a new pod's before the old one is gone.
+// change changes c and returns the events of the change in random order. A service may
+// come after its pods, a slice before its service, and a new pod may get an address
+// before the old pod is gone.
 func (c *diffCluster) change() []apiserver.Change {
 	before := c.objects()
 	c.services = diffChangeEach(c, c.services, c.newService)
@@ -163,12 +164,12 @@ func (c *diffCluster) change() []apiserver.Change {
 		c.addService()
 	}
 	c.pods = diffChangeEach(c, c.pods, c.newPod)
-	c.made = diffChangeEach(c, c.made, c.newSlice)
+	c.manual = diffChangeEach(c, c.manual, c.newSlice)
 	for range c.rand.IntN(3) {
 		c.addPod()
 	}
 	if c.chance(30) {
-		c.addSlice(fmt.Sprint("made-", c.rand.IntN(4)))
+		c.addSlice(fmt.Sprint("manual-", c.rand.IntN(4)))
 	}
 	c.control()
 
@@ -177,20 +178,20 @@ func (c *diffCluster) change() []apiserver.Change {
 	for _, o := range before {
 		old[key(o)] = o
 	}
-	// Each object has a list of events whose order is given; the lists are mixed.
+	// The events of one object keep their order; those of different objects are shuffled.
 	var events [][]apiserver.Change
 	for _, o := range c.objects() {
 		was := old[key(o)]
 		delete(old, key(o))
 		switch {
 		case was == o:
-		case was != nil && c.chance(20): // seen to be gone in between
+		case was != nil && c.chance(20): // a watch sees the deletion
 			events = append(events, []apiserver.Change{{Object: was, Gone: true}, {Object: o}})
 		default:
 			events = append(events, []apiserver.Change{{Object: o}})
 		}
 	}
-	for _, o := range before { // not by the map's order, to be replayable
+	for _, o := range before { // not in the map's order, so that a seed is reproducible
 		if old[key(o)] != nil {
 			events = append(events, []apiserver.Change{{Object: o, Gone: true}})
 		}
@@ -206,22 +207,22 @@ func (c *diffCluster) change() []apiserver.Change {
 	return out
 }
 
-// diffChangeEach keeps half of the objects, replaces others under their names,
-// and leaves some out.
-func diffChangeEach[T metav1.Object](c *diffCluster, objects []T, remake func(string) T) []T {
+// diffChangeEach keeps half of the objects, recreates others under their names, and
+// deletes the rest.
+func diffChangeEach[T metav1.Object](c *diffCluster, objects []T, create func(string) T) []T {
 	var out []T
 	for _, o := range objects {
 		switch dice := c.rand.IntN(100); {
 		case dice < 50:
 			out = append(out, o)
 		case dice < 85:
-			out = append(out, remake(o.GetName()))
+			out = append(out, create(o.GetName()))
 		}
 	}
 	return out
 }
 
-// String is the cluster as manifests.
+// String returns the manifests of the cluster.
 func (c *diffCluster) String() string {
 	var b strings.Builder
 	for _, o := range c.objects()[1:] {

@@ -9,27 +9,27 @@ import (
 	"github.com/miekg/dns"
 )
 
-// diffCounts are the outcomes of a run: agreements and each deviation by name.
+// diffCounts counts queries by outcome: agreement, or the name of a deviation.
 type diffCounts map[string]int
 
-// diffComparer asks both plugins about a cluster.
+// diffComparer queries both plugins about a cluster.
 type diffComparer struct {
 	*diffFacts
 	ours, theirs diffAsk
 	counts       diffCounts
-	mixed        bool // names are asked in a mix of cases
+	mixed        bool // queries have names in mixed case
 }
 
-// all asks every question and returns the first reply that nothing explains.
-func (c *diffComparer) all() error {
+// compareAll sends every query and returns an error for the first unexplained difference.
+func (c *diffComparer) compareAll() error {
 	for i, name := range c.names {
-		// Not by chance: the cluster's changes are to be those of its seed.
+		// Not random, as the seed must determine the changes of the cluster.
 		types := append(diffTypes, diffOtherTypes[(uint64(i)+c.seed)%uint64(len(diffOtherTypes))])
 		if strings.HasSuffix(name, ".arpa.") {
 			types = append(diffTypes, diffOtherTypes...)
 		}
 		for _, qtype := range types {
-			if err := c.one(name, qtype); err != nil {
+			if err := c.compareOne(name, qtype); err != nil {
 				return err
 			}
 		}
@@ -46,12 +46,12 @@ func (c *diffComparer) ask(ask diffAsk, name string, qtype uint16) (*diffReply, 
 		return nil, err
 	}
 	if !m.Response || len(m.Question) != 1 || m.Question[0].Name != name || m.Question[0].Qtype != qtype {
-		return nil, fmt.Errorf("%s %s: not a reply to it:\n%v", name, dns.TypeToString[qtype], m)
+		return nil, fmt.Errorf("%s %s: the reply is to another query:\n%v", name, dns.TypeToString[qtype], m)
 	}
 	return diffNewReply(m), nil
 }
 
-// diffMixed writes every second byte of a name in upper case.
+// diffMixed returns a name with every second byte in upper case.
 func diffMixed(name string) string {
 	b := []byte(name)
 	for i := 0; i < len(b); i += 2 {
@@ -60,7 +60,7 @@ func diffMixed(name string) string {
 	return string(b)
 }
 
-func (c *diffComparer) one(name string, qtype uint16) error {
+func (c *diffComparer) compareOne(name string, qtype uint16) error {
 	ours, err := c.ask(c.ours, name, qtype)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (c *diffComparer) one(name string, qtype uint16) error {
 	if !c.diffFacts.ours(name) {
 		c.counts["passed on"]++
 		if !ours.passed() {
-			return fmt.Errorf("%s %s is no headless name and was not passed on:\n%v", name, dns.TypeToString[qtype], ours.msg)
+			return fmt.Errorf("%s %s: want it passed on, as no headless service has the name:\n%v", name, dns.TypeToString[qtype], ours.msg)
 		}
 		return nil
 	}
@@ -86,7 +86,7 @@ func (c *diffComparer) one(name string, qtype uint16) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s %s:\nheadless answers\n%v\nkubernetes answers\n%v", name, dns.TypeToString[qtype], ours.msg, theirs.msg)
+	return fmt.Errorf("%s %s:\nheadless replies\n%v\nkubernetes replies\n%v", name, dns.TypeToString[qtype], ours.msg, theirs.msg)
 }
 
 // diffQuestion is a question with both replies.
@@ -96,10 +96,10 @@ type diffQuestion struct {
 	ours, theirs *diffReply
 }
 
-// diffDeviation is a difference that is meant. It explains replies only if
-// everything about them is as its rule has it.
+// diffDeviation is an intended difference. explains returns true only if the replies
+// match its rule in every respect.
 type diffDeviation struct {
-	name     string // with the rule
+	name     string // includes the rule
 	explains func(*diffComparer, *diffQuestion) bool
 }
 
@@ -119,7 +119,7 @@ var diffDeviations = []diffDeviation{
 		if q.qtype != dns.TypeSOA || !q.ours.negative(dns.RcodeNameError) || !q.theirs.negative(dns.RcodeSuccess) || !slices.Equal(q.ours.ns, q.theirs.ns) {
 			return false
 		}
-		a, err := c.ask(c.ours, q.name, dns.TypeA) // theirs has no data at any name, and this is compared
+		a, err := c.ask(c.ours, q.name, dns.TypeA) // kubernetes replies NOERROR to the SOA of every name
 		return err == nil && a.negative(dns.RcodeNameError)
 	}},
 	{"another type than PTR at a reverse name is no data (RFC 2308, section 2.2)", func(c *diffComparer, q *diffQuestion) bool {
@@ -138,9 +138,9 @@ var diffDeviations = []diffDeviation{
 			return false
 		}
 		with := len(c.port(q.name))
-		all := with + len(c.at(q.name, false))
+		endpoints := with + len(c.at(q.name, false))
 		return slices.EqualFunc(q.ours.answer, q.theirs.answer, func(a, b diffRR) bool {
-			if int(a.weight) != max(1, 100/with) || int(b.weight) != max(1, 100/all) {
+			if int(a.weight) != max(1, 100/with) || int(b.weight) != max(1, 100/endpoints) {
 				return false
 			}
 			a.weight = b.weight
@@ -155,7 +155,7 @@ var diffDeviations = []diffDeviation{
 		labels[0], labels[1] = strings.TrimPrefix(labels[0], "_"), strings.TrimPrefix(labels[1], "_")
 		right := "_" + labels[0] + "._" + labels[1] + "." + c.fqdn(labels[2])
 		return q.name != right && len(c.at(right, true))+len(c.at(right, false)) > 0 ||
-			labels[0] == "" // which stands for any
+			labels[0] == "" // a wildcard for kubernetes
 	}},
 	{"a port without a number has no name (Kubernetes DNS specification, section 2.4.2)", func(c *diffComparer, q *diffQuestion) bool {
 		return strings.HasPrefix(q.name, "_") && q.ours.negative(dns.RcodeNameError) && q.theirs.rcode == dns.RcodeSuccess &&
@@ -163,9 +163,9 @@ var diffDeviations = []diffDeviation{
 	}},
 }
 
-// arePointers tells whether a reply gives the targets of a reverse name and no
-// others. It is asked where both agree, too: theirs gives all owners, so a
-// preference that is lost would be an agreement.
+// arePointers reports whether a reply has exactly the targets of a reverse name. It is
+// checked even if the replies agree: kubernetes returns every owner, so headless could
+// lose its preference unnoticed.
 func (c *diffComparer) arePointers(name string, r *diffReply) bool {
 	want := make(map[string]bool)
 	if strings.HasSuffix(name, ".arpa.") {
@@ -174,16 +174,16 @@ func (c *diffComparer) arePointers(name string, r *diffReply) bool {
 	return len(r.answer) == len(want) && !slices.ContainsFunc(r.answer, func(rr diffRR) bool { return !want[rr.data] })
 }
 
-// isSet tells whether ours, to ANY, is one of the sets that the name has, with
-// what goes with it.
+// isSet reports whether headless's reply to ANY is its reply to one of the types of the
+// name.
 func (c *diffComparer) isSet(q *diffQuestion) bool {
 	rrtype := q.ours.answer[0].rrtype
 	set, err := c.ask(c.ours, q.name, rrtype)
 	return err == nil && q.ours.equal(set)
 }
 
-// isGlue tells whether the additional section is all addresses of the targets,
-// as theirs has them.
+// isGlue reports whether the additional section has exactly the addresses of the targets
+// that kubernetes returns for them.
 func (c *diffComparer) isGlue(r *diffReply) bool {
 	targets := make(map[string]bool)
 	for _, rr := range r.answer {
@@ -203,15 +203,14 @@ func (c *diffComparer) isGlue(r *diffReply) bool {
 	return slices.Equal(r.extra, want)
 }
 
-// below returns the labels of a name that are left of the namespace.
+// below returns the labels of a name to the left of the namespace.
 func (c *diffComparer) below(name string) []string {
 	return strings.Split(strings.TrimSuffix(name, c.fqdn("")), ".")
 }
 
-// at returns the endpoints at or below the name of a service, host or port: once
-// for each port that they have, with a number or without. An endpoint that has
-// no port at all counts as one with an unnamed port without a number, as theirs
-// has it.
+// at returns the endpoints at or below the name of a service, host or port: once for each
+// of their ports with a number, or without one. For kubernetes an endpoint without ports
+// has one unnamed port without a number.
 func (c *diffComparer) at(name string, number bool) []diffFact {
 	labels := c.below(name)
 	var out []diffFact
@@ -235,10 +234,10 @@ func (c *diffComparer) at(name string, number bool) []diffFact {
 	return out
 }
 
-// port returns the endpoints that have a port of this name.
+// port returns the endpoints with a port of this name.
 func (c *diffComparer) port(name string) []diffFact { return c.at(name, true) }
 
-// nonTerminal tells whether names of ports exist below a name.
+// nonTerminal reports whether port names exist below a name.
 func (c *diffComparer) nonTerminal(name string) bool {
 	return slices.ContainsFunc(slices.Concat(diffPortNames, diffWideNames), func(port string) bool { return len(c.port("_"+port+"."+name)) > 0 })
 }
@@ -249,15 +248,15 @@ func (counts diffCounts) add(more diffCounts) {
 	}
 }
 
-// addAs adds all outcomes of some questions under one name. They are counted
-// elsewhere, too.
+// addAs adds queries of every outcome to the count of one name. They are also counted by
+// outcome.
 func (counts diffCounts) addAs(name string, more diffCounts) {
 	for _, n := range more {
 		counts[name] += n
 	}
 }
 
-// missing are the deviations that did not come up: headless may have lost them.
+// missing returns the deviations that did not occur. Headless may have lost them.
 func (counts diffCounts) missing() []string {
 	var out []string
 	for _, d := range diffDeviations {
@@ -268,8 +267,8 @@ func (counts diffCounts) missing() []string {
 	return out
 }
 
-// String lists the outcomes. Questions over the wire, and those of one source of
-// endpoints, are counted apart.
+// String lists the counts. The total excludes queries over the network and those of one
+// source of endpoints, which are counted twice.
 func (counts diffCounts) String() string {
 	var b strings.Builder
 	total := 0

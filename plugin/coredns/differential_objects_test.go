@@ -13,8 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// The objects are as an API server would hand them out: valid, and with the
-// defaults filled in.
+// The objects are as from an API server: valid, and with defaults set.
 
 func (c *diffCluster) meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: c.namespace, Name: name}
@@ -45,7 +44,7 @@ func (c *diffCluster) newService(name string) *corev1.Service {
 	case dice < 16:
 		s.Spec.IPFamilies = s.Spec.IPFamilies[:1]
 		s.Spec.ClusterIP = c.addr(s.Spec.IPFamilies[0] == corev1.IPv4Protocol, 200+slices.Index(diffServiceNames, name))
-		if len(s.Spec.Ports) == 0 { // only headless services may be without
+		if len(s.Spec.Ports) == 0 { // only a headless service may have no ports
 			s.Spec.Ports = []corev1.ServicePort{{Port: 80, Protocol: corev1.ProtocolTCP, TargetPort: intstr.FromInt32(80)}}
 		}
 	}
@@ -60,7 +59,7 @@ func (c *diffCluster) servicePorts() []corev1.ServicePort {
 	var out []corev1.ServicePort
 	for i, n := range names {
 		p := corev1.ServicePort{Name: diffPortNames[n], Port: int32(80 + i), Protocol: diffPick(c, diffProtocols...)}
-		if len(names) == 1 && c.chance(30) { // the only one may go without a name
+		if len(names) == 1 && c.chance(30) { // a single port needs no name
 			p.Name = ""
 		}
 		switch c.rand.IntN(3) {
@@ -76,12 +75,12 @@ func (c *diffCluster) servicePorts() []corev1.ServicePort {
 	return out
 }
 
-// diffWide is the target of a wide service that pods give different numbers. These are at
-// most three, so that the pods of a service have four lists of ports at most; slices made by
-// hand, of which there are four, have others. Of more than 8 lists, headless serves 8.
+// diffWide is the named target port of a service with many ports. Pods give it at most
+// three numbers, so that the pods of a service have at most four port lists. The up to
+// four manual slices have others. Of more than 8 lists headless serves 8.
 const diffWide = "wide"
 
-// widePorts are 17 to 40 ports.
+// widePorts returns 17 to 40 ports.
 func (c *diffCluster) widePorts() []corev1.ServicePort {
 	var out []corev1.ServicePort
 	for i, name := range diffWideNames[:17+c.rand.IntN(len(diffWideNames)-16)] {
@@ -94,8 +93,8 @@ func (c *diffCluster) widePorts() []corev1.ServicePort {
 	return out
 }
 
-// addr is the n-th address of a family. Some of the IPv6 addresses end in zeros,
-// which are left out in their text.
+// addr returns the n-th address of a family. Some IPv6 addresses have runs of zeros,
+// which their text abbreviates.
 func (c *diffCluster) addr(v4 bool, n int) string {
 	if v4 {
 		return netip.AddrFrom4([4]byte{10, c.subnet[0], c.subnet[1], byte(n)}).String()
@@ -147,7 +146,7 @@ func (c *diffCluster) containerPorts() []corev1.ContainerPort {
 }
 
 func (c *diffCluster) giveHostname(p *corev1.Pod) {
-	// A host of several long lists of ports has those of each of them.
+	// So that a host may have several long port lists, whose ports are combined.
 	for _, s := range c.services {
 		if c.isWide(s.Name) && c.chance(40) {
 			p.Spec.Hostname, p.Spec.Subdomain = "peer", s.Name
@@ -157,8 +156,8 @@ func (c *diffCluster) giveHostname(p *corev1.Pod) {
 	hostname := p.Name
 	switch dice := c.rand.IntN(100); {
 	case dice < 15:
-		hostname = "peer" // with others
-	case dice < 20: // another's address, or its own
+		hostname = "peer" // shared
+	case dice < 20: // the dashed address of a pod
 		hostname = strings.ReplaceAll(c.addr(true, 10+c.rand.IntN(len(diffPodNames))), ".", "-")
 	case dice < 25:
 		hostname = diffLong
@@ -179,7 +178,7 @@ func (c *diffCluster) giveHostname(p *corev1.Pod) {
 
 func (c *diffCluster) giveAddresses(p *corev1.Pod) {
 	n := 10 + slices.Index(diffPodNames, p.Name)
-	if c.chance(20) { // that of one of two nodes, with other pods
+	if c.chance(20) { // the address of one of two nodes, shared
 		p.Spec.HostNetwork = true
 		n = 1 + c.rand.IntN(2)
 	}
@@ -212,10 +211,10 @@ func (c *diffCluster) giveState(p *corev1.Pod) {
 	}
 }
 
-// newSlice is a slice that no controller of the cluster's core manages. Its
-// service may have a selector, too, or not be there at all.
+// newSlice returns a slice that Kubernetes's own controller does not manage. Its service
+// may have a selector, too, or not exist.
 func (c *diffCluster) newSlice(name string) *discoveryv1.EndpointSlice {
-	v4 := name[len(name)-1]%2 == 0 // the family of a slice can't change
+	v4 := name[len(name)-1]%2 == 0 // the family of a slice is immutable
 	s := &discoveryv1.EndpointSlice{ObjectMeta: c.meta(name), AddressType: discoveryv1.AddressTypeIPv6}
 	if v4 {
 		s.AddressType = discoveryv1.AddressTypeIPv4
@@ -229,17 +228,17 @@ func (c *diffCluster) newSlice(name string) *discoveryv1.EndpointSlice {
 	}
 	for i, n := range c.rand.Perm(len(diffPortNames))[:diffPick(c, 0, 1, 1, 2)] {
 		port := discoveryv1.EndpointPort{Name: ptr.To(diffPortNames[n]), Protocol: ptr.To(diffPick(c, diffProtocols...)), Port: ptr.To(int32(70 + i))}
-		if i == 0 && c.chance(15) { // names are unique
+		if i == 0 && c.chance(15) { // port names are unique
 			port.Name = ptr.To("")
 		}
-		if c.chance(8) { // any port
+		if c.chance(8) { // a port without a number
 			port.Port = nil
 		}
 		s.Ports = append(s.Ports, port)
 	}
 	if c.isWide(s.Labels[discoveryv1.LabelServiceName]) && c.chance(60) || c.chance(3) {
 		s.Ports = nil
-		number := diffPick(c, 2000, 3000) // those that the service has, or others
+		number := diffPick(c, 2000, 3000) // the ports of the service, or others
 		for i, name := range diffWideNames[:17+c.rand.IntN(len(diffWideNames)-16)] {
 			s.Ports = append(s.Ports, discoveryv1.EndpointPort{
 				Name: ptr.To(name), Protocol: ptr.To(diffPick(c, diffProtocols...)), Port: ptr.To(int32(number + i)),

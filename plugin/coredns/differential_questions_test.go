@@ -11,16 +11,15 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// diffTypes are asked of every name, and one of diffOtherTypes, which have no
-// records but PTR at reverse names.
+// diffTypes are queried at every name, and one of diffOtherTypes, of which only PTR has
+// records, at reverse names.
 var (
 	diffTypes      = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeANY}
 	diffOtherTypes = []uint16{dns.TypePTR, dns.TypeTXT, dns.TypeSOA}
 )
 
-// diffFacts are what is known of a cluster for judging replies. They come from
-// its EndpointSlices, as the controller would write them, and not from what
-// either plugin says.
+// diffFacts are the facts about a cluster by which replies are judged. They come from the
+// EndpointSlices as the controller would write them, and not from a plugin.
 type diffFacts struct {
 	*diffCluster
 	headless  map[string]bool // by service
@@ -30,8 +29,8 @@ type diffFacts struct {
 
 // diffFact is a ready address of a headless service.
 type diffFact struct {
-	service, host string // host is the label
-	hostname      bool   // it was given
+	service, host string // labels
+	hostname      bool   // whether host is a hostname, not a dashed address
 	addr          netip.Addr
 	ports         []discoveryv1.EndpointPort
 }
@@ -73,8 +72,8 @@ func (c *diffCluster) facts() *diffFacts {
 	return f
 }
 
-// longLists returns how many lists of more than 16 ports the endpoints of one service have
-// at most.
+// longLists returns the largest number of port lists longer than 16 that the endpoints of
+// one service have.
 func (f *diffFacts) longLists() int {
 	lists := make(map[string]map[string]bool)
 	most := 0
@@ -95,7 +94,7 @@ func (f *diffFacts) longLists() int {
 	return most
 }
 
-// questions are all names that the cluster has, had or could be thought to have.
+// questions returns the names that the cluster has, had or might have.
 func (f *diffFacts) questions() []string {
 	hosts := []string{"", "no-such-host.", "_no-such-port._tcp.", "_tcp.", "_udp.", "_sctp.", "_no-such-protocol.", "_._tcp."}
 	seen := make(map[string]bool)
@@ -116,7 +115,7 @@ func (f *diffFacts) questions() []string {
 			addHost("_" + name + "._" + strings.ToLower(string(protocol)))
 		}
 	}
-	addAddr(f.addr(true, 99)) // nobody's
+	addAddr(f.addr(true, 99)) // of no endpoint
 	addAddr(f.addr(false, 99))
 	for _, p := range f.pods {
 		addHost(p.Name)
@@ -132,7 +131,7 @@ func (f *diffFacts) questions() []string {
 			addPort(p.Name, p.Protocol)
 		}
 	}
-	for _, s := range f.made {
+	for _, s := range f.manual {
 		for _, p := range s.Ports {
 			addPort(*p.Name, *p.Protocol)
 		}
@@ -145,13 +144,13 @@ func (f *diffFacts) questions() []string {
 			}
 		}
 	}
-	// Below a host there is nothing, and without its underscores no port.
+	// There is nothing below a host, and no port without its underscores.
 	last := hosts[len(hosts)-1]
 	hosts = append(hosts, "below."+last, "far.below."+last, strings.ReplaceAll(last, "_", ""), "web.tcp.", "http._tcp.")
 
 	var out []string
 	for _, s := range f.services {
-		if !f.headless[s.Name] { // they are not ours: a few are enough
+		if !f.headless[s.Name] { // headless passes these on; a few names are enough
 			out = append(out, f.fqdn(s.Name), hosts[1]+f.fqdn(s.Name), last+f.fqdn(s.Name))
 			continue
 		}
@@ -170,8 +169,8 @@ func (f *diffFacts) questions() []string {
 	return out
 }
 
-// ours tells whether a name is headless': at or below a headless service, or the
-// reverse name of an address of one.
+// ours reports whether headless owns a name: it is at or below a headless service, or the
+// reverse name of one of its endpoints.
 func (f *diffFacts) ours(name string) bool {
 	if below, ok := strings.CutSuffix(name, f.fqdn("")[1:]); ok {
 		labels := strings.Split(strings.TrimSuffix(below, "."), ".")
@@ -180,23 +179,23 @@ func (f *diffFacts) ours(name string) bool {
 	return len(f.pointers(name)) > 0
 }
 
-// pointers are the targets of a reverse name by the rule of headless: names that
-// pods were given, else those made from the address, of headless services only.
-// As they are names of endpoints, they resolve.
+// pointers returns the targets of a reverse name by headless's rule: the hostnames of
+// endpoints of headless services, else their dashed addresses. They resolve, as they are
+// names of endpoints.
 func (f *diffFacts) pointers(reverse string) map[string]bool {
-	given, made := make(map[string]bool), make(map[string]bool)
+	hostnames, dashed := make(map[string]bool), make(map[string]bool)
 	for _, e := range f.endpoints {
 		if name, _ := dns.ReverseAddr(e.addr.String()); name != reverse {
 			continue
 		}
 		if e.hostname {
-			given[e.host+"."+f.fqdn(e.service)] = true
+			hostnames[e.host+"."+f.fqdn(e.service)] = true
 		} else {
-			made[e.host+"."+f.fqdn(e.service)] = true
+			dashed[e.host+"."+f.fqdn(e.service)] = true
 		}
 	}
-	if len(given) > 0 {
-		return given
+	if len(hostnames) > 0 {
+		return hostnames
 	}
-	return made
+	return dashed
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// diffReply is what counts of a reply: sections as sorted sets, names in lower
+// diffReply is the compared part of a reply: sections as sorted sets, names in lower
 // case, the SOA without its serial.
 type diffReply struct {
 	msg               *dns.Msg
@@ -18,7 +18,7 @@ type diffReply struct {
 	answer, ns, extra []diffRR
 }
 
-// diffRR is a record; what its type has not is empty.
+// diffRR is a record. Fields that its type lacks are zero.
 type diffRR struct {
 	name   string
 	rrtype uint16
@@ -70,34 +70,34 @@ func diffSection(rrs []dns.RR) []diffRR {
 
 func (rr diffRR) compare(other diffRR) int {
 	return cmp.Or(cmp.Compare(rr.name, other.name), cmp.Compare(rr.rrtype, other.rrtype), cmp.Compare(rr.data, other.data),
-		cmp.Compare(rr.port, other.port), cmp.Compare(rr.weight, other.weight), cmp.Compare(rr.ttl, other.ttl)) // of SOA records there is one
+		cmp.Compare(rr.port, other.port), cmp.Compare(rr.weight, other.weight), cmp.Compare(rr.ttl, other.ttl)) // a section has at most one SOA record
 }
 
-// equal tells whether two replies say the same.
+// equal reports whether two replies are equal.
 func (r *diffReply) equal(other *diffReply) bool {
 	return r.sameBut(other) && slices.Equal(r.answer, other.answer) && slices.Equal(r.extra, other.extra)
 }
 
-// sameBut tells whether two replies are the same but for answer and additional
-// section.
+// sameBut reports whether two replies are equal apart from the answer and additional
+// sections.
 func (r *diffReply) sameBut(other *diffReply) bool {
 	return r.rcode == other.rcode && r.aa == other.aa && r.tc == other.tc && slices.Equal(r.ns, other.ns)
 }
 
-// negative tells whether the reply is one without answers, with the SOA, and of
-// this code.
+// negative reports whether the reply is a denial with this rcode: no answers, and the
+// SOA.
 func (r *diffReply) negative(rcode int) bool {
 	return r.rcode == rcode && r.aa && !r.tc && len(r.answer) == 0 && len(r.extra) == 0 &&
 		len(r.ns) == 1 && r.ns[0].rrtype == dns.TypeSOA
 }
 
-// positive tells whether the reply has answers, all of one type.
+// positive reports whether the reply has answers, all of this type.
 func (r *diffReply) positive(rrtype uint16) bool {
 	return r.rcode == dns.RcodeSuccess && r.aa && !r.tc && len(r.ns) == 0 && len(r.answer) > 0 &&
 		!slices.ContainsFunc(r.answer, func(rr diffRR) bool { return rr.rrtype != rrtype })
 }
 
-// passed tells whether the plugin had nothing to say.
+// passed reports whether the plugin passed the query on.
 func (r *diffReply) passed() bool {
 	return (r.rcode == dns.RcodeServerFailure || r.rcode == dns.RcodeRefused) &&
 		len(r.answer)+len(r.ns)+len(r.extra) == 0

@@ -15,8 +15,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// diffTap is a directive that hands out the plugins behind it, so that most
-// questions may be asked without a socket between.
+// diffTap is a directive that exposes the plugin behind it, so that most queries need no
+// socket.
 const diffTap = "difftap"
 
 var (
@@ -45,27 +45,27 @@ type diffServer struct {
 	conns   []*dns.Conn
 }
 
-// diffZones are the zones of both plugins.
+// diffZones are the zones of every plugin.
 const diffZones = "cluster.local in-addr.arpa ip6.arpa"
 
-// diffServers are the servers that are compared: headless with each source of its
-// endpoints, and kubernetes.
+// diffServers are the compared servers: headless with each source of endpoints, and
+// kubernetes.
 type diffServers struct{ pods, slices, theirs *diffServer }
 
-// ours is the server to compare for a cluster: one in four is asked of the one
-// that reads EndpointSlices alone.
+// ours returns the headless server for a cluster: for one cluster in four that which
+// reads only EndpointSlices.
 func (s *diffServers) ours(c *diffCluster) *diffServer {
-	if s.ofSlices(c) {
+	if s.fromSlices(c) {
 		return s.slices
 	}
 	return s.pods
 }
 
-func (*diffServers) ofSlices(c *diffCluster) bool { return c.seed%4 == 1 }
+func (*diffServers) fromSlices(c *diffCluster) bool { return c.seed%4 == 1 }
 
-// diffStart starts both plugins, each in a server of its own. They are started
-// together, as kubernetes, when it is set up, writes to what the watches of a
-// running plugin read: the logger that klog has for the whole process.
+// diffStart starts the plugins, each in a server block of its own. They start together:
+// at its setup the kubernetes plugin writes klog's logger, which the watches of a running
+// plugin read.
 func diffStart(t *testing.T, endpoint string) (started *diffServers, stop func()) {
 	t.Helper()
 	diffTapOnce.Do(diffRegisterTap)
@@ -110,12 +110,12 @@ func diffStart(t *testing.T, endpoint string) (started *diffServers, stop func()
 	}
 }
 
-// diffAsk asks a question.
+// diffAsk sends a query.
 type diffAsk func(name string, qtype uint16) (*dns.Msg, error)
 
-// diffWriter takes the reply of a handler as a client over TCP.
+// diffWriter keeps the reply of a handler, for a client over TCP.
 type diffWriter struct {
-	dns.ResponseWriter // nil: no plugin here needs more
+	dns.ResponseWriter // nil: these plugins need no other method
 	reply              *dns.Msg
 }
 
@@ -125,8 +125,8 @@ func (w *diffWriter) LocalAddr() net.Addr           { return diffAddr }
 func (w *diffWriter) RemoteAddr() net.Addr          { return diffAddr }
 func (w *diffWriter) WriteMsg(reply *dns.Msg) error { w.reply = reply; return nil }
 
-// direct asks the plugin itself. Where it passes the question on, there is
-// nobody, and the reply is what a server makes of the rcode.
+// direct calls the plugin. If it passes the query on, there is no next plugin, and the
+// reply is what a server makes of the rcode.
 func (s *diffServer) direct(name string, qtype uint16) (*dns.Msg, error) {
 	m := new(dns.Msg)
 	m.SetQuestion(name, qtype)
@@ -138,8 +138,8 @@ func (s *diffServer) direct(name string, qtype uint16) (*dns.Msg, error) {
 	return w.reply, nil
 }
 
-// wire returns a function that asks over UDP or TCP. Its connection is new, as a
-// server closes those that are idle.
+// wire returns a function that sends queries over UDP or TCP, on a new connection: a
+// server closes idle ones.
 func (s *diffServer) wire(network string) diffAsk {
 	conn, err := dns.Dial(network, s.addrs[network])
 	if err != nil {
@@ -155,7 +155,7 @@ func (s *diffServer) wire(network string) diffAsk {
 		}
 		reply, _, err := new(dns.Client).ExchangeWithConn(m, conn)
 		if err != nil {
-			return nil, fmt.Errorf("ask %s over %s: %w", s.plugin, network, err)
+			return nil, fmt.Errorf("query %s over %s: %w", s.plugin, network, err)
 		}
 		if reply.Truncated && network == "udp" {
 			return s.wire("tcp")(name, qtype)

@@ -13,14 +13,13 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// diffController is who writes the slices of this file.
+// diffController is the value of managed-by in the slices of this file.
 const diffController = "endpointslice-controller.k8s.io"
 
-// diffControlled returns the EndpointSlices that the EndpointSlice controller
-// would write for a service: of each family and each set of port numbers its
-// own. The rules are written anew from k8s.io/endpointslice, on purpose without
-// a look at those of headless; only how many slices there are is left to chance,
-// as the controller moves endpoints between them, too.
+// diffControlled returns the EndpointSlices that the EndpointSlice controller would write
+// for a service: separate ones for each family and each set of port numbers. The code
+// follows k8s.io/endpointslice and, on purpose, not headless. Only the number of slices
+// is random, as the controller moves endpoints between slices, too.
 func diffControlled(r *rand.Rand, svc *corev1.Service, pods []*corev1.Pod) []*discoveryv1.EndpointSlice {
 	if len(svc.Spec.Selector) == 0 || svc.Spec.Type == corev1.ServiceTypeExternalName {
 		return nil
@@ -29,7 +28,7 @@ func diffControlled(r *rand.Rand, svc *corev1.Service, pods []*corev1.Pod) []*di
 	var out []*discoveryv1.EndpointSlice
 	for _, family := range diffAddressTypes(svc) {
 		groups := make(map[string]*discoveryv1.EndpointSlice)
-		var order []string // the map's own would differ from run to run
+		var ids []string // sorted by first use, as a map's order is random
 		for _, pod := range pods {
 			// ShouldPodBeInEndpoints, with terminating pods.
 			if !selector.Matches(labels.Set(pod.Labels)) || len(pod.Status.PodIPs) == 0 ||
@@ -44,15 +43,15 @@ func diffControlled(r *rand.Rand, svc *corev1.Service, pods []*corev1.Pod) []*di
 			id := diffPortMap(ports)
 			if groups[id] == nil {
 				groups[id] = &discoveryv1.EndpointSlice{Ports: ports}
-				order = append(order, id)
+				ids = append(ids, id)
 			}
 			groups[id].Endpoints = append(groups[id].Endpoints, endpoint)
 		}
-		if len(order) == 0 { // the controller's placeholder
-			order = append(order, "")
+		if len(ids) == 0 { // the controller's placeholder
+			ids = append(ids, "")
 			groups[""] = new(discoveryv1.EndpointSlice)
 		}
-		for _, id := range order {
+		for _, id := range ids {
 			for _, part := range diffSplit(r, groups[id].Endpoints) {
 				out = append(out, diffSlice(svc, family, len(out), groups[id].Ports, part))
 			}
@@ -65,7 +64,7 @@ func diffSlice(svc *corev1.Service, family discoveryv1.AddressType, n int, ports
 	return &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: svc.Namespace,
-			// The family can't change in a slice, all else can.
+			// The name has the family, as that of a slice is immutable.
 			Name: fmt.Sprintf("%.50s-%s-%d", svc.Name, map[discoveryv1.AddressType]string{
 				discoveryv1.AddressTypeIPv4: "v4", discoveryv1.AddressTypeIPv6: "v6"}[family], n),
 			Labels: map[string]string{
@@ -79,7 +78,7 @@ func diffSlice(svc *corev1.Service, family discoveryv1.AddressType, n int, ports
 	}
 }
 
-// diffAddressTypes is getAddressTypesForService.
+// diffAddressTypes corresponds to getAddressTypesForService.
 func diffAddressTypes(svc *corev1.Service) []discoveryv1.AddressType {
 	var out []discoveryv1.AddressType
 	for _, f := range svc.Spec.IPFamilies {
@@ -94,7 +93,7 @@ func diffAddressTypes(svc *corev1.Service) []discoveryv1.AddressType {
 	return out
 }
 
-// diffEndpoint is podToEndpoint.
+// diffEndpoint corresponds to podToEndpoint.
 func diffEndpoint(svc *corev1.Service, pod *corev1.Pod, family discoveryv1.AddressType) discoveryv1.Endpoint {
 	serving := false
 	for _, c := range pod.Status.Conditions {
@@ -122,7 +121,7 @@ func diffEndpoint(svc *corev1.Service, pod *corev1.Pod, family discoveryv1.Addre
 	return e
 }
 
-// diffEndpointPorts is getEndpointPorts.
+// diffEndpointPorts corresponds to getEndpointPorts.
 func diffEndpointPorts(svc *corev1.Service, pod *corev1.Pod) []discoveryv1.EndpointPort {
 	var out []discoveryv1.EndpointPort
 	for _, p := range svc.Spec.Ports {
@@ -133,7 +132,7 @@ func diffEndpointPorts(svc *corev1.Service, pod *corev1.Pod) []discoveryv1.Endpo
 	return out
 }
 
-// diffFindPort is FindPort; zero is no port.
+// diffFindPort corresponds to FindPort; zero means no port.
 func diffFindPort(pod *corev1.Pod, p corev1.ServicePort) int32 {
 	if p.TargetPort.Type == intstr.Int {
 		return p.TargetPort.IntVal
@@ -162,7 +161,7 @@ func diffPortMap(ports []discoveryv1.EndpointPort) string {
 	return id
 }
 
-// diffSplit deals endpoints out to one to three slices.
+// diffSplit distributes endpoints over one to three slices.
 func diffSplit(r *rand.Rand, endpoints []discoveryv1.Endpoint) [][]discoveryv1.Endpoint {
 	if len(endpoints) < 2 || r.IntN(3) > 0 {
 		return [][]discoveryv1.Endpoint{endpoints}

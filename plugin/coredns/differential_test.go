@@ -24,21 +24,21 @@ import (
 	"github.com/headless-dns/headless/internal/apiserver"
 )
 
-// Of the environment: DIFFERENTIAL_CLUSTERS is how many clusters there are, and
-// DIFFERENTIAL_SEED the seed of the first; each next one has the next.
+// Environment variables: DIFFERENTIAL_CLUSTERS is the number of clusters, and
+// DIFFERENTIAL_SEED the seed of the first one. The seeds are consecutive.
 const (
 	diffDefaultClusters = 1000
 	diffDefaultSeed     = 1
-	// diffRaceClusters is for the race detector, which takes ten times as long.
-	// They are few enough for one start, see diffStart.
+	// diffRaceClusters is for the race detector, which takes ten times as long. They fit
+	// into one start of the servers, see diffStart.
 	diffRaceClusters = 200
-	// diffAtOnce is how many clusters are namespaces of one API server.
+	// diffAtOnce is the number of clusters, each a namespace, in one API server.
 	diffAtOnce = 250
-	// diffRounds is how often each cluster changes.
+	// diffRounds is the number of changes of each cluster.
 	diffRounds = 1
-	// diffLongLists counts what is asked about clusters with long lists of ports.
+	// diffLongLists names the count of queries about clusters with long port lists.
 	diffLongLists = "with long lists of ports, of all sorts"
-	// diffWireEach is which cluster is asked over the wire, too.
+	// diffWireEach: one cluster in so many is also queried over the network.
 	diffWireEach = 50
 )
 
@@ -53,16 +53,15 @@ func diffSetting(t *testing.T, name string, value uint64) uint64 {
 	return value
 }
 
-// diffRace tells whether the race detector runs.
+// diffRace reports whether the race detector is on.
 func diffRace() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
-// TestDifferential compares headless with the kubernetes plugin on random
-// clusters that both see at the same API server, as they are first listed and
-// after changes that are watched. A difference that is not one of
-// [diffDeviations] is an error.
+// TestDifferential compares headless with the kubernetes plugin on random clusters in one
+// API server, after the first list and after watched changes. Every difference must be
+// one of [diffDeviations].
 func TestDifferential(t *testing.T) {
 	clusters := uint64(diffDefaultClusters)
 	if diffRace() {
@@ -80,14 +79,14 @@ func TestDifferential(t *testing.T) {
 	}
 	t.Logf("%d clusters from seed %d on, each in %d states: %v", clusters, seed, 1+diffRounds, counts)
 	if clusters >= diffRaceClusters && !t.Failed() && counts[diffLongLists] == 0 {
-		t.Error("no endpoint has a long list of ports any more")
+		t.Error("no endpoint had a long port list, want some")
 	}
 	if missing := counts.missing(); clusters >= diffRaceClusters && !t.Failed() && len(missing) > 0 {
-		t.Errorf("no reply deviates any more, though headless should, in that %s", strings.Join(missing, "; "))
+		t.Errorf("no reply deviated by these rules, want some for each: %s", strings.Join(missing, "; "))
 	}
 }
 
-// diffRun compares n clusters at one API server.
+// diffRun compares n clusters in one API server.
 func diffRun(t *testing.T, seed, n uint64, counts diffCounts) {
 	api, err := apiserver.New()
 	if err != nil {
@@ -121,29 +120,29 @@ func diffRun(t *testing.T, seed, n uint64, counts diffCounts) {
 	}
 }
 
-// diffCompare compares the clusters, on two processors. Some are asked about
-// over the wire, too.
+// diffCompare compares the clusters in two goroutines, and some of them also over the
+// network.
 func diffCompare(t *testing.T, round int, clusters []*diffCluster, servers *diffServers, counts diffCounts) {
 	var wait sync.WaitGroup
 	var mu sync.Mutex
 	const workers = 2
 	for worker := range workers {
 		wait.Go(func() {
-			mine := make(diffCounts)
+			sum := make(diffCounts)
 			for i := worker; i < len(clusters); i += workers {
 				f := clusters[i].facts()
-				of := make(diffCounts)
-				err := (&diffComparer{f, servers.ours(f.diffCluster).direct, servers.theirs.direct, of, false}).all()
-				mine.add(of)
-				if servers.ofSlices(f.diffCluster) {
-					mine.addAs("with endpoints slices, of all sorts", of)
+				found := make(diffCounts)
+				err := (&diffComparer{f, servers.ours(f.diffCluster).direct, servers.theirs.direct, found, false}).compareAll()
+				sum.add(found)
+				if servers.fromSlices(f.diffCluster) {
+					sum.addAs("with endpoints slices, of all sorts", found)
 				}
 				lists := f.longLists()
 				if lists > 0 {
-					mine.addAs(diffLongLists, of)
+					sum.addAs(diffLongLists, found)
 				}
 				if lists > 8 {
-					err = fmt.Errorf("a service has %d long lists of ports, of which headless serves 8", lists)
+					err = fmt.Errorf("a service has %d long port lists, want at most the 8 that headless serves", lists)
 				}
 				if err != nil {
 					t.Errorf("DIFFERENTIAL_CLUSTERS=1 DIFFERENTIAL_SEED=%d, after %d changes: %v\n\nThe objects:\n%s", f.seed, round, err, f)
@@ -152,7 +151,7 @@ func diffCompare(t *testing.T, round int, clusters []*diffCluster, servers *diff
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			counts.add(mine)
+			counts.add(sum)
 		})
 	}
 	wait.Wait()
@@ -160,7 +159,7 @@ func diffCompare(t *testing.T, round int, clusters []*diffCluster, servers *diff
 		f := clusters[i].facts()
 		for _, network := range []string{"udp", "tcp"} {
 			wire := make(diffCounts)
-			if err := (&diffComparer{f, servers.ours(f.diffCluster).wire(network), servers.theirs.wire(network), wire, network == "udp"}).all(); err != nil {
+			if err := (&diffComparer{f, servers.ours(f.diffCluster).wire(network), servers.theirs.wire(network), wire, network == "udp"}).compareAll(); err != nil {
 				t.Errorf("DIFFERENTIAL_CLUSTERS=1 DIFFERENTIAL_SEED=%d, after %d changes, over %s: %v\n\nThe objects:\n%s", f.seed, round, network, err, f)
 			}
 			counts.addAs("over "+network+", of all sorts", wire)
@@ -168,8 +167,8 @@ func diffCompare(t *testing.T, round int, clusters []*diffCluster, servers *diff
 	}
 }
 
-// diffSentinel are the last objects of a round. A watch sends what it watches in
-// order: once each plugin answers for an object of each kind, it has seen all.
+// diffSentinel returns the last changes of a round. A watch delivers events in order: a
+// plugin that answers for one object of each kind has seen the round.
 func diffSentinel(round int) []apiserver.Change {
 	meta := metav1.ObjectMeta{Namespace: "settled", Name: fmt.Sprint("round-", round)}
 	svc := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{
@@ -182,25 +181,25 @@ func diffSentinel(round int) []apiserver.Change {
 		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
 	}}
 	pod.Labels = svc.Spec.Selector
-	made := &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4, Endpoints: []discoveryv1.Endpoint{{
+	manual := &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4, Endpoints: []discoveryv1.Endpoint{{
 		Addresses: []string{"192.0.2.2"}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true)},
 	}}}
-	made.Labels = map[string]string{discoveryv1.LabelServiceName: meta.Name}
-	out := []apiserver.Change{{Object: svc}, {Object: pod}, {Object: made}}
+	manual.Labels = map[string]string{discoveryv1.LabelServiceName: meta.Name}
+	out := []apiserver.Change{{Object: svc}, {Object: pod}, {Object: manual}}
 	for _, s := range diffControlled(diffNewCluster(0).rand, svc, []*corev1.Pod{pod}) {
 		out = append(out, apiserver.Change{Object: s})
 	}
-	// A service without a selector, with a slice that the controller has left.
+	// A service without a selector, and a slice that the controller has left.
 	left := svc.DeepCopy()
 	left.Name, left.Spec.Selector = diffLeft(round), nil
-	slice := made.DeepCopy()
+	slice := manual.DeepCopy()
 	slice.Name, slice.Labels = left.Name, map[string]string{discoveryv1.LabelServiceName: left.Name, discoveryv1.LabelManagedBy: diffController}
 	return append(out, apiserver.Change{Object: left}, apiserver.Change{Object: slice})
 }
 
 func diffLeft(round int) string { return fmt.Sprint("left-", round) }
 
-// diffSettle waits until both plugins have seen the last objects of a round.
+// diffSettle waits until the servers have seen the last changes of a round.
 func diffSettle(t *testing.T, round int, servers ...*diffServer) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
@@ -223,7 +222,7 @@ func diffSettle(t *testing.T, round int, servers ...*diffServer) {
 					break
 				}
 				if time.Now().After(deadline) {
-					t.Fatalf("%s has not seen the end of round %d:\n%v", s.plugin, round, m)
+					t.Fatalf("%s: the last changes of round %d are missing:\n%v", s.plugin, round, m)
 				}
 				<-tick.C
 			}

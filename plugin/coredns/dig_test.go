@@ -14,12 +14,12 @@ import (
 
 const ttl = 5
 
-// reply is what dig printed, read back.
+// reply is the parsed output of dig.
 type reply struct {
 	text   string
 	status string
 	flags  []string
-	owner  string // the name asked
+	qname  string
 	answer []dns.RR
 	ns     []dns.RR
 	extra  []dns.RR
@@ -27,7 +27,7 @@ type reply struct {
 
 var header = regexp.MustCompile(`(?s)status: (\w+),.*;; flags:([^;]*);`)
 
-// dig asks the server by way of dig, whose arguments the question is.
+// dig runs dig against the server with the question as arguments.
 func (s *server) dig(question ...string) (*reply, error) {
 	args := append([]string{"@127.0.0.1", "-p", s.port, "+tries=1", "+time=2", "+noall", "+comments", "+question", "+answer", "+authority", "+additional"}, question...)
 	out, err := command("dig", args...)
@@ -48,7 +48,7 @@ func (s *server) dig(question ...string) (*reply, error) {
 		case strings.HasSuffix(line, " SECTION:"):
 			section = strings.Fields(line)[1]
 		case section == "QUESTION" && strings.HasPrefix(line, ";"):
-			r.owner = strings.Fields(line[1:])[0]
+			r.qname = strings.Fields(line[1:])[0]
 			section = ""
 		case line == "" || strings.HasPrefix(line, ";"):
 		default:
@@ -69,7 +69,7 @@ func (s *server) dig(question ...string) (*reply, error) {
 	return r, nil
 }
 
-// rdata is the record without its header, as dig prints it.
+// rdata returns the data of a record as dig prints it.
 func rdata(rr dns.RR) string {
 	return strings.TrimPrefix(rr.String(), rr.Header().String())
 }
@@ -82,13 +82,13 @@ func rdatas(rrs []dns.RR) []string {
 	return out
 }
 
-// sameSet tells whether both hold the same, in whatever order, duplicates counted.
+// sameSet reports whether a and b have the same elements, with duplicates, in any order.
 func sameSet(a, b []string) bool {
 	a, b = slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b))
 	return slices.Equal(a, b)
 }
 
-// answers is nil if the server answers with a record set of just this data.
+// answers returns an error unless the server's answer is a record set of just this data.
 func (s *server) answers(want []string, question ...string) error {
 	_, err := s.answer(want, question...)
 	return err
@@ -100,23 +100,23 @@ func (s *server) answer(want []string, question ...string) (*reply, error) {
 		return nil, err
 	}
 	if r.status != "NOERROR" || !slices.Contains(r.flags, "aa") {
-		return nil, fmt.Errorf("want an authoritative NOERROR: %s", r.text)
+		return nil, fmt.Errorf("want NOERROR with AA: %s", r.text)
 	}
 	if !sameSet(rdatas(r.answer), want) {
-		return nil, fmt.Errorf("want just %q: %s", want, r.text)
+		return nil, fmt.Errorf("want the records %q: %s", want, r.text)
 	}
 	for _, rr := range r.answer {
-		// The version of the schema has a TTL of its own.
-		if h := rr.Header(); h.Name != r.owner || h.Ttl != ttl && h.Rrtype != dns.TypeTXT {
-			return nil, fmt.Errorf("want owner %s and TTL %d: %s", r.owner, ttl, r.text)
+		// The TXT record with the version of the DNS schema has another TTL.
+		if h := rr.Header(); h.Name != r.qname || h.Ttl != ttl && h.Rrtype != dns.TypeTXT {
+			return nil, fmt.Errorf("want owner %s and TTL %d: %s", r.qname, ttl, r.text)
 		}
 	}
 	return r, nil
 }
 
-// answersSRV is nil if the server answers with a record set of just these
-// targets, at the port and of even weight, and brings along the addresses of
-// each of them, which glue has by target.
+// answersSRV returns an error unless the server answers with just these targets. They
+// have the given port and equal weights, and the additional section has their addresses:
+// glue maps each target to its own.
 func (s *server) answersSRV(port int, glue map[string][]string, question ...string) error {
 	var want, wantExtra []string
 	for target, addrs := range glue {
@@ -139,7 +139,7 @@ func (s *server) answersSRV(port int, glue map[string][]string, question ...stri
 	return nil
 }
 
-// denies is nil if the server denies the name (NXDOMAIN) or the type
+// denies returns an error unless the server denies the name (NXDOMAIN) or the type
 // (NOERROR), with the zone's SOA.
 func (s *server) denies(status string, question ...string) error {
 	r, err := s.dig(question...)
@@ -152,8 +152,8 @@ func (s *server) denies(status string, question ...string) error {
 	return nil
 }
 
-// disowns is nil if no plugin of the server answers the question.
-func (s *server) disowns(question ...string) error {
+// refuses returns an error unless no plugin of the server answers the question.
+func (s *server) refuses(question ...string) error {
 	r, err := s.dig(question...)
 	if err != nil {
 		return err
@@ -164,19 +164,19 @@ func (s *server) disowns(question ...string) error {
 	return nil
 }
 
-// wantAnswer waits until the server answers so.
+// wantAnswer waits until the server answers with just this data.
 func wantAnswer(t *testing.T, want []string, question ...string) {
 	t.Helper()
 	eventually(t, func() error { return srv.answers(want, question...) })
 }
 
-// wantNoName waits until the server says NXDOMAIN.
-func wantNoName(t *testing.T, question ...string) {
+// wantNXDOMAIN waits until the server replies NXDOMAIN.
+func wantNXDOMAIN(t *testing.T, question ...string) {
 	t.Helper()
 	eventually(t, func() error { return srv.denies("NXDOMAIN", question...) })
 }
 
-// fqdn is the absolute name of what the labels lead to, from host to namespace.
+// fqdn returns the absolute name of the labels, which end with the namespace.
 func fqdn(labels ...string) string {
 	return strings.Join(labels, ".") + ".svc.cluster.local."
 }

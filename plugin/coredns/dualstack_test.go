@@ -45,12 +45,12 @@ spec:
 func TestDualStack(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, dual)
-	// A dashed address must be a label: no dash at an end of it.
+	// A dashed address must be a valid label: it must not end with a dash.
 	setStatus(t, ns, "odd", true, "10.201.3.1", "fd00:201::")
 	pods := pods(t, ns, "dual", 3)
 	svc, six := fqdn("dual", ns), fqdn("six", ns)
 
-	// The families of a service are not those of its pods.
+	// The service has one family, its pods have both.
 	wantAnswer(t, ips(4, pods...), "A", svc)
 	wantAnswer(t, ips(6, pods...), "AAAA", six)
 	for _, question := range [][2]string{{"AAAA", svc}, {"A", six}} {

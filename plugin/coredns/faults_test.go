@@ -18,7 +18,7 @@ import (
 	"github.com/headless-dns/headless/internal/cluster"
 )
 
-// web has pods that are ready as soon as they have an address.
+// web is a service for the pods of webPod.
 const web = `
 apiVersion: v1
 kind: Service
@@ -29,6 +29,7 @@ spec:
   ports: [{name: http, port: 80}]
 `
 
+// webPod is never scheduled: the test writes its status.
 const webPod = `
 apiVersion: v1
 kind: Pod
@@ -40,27 +41,23 @@ spec:
   containers: [{name: web, image: web}]
 `
 
-// TestFaults has a control plane of its own go wrong. What the pods have that are there
-// all along is answered all along; each fault moves the metric, is logged once, and
-// heals.
+// TestFaults breaks a separate control plane in four ways. During each fault the server
+// keeps answering for the pods that stay. Each fault shows in the metric, is logged once,
+// and the server recovers.
 func TestFaults(t *testing.T) {
-	was := struct {
-		dir string
-		env []string
-		srv *server
-	}{dir, env, srv}
-	admin := kub
-	down, err := up(0)
+	beforeKube, beforeAPI, beforeServer := kube, api, srv
+	c, admin, err := up(0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	kube, api = c, admin
 	t.Cleanup(func() {
-		if err := down(); err != nil {
+		if err := c.Stop(); err != nil {
 			t.Error(err)
 		}
-		dir, env, srv, kub = was.dir, was.env, was.srv, admin
+		kube, api, srv = beforeKube, beforeAPI, beforeServer
 	})
-	kubectl(t, "apply", "-f", scripts+"/rbac.yaml")
+	kubectl(t, "apply", "-f", cluster.Scripts+"/rbac.yaml")
 	apply(t, "default", web)
 	pod := func(i int, address string) {
 		t.Helper()
@@ -70,134 +67,130 @@ func TestFaults(t *testing.T) {
 	pod(0, "10.9.0.1")
 	pod(1, "10.9.0.2")
 
-	// A connection on which nothing comes is tried after 5 seconds, not 30, and given up
-	// 5 seconds later, not 15: client-go's own settings.
-	plain := env
-	env = append(env[:len(env):len(env)], "HTTP2_READ_IDLE_TIMEOUT_SECONDS=5", "HTTP2_PING_TIMEOUT_SECONDS=5")
-	if srv, err = newServer("faults", our, "headless"); err != nil {
+	// client-go pings a silent connection after 30 seconds, and closes it 15 seconds
+	// later if there is no reply. Here both are 5 seconds.
+	plain := kube.Env
+	kube.Env = append(plain[:len(plain):len(plain)], "HTTP2_READ_IDLE_TIMEOUT_SECONDS=5", "HTTP2_PING_TIMEOUT_SECONDS=5")
+	if srv, err = newServer("faults", "headless"); err != nil {
 		t.Fatal(err)
 	}
-	env = plain
+	kube.Env = plain
 	svc := fqdn("web", "default")
 	wantAnswer(t, []string{"10.9.0.1", "10.9.0.2"}, "A", svc)
 	a := ask(t, func(conn *dns.Conn) error {
 		return errors.Join(
-			holds(conn, "web-0."+svc, []string{"10.9.0.1"}, 1),
-			holds(conn, "web-1."+svc, []string{"10.9.0.2"}, 1),
-			holds(conn, svc, []string{"10.9.0.1", "10.9.0.2"}, 4))
+			hasAddrs(conn, "web-0."+svc, []string{"10.9.0.1"}, 1),
+			hasAddrs(conn, "web-1."+svc, []string{"10.9.0.2"}, 1),
+			hasAddrs(conn, svc, []string{"10.9.0.1", "10.9.0.2"}, 4))
 	})
 	defer a.end(t)
 
-	t.Run("RBAC withdrawn, and killed", func(t *testing.T) {
+	t.Run("rights withdrawn and API server killed", func(t *testing.T) {
 		kubectl(t, "delete", "clusterrolebinding", "headless")
-		pod(2, "10.9.0.3") // what is watched already goes on
+		pod(2, "10.9.0.3") // watches that are open continue
 		wantAnswer(t, []string{"10.9.0.3"}, "A", "web-2."+svc)
 		kill(t, "kube-apiserver", syscall.SIGKILL)
-		wantFailing(t, 3)
-		startAgain(t, "apiserver.sh", "start")
-		cluster.Eventually(t, 4*time.Minute, func() error { return logs("forbidden", 3) })
-		wantFailing(t, 3)
-		kubectl(t, "apply", "-f", scripts+"/rbac.yaml")
-		wantFailing(t, 0)
+		wantFailingWatches(t, 3)
+		script(t, "apiserver.sh", "start")
+		cluster.Eventually(t, 4*time.Minute, func() error { return logged("forbidden", 3) })
+		wantFailingWatches(t, 3)
+		kubectl(t, "apply", "-f", cluster.Scripts+"/rbac.yaml")
+		wantFailingWatches(t, 0)
 		pod(2, "10.9.0.4")
 		wantAnswer(t, []string{"10.9.0.4"}, "A", "web-2."+svc)
-		if err := logs("forbidden", 3); err != nil { // once for each kind, whatever was tried
+		if err := logged("forbidden", 3); err != nil { // once for each kind, however often the plugin retries
 			t.Error(err)
 		}
 	})
 
-	t.Run("silent", func(t *testing.T) {
+	t.Run("API server silent", func(t *testing.T) {
 		kill(t, "kube-apiserver", syscall.SIGSTOP)
-		wantFailing(t, 3)
+		wantFailingWatches(t, 3)
 		a.more(100)
 		kill(t, "kube-apiserver", syscall.SIGCONT)
-		wantFailing(t, 0)
+		wantFailingWatches(t, 0)
 		pod(2, "10.9.0.5")
 		wantAnswer(t, []string{"10.9.0.5"}, "A", "web-2."+svc)
 	})
 
-	t.Run("token replaced", func(t *testing.T) {
+	t.Run("account recreated", func(t *testing.T) {
 		kubectl(t, "-n", "kube-system", "delete", "serviceaccount", "headless")
-		kubectl(t, "apply", "-f", scripts+"/rbac.yaml")
-		kill(t, "kube-apiserver", syscall.SIGKILL) // what is watched would go on
-		startAgain(t, "apiserver.sh", "start")
-		cluster.Eventually(t, 4*time.Minute, func() error { return logs("nauthorized", 1) }) // once for all kinds
-		if _, err := kubeconfigOf("headless"); err != nil {
+		kubectl(t, "apply", "-f", cluster.Scripts+"/rbac.yaml")
+		kill(t, "kube-apiserver", syscall.SIGKILL) // else the open watches would continue
+		script(t, "apiserver.sh", "start")
+		cluster.Eventually(t, 4*time.Minute, func() error { return logged("nauthorized", 1) }) // once for all kinds together
+		if _, err := kube.Kubeconfig("headless"); err != nil {
 			t.Fatal(err)
 		}
-		wantFailing(t, 0)
+		wantFailingWatches(t, 0)
 		pod(2, "10.9.0.6")
 		wantAnswer(t, []string{"10.9.0.6"}, "A", "web-2."+svc)
 	})
 
 	t.Run("etcd restored", func(t *testing.T) {
-		// While it stands still, its files are as after a power cut.
+		// The files of a stopped etcd are as after a power cut.
 		kill(t, "etcd", syscall.SIGSTOP)
-		err := os.CopyFS(dir+"/backup", os.DirFS(dir+"/etcd"))
+		err := os.CopyFS(kube.Dir+"/backup", os.DirFS(kube.Dir+"/etcd"))
 		kill(t, "etcd", syscall.SIGCONT)
 		if err != nil {
 			t.Fatal(err)
 		}
 		pod(3, "10.9.0.7")
-		// The server that is restored writes when it starts. If it were past what is
-		// known before a watch is resumed, nobody could tell.
+		// The restored API server writes when it starts. If its version passed that of
+		// the watches before they resume, no client could detect the restore. So the
+		// test makes many versions that the restore loses.
 		for i := range 1000 {
 			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"i":"%d"}}}`, i)
-			if _, err := kub.CoreV1().Pods("default").Patch(t.Context(), "web-2", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			if _, err := api.CoreV1().Pods("default").Patch(t.Context(), "web-2", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		wantAnswer(t, []string{"10.9.0.7"}, "A", "web-3."+svc)
 		kill(t, "kube-apiserver", syscall.SIGKILL)
 		kill(t, "etcd", syscall.SIGKILL)
-		if err := errors.Join(os.RemoveAll(dir+"/etcd"), os.Rename(dir+"/backup", dir+"/etcd")); err != nil {
+		if err := errors.Join(os.RemoveAll(kube.Dir+"/etcd"), os.Rename(kube.Dir+"/backup", kube.Dir+"/etcd")); err != nil {
 			t.Fatal(err)
 		}
-		wantFailing(t, 3)
-		startAgain(t, "etcd.sh")
-		startAgain(t, "apiserver.sh", "start")
-		wantFailing(t, 0)
-		// It has never been. Either that is found out, or a refusal came first, after
-		// which all is listed anyway.
-		wantNoName(t, "A", "web-3."+svc)
+		wantFailingWatches(t, 3)
+		script(t, "etcd.sh")
+		script(t, "apiserver.sh", "start")
+		wantFailingWatches(t, 0)
+		// After the restore, web-3 never existed. The plugin detects the restore, or a
+		// watch is refused first and every kind is relisted anyway.
+		wantNXDOMAIN(t, "A", "web-3."+svc)
 		pod(2, "10.9.0.8")
 		wantAnswer(t, []string{"10.9.0.8"}, "A", "web-2."+svc)
 	})
 	t.Logf("the log:\n%s", srv.log(1<<20))
 }
 
-// kill sends a signal to a process of the cluster. One that is killed is waited for.
+// kill sends a signal to a program of the cluster. After SIGKILL it waits for the
+// program's end.
 func kill(t *testing.T, name string, signal syscall.Signal) {
 	t.Helper()
-	if err := cluster.Signal(dir, name, signal); err != nil {
+	if err := kube.Signal(name, signal); err != nil {
 		t.Fatal(err)
 	}
 	if signal == syscall.SIGKILL {
-		if _, err := command("bash", "-c", ". "+scripts+"/env.sh; stop "+name); err != nil {
+		if _, err := command("bash", "-c", ". "+cluster.Scripts+"/env.sh; stop "+name); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func startAgain(t *testing.T, script string, args ...string) {
-	t.Helper()
-	if _, err := command(scripts+"/"+script, args...); err != nil {
-		t.Fatal(err)
-	}
-}
+var failingWatches = regexp.MustCompile(`(?m)^coredns_headless_failing_watches\{kind="(\w+)"\} (\d+)$`)
 
-var failing = regexp.MustCompile(`(?m)^coredns_headless_failing_watches\{kind="(\w+)"\} (\d+)$`)
-
-// wantFailing waits until so many watches fail. A token is read again after a minute.
-func wantFailing(t *testing.T, want int) {
+// wantFailingWatches waits until that many watches fail. A client reads its token again
+// after a minute.
+func wantFailingWatches(t *testing.T, want int) {
 	t.Helper()
 	cluster.Eventually(t, 4*time.Minute, func() error {
-		metrics, err := fetch(srv.metrics)
+		metrics, err := cluster.Fetch(srv.metrics)
 		if err != nil {
 			return err
 		}
 		n := 0
-		matches := failing.FindAllStringSubmatch(metrics, -1)
+		matches := failingWatches.FindAllStringSubmatch(metrics, -1)
 		for _, m := range matches {
 			if m[2] != "0" {
 				n++
@@ -210,9 +203,9 @@ func wantFailing(t *testing.T, want int) {
 	})
 }
 
-// logs returns an error unless a pattern is in so many lines, or in up to twice as many: a
-// fault may show both as a watch that ends and as a list that is refused.
-func logs(pattern string, want int) error {
+// logged returns an error unless the log matches the pattern at least want times and at
+// most twice as often. A fault may show twice: a watch ends, and a list is refused.
+func logged(pattern string, want int) error {
 	log := srv.log(1 << 20)
 	n := len(regexp.MustCompile(pattern).FindAllString(log, -1))
 	if n < want || n > 2*want {

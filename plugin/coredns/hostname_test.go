@@ -33,7 +33,7 @@ spec:
   containers: [{name: busybox, image: busybox}]
 `
 
-// TestHostname has one pod whose subdomain is the service, and one whose isn't.
+// TestHostname has a pod whose subdomain names the service, and one whose does not.
 func TestHostname(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, hostnames)
@@ -49,11 +49,11 @@ func TestHostname(t *testing.T) {
 	wantAnswer(t, two, "A", dashed)
 	wantAnswer(t, []string{dashed}, "-x", two[0])
 
-	wantNoName(t, "A", "busybox-2."+svc)
-	wantNoName(t, "A", fqdn("busybox-2", "another-subdomain", ns))
-	// A pod has a name by its hostname or by its address, never by its own name.
-	wantNoName(t, "A", "busybox1."+svc)
-	wantNoName(t, "A", strings.ReplaceAll(one[0], ".", "-")+"."+svc)
+	wantNXDOMAIN(t, "A", "busybox-2."+svc)
+	wantNXDOMAIN(t, "A", fqdn("busybox-2", "another-subdomain", ns))
+	// The label of a pod is its hostname or its dashed address, never the pod's name.
+	wantNXDOMAIN(t, "A", "busybox1."+svc)
+	wantNXDOMAIN(t, "A", strings.ReplaceAll(one[0], ".", "-")+"."+svc)
 	agree(t, ns)
 }
 
@@ -80,7 +80,7 @@ spec:
       containers: [{name: twin, image: twin}]
 `
 
-// TestSharedHostname has a Deployment give all its pods one hostname.
+// TestSharedHostname has a Deployment whose pods share a hostname.
 func TestSharedHostname(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, sharedHostname)

@@ -12,15 +12,14 @@ import (
 	_ "github.com/headless-dns/headless"
 )
 
-// anchor is the directive that headless stands before. The trie is faster than
-// the cache and always fresh: behind the cache, an early NXDOMAIN would stay in
-// front of a name that came since.
+// anchor is the directive that follows headless. The trie is faster than the cache and
+// always fresh. Behind the cache, a cached NXDOMAIN would hide a name created since.
 const anchor = "cache"
 
 func init() {
 	at := slices.Index(dnsserver.Directives, anchor)
 	if at < 0 {
-		panic(fmt.Sprintf("insert directive %q: there is no directive %q to insert it before", "headless", anchor))
+		panic(fmt.Sprintf("insert directive %q: CoreDNS has no directive %q to insert it before", "headless", anchor))
 	}
 	dnsserver.Directives = slices.Insert(dnsserver.Directives, at, "headless")
 }

@@ -4,7 +4,7 @@ package main_test
 
 import "testing"
 
-// mariadb has a port without a name, which has no SRV name of its own.
+// mariadb has an unnamed port, for which there is no port name with SRV records.
 const mariadb = `
 apiVersion: v1
 kind: Service
@@ -44,8 +44,8 @@ func TestUnnamedPort(t *testing.T) {
 	agree(t, ns)
 }
 
-// notReady has two services select the same pods, which nothing makes ready.
-const notReady = `
+// unready has two services that select the same pods. The test sets their readiness.
+const unready = `
 apiVersion: v1
 kind: Service
 metadata: {name: ready}
@@ -56,7 +56,7 @@ spec:
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: any}
+metadata: {name: not-ready}
 spec:
   clusterIP: None
   publishNotReadyAddresses: true
@@ -78,67 +78,67 @@ metadata: {name: slow-1, labels: {app: slow}}
 spec:
   nodeName: manual
   hostname: slow-1
-  subdomain: any
+  subdomain: not-ready
   containers: [{name: slow, image: slow}]
 `
 
 func TestNotReady(t *testing.T) {
 	ns := namespace(t)
-	apply(t, ns, notReady)
+	apply(t, ns, unready)
 	zero, one := []string{"10.201.2.1"}, []string{"10.201.2.2"}
 	both := append(zero, one...)
-	ready, any := fqdn("ready", ns), fqdn("any", ns)
+	ready, notReady := fqdn("ready", ns), fqdn("not-ready", ns)
 
-	wantNoName(t, "A", ready)
-	wantNoName(t, "A", any)
+	wantNXDOMAIN(t, "A", ready)
+	wantNXDOMAIN(t, "A", notReady)
 
 	setStatus(t, ns, "slow-0", false, zero...)
 	setStatus(t, ns, "slow-1", false, one...)
-	wantAnswer(t, both, "A", any)
-	wantAnswer(t, zero, "A", "10-201-2-1."+any)
-	wantAnswer(t, one, "A", "slow-1."+any)
-	wantNoName(t, "A", ready)
-	wantNoName(t, "A", "slow-0."+ready)
-	wantNoName(t, "SRV", "_http._tcp."+ready)
+	wantAnswer(t, both, "A", notReady)
+	wantAnswer(t, zero, "A", "10-201-2-1."+notReady)
+	wantAnswer(t, one, "A", "slow-1."+notReady)
+	wantNXDOMAIN(t, "A", ready)
+	wantNXDOMAIN(t, "A", "slow-0."+ready)
+	wantNXDOMAIN(t, "SRV", "_http._tcp."+ready)
 	agree(t, ns)
 
 	setStatus(t, ns, "slow-0", true, zero...)
 	wantAnswer(t, zero, "A", "slow-0."+ready)
 	wantAnswer(t, zero, "A", ready)
-	wantAnswer(t, both, "A", any)
-	// The address has a dashed name in the other service, too.
+	wantAnswer(t, both, "A", notReady)
+	// The address also has a dashed name in the other service.
 	wantAnswer(t, []string{"slow-0." + ready}, "-x", zero[0])
 	agree(t, ns)
 
-	// Back again, as when a readiness probe fails.
+	// The readiness probe fails.
 	setStatus(t, ns, "slow-0", false, zero...)
-	wantNoName(t, "A", "slow-0."+ready)
-	wantNoName(t, "A", ready)
+	wantNXDOMAIN(t, "A", "slow-0."+ready)
+	wantNXDOMAIN(t, "A", ready)
 
-	// The grace period goes by only where a kubelet ends the pod, so it stays.
+	// No kubelet ends the pod, so it stays in its grace period.
 	setStatus(t, ns, "slow-0", true, zero...)
 	wantAnswer(t, zero, "A", "slow-0."+ready)
 	kubectl(t, "-n", ns, "delete", "pod", "slow-0", "--grace-period=600", "--wait=false")
-	wantNoName(t, "A", "slow-0."+ready)
-	wantAnswer(t, both, "A", any)
+	wantNXDOMAIN(t, "A", "slow-0."+ready)
+	wantAnswer(t, both, "A", notReady)
 	agree(t, ns)
 
 	remove(t, ns, "slow-0")
-	wantAnswer(t, one, "A", any)
+	wantAnswer(t, one, "A", notReady)
 
-	kubectl(t, "-n", ns, "patch", "service", "any", "-p", `{"spec":{"publishNotReadyAddresses":false}}`)
-	wantNoName(t, "A", any)
+	kubectl(t, "-n", ns, "patch", "service", "not-ready", "-p", `{"spec":{"publishNotReadyAddresses":false}}`)
+	wantNXDOMAIN(t, "A", notReady)
 	kubectl(t, "-n", ns, "patch", "service", "ready", "-p", `{"spec":{"publishNotReadyAddresses":true}}`)
 	wantAnswer(t, one, "A", ready)
 	agree(t, ns)
 
-	// A pod that has ended keeps its address, which may be another's by now. The
-	// EndpointSlice controller looks at a pod's phase only when something else has
-	// changed, as its readiness has here.
+	// A pod that has ended keeps its address, which another pod may have by then. The
+	// EndpointSlice controller looks at the phase of a pod only when something else
+	// changes, such as its readiness here.
 	setStatus(t, ns, "slow-1", true, one...)
 	kubectl(t, "-n", ns, "patch", "pod", "slow-1", "--subresource=status", "--type=merge", "-p",
 		`{"status": {"phase": "Succeeded", "conditions": [{"type": "Ready", "status": "False"}]}}`)
-	wantNoName(t, "A", ready)
-	wantNoName(t, "A", "10-201-2-2."+ready)
+	wantNXDOMAIN(t, "A", ready)
+	wantNXDOMAIN(t, "A", "10-201-2-2."+ready)
 	agree(t, ns)
 }

@@ -9,16 +9,18 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
-// TestPermissions has the API server tell what the account of headless may do:
-// read what it watches, and what everybody may.
+// TestPermissions lists the rights of headless's account: those to what it watches, and
+// those that every account has.
 func TestPermissions(t *testing.T) {
-	path, err := kubeconfigOf("headless")
+	path, err := kube.Kubeconfig("headless")
 	if err != nil {
 		t.Fatal(err)
 	}
-	account, err := client(path)
+	account, err := cluster.NewClient(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,30 +42,29 @@ func TestPermissions(t *testing.T) {
 	for _, resource := range []string{"pods", "services", "discovery.k8s.io/endpointslices"} {
 		for _, verb := range []string{"get", "list", "watch"} {
 			if !seen[verb+" "+resource] {
-				t.Errorf("must be able to %s %s", verb, resource)
+				t.Errorf("the account lacks the right to %s %s", verb, resource)
 			}
 			delete(seen, verb+" "+resource)
 		}
 	}
 	for right := range seen {
-		// Every account may ask about itself.
+		// Every account may ask for its own rights.
 		if !strings.HasPrefix(right, "create auth") || !strings.Contains(right, "/selfsubject") {
-			t.Errorf("must not be able to %s", right)
+			t.Errorf("the account has the right to %s", right)
 		}
 	}
 
 	if _, err := account.CoreV1().Secrets("default").List(context.Background(), list); err == nil {
-		t.Error("must not be able to list secrets")
+		t.Error("the account can list secrets")
 	}
 }
 
-// TestNoForbidden looks for a request that the account was refused. It has to
-// come before the API server is restarted, which refuses everything until it
-// knows its roles again.
+// TestNoForbidden looks for refused requests in the logs. It must run before a test
+// restarts the API server, which at first refuses everything until it has read the roles.
 func TestNoForbidden(t *testing.T) {
 	for _, s := range []*server{srv, alone} {
 		if log := s.log(1 << 20); strings.Contains(log, "forbidden") {
-			t.Errorf("%s: a request was refused:\n%s", s.name, log)
+			t.Errorf("%s: the API server refused a request:\n%s", s.name, log)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// nginxFolder writes the manifests of a service nginx with two pods.
+// nginxFolder returns a folder with manifests of a service nginx with two pods.
 func nginxFolder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -28,24 +28,23 @@ func nginxFolder(t *testing.T) string {
 	return dir
 }
 
-// block is a Corefile with headless among other plugins. Behind it, names that
-// are not ours do not exist.
+// block returns a Corefile with headless among other plugins. The template plugin at its
+// end replies NXDOMAIN to names that headless does not own.
 func block(dir string, plugins ...string) string {
 	return fmt.Sprintf(".:0 {\nbind 127.0.0.1\nheadless cluster.local in-addr.arpa {\nmanifests %s\n}\n%s\ntemplate ANY ANY {\nrcode NXDOMAIN\n}\n}",
 		dir, strings.Join(plugins, "\n"))
 }
 
-// placeBefore moves headless to another place in the chain, as a build with
-// another plugin.cfg would have it.
+// placeBefore moves headless to another place in the chain, as another plugin.cfg would.
 func placeBefore(t *testing.T, directive string) {
 	t.Helper()
 	old := slices.Clone(dnsserver.Directives)
 	t.Cleanup(func() { dnsserver.Directives = old })
-	order := slices.DeleteFunc(slices.Clone(old), func(d string) bool { return d == "headless" })
-	dnsserver.Directives = slices.Insert(order, slices.Index(order, directive), "headless")
+	directives := slices.DeleteFunc(slices.Clone(old), func(d string) bool { return d == "headless" })
+	dnsserver.Directives = slices.Insert(directives, slices.Index(directives, directive), "headless")
 }
 
-// want asks a question over UDP and compares the rcode and the sorted data.
+// want sends a query over UDP and compares the rcode and the sorted data of the answers.
 func (s *served) want(t *testing.T, question, want string) *dns.Msg {
 	t.Helper()
 	m, err := s.ask(question, "udp", 4096)
@@ -54,7 +53,7 @@ func (s *served) want(t *testing.T, question, want string) *dns.Msg {
 	}
 	slices.SortFunc(m.Answer, func(a, b dns.RR) int { return strings.Compare(a.String(), b.String()) })
 	if got := describe(m); got != want {
-		t.Errorf("%s is %q, want %q", question, got, want)
+		t.Errorf("%s: got %q, want %q", question, got, want)
 	}
 	return m
 }
@@ -64,21 +63,21 @@ const (
 	both  = "NOERROR 10.244.0.1 10.244.0.2"
 )
 
-// TestWithPlugins puts headless before, behind and between other plugins.
+// TestWithPlugins combines headless with other plugins of CoreDNS.
 func TestWithPlugins(t *testing.T) {
 	dir := nginxFolder(t)
 
 	t.Run("cache", func(t *testing.T) {
-		for _, before := range []string{"cache", "template"} {
-			placeBefore(t, before)
+		for _, next := range []string{"cache", "template"} {
+			placeBefore(t, next)
 			s := serve(t, block(dir, "cache 30"))
-			for range 3 { // from the cache, too, where that comes first
+			for range 3 { // the first cases also from the cache
 				s.want(t, nginx+" A", both)
 				s.want(t, "Nginx.default.svc.CLUSTER.local. A", both)
 				s.want(t, "web-9."+nginx+" A", "NXDOMAIN")
 				s.want(t, nginx+" AAAA", "NOERROR")
 				if m := s.want(t, nginx+" SRV", "NOERROR 0 50 80 web-0."+nginx+" 0 50 80 web-1."+nginx); len(m.Extra) != 3 {
-					t.Errorf("the additional section is %v", m.Extra)
+					t.Errorf("additional section: got %v", m.Extra)
 				}
 			}
 		}
@@ -95,7 +94,7 @@ func TestWithPlugins(t *testing.T) {
 			first[m.Answer[0].String()] = true
 		}
 		if len(first) != 2 {
-			t.Errorf("of two addresses, %d were first", len(first))
+			t.Errorf("%d different addresses came first, want 2", len(first))
 		}
 		s.want(t, nginx+" A", both)
 	})
@@ -104,7 +103,7 @@ func TestWithPlugins(t *testing.T) {
 		s := serve(t, block(dir, "rewrite stop {\nname suffix .example.org. .default.svc.cluster.local. answer auto\n}"))
 		m := s.want(t, "web-0.nginx.example.org. A", "NOERROR 10.244.0.1")
 		if got := m.Answer[0].Header().Name; got != "web-0.nginx.example.org." {
-			t.Errorf("the owner is %s", got)
+			t.Errorf("owner: got %s", got)
 		}
 		s.want(t, "web-0."+nginx+" A", "NOERROR 10.244.0.1")
 	})
@@ -115,7 +114,7 @@ func TestWithPlugins(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := serve(t, block(dir, "autopath "+resolv))
-		// What a client in namespace prod asks first for nginx.default.
+		// The first query of a client in namespace prod for nginx.default.
 		s.want(t, "nginx.default.prod.svc.cluster.local. A", "NOERROR "+nginx+" 10.244.0.1 10.244.0.2")
 	})
 
@@ -159,7 +158,7 @@ func TestWithPlugins(t *testing.T) {
 		s := serve(t, block(dir, "minimal"))
 		m := s.want(t, nginx+" SRV", "NOERROR 0 50 80 web-0."+nginx+" 0 50 80 web-1."+nginx)
 		if len(m.Extra) != 1 { // OPT
-			t.Errorf("the additional section is %v", m.Extra)
+			t.Errorf("additional section: got %v", m.Extra)
 		}
 	})
 
@@ -167,7 +166,7 @@ func TestWithPlugins(t *testing.T) {
 		s := serve(t, block(dir, "rewrite stop {\nname exact web-1."+nginx+" web-0."+nginx+" answer auto\n}",
 			"acl cluster.local {\nblock net 10.0.0.0/8\nallow net 127.0.0.0/8\n}"))
 		if m := s.want(t, "web-1."+nginx+" A", "NOERROR 10.244.0.1"); m.Answer[0].Header().Name != "web-1."+nginx {
-			t.Errorf("the owner is %s", m.Answer[0].Header().Name)
+			t.Errorf("owner: got %s", m.Answer[0].Header().Name)
 		}
 	})
 
@@ -185,19 +184,20 @@ func TestWithPlugins(t *testing.T) {
 	})
 
 	t.Run("kubernetes, before the first sync", func(t *testing.T) {
-		// Kubernetes is not ready either. Its SERVFAIL has an SOA; the server's has none.
-		const nobody = "endpoint http://127.0.0.1:1\nstartup_timeout 1ms\n"
-		for with, want := range map[string]int{"": 0, "kubernetes cluster.local {\n" + nobody + "}\n": 1} {
-			s := serve(t, ".:0 {\nbind 127.0.0.1\nheadless cluster.local {\n"+nobody+"}\n"+with+"}")
+		// The kubernetes plugin is not ready either. Its SERVFAIL has an SOA, the
+		// server's does not.
+		const unreachable = "endpoint http://127.0.0.1:1\nstartup_timeout 1ms\n"
+		for with, want := range map[string]int{"": 0, "kubernetes cluster.local {\n" + unreachable + "}\n": 1} {
+			s := serve(t, ".:0 {\nbind 127.0.0.1\nheadless cluster.local {\n"+unreachable+"}\n"+with+"}")
 			if m := s.want(t, "web-0."+nginx+" A", "SERVFAIL"); len(m.Ns) != want {
-				t.Errorf("with %q, the authority section is %v", with, m.Ns)
+				t.Errorf("authority section with %q: got %v, want %d records", with, m.Ns, want)
 			}
 		}
 	})
 
 	t.Run("view", func(t *testing.T) {
 		empty := t.TempDir()
-		_, port := freeAddress(t)
+		port := freePort(t)
 		view := func(dir, expression string) string {
 			return fmt.Sprintf("cluster.local:%s {\nbind 127.0.0.1\nview v {\nexpr %s\n}\nheadless {\nmanifests %s\n}\n}\n", port, expression, dir)
 		}
@@ -206,7 +206,7 @@ func TestWithPlugins(t *testing.T) {
 	})
 
 	t.Run("two server blocks and two zones", func(t *testing.T) {
-		_, port := freeAddress(t)
+		port := freePort(t)
 		other := t.TempDir()
 		if err := os.WriteFile(filepath.Join(other, "a.yaml"), []byte(manifest+podManifest("web-0", "10.9.9.9")), 0o600); err != nil {
 			t.Fatal(err)
@@ -221,13 +221,13 @@ func TestWithPlugins(t *testing.T) {
 	})
 }
 
-// TestOrder checks that the start warns where another plugin is in front which hides
-// names of ours, and only there.
-func TestOrder(t *testing.T) {
+// TestChainWarnings requires a warning at the start if a plugin before headless hides its
+// names, and no other warning.
+func TestChainWarnings(t *testing.T) {
 	dir := nginxFolder(t)
 	const forward = "forward . 127.0.0.1:1"
 	for _, test := range []struct {
-		before string // the directive that headless is before
+		next   string // the directive behind headless
 		others []string
 		want   []string
 	}{
@@ -236,16 +236,16 @@ func TestOrder(t *testing.T) {
 		{"template", []string{forward}, nil},
 		{"forward", []string{"cache", forward}, []string{`"cache" is before it in this build`}},
 	} {
-		t.Run(test.before, func(t *testing.T) {
-			placeBefore(t, test.before)
+		t.Run(test.next, func(t *testing.T) {
+			placeBefore(t, test.next)
 			var b bytes.Buffer
 			log.SetOutput(&b)
 			corefile := block(dir, test.others...)
-			if test.before == "forward" { // template is in front
+			if test.next == "forward" { // the template would be before headless
 				corefile = strings.Replace(corefile, "template ANY ANY {\nrcode NXDOMAIN\n}\n", "", 1)
 			}
 			serve(t, corefile)
-			log.SetOutput(os.Stderr) // nobody writes to b from here on
+			log.SetOutput(os.Stderr) // so that nothing writes to b below
 			var got []string
 			for line := range strings.Lines(b.String()) {
 				if strings.Contains(line, "[WARNING] plugin/headless: ") {
@@ -253,19 +253,18 @@ func TestOrder(t *testing.T) {
 				}
 			}
 			if len(got) != len(test.want) {
-				t.Fatalf("the warnings are %q, want %q", got, test.want)
+				t.Fatalf("warnings: got %q, want %q", got, test.want)
 			}
 			for i, line := range got {
 				if !strings.Contains(line, "Corefile:3: headless: "+test.want[i]) {
-					t.Errorf("warning %d is %q, want %q", i, line, test.want[i])
+					t.Errorf("warning %d: got %q, want %q", i, line, test.want[i])
 				}
 			}
 		})
 	}
 }
 
-// TestSigned signs replies with the dnssec plugin, which needs headless behind
-// it, and checks the signatures.
+// TestSigned verifies the signatures of the dnssec plugin, which must be before headless.
 func TestSigned(t *testing.T) {
 	placeBefore(t, "template")
 	key := &dns.DNSKEY{
@@ -301,14 +300,14 @@ func TestSigned(t *testing.T) {
 			}
 		}
 		if signature == nil {
-			t.Errorf("%s is not signed: %v", question, r)
+			t.Errorf("%s: no signature in %v", question, r)
 			continue
 		}
 		if err := signature.Verify(key, set); err != nil {
 			t.Errorf("%s: %v", question, err)
 		}
 	}
-	// Denials of existence are signed, too.
+	// The dnssec plugin also signs denials.
 	m := new(dns.Msg).SetQuestion("web-9."+nginx, dns.TypeA)
 	m.SetEdns0(4096, true)
 	r, err := dns.Exchange(m, s.udp)
@@ -316,6 +315,6 @@ func TestSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.ContainsFunc(r.Ns, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeNSEC }) {
-		t.Errorf("a denial has no NSEC: %v", r)
+		t.Errorf("no NSEC in the denial %v", r)
 	}
 }

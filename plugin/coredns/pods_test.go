@@ -13,6 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 var (
@@ -20,13 +22,13 @@ var (
 	list = metav1.ListOptions{}
 )
 
-// pods waits until just so many pods have the label app=NAME, each of them ready
-// and none on its way out, and returns them by name.
+// pods waits until exactly n pods have the label app=NAME, all ready and none
+// terminating. It returns them sorted by name.
 func pods(t *testing.T, ns, app string, n int) []corev1.Pod {
 	t.Helper()
 	var pods []corev1.Pod
 	eventually(t, func() error {
-		got, err := kub.CoreV1().Pods(ns).List(context.Background(), metav1.ListOptions{LabelSelector: "app=" + app})
+		got, err := api.CoreV1().Pods(ns).List(context.Background(), metav1.ListOptions{LabelSelector: "app=" + app})
 		if err != nil {
 			return err
 		}
@@ -35,7 +37,7 @@ func pods(t *testing.T, ns, app string, n int) []corev1.Pod {
 		ready := 0
 		for _, pod := range pods {
 			states = append(states, fmt.Sprintf("%s %v %v", pod.Name, pod.Status.Phase, pod.Status.PodIPs))
-			if pod.DeletionTimestamp == nil && podReady(pod) {
+			if pod.DeletionTimestamp == nil && cluster.PodReady(&pod) {
 				ready++
 			}
 		}
@@ -48,13 +50,7 @@ func pods(t *testing.T, ns, app string, n int) []corev1.Pod {
 	return pods
 }
 
-func podReady(pod corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
-}
-
-// ips are the addresses of the pods in a family, 4 or 6.
+// ips returns the addresses of the pods in a family, 4 or 6.
 func ips(family int, pods ...corev1.Pod) []string {
 	var ips []string
 	for _, pod := range pods {
@@ -67,7 +63,7 @@ func ips(family int, pods ...corev1.Pod) []string {
 	return ips
 }
 
-// setStatus writes the status of a pod on the node "manual", as a kubelet would.
+// setStatus writes the status of a pod on the node "manual", like a kubelet.
 func setStatus(t *testing.T, ns, name string, ready bool, ips ...string) {
 	t.Helper()
 	status := corev1.PodStatus{Phase: corev1.PodRunning, PodIP: ips[0]}
@@ -83,15 +79,15 @@ func setStatus(t *testing.T, ns, name string, ready bool, ips ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The controller that is to create the pod may be still at it.
+	// The controller may not have created the pod yet.
 	eventually(t, func() error {
-		_, err := kub.CoreV1().Pods(ns).Patch(context.Background(), name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+		_, err := api.CoreV1().Pods(ns).Patch(context.Background(), name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
 		return err
 	})
 }
 
-// remove deletes a pod with no time for it to end, which on the node "manual"
-// nothing else would.
+// remove deletes a pod without a grace period, as the node "manual" has no kubelet to end
+// it.
 func remove(t *testing.T, ns, name string) {
 	t.Helper()
 	kubectl(t, "-n", ns, "delete", "pod", name, "--grace-period=0", "--force")

@@ -74,8 +74,8 @@ spec:
   containers: [{name: neighbour, image: neighbour}]
 `
 
-// TestPorts has several ports, one of them a name that the pods resolve
-// differently and two not at all, and two pods with the address of their node.
+// TestPorts has several ports. One has a named target port, for which two pods have
+// different numbers, and three have none. Two pods have the address of their node.
 func TestPorts(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, ports)
@@ -101,11 +101,11 @@ func TestPorts(t *testing.T) {
 
 	kubectl(t, "-n", ns, "patch", "service", "ports", "--type=json", "-p", `[{"op": "replace", "path": "/spec/ports/2/name", "value": "web"}]`)
 	eventually(t, resolved("_web"))
-	wantNoName(t, "SRV", "_http._tcp."+svc)
+	wantNXDOMAIN(t, "SRV", "_http._tcp."+svc)
 	agree(t, ns)
 
 	kubectl(t, "-n", ns, "patch", "service", "portless", "--type=merge", "-p", `{"spec": {"selector": {"app": "nothing"}}}`)
-	wantNoName(t, "A", fqdn("portless", ns))
+	wantNXDOMAIN(t, "A", fqdn("portless", ns))
 	kubectl(t, "-n", ns, "patch", "service", "empty", "--type=merge", "-p", `{"spec": {"selector": {"app": "ports"}}}`)
 	wantAnswer(t, addrs["old"], "A", strings.ReplaceAll(addrs["old"][0], ".", "-")+"."+fqdn("empty", ns))
 	agree(t, ns)

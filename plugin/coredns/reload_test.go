@@ -19,12 +19,11 @@ import (
 	"github.com/headless-dns/headless/internal/apiserver"
 )
 
-// TestReload changes the Corefile again and again under load, as the reload
-// plugin does: no query goes without an answer, and none gets a wrong one. What
-// the API server sent is kept, for both server blocks, so it is not asked again,
-// and need not be there. A connection that CoreDNS has not accepted when it closes
-// a socket is reset, whatever the plugins are, so clients try again, as resolvers
-// do (RFC 7766, section 6.2.4).
+// TestReload reloads a changed Corefile several times under load, like the reload plugin.
+// Every query gets a right answer. Both server blocks keep the objects of the API server,
+// so that a reload lists nothing and needs no API server. When CoreDNS closes a socket,
+// connections that it has not accepted are reset, with any plugin. So the clients retry,
+// as resolvers do (RFC 7766, section 6.2.4).
 func TestReload(t *testing.T) {
 	api, err := apiserver.New()
 	if err != nil {
@@ -47,7 +46,7 @@ func TestReload(t *testing.T) {
 	}
 	put("web-0", "10.244.0.1")
 	put("web-1", "10.244.0.2")
-	_, port := freeAddress(t)
+	port := freePort(t)
 	corefile := func(ttl int, setting, more string) caddy.Input {
 		headless := fmt.Sprintf("bind 127.0.0.1\nheadless {\nendpoint %s\nttl %d\n%s\n}\n", api.URL, ttl, setting)
 		return caddy.CaddyfileInput{
@@ -95,7 +94,7 @@ func TestReload(t *testing.T) {
 		if instance, err = instance.Restart(corefile(ttl, setting, "")); err != nil {
 			t.Fatal(err)
 		}
-		// The last to answer with the old TTL is the server that was replaced.
+		// Until its sockets are closed, the replaced server answers with the old TTL.
 		deadline := time.Now().Add(30 * time.Second)
 		for {
 			m, err := s.ask(nginx+" A", "udp", 1232)
@@ -106,7 +105,7 @@ func TestReload(t *testing.T) {
 				t.Fatalf("after a reload: %v, %v", m, err)
 			}
 		}
-		// Enough queries with this Corefile before the next.
+		// Send some queries before the next reload.
 		for before := asked.Load(); asked.Load() < before+200 && !t.Failed() && time.Now().Before(deadline); {
 			if _, err := s.ask(nginx+" A", "udp", 1232); err != nil {
 				retries.Add(1)
@@ -118,7 +117,7 @@ func TestReload(t *testing.T) {
 		t.Helper()
 		for _, resource := range []string{"services", "pods", "endpointslices"} {
 			if n := api.Listed(resource); n != want {
-				t.Errorf("%s were listed %d times, want %d", resource, n, want)
+				t.Errorf("lists of %s: %d, want %d", resource, n, want)
 			}
 		}
 	}
@@ -126,7 +125,7 @@ func TestReload(t *testing.T) {
 	reload(3, "")
 	listed(1)
 
-	// A port that is taken is found when all plugins have started.
+	// CoreDNS finds that a port is taken after all plugins have started.
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +138,7 @@ func TestReload(t *testing.T) {
 	put("web-1", "10.244.0.3")
 	s.await(t, "web-1.nginx.default.svc.cluster.example. A", "NOERROR 10.244.0.3")
 	reload(5, "labels app")
-	listed(2) // other settings
+	listed(2) // the settings of the source changed
 
 	if err := api.Close(); err != nil {
 		t.Fatal(err)
@@ -154,8 +153,8 @@ func TestReload(t *testing.T) {
 	t.Logf("%d queries, %d retries, 6 reloads", asked.Load(), retries.Load())
 }
 
-// TestNoPinnedDenial asks for a pod too early, with a TTL of an hour and a cache
-// behind: the pod is there when it is there, not an hour later.
+// TestNoPinnedDenial queries a pod before it exists, with a TTL of an hour and a cache
+// behind headless. The pod's name must resolve once the pod is there, not an hour later.
 func TestNoPinnedDenial(t *testing.T) {
 	dir := nginxFolder(t)
 	s := serve(t, fmt.Sprintf(".:0 {\nbind 127.0.0.1\nheadless cluster.local {\nmanifests %s\nttl 3600\n}\ncache 3600\n}", dir))
@@ -168,7 +167,7 @@ func TestNoPinnedDenial(t *testing.T) {
 	s.await(t, "web-2."+nginx+" A", "NOERROR 10.244.0.3")
 }
 
-// await asks until the answer is as wanted.
+// await queries until the reply is as wanted.
 func (s *served) await(t *testing.T, question, want string) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
@@ -180,7 +179,7 @@ func (s *served) await(t *testing.T, question, want string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s has %v, %v, want %q", question, m, err, want)
+			t.Fatalf("%s: got %v, %v, want %q", question, m, err, want)
 		}
 		<-tick.C
 	}

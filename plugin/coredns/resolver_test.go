@@ -11,11 +11,10 @@ import (
 	"testing"
 )
 
-// resolverQuestions are what the clients of a pod in namespace default ask, as
-// Kubernetes' own end-to-end tests of headless services do: the service, its
-// ports and its pods, by names that the search list completes and by full ones,
-// over UDP and TCP, and by address. Wanted is a regular expression for all that
-// the client prints, its lines joined by spaces.
+// resolverQuestions are the queries of clients in a pod of namespace default, after the
+// end-to-end tests of Kubernetes for headless services. They ask for the service, its
+// ports and its pods, by relative and absolute names, over UDP and TCP, and by address.
+// want is a regular expression for the client's output, with its lines joined by spaces.
 var resolverQuestions = []struct{ ask, want string }{
 	{"dig +notcp +noall +answer +search nginx A", `nginx\.default\.svc\.cluster\.local\.\s+5\s+IN\s+A\s+10\.244\.1\.5 .*10\.244\.2\.5`},
 	{"dig +tcp +short +search nginx A", `^10\.244\.1\.5 10\.244\.1\.6 10\.244\.2\.5$`},
@@ -39,9 +38,9 @@ var resolverQuestions = []struct{ ask, want string }{
 	{"getent hosts web-0.other; echo none", `^none$`},
 }
 
-// TestResolvers runs clients where the server has port 53 and resolv.conf is as a
-// kubelet writes it: in a network and a mount namespace of the test's own, which
-// end with its first process.
+// TestResolvers runs clients with a resolv.conf as a kubelet writes it, and the server on
+// port 53. They run in a network and a mount namespace of their own, which end with their
+// first process.
 func TestResolvers(t *testing.T) {
 	work := t.TempDir()
 	manifests, err := filepath.Abs("../../testdata/run")
@@ -66,7 +65,7 @@ until dig +short +tries=1 +time=1 web-0.nginx.default.svc.cluster.local | grep -
 	[ $tries -gt 0 ] || exit 1
 	busybox sleep 0.1
 done
-`, work, our, work)
+`, work, program, work)
 	for _, q := range resolverQuestions {
 		sorted := "sort"
 		if strings.HasPrefix(q.ask, "busybox") {
@@ -80,7 +79,7 @@ done
 	}
 	replies := strings.Split(out, "== \n")[1:]
 	if len(replies) != len(resolverQuestions) {
-		t.Fatalf("%d of %d clients replied:\n%s", len(replies), len(resolverQuestions), out)
+		t.Fatalf("%d of %d clients printed something:\n%s", len(replies), len(resolverQuestions), out)
 	}
 	for i, q := range resolverQuestions {
 		reply := strings.Join(strings.Split(strings.TrimSpace(replies[i]), "\n"), " ")

@@ -5,50 +5,20 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
-
-	"github.com/headless-dns/headless/internal/cluster"
 )
 
-// freeAddress is an address of the loopback interface that nobody listens on.
-func freeAddress(t *testing.T) (host, port string) {
-	t.Helper()
-	port, err := cluster.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "127.0.0.1", port
-}
-
-// exchange asks a server over TCP.
+// exchange sends a query over TCP.
 func exchange(address, name string, qtype uint16) (*dns.Msg, error) {
 	c := dns.Client{Net: "tcp", Timeout: 5 * time.Second}
 	m, _, err := c.Exchange(new(dns.Msg).SetQuestion(name, qtype), address)
 	return m, err
 }
 
-const manifest = `
-apiVersion: v1
-kind: Service
-metadata: {name: nginx}
-spec: {clusterIP: None, selector: {app: nginx}, ports: [{name: web, port: 80}]}
-`
-
-func podManifest(name, ip string) string {
-	return fmt.Sprintf(`---
-apiVersion: v1
-kind: Pod
-metadata: {name: %s, labels: {app: nginx}}
-spec: {hostname: %s, subdomain: nginx, containers: [{name: nginx}]}
-status: {podIP: %s, conditions: [{type: Ready, status: "True"}]}
-`, name, name, ip)
-}
-
-// TestSecondary lets CoreDNS's secondary plugin take the zones of a server, and
+// TestSecondary lets CoreDNS's secondary plugin transfer the zones of a server, and
 // follow its changes by NOTIFY.
 func TestSecondary(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "nginx.yaml")
@@ -61,8 +31,8 @@ func TestSecondary(t *testing.T) {
 		}
 	}
 	write(manifest + podManifest("web-0", "10.244.0.1"))
-	host, primary := freeAddress(t)
-	_, secondary := freeAddress(t)
+	const host = "127.0.0.1"
+	primary, secondary := freePort(t), freePort(t)
 	serve(t, fmt.Sprintf(`cluster.local:%s 10.in-addr.arpa:%s {
 		bind %s
 		headless cluster.local 10.in-addr.arpa {
@@ -80,7 +50,7 @@ func TestSecondary(t *testing.T) {
 		}
 	}`, secondary, secondary, host, host, primary))
 
-	// Both servers say the same, soon after the primary has something to say.
+	// follow waits until the primary and then the secondary reply as wanted.
 	follow := func(name string, qtype uint16, want string) {
 		t.Helper()
 		tick := time.NewTicker(20 * time.Millisecond)
@@ -97,7 +67,7 @@ func TestSecondary(t *testing.T) {
 					break
 				}
 				if time.Now().After(deadline) {
-					t.Fatalf("%s of port %s has %q, want %q", name, server, got, want)
+					t.Fatalf("%s at port %s: got %q, want %q", name, server, got, want)
 				}
 				<-tick.C
 			}
@@ -111,34 +81,25 @@ func TestSecondary(t *testing.T) {
 	follow("default.svc.cluster.local.", dns.TypeA, "NOERROR")
 	follow("web-1.nginx.default.svc.cluster.local.", dns.TypeA, "NXDOMAIN")
 
-	// Without a NOTIFY the secondary would look again in two hours.
+	// Without a NOTIFY the secondary would refresh after two hours.
 	write(manifest + podManifest("web-0", "10.244.0.7") + podManifest("web-1", "10.244.0.2"))
 	follow("web-1.nginx.default.svc.cluster.local.", dns.TypeA, "NOERROR 10.244.0.2")
 	follow("web-0.nginx.default.svc.cluster.local.", dns.TypeA, "NOERROR 10.244.0.7")
 	follow("1.0.244.10.in-addr.arpa.", dns.TypePTR, "NXDOMAIN")
 	follow("2.0.244.10.in-addr.arpa.", dns.TypePTR, "NOERROR web-1.nginx.default.svc.cluster.local.")
 
-	// Two changes at once after one another are both seen.
+	// Two changes in quick succession both arrive.
 	write(manifest + podManifest("web-2", "10.244.0.3"))
 	follow("web-2.nginx.default.svc.cluster.local.", dns.TypeA, "NOERROR 10.244.0.3")
 	write(manifest + podManifest("web-2", "10.244.0.44"))
 	follow("web-2.nginx.default.svc.cluster.local.", dns.TypeA, "NOERROR 10.244.0.44")
 	follow("web-0.nginx.default.svc.cluster.local.", dns.TypeA, "NXDOMAIN")
 
-	// What is no zone is refused.
+	// Only a zone can be transferred.
 	for _, name := range []string{"default.svc.cluster.local.", "nginx.default.svc.cluster.local."} {
 		m, err := exchange(net.JoinHostPort(host, primary), name, dns.TypeAXFR)
 		if err != nil || m.Rcode != dns.RcodeRefused {
-			t.Errorf("a transfer of %s: %v, %v", name, m, err)
+			t.Errorf("transfer of %s: got %v, %v, want REFUSED", name, m, err)
 		}
 	}
-}
-
-// describe writes the rcode and the data of the answers.
-func describe(m *dns.Msg) string {
-	out := []string{dns.RcodeToString[m.Rcode]}
-	for _, rr := range m.Answer {
-		out = append(out, strings.TrimPrefix(rr.String(), rr.Header().String()))
-	}
-	return strings.Join(out, " ")
 }

@@ -9,12 +9,14 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
-// served is a CoreDNS in this process: the whole server, with every plugin.
+// served is a whole CoreDNS, with every plugin, in this process.
 type served struct{ udp, tcp string } // the addresses of its first server block
 
-// serve starts a CoreDNS and ends it with the test.
+// serve runs a CoreDNS until the test ends.
 func serve(t *testing.T, corefile string) *served {
 	t.Helper()
 	caddy.Quiet, dnsserver.Quiet = true, true
@@ -32,8 +34,8 @@ func serve(t *testing.T, corefile string) *served {
 	return &served{udp: listener.LocalAddr().String(), tcp: listener.Addr().String()}
 }
 
-// ask sends a question, a name and a type, and returns the reply. Size is the
-// room for the reply over UDP; up to 512 bytes no EDNS says so.
+// ask sends a query, given as a name and a type, and returns the reply. size is the
+// client's UDP buffer size; up to 512 bytes the query has no EDNS.
 func (s *served) ask(question, network string, size uint16) (*dns.Msg, error) {
 	name, qtype, _ := strings.Cut(question, " ")
 	m := new(dns.Msg).SetQuestion(name, dns.StringToType[qtype])
@@ -50,7 +52,44 @@ func (s *served) ask(question, network string, size uint16) (*dns.Msg, error) {
 		return nil, err
 	}
 	if r.Question[0] != m.Question[0] {
-		return nil, fmt.Errorf("the question came back as %v", r.Question[0])
+		return nil, fmt.Errorf("question of the reply: got %v, want %v", r.Question[0], m.Question[0])
 	}
 	return r, nil
+}
+
+// describe returns the rcode and the data of the answers.
+func describe(m *dns.Msg) string {
+	out := []string{dns.RcodeToString[m.Rcode]}
+	for _, rr := range m.Answer {
+		out = append(out, strings.TrimPrefix(rr.String(), rr.Header().String()))
+	}
+	return strings.Join(out, " ")
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	port, err := cluster.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// manifest is a headless service nginx.
+const manifest = `
+apiVersion: v1
+kind: Service
+metadata: {name: nginx}
+spec: {clusterIP: None, selector: {app: nginx}, ports: [{name: web, port: 80}]}
+`
+
+// podManifest returns a ready pod of the service.
+func podManifest(name, ip string) string {
+	return fmt.Sprintf(`---
+apiVersion: v1
+kind: Pod
+metadata: {name: %s, labels: {app: nginx}}
+spec: {hostname: %s, subdomain: nginx, containers: [{name: nginx}]}
+status: {podIP: %s, conditions: [{type: Ready, status: "True"}]}
+`, name, name, ip)
 }

@@ -3,16 +3,11 @@
 package main_test
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -27,7 +22,7 @@ type server struct {
 	metrics string // the URL of the prometheus plugin
 }
 
-// stanzas are what a plugin has in the Corefile, by the account that it uses.
+// stanzas are the plugins in the Corefile, by the account that the plugin uses.
 var stanzas = map[string]string{
 	"headless": `
     headless cluster.local in-addr.arpa ip6.arpa {
@@ -45,9 +40,8 @@ var stanzas = map[string]string{
 `,
 }
 
-// newServer starts a CoreDNS with the stanzas of the accounts and waits until it
-// answers.
-func newServer(name, program string, accounts ...string) (*server, error) {
+// newServer starts a CoreDNS with the stanzas of the accounts and waits until it answers.
+func newServer(name string, accounts ...string) (*server, error) {
 	var ports [3]string
 	for i := range ports {
 		port, err := cluster.FreePort()
@@ -65,40 +59,29 @@ func newServer(name, program string, accounts ...string) (*server, error) {
 
 	corefile := fmt.Sprintf(".:%s {\n    bind 127.0.0.1\n    errors\n    ready 127.0.0.1:%s\n    prometheus 127.0.0.1:%s\n", ports[0], ports[1], ports[2])
 	for _, account := range accounts {
-		kubeconfig, err := kubeconfigOf(account)
+		kubeconfig, err := kube.Kubeconfig(account)
 		if err != nil {
 			return nil, err
 		}
 		corefile += fmt.Sprintf(stanzas[account], kubeconfig)
 	}
-	path := filepath.Join(dir, name+".Corefile")
+	path := filepath.Join(kube.Dir, name+".Corefile")
 	if err := os.WriteFile(path, []byte(corefile+"}\n"), 0o600); err != nil {
 		return nil, err
 	}
-
-	log, err := os.Create(filepath.Join(dir, "log", name))
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
 	cmd := exec.Command(program, "-conf", path)
-	cmd.Env, cmd.Stdout, cmd.Stderr = env, log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "pids", name), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
+	if err := kube.Launch(name, cmd); err != nil {
 		return nil, err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 
-	// The ready plugin may say OK before the socket is bound: so ask by DNS, too.
+	// The ready plugin may report OK before the server is bound to its socket, so query it.
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(time.Minute)
 	for {
-		_, err := fetch(s.ready)
+		_, err := cluster.Fetch(s.ready)
 		if err == nil {
 			_, err = s.dig("SOA", "cluster.local")
 		}
@@ -115,47 +98,20 @@ func newServer(name, program string, accounts ...string) (*server, error) {
 	}
 }
 
-// kubeconfigOf writes a kubeconfig of the ServiceAccount and returns its path.
-func kubeconfigOf(account string) (string, error) {
-	config, err := command(scripts+"/kubeconfig.sh", account)
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, account+".kubeconfig")
-	return path, os.WriteFile(path, []byte(config), 0o600)
-}
-
-// log is the end of what the server logged.
+// log returns the last n bytes of the server's log.
 func (s *server) log(n int) string {
-	log, err := os.ReadFile(filepath.Join(dir, "log", s.name))
-	if err != nil {
-		return err.Error()
-	}
-	return string(log[max(0, len(log)-n):])
-}
-
-func fetch(url string) (string, error) {
-	client := http.Client{Timeout: 5 * time.Second}
-	resp, err := client.Get(url)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if resp.StatusCode != http.StatusOK {
-		err = errors.Join(err, fmt.Errorf("get %s: %s: %s", url, resp.Status, body))
-	}
-	return string(body), err
+	log := kube.Log(s.name)
+	return log[max(0, len(log)-n):]
 }
 
 func TestReady(t *testing.T) {
-	if _, err := fetch(srv.ready); err != nil {
+	if _, err := cluster.Fetch(srv.ready); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestMetrics(t *testing.T) {
-	body, err := fetch(srv.metrics)
+	body, err := cluster.Fetch(srv.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}

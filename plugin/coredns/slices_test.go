@@ -25,8 +25,7 @@ endpoints:
 - {addresses: [192.0.2.3], hostname: three, conditions: {ready: false}}
 `
 
-// TestEndpointSlice has a service without a selector, and its endpoints written
-// by hand.
+// TestEndpointSlice has a service without a selector, and a manual EndpointSlice.
 func TestEndpointSlice(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, slice)
@@ -36,7 +35,7 @@ func TestEndpointSlice(t *testing.T) {
 	wantAnswer(t, append(one, two...), "A", svc)
 	wantAnswer(t, one, "A", "one."+svc)
 	wantAnswer(t, two, "A", "192-0-2-2."+svc)
-	wantNoName(t, "A", "three."+svc)
+	wantNXDOMAIN(t, "A", "three."+svc)
 	eventually(t, func() error {
 		return srv.answersSRV(8080, map[string][]string{"one." + svc: one, "192-0-2-2." + svc: two}, "_http._tcp."+svc)
 	})
@@ -47,11 +46,11 @@ func TestEndpointSlice(t *testing.T) {
 	kubectl(t, "-n", ns, "patch", "endpointslice", "outside-1", "--type=json", "-p",
 		`[{"op": "replace", "path": "/endpoints/2/conditions/ready", "value": true}, {"op": "remove", "path": "/endpoints/0"}]`)
 	wantAnswer(t, []string{"192.0.2.3"}, "A", "three."+svc)
-	wantNoName(t, "A", "one."+svc)
+	wantNXDOMAIN(t, "A", "one."+svc)
 	agree(t, ns)
 
 	kubectl(t, "-n", ns, "delete", "endpointslice", "outside-1")
-	wantNoName(t, "A", svc)
+	wantNXDOMAIN(t, "A", svc)
 }
 
 const endpoints = `
@@ -71,8 +70,8 @@ subsets:
   ports: [{name: http, port: 8080}]
 `
 
-// TestEndpoints has the endpoints written by hand in the older kind, which a
-// controller mirrors to an EndpointSlice.
+// TestEndpoints has a manual object of the older kind Endpoints, which a controller
+// mirrors to an EndpointSlice.
 func TestEndpoints(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, endpoints)
@@ -82,8 +81,8 @@ func TestEndpoints(t *testing.T) {
 	agree(t, ns)
 }
 
-// TestEndpointSliceBeside has a slice written by hand for a service whose own
-// pods the EndpointSlice controller looks after.
+// TestEndpointSliceBeside has a manual slice for a service whose own slices the
+// EndpointSlice controller writes.
 func TestEndpointSliceBeside(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, nginx)
@@ -106,5 +105,5 @@ endpoints: [{addresses: [192.0.2.21], hostname: guest}]
 
 	kubectl(t, "-n", ns, "delete", "endpointslice", "beside")
 	wantStatefulSet(t, ns, pods)
-	wantNoName(t, "A", "guest."+svc)
+	wantNXDOMAIN(t, "A", "guest."+svc)
 }

@@ -11,7 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// nginx is the StatefulSet of the Kubernetes documentation, with its service.
+// nginx is the StatefulSet of the Kubernetes documentation and its service.
 const nginx = `
 apiVersion: v1
 kind: Service
@@ -55,7 +55,7 @@ func TestStatefulSet(t *testing.T) {
 			}
 		}
 	})
-	// As a pod searches, whose resolver has the suffixes and ndots of a cluster.
+	// With the search domains and ndots of a pod's resolver.
 	t.Run("search", func(t *testing.T) {
 		eventually(t, func() error {
 			r, err := srv.dig("+search", "+ndots=5", "+domain=svc.cluster.local", "A", web0)
@@ -81,15 +81,14 @@ func TestStatefulSet(t *testing.T) {
 	kubectl(t, "-n", ns, "scale", "statefulset", "web", "--replicas=2")
 	wantStatefulSet(t, ns, pods(t, ns, "nginx", 2))
 	for i, pod := range five[2:] {
-		wantNoName(t, "A", fqdn(pod.Name, "nginx", ns))
-		wantNoName(t, "SRV", fqdn(pod.Name, "nginx", ns))
-		eventually(t, func() error { return srv.disowns("-x", ips(4, five[2:][i])[0]) })
+		wantNXDOMAIN(t, "A", fqdn(pod.Name, "nginx", ns))
+		wantNXDOMAIN(t, "SRV", fqdn(pod.Name, "nginx", ns))
+		eventually(t, func() error { return srv.refuses("-x", ips(4, five[2:][i])[0]) })
 	}
 	agree(t, ns)
 }
 
-// wantStatefulSet waits until every name of nginx is that of these pods, and no
-// other.
+// wantStatefulSet waits until the names of nginx resolve to exactly these pods.
 func wantStatefulSet(t *testing.T, ns string, pods []corev1.Pod) {
 	t.Helper()
 	wantAnswer(t, ips(4, pods...), "A", fqdn("nginx", ns))
@@ -99,7 +98,7 @@ func wantStatefulSet(t *testing.T, ns string, pods []corev1.Pod) {
 		glue[host] = addr
 		wantAnswer(t, addr, "A", host)
 		wantAnswer(t, []string{host}, "-x", addr[0])
-		// The service has one family, though the pods have two.
+		// The service has one family, its pods have both.
 		if err := srv.denies("NOERROR", "AAAA", host); err != nil {
 			t.Error(err)
 		}
@@ -108,7 +107,7 @@ func wantStatefulSet(t *testing.T, ns string, pods []corev1.Pod) {
 	eventually(t, func() error { return srv.answersSRV(80, glue, fqdn("_web", "_tcp", "nginx", ns), "+tcp") })
 }
 
-// TestLargeStatefulSet has more pods than a UDP reply holds.
+// TestLargeStatefulSet has more pods than fit into a UDP reply.
 func TestLargeStatefulSet(t *testing.T) {
 	ns := namespace(t)
 	const n = 200
@@ -125,7 +124,7 @@ func TestLargeStatefulSet(t *testing.T) {
 	if !slices.Contains(r.flags, "tc") {
 		t.Errorf("want a truncated reply: %s", r.text)
 	}
-	// Left to itself, dig asks again over TCP.
+	// By default dig retries a truncated reply over TCP.
 	wantAnswer(t, ips(4, pods...), "A", svc)
 	agree(t, ns)
 }

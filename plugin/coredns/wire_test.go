@@ -11,11 +11,11 @@ import (
 	"github.com/miekg/dns"
 )
 
-// serviceSizes are the numbers of pods around which the in-tree plugin's replies
-// begin to be truncated, by size of the reply and by type.
+// serviceSizes are the numbers of pods around which the in-tree plugin begins to truncate
+// replies, by buffer size and type.
 var serviceSizes = []int{1, 6, 7, 15, 16, 28, 29, 30, 54, 55, 73, 74, 75, 252, 253, 254, 817, 818, 4092, 4093}
 
-// startSized starts a server with a service for each of the sizes.
+// startSized starts a server with a service of each size.
 func startSized(t *testing.T) *served {
 	t.Helper()
 	var b strings.Builder
@@ -35,9 +35,9 @@ func startSized(t *testing.T) *served {
 	return serve(t, fmt.Sprintf(".:0 {\nbind 127.0.0.1\nheadless cluster.local in-addr.arpa {\nmanifests %s\nstartup_timeout 1m\n}\n}", file))
 }
 
-// TestWireSizes asks for sets of every size by every way: a reply is truncated if
-// and only if the whole would not have fitted, holds as much as fits, and the
-// retry over TCP has all of it, up to the 64 KiB of TCP.
+// TestWireSizes queries sets of every size over UDP and TCP. A reply is truncated if and
+// only if the whole set does not fit, and then has as many records as fit. The retry over
+// TCP has the whole set, up to the 64 KiB of TCP.
 func TestWireSizes(t *testing.T) {
 	server := startSized(t)
 	for _, n := range serviceSizes {
@@ -51,54 +51,53 @@ func TestWireSizes(t *testing.T) {
 			}
 			whole.Compress = true
 			if whole.Truncated {
-				// Nothing more fits: not one more of what is answered.
+				// There is no room for another record.
 				if free := dns.MaxMsgSize - whole.Len(); len(whole.Answer) >= n || free > 64 {
-					t.Errorf("%s over TCP has %d of %d, and %d bytes free", question, len(whole.Answer), n, free)
+					t.Errorf("%s over TCP: %d of %d records, but %d bytes free", question, len(whole.Answer), n, free)
 				}
 			} else if len(whole.Answer) != n {
-				t.Errorf("%s over TCP has %d of %d", question, len(whole.Answer), n)
+				t.Errorf("%s over TCP: %d records, want %d", question, len(whole.Answer), n)
 			}
 			for _, size := range []uint16{512, 1232, 4096} {
 				m, err := server.ask(question, "udp", size)
 				if err != nil {
-					t.Fatalf("%s over UDP of %d: %v", question, size, err)
+					t.Fatalf("%s over UDP with %d bytes: %v", question, size, err)
 				}
 				opt := 0
 				if size > 512 {
 					opt = 11
 				}
 				if m.Compress = true; m.Len() > int(size) {
-					t.Errorf("%s over UDP of %d is a reply of %d", question, size, m.Len())
+					t.Errorf("%s over UDP with %d bytes: reply of %d bytes", question, size, m.Len())
 				}
 				if fits := whole.Len()+opt <= int(size); m.Truncated == fits {
-					t.Errorf("%s over UDP of %d has TC %v, the whole has %d bytes", question, size, m.Truncated, whole.Len()+opt)
+					t.Errorf("%s over UDP with %d bytes: TC %v, and the whole reply has %d bytes", question, size, m.Truncated, whole.Len()+opt)
 				}
 				if m.Truncated && int(size)-m.Len() > 96 {
-					t.Errorf("%s over UDP of %d leaves %d bytes free", question, size, int(size)-m.Len())
+					t.Errorf("%s over UDP with %d bytes: truncated with %d bytes free", question, size, int(size)-m.Len())
 				}
 			}
 		}
 	}
 }
 
-// TestWireLargest offers more room than a datagram or the plugin has.
+// TestWireLargest offers buffers larger than a datagram or the plugin's limit.
 func TestWireLargest(t *testing.T) {
 	server := startSized(t)
 	for _, question := range []string{"of-4093.default.svc.cluster.local. A", "_web._tcp.of-4093.default.svc.cluster.local. SRV"} {
 		for _, size := range []uint16{4097, 65507, 65508, 65535} {
 			m, err := server.ask(question, "udp", size)
 			if err != nil {
-				t.Fatalf("%s over UDP of %d: %v", question, size, err)
+				t.Fatalf("%s over UDP with %d bytes: %v", question, size, err)
 			}
 			if m.Compress = true; m.Rcode != dns.RcodeSuccess || !m.Truncated || m.Len() > 4096 || m.Len() < 4000 {
-				t.Errorf("%s over UDP of %d: %s, %d records in %d bytes, TC %v", question, size, dns.RcodeToString[m.Rcode], len(m.Answer), m.Len(), m.Truncated)
+				t.Errorf("%s over UDP with %d bytes: %s, %d records in %d bytes, TC %v", question, size, dns.RcodeToString[m.Rcode], len(m.Answer), m.Len(), m.Truncated)
 			}
 		}
 	}
 }
 
-// TestWireNames asks for names as they come over the wire, in every spelling and
-// at the limits of length.
+// TestWireNames queries names in every spelling and at the limits of length.
 func TestWireNames(t *testing.T) {
 	server := startSized(t)
 	const base = "of-6.default.svc.cluster.local."
@@ -124,7 +123,7 @@ func TestWireNames(t *testing.T) {
 		{`\000\001\255.` + base + " A", "NXDOMAIN 0"},
 		{strings.Repeat(`\255`, 63) + "." + base + " A", "NXDOMAIN 0"},
 		{`web\.0.` + base + " A", "NXDOMAIN 0"},
-		{`web-0\.of-6.default.svc.cluster.local. A`, "REFUSED 0"}, // no service of ours, and nobody behind
+		{`web-0\.of-6.default.svc.cluster.local. A`, "REFUSED 0"}, // no headless service, and no plugin behind
 		{`\195\188.` + base + " A", "NXDOMAIN 0"},
 	} {
 		for _, network := range []string{"udp", "tcp"} {
@@ -134,33 +133,33 @@ func TestWireNames(t *testing.T) {
 				continue
 			}
 			if got := fmt.Sprintf("%s %d", dns.RcodeToString[m.Rcode], len(m.Answer)); got != test.want {
-				t.Errorf("%s over %s is %s, want %s", test.question, network, got, test.want)
+				t.Errorf("%s over %s: got %s, want %s", test.question, network, got, test.want)
 			}
 			if m.Rcode != dns.RcodeRefused && (!m.Authoritative || (len(m.Answer) == 0) != (len(m.Ns) == 1)) {
-				t.Errorf("%s over %s: AA %v, %d in the authority section", test.question, network, m.Authoritative, len(m.Ns))
+				t.Errorf("%s over %s: AA %v, %d authority records", test.question, network, m.Authoritative, len(m.Ns))
 			}
 			for _, rr := range m.Answer {
 				if name, _, _ := strings.Cut(test.question, " "); rr.Header().Name != name {
-					t.Errorf("%s over %s has the owner %s", test.question, network, rr.Header().Name)
+					t.Errorf("%s over %s: owner %s, want %s", test.question, network, rr.Header().Name, name)
 				}
 			}
 		}
 	}
 }
 
-// TestWireTypes asks for types that no name of ours has, at each kind of name.
+// TestWireTypes queries types without records at each kind of name.
 func TestWireTypes(t *testing.T) {
 	server := startSized(t)
 	const base = "of-6.default.svc.cluster.local."
 	for kind, test := range map[string]struct{ name, want string }{
-		"service":                       {base, "NOERROR"},
-		"host":                          {"web-0." + base, "NOERROR"},
-		"port":                          {"_web._tcp." + base, "NOERROR"},
-		"empty non-terminal":            {"_tcp." + base, "NOERROR"},
-		"reverse name":                  {"2.0.0.10.in-addr.arpa.", "NOERROR"},
-		"missing host":                  {"web-9." + base, "NXDOMAIN"},
-		"missing port":                  {"_ssh._tcp." + base, "NXDOMAIN"},
-		"name of a service that is not": {"none.default.svc.cluster.local.", "REFUSED"}, // nobody is behind
+		"service":            {base, "NOERROR"},
+		"host":               {"web-0." + base, "NOERROR"},
+		"port":               {"_web._tcp." + base, "NOERROR"},
+		"empty non-terminal": {"_tcp." + base, "NOERROR"},
+		"reverse name":       {"2.0.0.10.in-addr.arpa.", "NOERROR"},
+		"missing host":       {"web-9." + base, "NXDOMAIN"},
+		"missing port":       {"_ssh._tcp." + base, "NXDOMAIN"},
+		"missing service":    {"none.default.svc.cluster.local.", "REFUSED"}, // no plugin is behind
 	} {
 		for _, qtype := range []uint16{
 			dns.TypeMX, dns.TypeTXT, dns.TypeHTTPS, dns.TypeSVCB, dns.TypeSOA, dns.TypeNS, dns.TypeDS, dns.TypeCNAME,
@@ -172,14 +171,14 @@ func TestWireTypes(t *testing.T) {
 			}
 			soa := test.want != "REFUSED"
 			if got := dns.RcodeToString[m.Rcode]; got != test.want || len(m.Answer) != 0 || (len(m.Ns) == 1) != soa || m.Authoritative != soa {
-				t.Errorf("%s, type %d: %v, want %s and %v for an SOA", kind, qtype, m, test.want, soa)
+				t.Errorf("%s, type %d: got %v, want %s, SOA %v", kind, qtype, m, test.want, soa)
 			}
 		}
 	}
 }
 
-// TestWireOddMessages sends what no resolver sends. The server must answer, and
-// go on to answer.
+// TestWireOddMessages sends messages that no resolver sends. The server must reply to
+// each.
 func TestWireOddMessages(t *testing.T) {
 	server := startSized(t)
 	const name = "of-6.default.svc.cluster.local."
@@ -194,40 +193,40 @@ func TestWireOddMessages(t *testing.T) {
 	chaos := new(dns.Msg).SetQuestion(name, dns.TypeA)
 	chaos.Question[0].Qclass = dns.ClassCHAOS
 	if r := ask(chaos); r.Rcode != dns.RcodeRefused {
-		t.Errorf("class CH has rcode %s", dns.RcodeToString[r.Rcode])
+		t.Errorf("class CH: got %s, want REFUSED", dns.RcodeToString[r.Rcode])
 	}
 	two := new(dns.Msg).SetQuestion(name, dns.TypeA)
 	two.Question = append(two.Question, two.Question[0])
 	if r := ask(two); r.Rcode != dns.RcodeFormatError {
-		t.Errorf("two questions have rcode %s", dns.RcodeToString[r.Rcode])
+		t.Errorf("two questions: got %s, want FORMERR", dns.RcodeToString[r.Rcode])
 	}
 	for opcode, want := range map[int]int{
-		dns.OpcodeNotify: dns.RcodeRefused, // nobody is behind
+		dns.OpcodeNotify: dns.RcodeRefused, // no plugin is behind
 		dns.OpcodeUpdate: dns.RcodeNotImplemented, dns.OpcodeStatus: dns.RcodeNotImplemented, dns.OpcodeStateful: dns.RcodeNotImplemented,
 	} {
 		m := new(dns.Msg).SetQuestion("cluster.local.", dns.TypeSOA)
 		m.Opcode = opcode
 		if r := ask(m); r.Rcode != want || r.Opcode != opcode {
-			t.Errorf("%s has %v, want %s", dns.OpcodeToString[opcode], r, dns.RcodeToString[want])
+			t.Errorf("%s: got %v, want %s", dns.OpcodeToString[opcode], r, dns.RcodeToString[want])
 		}
 	}
 	version := new(dns.Msg).SetQuestion(name, dns.TypeA)
 	version.SetEdns0(1232, true)
 	version.IsEdns0().SetVersion(1)
 	if r := ask(version); r.Rcode != dns.RcodeBadVers {
-		t.Errorf("EDNS version 1 has rcode %s", dns.RcodeToString[r.Rcode])
+		t.Errorf("EDNS version 1: got %s, want BADVERS", dns.RcodeToString[r.Rcode])
 	}
 	do := new(dns.Msg).SetQuestion(name, dns.TypeA)
 	do.SetEdns0(1232, true)
 	do.CheckingDisabled, do.AuthenticatedData = true, true
 	r := ask(do)
 	if len(r.Answer) != 6 || !r.CheckingDisabled || r.AuthenticatedData || !r.RecursionDesired || r.IsEdns0() == nil || !r.IsEdns0().Do() {
-		t.Errorf("a query with DO, CD and AD has %v", r)
+		t.Errorf("query with DO, CD and AD: got %v", r)
 	}
 }
 
-// TestWireRest sends garbage and half a message over TCP, and leaves.
-func TestWireRest(t *testing.T) {
+// TestWireGarbage sends garbage and partial messages over TCP, and disconnects.
+func TestWireGarbage(t *testing.T) {
 	server := startSized(t)
 	for _, garbage := range []string{"", "\x00", "\xff\xffabc", "\x00\x0c" + strings.Repeat("\xff", 12), "\x00\x05hello"} {
 		c, err := net.Dial("tcp", server.tcp)
@@ -241,6 +240,6 @@ func TestWireRest(t *testing.T) {
 	}
 	m, err := server.ask("web-5.of-6.default.svc.cluster.local. A", "tcp", 0)
 	if err != nil || len(m.Answer) != 1 {
-		t.Errorf("after garbage, a query has %v (%v)", m, err)
+		t.Errorf("query after garbage: got %v, %v, want one answer", m, err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// TestRunbook wants each alert to lead to a heading of its name.
+// TestRunbook requires the runbook of each alert to be a heading with the alert's name.
 func TestRunbook(t *testing.T) {
 	text, err := os.ReadFile("monitoring/rules.yaml")
 	if err != nil {
@@ -36,7 +36,7 @@ func TestRunbook(t *testing.T) {
 			alerts++
 			want := "https://github.com/headless-dns/headless/blob/main/docs/troubleshooting.md#" + strings.ToLower(rule.Alert)
 			if got := rule.Annotations["runbook_url"]; got != want {
-				t.Errorf("the runbook of %s is %q and not %s", rule.Alert, got, want)
+				t.Errorf("runbook_url of %s: got %q, want %q", rule.Alert, got, want)
 			}
 			if !strings.Contains(headings, "\n### "+rule.Alert+"\n") {
 				t.Errorf("docs/troubleshooting.md has no heading %s", rule.Alert)
@@ -44,6 +44,6 @@ func TestRunbook(t *testing.T) {
 		}
 	}
 	if described := strings.Count(headings, "\n### "); alerts == 0 || described != alerts {
-		t.Errorf("%d alerts have %d headings", alerts, described)
+		t.Errorf("%d alerts and %d headings, want as many headings as alerts", alerts, described)
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/headless-dns/headless/internal/cluster"
 )
 
-// TestRules has promtool check the rules, and run their tests.
+// TestRules runs promtool's check of the rules, and their tests.
 func TestRules(t *testing.T) {
 	for _, args := range [][]string{{"check", "rules", "rules.yaml"}, {"test", "rules", "rules_test.yaml"}} {
 		if out, err := commandIn("monitoring", "", "promtool", args...); err != nil {
@@ -31,9 +31,9 @@ func TestRules(t *testing.T) {
 // prometheus is a running Prometheus.
 type prometheus struct{ url string }
 
-// get asks the API and returns its data.
+// get queries the HTTP API and returns the data of the reply.
 func (p *prometheus) get(path string, query url.Values) (any, error) {
-	body, err := fetch(p.url + path + "?" + query.Encode())
+	body, err := cluster.Fetch(p.url + path + "?" + query.Encode())
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (p *prometheus) get(path string, query url.Values) (any, error) {
 	return reply.Data, nil
 }
 
-// query is the number of series that an expression has now.
+// query returns how many series an expression has now.
 func (p *prometheus) query(expr string) (int, error) {
 	data, err := p.get("/api/v1/query", url.Values{"query": {expr}})
 	if err != nil {
@@ -58,13 +58,13 @@ func (p *prometheus) query(expr string) (int, error) {
 	}
 	series, ok := data.(map[string]any)["result"].([]any)
 	if !ok {
-		return 0, fmt.Errorf("query %s: no vector, but %v", expr, data)
+		return 0, fmt.Errorf("query %s: want a vector, got %v", expr, data)
 	}
 	return len(series), nil
 }
 
-// TestMonitoring has a Prometheus scrape the server, and asks it all that the
-// dashboard and the rules ask.
+// TestMonitoring lets a Prometheus scrape the server, and evaluates every expression of
+// the dashboard and the rules.
 func TestMonitoring(t *testing.T) {
 	nginx(t)
 	kubectl(t, "apply", "-k", "rbac")
@@ -96,19 +96,19 @@ func TestMonitoring(t *testing.T) {
 	eventually(t, func() error {
 		select {
 		case err := <-ended:
-			t.Fatalf("Prometheus ended: %v\n%s", err, logOf("prometheus"))
+			t.Fatalf("Prometheus ended: %v\n%s", err, kube.Log("prometheus"))
 		default:
 		}
-		// A name of the other plugin goes through the cache.
+		// The second name is the kubernetes plugin's, which is behind the cache.
 		for _, name := range []string{"nginx.default.svc.cluster.local", "kubernetes.default.svc.cluster.local"} {
 			if _, err := s.ask(name, dns.TypeA); err != nil {
 				return err
 			}
 		}
-		// A rate takes two scrapes.
+		// A rate needs two scrapes.
 		n, err := p.query("count_over_time(coredns_headless_publications_total[1m]) > 2")
 		if err == nil && n == 0 {
-			err = errors.New("not scraped yet")
+			err = errors.New("no second scrape yet")
 		}
 		return err
 	})
@@ -125,31 +125,31 @@ func TestMonitoring(t *testing.T) {
 		eventually(t, func() error {
 			n, err := p.query(`coredns_headless_shared_hosts == 1 and on (job) ALERTS{alertname="HeadlessSharedHosts", alertstate="pending"}`)
 			if err == nil && n != 1 {
-				err = errors.New("no host name is shared")
+				err = errors.New("the metric or the alert of a shared host name is missing")
 			}
 			return err
 		})
 	})
 }
 
-// checkDashboard wants every panel to show something. Rows ask nothing.
+// checkDashboard requires every panel to show data.
 func checkDashboard(t *testing.T, p *prometheus) {
 	variables := strings.NewReplacer("$__rate_interval", "1m", "$job", "dns", "$instance", ".+")
 	for _, panel := range panels(t) {
 		for _, target := range panel.Targets {
 			n, err := p.query(variables.Replace(target.Expr))
 			if err == nil && n == 0 {
-				err = fmt.Errorf("nothing to show for %s", target.Expr)
+				err = fmt.Errorf("no series for %s", target.Expr)
 			}
 			if err != nil {
-				t.Errorf("%s: %v", panel.Title, err)
+				t.Errorf("panel %q: %v", panel.Title, err)
 			}
 		}
 	}
 }
 
-// checkRules wants every rule to be evaluated, of metrics that there are, and to
-// be tested with labels that these have.
+// checkRules requires that Prometheus evaluates every rule, that the metrics in the rules
+// exist, and that each rule has a test whose labels exist.
 func checkRules(t *testing.T, p *prometheus) {
 	tests, err := os.ReadFile("monitoring/rules_test.yaml")
 	if err != nil {
@@ -178,7 +178,7 @@ func checkRules(t *testing.T, p *prometheus) {
 		for _, rule := range group.(map[string]any)["rules"].([]any) {
 			name := rule.(map[string]any)["name"].(string)
 			if !strings.Contains(string(tests), name) {
-				t.Errorf("nothing tests that %s fires", name)
+				t.Errorf("no test of rule %s", name)
 			}
 		}
 	}
@@ -187,7 +187,7 @@ func checkRules(t *testing.T, p *prometheus) {
 	label := regexp.MustCompile(`(\w+)="`)
 	series := regexp.MustCompile(`series: '(\w+)\{(.*?)\}'`).FindAllStringSubmatch(string(tests), -1)
 	if len(series) == 0 {
-		t.Fatal("no series in the tests")
+		t.Fatal("no series in monitoring/rules_test.yaml")
 	}
 	for _, s := range series {
 		var matchers []string
@@ -195,12 +195,12 @@ func checkRules(t *testing.T, p *prometheus) {
 			matchers = append(matchers, l[1]+`!=""`)
 		}
 		if n, err := p.query(s[1] + "{" + strings.Join(matchers, ",") + "}"); err != nil || n == 0 {
-			t.Errorf("there is no series like %s: %v", s[0], err)
+			t.Errorf("no series with the labels of %s: %v", s[0], err)
 		}
 	}
 }
 
-// checkNames wants every metric that a file speaks of to be there.
+// checkNames requires that every metric named in a file exists.
 func checkNames(t *testing.T, p *prometheus, file string) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -216,9 +216,9 @@ func checkNames(t *testing.T, p *prometheus, file string) {
 		t.Fatalf("no metrics in %s", file)
 	}
 	for _, name := range names {
-		// A histogram is known by its parts.
+		// Prometheus lists a histogram by its parts.
 		if !slices.Contains(known, any(name)) && !slices.Contains(known, any(name+"_bucket")) {
-			t.Errorf("%s is not a metric of the server", name)
+			t.Errorf("%s names %s, which is no metric of the server", file, name)
 		}
 	}
 }

@@ -4,15 +4,11 @@ package deploy_test
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -28,7 +24,7 @@ type server struct {
 	ended                        chan error
 }
 
-// newServer is a server that has yet to be started, on ports of its own.
+// newServer returns a server with its ports. It is not started yet.
 func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{}
@@ -43,13 +39,13 @@ func newServer(t *testing.T) *server {
 	return s
 }
 
-// corefile is a Corefile of a ConfigMap as the server can run it here: on its
-// ports of 127.0.0.1, as the account that a kubeconfig file tells, and with
-// nobody to forward to. All that a pod of the manifests goes by must be there.
-func (s *server) corefile(t *testing.T, text, kubeconfig string) string {
+// localCorefile adapts a ConfigMap's Corefile to this machine. The server uses its ports on
+// 127.0.0.1, the account of the kubeconfig, and a resolv.conf whose name server does not
+// answer. The Corefile must have all that the manifests rely on.
+func (s *server) localCorefile(t *testing.T, text, kubeconfig string) string {
 	t.Helper()
-	nobody := filepath.Join(t.TempDir(), "resolv.conf")
-	if err := os.WriteFile(nobody, []byte("nameserver 127.0.0.1\n"), 0o600); err != nil {
+	unreachable := filepath.Join(t.TempDir(), "resolv.conf")
+	if err := os.WriteFile(unreachable, []byte("nameserver 127.0.0.1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var out strings.Builder
@@ -70,7 +66,7 @@ func (s *server) corefile(t *testing.T, text, kubeconfig string) string {
 		case key == "prometheus":
 			line = "prometheus 127.0.0.1:" + s.metrics + "\n"
 		case key == "forward":
-			line = strings.Replace(line, "/etc/resolv.conf", nobody, 1)
+			line = strings.Replace(line, "/etc/resolv.conf", unreachable, 1)
 		case key == "kubernetes", key == "headless" && words[len(words)-1] == "{":
 			line += "kubeconfig " + kubeconfig + "\n"
 		case key == "snapshot":
@@ -83,57 +79,43 @@ func (s *server) corefile(t *testing.T, text, kubeconfig string) string {
 	}
 	for _, want := range []string{"zone", "bufsize", "errors", "health", "lameduck", "ready", "headless", "snapshot", "prometheus"} {
 		if !seen[want] {
-			t.Fatalf("no %s in the Corefile:\n%s", want, text)
+			t.Fatalf("the Corefile has no %s:\n%s", want, text)
 		}
 	}
 	return out.String()
 }
 
-// start runs a server with a Corefile of a ConfigMap, as an account of
-// kube-system, until the test ends.
+// start runs a server with a ConfigMap's Corefile until the test ends, as a
+// ServiceAccount of kube-system.
 func start(t *testing.T, corefile, account string, env ...string) *server {
 	t.Helper()
-	config, err := command(scripts+"/kubeconfig.sh", account)
+	kubeconfig, err := kube.Kubeconfig(account)
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	s := newServer(t)
-	s.run(t, s.corefile(t, corefile, path), env...)
+	s.run(t, s.localCorefile(t, corefile, kubeconfig), env...)
 	return s
 }
 
-// run starts the server with a Corefile as it is.
+// run starts the server with a Corefile that needs no change.
 func (s *server) run(t *testing.T, corefile string, env ...string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "Corefile")
 	if err := os.WriteFile(path, []byte(corefile), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.ended = process(t, s.name, env, our, "-conf", path)
+	s.ended = process(t, s.name, env, program, "-conf", path)
 }
 
-// process runs a program until the test ends. Its number is among those of the
-// cluster, so that nothing is left if the test is cut short, and what it prints
-// in the log of the name. The channel tells of its end, once.
-func process(t *testing.T, name string, more []string, program string, args ...string) chan error {
+// process runs a program until the test ends, with additions to the cluster's
+// environment. The keeper of the cluster ends it even if the test is killed. Its output
+// goes to the log of that name. The channel receives its exit error once.
+func process(t *testing.T, name string, env []string, path string, args ...string) chan error {
 	t.Helper()
-	log, err := os.Create(filepath.Join(dir, "log", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	cmd := exec.Command(program, args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = slices.Concat(env, more), log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	pid := filepath.Join(dir, "pids", name)
-	if err := os.WriteFile(pid, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
+	cmd := exec.Command(path, args...)
+	cmd.Env = slices.Concat(kube.Env, env)
+	if err := kube.Launch(name, cmd); err != nil {
 		t.Fatal(err)
 	}
 	ended, gone := make(chan error, 1), make(chan struct{})
@@ -142,35 +124,26 @@ func process(t *testing.T, name string, more []string, program string, args ...s
 		close(gone)
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Process.Kill() // fails if it has ended
 		<-gone
-		_ = os.Remove(pid)
+		_ = os.Remove(kube.PIDFile(name))
 	})
 	return ended
 }
 
-// logOf is what a process has printed.
-func logOf(name string) string {
-	log, err := os.ReadFile(filepath.Join(dir, "log", name))
-	if err != nil {
-		return err.Error()
-	}
-	return string(log)
-}
-
-// await waits until the probes of the manifests would find the server ready, and
-// it answers.
+// await waits until the probes of the manifests would succeed, and the server answers a
+// query.
 func (s *server) await(t *testing.T) {
 	t.Helper()
 	eventually(t, func() error {
 		select {
 		case err := <-s.ended:
-			t.Fatalf("the server ended: %v\n%s", err, logOf(s.name))
+			t.Fatalf("the server ended: %v\n%s", err, kube.Log(s.name))
 		default:
 		}
 		for _, url := range []string{s.health + "/health", s.ready + "/ready"} {
-			if _, err := fetch("http://127.0.0.1:" + url); err != nil {
-				return fmt.Errorf("%w\n%s", err, logOf(s.name))
+			if _, err := cluster.Fetch("http://127.0.0.1:" + url); err != nil {
+				return fmt.Errorf("%w\n%s", err, kube.Log(s.name))
 			}
 		}
 		_, err := s.ask("version.bind", dns.TypeTXT)
@@ -178,9 +151,9 @@ func (s *server) await(t *testing.T) {
 	})
 }
 
-// limits wants the server to send no more over UDP than no network fragments,
-// however much the client takes.
-func (s *server) limits(t *testing.T, name string) {
+// wantBufsize requires that the server caps UDP replies at 1232 bytes, which no network
+// fragments, for a client that accepts 4096.
+func (s *server) wantBufsize(t *testing.T, name string) {
 	t.Helper()
 	query := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA).SetEdns0(4096, false)
 	reply, err := dns.Exchange(query, "127.0.0.1:"+s.port)
@@ -188,11 +161,11 @@ func (s *server) limits(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	if opt := reply.IsEdns0(); opt == nil || opt.UDPSize() != 1232 {
-		t.Errorf("the server takes 4,096 bytes of %s for 1,232:\n%v", name, reply)
+		t.Errorf("reply for %s with 4096 bytes offered: want 1232 bytes in OPT:\n%v", name, reply)
 	}
 }
 
-// ask asks over UDP.
+// ask sends a query over UDP.
 func (s *server) ask(name string, qtype uint16) (*dns.Msg, error) {
 	client := dns.Client{Timeout: 2 * time.Second}
 	r, _, err := client.Exchange(new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype), "127.0.0.1:"+s.port)
@@ -202,7 +175,7 @@ func (s *server) ask(name string, qtype uint16) (*dns.Msg, error) {
 	return r, nil
 }
 
-// hasA is nil if the name has this one IPv4 address.
+// hasA returns an error unless the name has exactly this IPv4 address.
 func (s *server) hasA(name, want string) error {
 	r, err := s.ask(name, dns.TypeA)
 	if err != nil {
@@ -213,19 +186,5 @@ func (s *server) hasA(name, want string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("want %s:\n%v\n%s", want, r, logOf(s.name))
-}
-
-func fetch(url string) (string, error) {
-	client := http.Client{Timeout: 5 * time.Second}
-	resp, err := client.Get(url)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("get %s: %s: %s", url, resp.Status, body)
-	}
-	return string(body), err
+	return fmt.Errorf("want %s:\n%v\n%s", want, r, kube.Log(s.name))
 }

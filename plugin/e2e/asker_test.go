@@ -12,27 +12,27 @@ import (
 	"time"
 )
 
-// An asker is a pod that asks for the A records of its names every 50 ms. It
-// writes the replies to its log, which is a file of this node: no API server is
-// needed to follow it.
+// An asker is a pod that queries the A records of its names every 50 ms. It writes the
+// replies to its log. That is a file of this node, which the test can read without the
+// API server.
 type asker struct {
 	pod, log string
 	names    []string
 	begin    time.Time
 }
 
-// A reply is what dig says of one query, with the time before it was sent and the
-// time after the reply to it.
+// A reply is dig's output for one query, with the times before the query and after the
+// reply.
 type reply struct {
-	asked, replied time.Time
+	sent, received time.Time
 	name           string
-	status         string // NOERROR and so on; empty without a reply
+	status         string // the rcode; empty without a reply
 	addrs          []string
 	text           string
 }
 
-// startAsker starts a pod in the namespace default. The names are fully
-// qualified; the flags are dig's.
+// startAsker starts an asker in the namespace default. The names are absolute; flags are
+// those of dig.
 func startAsker(t *testing.T, pod, flags string, names ...string) *asker {
 	t.Helper()
 	script := "while :; do sleep 0.05 & echo ask; dig +tries=1 +timeout=2 +noall +comments +question +answer " +
@@ -45,41 +45,41 @@ func startAsker(t *testing.T, pod, flags string, names ...string) *asker {
 	return a
 }
 
-// follow waits until the asker has asked at that time.
+// follow waits until the asker has sent a query after that time.
 func (a *asker) follow(t *testing.T, until time.Time) {
 	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		replies := a.replies(t)
-		if len(replies) > 0 && replies[len(replies)-1].asked.After(until) {
+		if len(replies) > 0 && replies[len(replies)-1].sent.After(until) {
 			return
 		}
-		if time.Since(until) > time.Minute { // without a server, dig waits for two seconds a name
-			t.Fatalf("%s asks no more", a.pod)
+		if time.Since(until) > time.Minute { // without a server, dig waits two seconds for each name
+			t.Fatalf("%s has stopped sending queries", a.pod)
 		}
 		<-tick.C
 	}
 }
 
-// end ends the pod, and returns all replies. There have to be two for each name a
-// second, on average: a busy machine takes longer to start dig.
+// end deletes the pod and returns all replies. The asker must have sent two queries a
+// second for each name: on a busy machine dig takes long to start.
 func (a *asker) end(t *testing.T) []reply {
 	t.Helper()
 	replies, seconds := a.replies(t), time.Since(a.begin).Seconds()
 	kubectl(t, "delete", "pod", a.pod, "--grace-period=0", "--force")
-	t.Logf("%s asked %d times in %.1fs", a.pod, len(replies), seconds)
+	t.Logf("%s sent %d queries in %.1fs", a.pod, len(replies), seconds)
 	if float64(len(replies)) < 2*seconds*float64(len(a.names)) {
-		t.Errorf("%s asked too few times", a.pod)
+		t.Errorf("%s sent %d queries in %.1fs, want 2 a second for each of %d names", a.pod, len(replies), seconds, len(a.names))
 	}
 	return replies
 }
 
-// A line of the log is the time, the stream, a flag, and what was written.
+// A line of the log is the time, the stream, a flag, and the output of the container.
 var (
 	logLine  = regexp.MustCompile(`(?m)^(\S+) stdout F (.*)$`)
 	status   = regexp.MustCompile(`status: (\w+),`)
-	quoted   = regexp.MustCompile(`QUESTION SECTION: ;(\S+)\s`)
+	asked    = regexp.MustCompile(`QUESTION SECTION: ;(\S+)\s`)
 	arecords = regexp.MustCompile(`\sIN\s+A\s+(\d\S+)`)
 )
 
@@ -90,26 +90,26 @@ func (a *asker) replies(t *testing.T) []reply {
 		t.Fatal(err)
 	}
 	var out []reply
-	var asked time.Time
+	var sent time.Time
 	for _, line := range logLine.FindAllStringSubmatch(string(content), -1) {
 		at, err := time.Parse(time.RFC3339Nano, line[1])
 		if err != nil {
 			t.Fatal(err)
 		}
 		if line[2] == "ask" {
-			asked = at
+			sent = at
 			continue
 		}
 		heads := strings.Split(line[2], "->>HEADER<<-")[1:]
 		if len(heads) != len(a.names) {
-			out = append(out, reply{asked: asked, replied: at, text: line[2]})
+			out = append(out, reply{sent: sent, received: at, text: line[2]})
 		}
 		for _, text := range heads {
-			r := reply{asked: asked, replied: at, text: text}
+			r := reply{sent: sent, received: at, text: text}
 			if m := status.FindStringSubmatch(text); m != nil {
 				r.status = m[1]
 			}
-			if m := quoted.FindStringSubmatch(text); m != nil {
+			if m := asked.FindStringSubmatch(text); m != nil {
 				r.name = strings.TrimSuffix(m[1], ".")
 			}
 			for _, m := range arecords.FindAllStringSubmatch(text, -1) {

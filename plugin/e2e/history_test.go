@@ -16,24 +16,24 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// A history is which addresses the pods of nginx had, and when, as a watch of
-// them tells.
+// A history records the addresses of the pods of nginx over time, as a watch reports
+// them.
 type history struct {
 	mu    sync.Mutex
 	lives []life // oldest first
 }
 
-// A life is one pod under its name.
+// A life is one of the successive pods with a name.
 type life struct {
 	uid, name, addr string
-	created, gone   time.Time // gone is zero while it is there
+	created, gone   time.Time // gone is zero while the pod exists
 	ready           []span
 }
 
-// A span may not have ended yet, when until is zero.
+// A span has not ended if until is zero.
 type span struct{ from, until time.Time }
 
-// watch follows the pods until the end of the test.
+// watch records the pods until the end of the test.
 func watch(t *testing.T) *history {
 	t.Helper()
 	cmd := exec.Command("kubectl", "get", "pods", "-l", "app=nginx", "--watch", "--output-watch-events", "-o", "json")
@@ -93,10 +93,10 @@ func (h *history) add(pod *corev1.Pod, gone bool, now time.Time) {
 	}
 }
 
-// check compares replies with the history: every address is one that the pod of
-// that name has, or had until a TTL ago; a name that does not exist is that of a
-// pod that has not been ready for as long as a TTL. It returns the latest time
-// after the pod had ceased to be ready at which its address was given.
+// check compares replies with the history. An address must be that of a pod of the name,
+// or have been until a TTL ago. If the name does not exist, no pod of it may have been
+// ready for a TTL. check returns the longest time between the end of a pod's readiness
+// and a reply with its address.
 func (h *history) check(t *testing.T, replies []reply) time.Duration {
 	t.Helper()
 	h.mu.Lock()
@@ -104,12 +104,12 @@ func (h *history) check(t *testing.T, replies []reply) time.Duration {
 	var late time.Duration
 	failures := 0
 	for _, r := range replies {
-		err := h.wrong(r, &late)
+		err := h.judge(r, &late)
 		if err == nil {
 			continue
 		}
 		if failures++; failures <= 5 {
-			t.Errorf("%s, asked for at %s: %v\n%s", r.name, r.asked.Format(time.StampMilli), err, r.text)
+			t.Errorf("%s, queried at %s: %v\n%s", r.name, r.sent.Format(time.StampMilli), err, r.text)
 		}
 	}
 	if failures > 0 {
@@ -118,7 +118,7 @@ func (h *history) check(t *testing.T, replies []reply) time.Duration {
 	return late
 }
 
-func (h *history) wrong(r reply, late *time.Duration) error {
+func (h *history) judge(r reply, late *time.Duration) error {
 	host, isHost := strings.CutSuffix(r.name, "."+nginx)
 	if !isHost && r.name != nginx {
 		return errors.New("no reply")
@@ -127,7 +127,7 @@ func (h *history) wrong(r reply, late *time.Duration) error {
 	case r.status == "NOERROR" && len(r.addrs) > 0:
 		for _, a := range r.addrs {
 			if !slices.ContainsFunc(h.lives, func(l life) bool { return (!isHost || l.name == host) && l.answers(a, r, late) }) {
-				return fmt.Errorf("%s is not, and was not, its address", a)
+				return fmt.Errorf("%s is not the address of a pod of this name, nor was it", a)
 			}
 		}
 		return nil
@@ -140,30 +140,30 @@ func (h *history) wrong(r reply, late *time.Duration) error {
 	return fmt.Errorf("status %q", r.status)
 }
 
-// answers is whether the address may be in the reply.
+// answers reports whether the address may be in the reply.
 func (l *life) answers(a string, r reply, late *time.Duration) bool {
-	if l.addr != a || r.replied.Before(l.created) || (!l.gone.IsZero() && r.asked.After(l.gone.Add(ttl))) {
+	if l.addr != a || r.received.Before(l.created) || (!l.gone.IsZero() && r.sent.After(l.gone.Add(ttl))) {
 		return false
 	}
 	if n := len(l.ready); n > 0 && !l.ready[n-1].until.IsZero() {
-		*late = max(*late, r.asked.Sub(l.ready[n-1].until))
+		*late = max(*late, r.sent.Sub(l.ready[n-1].until))
 	}
 	return true
 }
 
-// ahead is how much sooner than this test, which hears by way of kubectl, a server
-// may hear that a pod is no longer ready.
+// ahead is how much sooner a server may hear that a pod is not ready than this test,
+// which hears it from kubectl.
 const ahead = 2 * time.Second
 
-// settled is whether the pod had been ready for a TTL when it was asked for, and
-// was for a while after the reply.
+// settled reports whether the pod had been ready for a TTL before the query, and stayed
+// ready for a while after the reply.
 func (l *life) settled(r reply) bool {
 	return slices.ContainsFunc(l.ready, func(s span) bool {
-		return r.asked.After(s.from.Add(ttl)) && (s.until.IsZero() || r.replied.Add(ahead).Before(s.until))
+		return r.sent.After(s.from.Add(ttl)) && (s.until.IsZero() || r.received.Add(ahead).Before(s.until))
 	})
 }
 
-// last is the last reply for a name.
+// last returns the last reply for a name.
 func last(replies []reply, name string) reply {
 	for _, r := range slices.Backward(replies) {
 		if r.name == name {

@@ -20,9 +20,9 @@ import (
 // volatile are the kernel parameters that change by themselves.
 var volatile = regexp.MustCompile(`/(random/|ns_last_pid|pty/nr|sched_domain|nf_conntrack_count)`)
 
-// hostState lists what a node changes in a host that is not its own: mounts,
-// interfaces, packet filters, network namespaces, control groups, kernel
-// parameters, and files.
+// hostState lists what a node without isolation would change in the host: mounts,
+// interfaces, packet filters, network namespaces, control groups, kernel parameters, and
+// files.
 func hostState() ([]string, error) {
 	var state []string
 	add := func(kind, lines string) {
@@ -75,7 +75,7 @@ func hostState() ([]string, error) {
 			if err != nil || d.IsDir() || volatile.MatchString(path) {
 				return ignoreGone(err)
 			}
-			// Some can only be written.
+			// Some parameters are write-only.
 			if value, err := os.ReadFile(path); err == nil {
 				add("kernel parameter", path+" = "+strings.TrimSpace(strings.ReplaceAll(string(value), "\n", "; ")))
 			}
@@ -89,13 +89,12 @@ func hostState() ([]string, error) {
 	return state, nil
 }
 
-// hostFiles are the folders, and their files, in which the programs of a node and
-// the image builder keep what they need.
+// hostFiles are the folders in which the programs of a node and the image builder keep
+// files.
 const hostFiles = "/{run,var/lib,var/log,opt,etc,usr/libexec}/{containerd,kubelet,kubernetes,cni,pods,containers}{,/*}"
 
-// TestWritesStay writes where the programs of a node and the image builder write
-// the first time that they run on a machine. The outer program fails if it finds
-// these files in the host.
+// TestWritesStay writes files where the programs of a node and the image builder write on
+// their first run. The outer program fails if it finds these files in the host.
 func TestWritesStay(t *testing.T) {
 	for _, dir := range []string{"/run", "/var/lib", "/var/log", "/etc"} {
 		for _, name := range []string{"cni", "containers", "kubelet"} {
@@ -110,7 +109,7 @@ func TestWritesStay(t *testing.T) {
 	}
 }
 
-// ignoreGone is nil for what has gone between its listing and a look at it.
+// ignoreGone returns nil for the error of a file that vanished after it was listed.
 func ignoreGone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -118,7 +117,7 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// expand is Glob with alternatives in braces.
+// expand is filepath.Glob with alternatives in braces.
 func expand(pattern string) ([]string, error) {
 	open, end := strings.Index(pattern, "{"), strings.Index(pattern, "}")
 	if open < 0 {
@@ -135,7 +134,7 @@ func expand(pattern string) ([]string, error) {
 	return out, nil
 }
 
-// difference is what is in one list and not in the other.
+// difference returns the lines that only one of the lists has.
 func difference(before, after []string) []string {
 	var out []string
 	for _, line := range before {
@@ -151,8 +150,8 @@ func difference(before, after []string) []string {
 	return out
 }
 
-// processes lists those whose environment has the variable. The pods' have not,
-// but none of these is left where their control groups could be removed.
+// processes lists the processes with a variable in their environment. Those of pods lack
+// it, but a control group with a process could not have been removed.
 func processes(variable string) []string {
 	var out []string
 	environments, _ := filepath.Glob("/proc/[0-9]*/environ")
@@ -166,7 +165,7 @@ func processes(variable string) []string {
 	return out
 }
 
-// command runs a program and returns what it prints.
+// command runs a program and returns its output.
 func command(name string, args ...string) (string, error) {
 	return cluster.Run(exec.Command(name, args...))
 }

@@ -1,14 +1,14 @@
 //go:build e2e
 
-// The end-to-end test asks from where the plugin's users are: within pods, by the
-// name server that a kubelet gave them, with nslookup, dig and the C library's
-// resolver. It brings up a node of containerd, kubelet and kube-proxy beside a
-// control plane, and deploys the server's image behind the Service of the
-// cluster's DNS, as plugin/deploy has it.
+// The end-to-end test queries from where the plugin's users are: in pods, through the
+// name server that a kubelet gave them, with nslookup, dig and the C library's resolver.
+// It starts a node of containerd, kubelet and kube-proxy beside a control plane. It
+// deploys the server's image behind the Service of the cluster's DNS, as plugin/deploy
+// does.
 //
-// The node lives in namespaces of its own (testdata/cluster/isolated.sh), so this
-// program runs twice: the outer one starts the inner one there, and compares the
-// host's state before and after. The inner one is the test.
+// The node lives in namespaces of its own (testdata/cluster/isolated.sh), so this program
+// runs twice. The outer program starts the inner one there, and compares the host's state
+// before and after. The inner one is the test.
 //
 //	make e2e
 package e2e_test
@@ -25,30 +25,25 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-const scripts = "../../testdata/cluster"
+	"github.com/headless-dns/headless/internal/cluster"
+)
 
 func TestMain(m *testing.M) {
 	run := outside
 	if os.Getenv("ISOLATED") == "yes" {
 		run = func() (int, error) { return inside(m) }
 	}
-	code, err := run()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	cluster.Exit(run())
 }
 
-// outside starts this program again within isolated.sh, and looks for what that
-// left behind.
+// outside starts this program again within isolated.sh, and requires that this leaves the
+// host as it was.
 func outside() (int, error) {
 	if os.Getenv("HEADLESS_COREDNS") == "" {
-		return 0, errors.New("HEADLESS_COREDNS is to name the server: make e2e sets it")
+		return 0, errors.New("HEADLESS_COREDNS is not set: it names the server, and make e2e sets it")
 	}
-	bin, err := command(scripts + "/build.sh")
+	bin, err := cluster.Build()
 	if err != nil {
 		return 0, err
 	}
@@ -61,15 +56,15 @@ func outside() (int, error) {
 		return 0, err
 	}
 
-	// An interrupt ends the test; what it leaves is looked at all the same. Signals
-	// that are ignored here would be there, too.
+	// After an interrupt the host is compared all the same. The signals are caught, not
+	// ignored, as the inner program would inherit ignored ones.
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM)
-	// Should this program be killed, the kernel ends the other one: it does so
-	// with the thread that started it.
+	// If this program is killed, the kernel kills the inner one, because the thread that
+	// started it ends.
 	runtime.LockOSThread()
 	mark := fmt.Sprintf("HEADLESS_E2E=%d", os.Getpid())
-	test := exec.Command(scripts+"/isolated.sh", append([]string{self}, os.Args[1:]...)...)
-	test.Env = append(os.Environ(), mark, "CLUSTER_BIN="+strings.TrimSpace(bin))
+	test := exec.Command(cluster.Scripts+"/isolated.sh", append([]string{self}, os.Args[1:]...)...)
+	test.Env = append(os.Environ(), mark, "CLUSTER_BIN="+bin)
 	test.Stdout, test.Stderr = os.Stdout, os.Stderr
 	test.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	failed := test.Run()
@@ -79,17 +74,16 @@ func outside() (int, error) {
 		return 0, err
 	}
 	if left := append(difference(before, after), processes(mark)...); len(left) > 0 {
-		return 0, fmt.Errorf("the host is not as it was:\n%s", strings.Join(left, "\n"))
+		return 0, fmt.Errorf("the host has changed:\n%s", strings.Join(left, "\n"))
 	}
-	fmt.Printf("the host is as it was: %d mounts, links, rules, kernel parameters and so on\n", len(after))
+	fmt.Printf("the host is unchanged: %d mounts, links, rules, kernel parameters and so on\n", len(after))
 	if failed != nil {
 		return 0, fmt.Errorf("the test within isolated.sh: %w", failed)
 	}
 	return 0, nil
 }
 
-// inside brings up the cluster and runs the tests. What ends it is the end of
-// this program.
+// inside starts the cluster and runs the tests. The cluster ends with this program.
 func inside(m *testing.M) (int, error) {
 	begin := time.Now()
 	step := func(format string, args ...any) {
@@ -106,9 +100,9 @@ func inside(m *testing.M) (int, error) {
 		return 0, err
 	}
 	for _, c := range []struct{ done, command string }{
-		{"images made", scripts + "/images.sh " + os.Getenv("HEADLESS_COREDNS")},
-		{"control plane up", scripts + "/control-plane.sh"},
-		{"node up", scripts + "/node.sh"},
+		{"images built", cluster.Scripts + "/images.sh " + os.Getenv("HEADLESS_COREDNS")},
+		{"control plane up", cluster.Scripts + "/control-plane.sh"},
+		{"node up", cluster.Scripts + "/node.sh"},
 		{"server deployed", "kubectl apply -k testdata/headless"},
 		{"", "kubectl apply -f testdata/nginx.yaml -f testdata/mariadb.yaml -f testdata/clients.yaml"},
 		{"", "kubectl create namespace staging"},
@@ -136,7 +130,7 @@ func inside(m *testing.M) (int, error) {
 	return code, nil
 }
 
-// diagnose prints what one looks at first when a test has failed.
+// diagnose prints the objects, events and logs that explain a failure.
 func diagnose(dir string) {
 	for _, c := range []string{
 		"kubectl get pods,services,endpointslices --all-namespaces -o wide",

@@ -12,13 +12,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// A question is a command in a pod and what it has to print: a regular expression
-// for all of its lines, joined by spaces. In both, $A0 and so on stand for the
-// IPv4 addresses of the pods asked about, $B0 and so on for the IPv6 ones, and $D
-// for the domain of their namespace.
+// A question is a command in a pod and a regular expression for its output, with the
+// lines joined by spaces. In both, $A0 and so on stand for the IPv4 addresses of the
+// queried pods, $B0 and so on for the IPv6 ones, and $D for the domain of their
+// namespace.
 type question struct{ pod, ask, want string }
 
-// ask puts the questions from a namespace, each as a test.
+// ask runs each question as a test, in a pod of the namespace from.
 func ask(t *testing.T, from string, about []corev1.Pod, questions []question) {
 	t.Helper()
 	variable := func(name string) string {
@@ -33,7 +33,7 @@ func ask(t *testing.T, from string, about []corev1.Pod, questions []question) {
 	}
 	for _, q := range questions {
 		t.Run(q.ask, func(t *testing.T) {
-			out := in(t, from, q.pod, os.Expand(q.ask, variable))
+			out := execute(t, from, q.pod, os.Expand(q.ask, variable))
 			out = strings.Join(strings.Fields(out), " ")
 			want := os.Expand(q.want, func(name string) string { return regexp.QuoteMeta(variable(name)) })
 			if !regexp.MustCompile(want).MatchString(out) {
@@ -43,7 +43,7 @@ func ask(t *testing.T, from string, about []corev1.Pod, questions []question) {
 	}
 }
 
-// TestStatefulSet asks for three web servers with addresses of both families.
+// TestStatefulSet queries three web servers with addresses of both families.
 func TestStatefulSet(t *testing.T) {
 	ask(t, "default", pods(t, "default", "app=nginx", 3), []question{
 		{"busybox", "cat /etc/resolv.conf", `nameserver 10\.96\.0\.10 `},
@@ -65,14 +65,14 @@ func TestStatefulSet(t *testing.T) {
 		{"dnsutils", "dig +short nginx.$D AAAA | grep -Fxc -e $B0 -e $B1 -e $B2", `^3$`},
 		{"dnsutils", "dig +short +search web-1.nginx A", `^$A1$`},
 		{"dnsutils", "dig +short kubernetes.default.svc.cluster.local A", `^10\.96\.0\.1$`},
-		{"dnsutils", "dig +short example.org A", `^192\.0\.2\.1$`}, // of the node's name server
+		{"dnsutils", "dig +short example.org A", `^192\.0\.2\.1$`}, // from the node's name server
 		{"dnsutils", "getent ahostsv4 web-0.nginx", `^$A0 STREAM web-0\.nginx\.$D `},
 		{"dnsutils", "getent hosts web-0.nginx.$D", `^$B0 web-0\.nginx\.$D$`},
 		{"dnsutils", "getent hosts $A2", `^$A2 web-2\.nginx\.$D$`},
 	})
 }
 
-// TestDatabase asks for a service of one family whose port has no name.
+// TestDatabase queries a service with one family and an unnamed port.
 func TestDatabase(t *testing.T) {
 	ask(t, "default", pods(t, "default", "app=mariadb", 3), []question{
 		{"busybox", "nslookup mariadb-0.mariadb.$D", `Address: $A0( |$)`},
@@ -86,7 +86,7 @@ func TestDatabase(t *testing.T) {
 	})
 }
 
-// TestNamespaces asks for services of the same name in two namespaces.
+// TestNamespaces queries services with the same name in two namespaces.
 func TestNamespaces(t *testing.T) {
 	staging := pods(t, "staging", "app=nginx", 3)
 	ask(t, "staging", staging, []question{
@@ -104,7 +104,7 @@ func TestNamespaces(t *testing.T) {
 	})
 }
 
-// TestIndexedJob has workers find each other by name: testdata/job.yaml.
+// TestIndexedJob runs testdata/job.yaml, whose workers find each other by name.
 func TestIndexedJob(t *testing.T) {
 	kubectl(t, "-n", "staging", "apply", "-f", "testdata/job.yaml")
 	// After an outage, it may take minutes until kube-controller-manager sees the Job.
@@ -113,7 +113,7 @@ func TestIndexedJob(t *testing.T) {
 		out := kubectl(t, "-n", "staging", "logs", "-l", "batch.kubernetes.io/job-completion-index="+strconv.Itoa(i))
 		t.Log(out)
 		if !strings.Contains(out, want) {
-			t.Errorf("worker %d does not say %q", i, want)
+			t.Errorf("worker %d does not print %q", i, want)
 		}
 	}
 }

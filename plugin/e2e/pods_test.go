@@ -16,7 +16,7 @@ import (
 	"github.com/headless-dns/headless/internal/cluster"
 )
 
-// ttl is that of the records, as the deployed Corefile leaves it.
+// ttl is the TTL of the records: the default, which the deployed Corefile keeps.
 const ttl = 5 * time.Second
 
 func kubectl(t *testing.T, args ...string) string {
@@ -28,9 +28,8 @@ func kubectl(t *testing.T, args ...string) string {
 	return out
 }
 
-// in runs a shell command in a pod and returns what it prints, which the log of
-// the test shows.
-func in(t *testing.T, ns, pod, line string) string {
+// execute runs a shell command in a pod and returns its output, which it also logs.
+func execute(t *testing.T, ns, pod, line string) string {
 	t.Helper()
 	out, err := command("kubectl", "-n", ns, "exec", pod, "--", "sh", "-c", line)
 	if err != nil {
@@ -40,7 +39,7 @@ func in(t *testing.T, ns, pod, line string) string {
 	return out
 }
 
-// pods returns the pods with a label, by name; all have to be ready.
+// pods waits until exactly n pods have the label, all ready. It returns them sorted by name.
 func pods(t *testing.T, ns, label string, n int) []corev1.Pod {
 	t.Helper()
 	var list corev1.PodList
@@ -71,7 +70,7 @@ func ready(pod *corev1.Pod) bool {
 	return !readySince(pod).IsZero() && pod.DeletionTimestamp == nil
 }
 
-// readySince is when the pod became ready, or zero if it is not.
+// readySince returns when the pod became ready, or zero if it is not ready.
 func readySince(pod *corev1.Pod) time.Time {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
@@ -81,7 +80,7 @@ func readySince(pod *corev1.Pod) time.Time {
 	return time.Time{}
 }
 
-// addr is the pod's address of a family, 4 or 6.
+// addr returns the pod's address of a family, 4 or 6.
 func addr(pod *corev1.Pod, family int) string {
 	for _, ip := range pod.Status.PodIPs {
 		if a, err := netip.ParseAddr(ip.IP); err == nil && a.Is4() == (family == 4) {
@@ -91,9 +90,9 @@ func addr(pod *corev1.Pod, family int) string {
 	return ""
 }
 
-// eventually polls until f succeeds, and fails with its last error. After an outage,
-// what watches may pause for a minute, be refused by an API server that has just
-// begun, and pause again; and one waits for the other.
+// eventually is [cluster.Eventually] with patience for an outage. After it a watch may
+// pause for a minute, be refused by an API server that has just started, and pause again.
+// And one component waits for another.
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
 	cluster.Eventually(t, 4*time.Minute, f)

@@ -5,23 +5,23 @@ package e2e_test
 import (
 	"debug/elf"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
-// container is the ID of a pod's only container.
+// container returns the ID of a pod's only container.
 func container(pod *corev1.Pod) string {
 	return strings.TrimPrefix(pod.Status.ContainerStatuses[0].ContainerID, "containerd://")
 }
 
-// process is the number of the process of a pod.
+// process returns the id of a pod's process.
 func process(t *testing.T, pod *corev1.Pod) int {
 	t.Helper()
 	tasks, err := command("ctr", "--namespace", "k8s.io", "tasks", "list")
@@ -31,12 +31,12 @@ func process(t *testing.T, pod *corev1.Pod) int {
 	_, line, _ := strings.Cut(tasks, container(pod))
 	var pid int
 	if _, err := fmt.Sscan(line, &pid); err != nil {
-		t.Fatalf("no process of %s: %v\n%s", pod.Name, err, tasks)
+		t.Fatalf("find the process of %s: %v\n%s", pod.Name, err, tasks)
 	}
 	return pid
 }
 
-// kill ends the process of a pod, which the kubelet then starts again.
+// kill kills the process of a pod, which the kubelet then restarts.
 func kill(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
 	if _, err := command("ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", container(pod)); err != nil {
@@ -44,34 +44,29 @@ func kill(t *testing.T, pod *corev1.Pod) {
 	}
 }
 
-var failing = regexp.MustCompile(`(?m)^coredns_headless_failing_watches\{.*\} (\d+)$`)
+var failingWatches = regexp.MustCompile(`(?m)^coredns_headless_failing_watches\{.*\} (\d+)$`)
 
-// watching is nil if no watch of the servers fails.
+// watching returns an error if a watch of a server fails.
 func watching(servers []corev1.Pod) error {
 	for _, pod := range servers {
-		resp, err := http.Get("http://" + net.JoinHostPort(addr(&pod, 4), "9153") + "/metrics")
+		metrics, err := cluster.Fetch("http://" + net.JoinHostPort(addr(&pod, 4), "9153") + "/metrics")
 		if err != nil {
 			return err
 		}
-		metrics, err := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if err != nil {
-			return err
-		}
-		watches := failing.FindAllSubmatch(metrics, -1)
+		watches := failingWatches.FindAllStringSubmatch(metrics, -1)
 		for _, m := range watches {
-			if string(m[1]) != "0" {
-				return fmt.Errorf("watches of %s fail: %s", pod.Name, m[0])
+			if m[1] != "0" {
+				return fmt.Errorf("%s: a watch fails: %s", pod.Name, m[0])
 			}
 		}
 		if len(watches) == 0 {
-			return fmt.Errorf("%s does not tell of its watches", pod.Name)
+			return fmt.Errorf("%s has no metric of failing watches", pod.Name)
 		}
 	}
 	return nil
 }
 
-// TestServerRights looks at the processes of the servers as the kernel sees them.
+// TestServerRights checks the rights of the servers' processes in /proc.
 func TestServerRights(t *testing.T) {
 	for _, pod := range pods(t, "kube-system", "k8s-app=kube-dns", 2) {
 		proc := fmt.Sprintf("/proc/%d/", process(t, &pod))
@@ -89,7 +84,7 @@ func TestServerRights(t *testing.T) {
 			"Seccomp:\t2\n",
 		} {
 			if !strings.Contains(string(status), want) {
-				t.Errorf("want %q of %s:\n%s", want, pod.Name, status)
+				t.Errorf("status of %s: want %q in:\n%s", pod.Name, want, status)
 			}
 		}
 		mounts, err := os.ReadFile(proc + "mounts")
@@ -97,7 +92,7 @@ func TestServerRights(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !strings.Contains(string(mounts), " / overlay ro,") {
-			t.Errorf("the root file system of %s is not read-only:\n%s", pod.Name, mounts)
+			t.Errorf("the root file system of %s is writable:\n%s", pod.Name, mounts)
 		}
 		program, err := elf.Open(proc + "exe")
 		if err != nil {
@@ -105,7 +100,7 @@ func TestServerRights(t *testing.T) {
 		}
 		for _, p := range program.Progs {
 			if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
-				t.Errorf("the server is not a static binary: it has %v", p.Type)
+				t.Errorf("want a static binary, got a program header %v", p.Type)
 			}
 		}
 		_ = program.Close()

@@ -16,7 +16,7 @@ import (
 	"github.com/headless-dns/headless/internal/cluster"
 )
 
-// asker asks for addresses on and on, and has the history judge the answers.
+// asker queries addresses all the time, and lets the history judge the answers.
 type asker struct {
 	*history
 	addr string
@@ -25,15 +25,15 @@ type asker struct {
 	counting   sync.Mutex
 	n, retries int
 	wrong      int
-	errors     []string // the first ones, one of a name
+	errors     []string // of the first wrong answers, one a name
 	failed     map[string]bool
-	calm       int // answers to which no outage was near
+	calm       int // answers that were judged by the bound, as no outage was near
 	oldest     time.Duration
-	pending    []answer // not judged yet
+	pending    []answer // answers that are not judged yet
 }
 
-// ask asks a question about every millisecond, until the context is done: half of
-// them where the answer has changed lately.
+// ask sends a query about every millisecond until the context is done. Every second query
+// is for a name whose answer changed recently.
 func ask(ctx context.Context, h *history, addr string) *asker {
 	a := &asker{history: h, addr: addr, done: make(chan struct{}), failed: make(map[string]bool)}
 	go a.ask(ctx)
@@ -44,31 +44,30 @@ func ask(ctx context.Context, h *history, addr string) *asker {
 func (a *asker) ask(ctx context.Context) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	var recent, all []question
+	var recent, known []question
 	for i := 0; ctx.Err() == nil; i++ {
 		if i%200 == 0 {
-			recent, all = a.questions()
+			recent, known = a.questions()
 		}
-		from := all
+		from := known
 		if i%2 == 0 && len(recent) > 0 {
 			from = recent
 		}
 		q := from[rand.IntN(len(from))]
 		if q.host != "" && i%10 == 0 {
-			q.host = "" // services change with each of their hosts
+			q.host = "" // a service changes whenever one of its hosts does
 		}
 		network := "udp"
 		if q.host == "" && i%4 == 0 {
-			network = "tcp" // all of a large one
+			network = "tcp" // so that the reply has all addresses of a large service
 		}
 		a.exchange(q, network)
 		<-tick.C
 	}
 }
 
-// exchange asks a question. Over TCP it does so again if the connection is reset,
-// as CoreDNS does when a socket is closed at a reload, and as resolvers do
-// (RFC 7766, section 6.2.4).
+// exchange sends a query. CoreDNS resets TCP connections when it closes a socket at a
+// reload. So exchange retries over TCP, as resolvers do (RFC 7766, section 6.2.4).
 func (a *asker) exchange(q question, network string) {
 	client := dns.Client{Net: network, Timeout: 5 * time.Second}
 	m := new(dns.Msg).SetQuestion(q.name(), dns.TypeA)
@@ -98,15 +97,15 @@ func (a *asker) exchange(q question, network string) {
 	a.pending = append(a.pending, got)
 }
 
-func (a *asker) fail(what *answer, err error) {
+func (a *asker) fail(got *answer, err error) {
 	a.wrong++
-	if name := what.name(); !a.failed[name] && len(a.errors) < 20 {
+	if name := got.name(); !a.failed[name] && len(a.errors) < 20 {
 		a.failed[name] = true
-		a.errors = append(a.errors, fmt.Sprintf("%s, asked for at %s: %v", name, what.asked.Format(time.StampMilli), err))
+		a.errors = append(a.errors, fmt.Sprintf("%s, queried at %s: %v", name, got.asked.Format(time.StampMilli), err))
 	}
 }
 
-// judgeAll judges answers when enough is known.
+// judgeAll judges answers once a second until the context is done.
 func (a *asker) judgeAll(ctx context.Context) {
 	defer close(a.done)
 	tick := time.NewTicker(time.Second)
@@ -122,15 +121,15 @@ func (a *asker) judgeAll(ctx context.Context) {
 	}
 }
 
-// judgePending judges the answers about which enough is known. They are in order,
-// and so are the times at which it is.
+// judgePending judges the answers whose window is known. The windows of answers become
+// known in the order of the answers.
 func (a *asker) judgePending() {
 	a.counting.Lock()
 	defer a.counting.Unlock()
 	for len(a.pending) > 0 {
 		next := &a.pending[0]
-		w, calm, known := a.window(next)
-		if !known {
+		w, calm, complete := a.window(next)
+		if !complete {
 			return
 		}
 		age, err := a.judge(next, w, calm)
@@ -145,26 +144,26 @@ func (a *asker) judgePending() {
 	}
 }
 
-// total is how many questions were asked.
+// total returns the number of queries so far.
 func (a *asker) total() int {
 	a.counting.Lock()
 	defer a.counting.Unlock()
 	return a.n
 }
 
-// more waits for another n answers.
+// more waits for n more queries.
 func (a *asker) more(t *testing.T, n int) {
 	t.Helper()
 	want := a.total() + n
 	cluster.Eventually(t, time.Minute, func() error {
 		if got := a.total(); got < want {
-			return fmt.Errorf("%d answers instead of %d", got, want)
+			return fmt.Errorf("%d queries were sent, want %d", got, want)
 		}
 		return nil
 	})
 }
 
-// finish waits until all that was asked so far is judged.
+// finish waits until every answer so far is judged.
 func (a *asker) finish(t *testing.T) {
 	t.Helper()
 	until := time.Now()

@@ -18,24 +18,24 @@ import (
 )
 
 const (
-	workloads  = 10 // of which every fifth is a Deployment, the others are StatefulSets
-	extraPods  = 10 // of each extra
+	workloads  = 10 // every fifth is a Deployment, the others are StatefulSets
+	extraPods  = 10 // of each extra workload
 	mostExtras = 3
 )
 
-// churn changes a cluster. Each workload is one service and the StatefulSet or
-// Deployment of its pods.
+// churn changes a cluster. A workload is a service, and a StatefulSet or Deployment with
+// its pods.
 type churn struct {
 	*kubernetes
 	rand     *rand.Rand
-	replicas int          // the pods of a workload when it is not scaled
-	gone     string       // a service that is deleted, until it is made again
-	unready  []corev1.Pod // those made unready, until they are ready again
-	extras   []string     // workloads that come and go
-	made     int
+	replicas int          // pods of a workload by default
+	deleted  string       // the service that is deleted now, or empty
+	unready  []corev1.Pod // the pods that are unready by a change
+	extras   []string     // the temporary workloads that exist now
+	created  int          // temporary workloads so far
 
-	next []int          // kinds of changes, until each had its turn
-	done map[string]int // changes by kind
+	next []int          // the kinds of changes before the next shuffle
+	done map[string]int // number of changes by kind
 }
 
 func newChurn(k *kubernetes, replicas int, r *rand.Rand) *churn {
@@ -54,7 +54,7 @@ func workload(i int) string {
 
 func isDeployment(i int) bool { return i%5 == 4 }
 
-// create makes the namespace and all that is steady in it.
+// create creates the namespace, the steady service and the workloads.
 func (c *churn) create() error {
 	ctx := context.Background()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
@@ -115,7 +115,7 @@ func template(app string) corev1.PodTemplateSpec {
 	}
 }
 
-// names are those that have an address most of the time.
+// names returns the names that have an address most of the time.
 func (c *churn) names() []string {
 	names := []string{steady.name()}
 	for i := range workloads {
@@ -129,7 +129,7 @@ func (c *churn) names() []string {
 	return names
 }
 
-// kinds are the kinds of changes, each of a workload.
+// kinds are the kinds of changes. i is a random workload.
 var kinds = []struct {
 	name   string
 	change func(c *churn, i int) error
@@ -139,12 +139,12 @@ var kinds = []struct {
 		return c.scale(i, c.leastScaled()+c.rand.IntN(c.mostScaled()-c.leastScaled()+1))
 	}},
 	{"deletions of pods", (*churn).deletePods},
-	{"services made or deleted", (*churn).flipService},
-	{"workloads made or deleted", func(c *churn, _ int) error { return c.flipExtra() }},
+	{"services deleted or recreated", (*churn).flipService},
+	{"workloads created or deleted", func(c *churn, _ int) error { return c.flipExtra() }},
 	{"readiness", (*churn).flipReadiness},
 }
 
-// step makes one change, which may be of many pods.
+// step makes one change, which may affect many pods.
 func (c *churn) step() error {
 	if len(c.next) == 0 {
 		c.next = c.rand.Perm(len(kinds))
@@ -158,7 +158,7 @@ func (c *churn) step() error {
 	return nil
 }
 
-// rollOut replaces all pods of a workload: those of a StatefulSet one after the other.
+// rollOut replaces the pods of a workload; those of a StatefulSet one after the other.
 func (c *churn) rollOut(i int) error {
 	patch := fmt.Sprintf(`"template":{"metadata":{"annotations":{"rollout":"%d"}}}`, c.rand.Uint64())
 	if !isDeployment(i) {
@@ -167,7 +167,7 @@ func (c *churn) rollOut(i int) error {
 	return c.patch(i, `{"spec":{`+patch+`}}`)
 }
 
-// pause ends the rollout of a StatefulSet, which takes minutes.
+// pause stops the rollout of a StatefulSet, which would take minutes.
 func (c *churn) pause(i int) error {
 	if isDeployment(i) {
 		return nil
@@ -196,7 +196,7 @@ func (c *churn) pods(app string) ([]corev1.Pod, error) {
 	return list.Items, nil
 }
 
-// deletePods deletes up to 20 pods, some of them with no time to end.
+// deletePods deletes up to 20 pods, in half of the cases without a grace period.
 func (c *churn) deletePods(i int) error {
 	pods, err := c.pods(workload(i))
 	if err != nil {
@@ -215,23 +215,23 @@ func (c *churn) deletePods(i int) error {
 	return nil
 }
 
-// flipService deletes a service, whose pods stay, or makes that one again.
+// flipService deletes a service but not its pods, or recreates the deleted one.
 func (c *churn) flipService(i int) (err error) {
-	if c.gone != "" {
-		if err = c.createService(c.gone); err == nil {
-			c.gone = ""
+	if c.deleted != "" {
+		if err = c.createService(c.deleted); err == nil {
+			c.deleted = ""
 		}
 		return err
 	}
-	c.gone = workload(i)
-	return c.api.CoreV1().Services(namespace).Delete(context.Background(), c.gone, metav1.DeleteOptions{})
+	c.deleted = workload(i)
+	return c.api.CoreV1().Services(namespace).Delete(context.Background(), c.deleted, metav1.DeleteOptions{})
 }
 
-// flipExtra makes another workload, or deletes the oldest of a few.
+// flipExtra creates a temporary workload, or deletes the oldest if there are enough.
 func (c *churn) flipExtra() error {
 	if len(c.extras) < mostExtras {
-		c.made++
-		name := fmt.Sprintf("extra-%d", c.made) // never there before: nothing of a name may stay
+		c.created++
+		name := fmt.Sprintf("extra-%d", c.created) // a new name each time, so that leaks of names show
 		c.extras = append(c.extras, name)
 		return c.createSet(name, extraPods)
 	}
@@ -247,10 +247,10 @@ func (c *churn) deleteExtra() error {
 	return c.api.AppsV1().StatefulSets(namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationBackground)})
 }
 
-// flipReadiness makes some pods unready, or those that are ready again.
+// flipReadiness makes some pods unready, or ready again.
 func (c *churn) flipReadiness(i int) error {
 	if len(c.unready) > 0 {
-		return c.readyAgain()
+		return c.makeReady()
 	}
 	pods, err := c.pods(workload(i))
 	if err != nil {
@@ -267,7 +267,8 @@ func (c *churn) flipReadiness(i int) error {
 	return nil
 }
 
-func (c *churn) readyAgain() error {
+// makeReady makes the unready pods ready again.
+func (c *churn) makeReady() error {
 	for _, pod := range c.unready {
 		if err := c.setReady(&pod, corev1.ConditionTrue); err != nil {
 			return err
@@ -277,7 +278,8 @@ func (c *churn) readyAgain() error {
 	return nil
 }
 
-// setReady writes the status of a pod, unless that is gone, or another one has its name.
+// setReady sets the condition Ready of a pod. It does nothing if the pod is gone, or
+// another pod has its name.
 func (c *churn) setReady(pod *corev1.Pod, status corev1.ConditionStatus) error {
 	ctx, pods := context.Background(), c.api.CoreV1().Pods(namespace)
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
@@ -299,14 +301,14 @@ func (c *churn) setReady(pod *corev1.Pod, status corev1.ConditionStatus) error {
 	return err
 }
 
-// restore brings back what is steady, and nothing else.
-func (c *churn) restore() error {
-	if c.gone != "" {
+// reset returns the cluster to the state after create.
+func (c *churn) reset() error {
+	if c.deleted != "" {
 		if err := c.flipService(0); err != nil {
 			return err
 		}
 	}
-	if err := c.readyAgain(); err != nil {
+	if err := c.makeReady(); err != nil {
 		return err
 	}
 	for len(c.extras) > 0 {
@@ -322,7 +324,7 @@ func (c *churn) restore() error {
 	return nil
 }
 
-// settled is nil if just the steady pods are there, all of them ready.
+// settled returns an error unless the cluster has exactly the pods of create, all ready.
 func (c *churn) settled() error {
 	list, err := c.api.CoreV1().Pods(namespace).List(context.Background(), metav1.ListOptions{})
 	if err != nil {

@@ -9,31 +9,33 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
-// namespace is that of all services and pods here.
+// namespace has the services and pods of the test.
 const namespace = "soak"
 
-// steady is a service with one pod that is always there.
+// steady is a service with one pod that churn leaves alone.
 var steady = question{service: "steady"}
 
-// A history is what the API server said of headless services and their pods, and
-// when. The label app of a pod is the name of its service.
+// A history records what the API server reported of headless services and their pods, and
+// when. The label app of a pod names its service.
 //
-// A watch may be late on a busy machine, that of this program as well as that of the
-// server. So something with the time is written to the API server again and again: what
-// the watch tells after that happened after that time, and until it tells that, nobody
-// knows what was so then.
+// On a busy machine the test's watch may be late, as may be the server's. So the test
+// writes the time to an object in the API server several times a second. An event behind
+// such a time happened after it. Until the watch has delivered a time, the state at that
+// time is unknown.
 type history struct {
 	mu       sync.Mutex
-	written  map[string]time.Time // the last time that the watch of a resource told
+	written  map[string]time.Time // by resource: the latest time that its watch has delivered
 	services map[string]*service  // by name
-	changed  []question           // the last ones that changed, oldest first
+	changed  []question           // questions whose answers changed last, oldest first
 	events   int
 	outages  spans // times without an API server
 }
 
-// A service has its hosts by label. What is gone stays for as long as it matters.
+// A service has endpoints by the label of their host. Past ones stay for the retention.
 type service struct {
 	exists period
 	hosts  map[string][]*endpoint
@@ -46,132 +48,27 @@ type endpoint struct {
 	ready period
 }
 
-// A moment is when something happened: after one time, and no later than another.
-type moment struct{ after, by time.Time }
-
-// A period is when something was so: surely, and perhaps.
-type period struct{ sure, perhaps spans }
-
-// set says that something is so, or not, from a moment on. It returns whether that is
-// new.
-func (p *period) set(is bool, when moment) bool {
-	first, last := when.after, when.by
-	if !is {
-		first, last = last, first
-	}
-	p.sure.set(is, last)
-	return p.perhaps.set(is, first)
-}
-
-func (p period) and(other period) period {
-	return period{p.sure.and(other.sure), p.perhaps.and(other.perhaps)}
-}
-
-func (p *period) drop(before time.Time) {
-	p.sure, p.perhaps = p.sure.drop(before), p.perhaps.drop(before)
-}
-
-// A span is a time during which something was so. It goes on if until is zero.
-type span struct{ from, until time.Time }
-
-// Spans are in order.
-type spans []span
-
-// set says that something is so, or not, from a time on. It returns whether that
-// is new.
-func (s *spans) set(is bool, now time.Time) bool {
-	last := len(*s) - 1
-	was := last >= 0 && (*s)[last].until.IsZero()
-	switch {
-	case is && !was:
-		*s = append(*s, span{from: now})
-	case was && !is:
-		(*s)[last].until = now
-	}
-	return is != was
-}
-
-// and is when both are so.
-func (s spans) and(other spans) (out spans) {
-	for _, a := range s {
-		for _, b := range other {
-			c := a
-			if b.from.After(c.from) {
-				c.from = b.from
-			}
-			if c.until.IsZero() || !b.until.IsZero() && b.until.Before(c.until) {
-				c.until = b.until
-			}
-			if c.until.IsZero() || c.until.After(c.from) {
-				out = append(out, c)
-			}
-		}
-	}
-	return out
-}
-
-// meets is whether any of it is within the window.
-func (s spans) meets(w span) bool {
-	return slices.ContainsFunc(s, func(a span) bool {
-		return !a.from.After(w.until) && (a.until.IsZero() || !a.until.Before(w.from))
-	})
-}
-
-// covers is whether it is so during all of the window.
-func (s spans) covers(w span) bool {
-	return slices.ContainsFunc(s, func(a span) bool {
-		return !a.from.After(w.from) && (a.until.IsZero() || a.until.After(w.until))
-	})
-}
-
-// last is when it was last so, before a time at which it is not.
-func (s spans) last(before time.Time) (last time.Time) {
-	for _, a := range s {
-		if a.until.After(last) && a.until.Before(before) {
-			last = a.until
-		}
-	}
-	return last
-}
-
-// tell lists the spans for a reader.
-func (s spans) tell() string {
-	var b strings.Builder
-	for _, a := range s {
-		fmt.Fprintf(&b, "; from %s", a.from.Format(time.StampMilli))
-		if !a.until.IsZero() {
-			fmt.Fprintf(&b, " until %s", a.until.Format(time.StampMilli))
-		}
-	}
-	return b.String()
-}
-
-// drop forgets what ended before a time.
-func (s spans) drop(before time.Time) spans {
-	return slices.DeleteFunc(s, func(a span) bool { return !a.until.IsZero() && a.until.Before(before) })
-}
-
 const (
-	// bound is how old an answer may be, while the API server is up: it is for a small
-	// machine, of which a Kubernetes and its churn take all. On one at rest an answer is
-	// old by milliseconds.
+	// bound is the maximum age of an answer while the API server is up. It is for a small
+	// machine that a Kubernetes and the churn keep fully busy. On an idle one an answer
+	// is milliseconds old.
 	bound = 5 * time.Second
-	// recovery is how long after an outage the bound does not hold yet: the server
-	// and this program connect again in their own time. The server pauses for up to ten
-	// seconds between attempts, of which an API server that has just begun may refuse some.
+	// recovery is how long after an outage the bound does not apply. The server and this
+	// test reconnect at different times. The server pauses for up to ten seconds between
+	// attempts, and an API server refuses some requests just after its start.
 	recovery = 45 * time.Second
-	// memory is for how long what is gone is remembered.
-	memory = 5 * time.Minute
+	// retention is how long the history keeps what is gone.
+	retention = 5 * time.Minute
 )
 
-// A question is for the addresses of a service, or of a host of it.
+// A question is for the addresses of a service, or of one of its hosts.
 type question struct{ service, host string }
 
 func (q question) name() string {
 	return strings.TrimPrefix(q.host+"."+q.service+"."+namespace+".svc.cluster.local.", ".")
 }
 
-// An answer is what the server said.
+// An answer is the server's reply to a question.
 type answer struct {
 	question
 	asked, answered time.Time
@@ -193,11 +90,11 @@ func (h *history) service(name string) *service {
 	return s
 }
 
-// setService takes in an event of a service.
+// setService records an event of a service.
 func (h *history) setService(name string, exists bool, when moment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if name != steady.service { // which only has the time written to it
+	if name != steady.service { // whose events are only the written times
 		h.events++
 	}
 	if h.service(name).exists.set(exists, when) {
@@ -205,7 +102,7 @@ func (h *history) setService(name string, exists bool, when moment) {
 	}
 }
 
-// setPod takes in an event of a pod.
+// setPod records an event of a pod.
 func (h *history) setPod(pod *corev1.Pod, gone bool, when moment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -235,7 +132,7 @@ func (h *history) setPod(pod *corev1.Pod, gone bool, when moment) {
 	}
 }
 
-// hostLabel is what a pod is called below its service.
+// hostLabel returns the label of a pod below its service.
 func hostLabel(pod *corev1.Pod) string {
 	if pod.Spec.Hostname != "" && pod.Spec.Subdomain == pod.Labels["app"] {
 		return pod.Spec.Hostname
@@ -244,12 +141,10 @@ func hostLabel(pod *corev1.Pod) string {
 }
 
 func isReady(pod *corev1.Pod) bool {
-	return pod.Status.PodIP != "" && slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
+	return pod.Status.PodIP != "" && cluster.PodReady(pod)
 }
 
-// note keeps a question whose answer has changed.
+// note records a question whose answer has changed.
 func (h *history) note(q question) {
 	const most = 100
 	if len(h.changed) == most {
@@ -258,52 +153,53 @@ func (h *history) note(q question) {
 	h.changed = append(h.changed, q)
 }
 
-// questions returns the questions whose answers changed last, and all that had one
-// lately.
-func (h *history) questions() (recent, all []question) {
+// questions returns the questions whose answers changed last, and all questions that had
+// an answer within the retention.
+func (h *history) questions() (recent, known []question) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for name, s := range h.services {
-		all = append(all, question{service: name})
+		known = append(known, question{service: name})
 		for host := range s.hosts {
-			all = append(all, question{name, host})
+			known = append(known, question{name, host})
 		}
 	}
-	return slices.Clone(h.changed), all
+	return slices.Clone(h.changed), known
 }
 
-// total is how many events there were.
+// total returns the number of events so far.
 func (h *history) total() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.events
 }
 
-// setOutage says that there is no API server, or that there is one again.
+// setOutage records the begin or the end of an outage of the API server.
 func (h *history) setOutage(down bool, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.outages.set(down, now)
 }
 
-// since is when what the watch of a resource tells now has happened.
+// since returns the moment of an event that the watch of a resource delivers now.
 func (h *history) since(resource string) moment {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return moment{h.written[resource], time.Now()}
 }
 
-// setWritten says that the watch of a resource has told what was written at a time.
+// setWritten records that the watch of a resource has delivered a time.
 func (h *history) setWritten(resource string, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.written[resource] = at
 }
 
-// window is the time in which what was answered has to have been so: from the bound
-// before the question, or before an outage that began since, until the answer. It is
-// not known yet while an outage lasts, nor before this program has seen all of it.
-func (h *history) window(a *answer) (w span, calm, known bool) {
+// window returns the time in which the content of an answer must have been true. It
+// begins the bound before the question, or before an outage since then, and ends with the
+// answer, or with the recovery from an outage. calm reports whether no outage is near.
+// complete is false while an outage lasts, and until this test has seen the whole window.
+func (h *history) window(a *answer) (w span, calm, complete bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	w, calm = span{a.asked.Add(-bound), a.answered}, true
@@ -326,9 +222,9 @@ func (h *history) window(a *answer) (w span, calm, known bool) {
 	return w, calm, h.written["pods"].After(w.until) && h.written["services"].After(w.until)
 }
 
-// judge says what is wrong with an answer, and how old it was: for how long it had
-// an address that was not ready any more, or lacked one that was. Of an answer
-// during an outage, the age says nothing and is zero.
+// judge returns an error for a wrong answer, and the age of a right one. The age is how
+// long the answer had an address that was no longer ready, or lacked one that was. Near
+// an outage the age has no meaning and is zero.
 func (h *history) judge(a *answer, w span, calm bool) (age time.Duration, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -351,25 +247,25 @@ func (h *history) judge(a *answer, w span, calm bool) (age time.Duration, err er
 	asked := span{a.asked, a.answered}
 	served := make(map[string]period)
 	for _, e := range candidates {
-		p, when := served[e.addr], e.ready.and(s.exists)
-		served[e.addr] = period{append(p.sure, when.sure...), append(p.perhaps, when.perhaps...)}
+		p, when := served[e.addr], e.ready.intersect(s.exists)
+		served[e.addr] = period{append(p.certain, when.certain...), append(p.possible, when.possible...)}
 	}
 	for _, addr := range a.addrs {
-		when := served[addr].perhaps
-		if !when.meets(w) {
-			return 0, fmt.Errorf("%s is not its address, and was not within %v%s", addr, bound, when.tell())
+		when := served[addr].possible
+		if !when.overlaps(w) {
+			return 0, fmt.Errorf("%s is not an address of it, nor was within %v%s", addr, bound, when.describe())
 		}
-		if calm && !when.meets(asked) {
+		if calm && !when.overlaps(asked) {
 			age = max(age, a.asked.Sub(when.last(a.asked)))
 		}
 	}
 	for addr, p := range served {
-		when := p.sure
+		when := p.certain
 		if slices.Contains(a.addrs, addr) || a.truncated && len(a.addrs) > 0 {
 			continue
 		}
 		if when.covers(w) {
-			return 0, fmt.Errorf("%s is missing, and was ready for more than %v%s", addr, bound, when.tell())
+			return 0, fmt.Errorf("%s is missing, though it was ready for more than %v%s", addr, bound, when.describe())
 		}
 		for _, r := range when {
 			if calm && (spans{r}).covers(asked) {
@@ -380,28 +276,28 @@ func (h *history) judge(a *answer, w span, calm bool) (age time.Duration, err er
 	return age, nil
 }
 
-// forget drops what ended too long ago to matter. Nothing is dropped during an
-// outage, whose answers are judged after it.
+// forget drops what ended before the retention. It drops nothing during an outage, whose
+// answers are judged later.
 func (h *history) forget(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if n := len(h.outages); n > 0 && (h.outages[n-1].until.IsZero() || now.Sub(h.outages[n-1].until) < 2*recovery) {
 		return
 	}
-	before := now.Add(-memory)
+	before := now.Add(-retention)
 	h.outages = h.outages.drop(before)
 	for name, s := range h.services {
 		s.exists.drop(before)
 		for label, endpoints := range s.hosts {
 			endpoints = slices.DeleteFunc(endpoints, func(e *endpoint) bool {
 				e.ready.drop(before)
-				return len(e.ready.perhaps) == 0
+				return len(e.ready.possible) == 0
 			})
 			if s.hosts[label] = endpoints; len(endpoints) == 0 {
 				delete(s.hosts, label)
 			}
 		}
-		if len(s.exists.perhaps) == 0 && len(s.hosts) == 0 {
+		if len(s.exists.possible) == 0 && len(s.hosts) == 0 {
 			delete(h.services, name)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// TestJudge is what the soak test takes for wrong.
+// TestJudge requires which answers the soak test takes for wrong.
 func TestJudge(t *testing.T) {
 	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	at := func(seconds float64) time.Time { return begin.Add(time.Duration(seconds * float64(time.Second))) }
@@ -44,7 +44,7 @@ func TestJudge(t *testing.T) {
 		at    float64
 		reply string
 		age   time.Duration
-		wrong string // how the error begins, or "-" for none and "?" if it is too early to tell
+		wrong string // prefix of the error; "-" for none, "?" while the window is incomplete
 	}{
 		{"web-0", 50, "10.0.0.1", 0, "-"},
 		{"web-0", 50, "10.0.0.2", 0, "10.0.0.2 is not"},
@@ -59,8 +59,8 @@ func TestJudge(t *testing.T) {
 		{"", 50, "10.0.0.1 TC", 0, "-"},
 		{"", 50, "10.0.0.9 TC", 0, "10.0.0.9 is not"},
 
-		// A pod goes, and comes again with another address. The server may know of it
-		// before this program.
+		// A pod is replaced by one with another address. The server may hear of that
+		// before this test.
 		{"web-1", 96.5, "NXDOMAIN", 0, "10.0.0.2 is missing"},
 		{"web-1", 97.5, "NXDOMAIN", 0, "-"},
 		{"web-1", 104.5, "10.0.0.2", 4500 * time.Millisecond, "-"},
@@ -70,7 +70,7 @@ func TestJudge(t *testing.T) {
 		{"web-1", 124, "NXDOMAIN", 4 * time.Second, "-"},
 		{"web-1", 125.5, "NXDOMAIN", 0, "10.0.0.3 is missing"},
 
-		// During an outage what was known is answered.
+		// During an outage known names keep resolving.
 		{"web-1", 205, "10.0.0.3", 0, "-"},
 		{"web-1", 205, "NXDOMAIN", 0, "10.0.0.3 is missing"},
 		{"web-1", 205, "10.0.0.2", 0, "10.0.0.2 is not"},
@@ -78,7 +78,7 @@ func TestJudge(t *testing.T) {
 		{"web-0", 220, "NXDOMAIN", 0, "-"},
 		{"web-0", 261, "10.0.0.1", 0, "10.0.0.1 is not"},
 
-		// The service goes.
+		// The service is deleted.
 		{"web-1", 401, "10.0.0.3", time.Second, "-"},
 		{"web-1", 406, "10.0.0.3", 0, "10.0.0.3 is not"},
 		{"web-1", 406, "NXDOMAIN", 0, "-"},
@@ -99,7 +99,7 @@ func TestJudge(t *testing.T) {
 		}
 		got := "?"
 		var age time.Duration
-		if w, calm, known := h.window(&a); known {
+		if w, calm, complete := h.window(&a); complete {
 			var err error
 			got = "-"
 			if age, err = h.judge(&a, w, calm); err != nil {
@@ -107,16 +107,16 @@ func TestJudge(t *testing.T) {
 			}
 		}
 		if !strings.HasPrefix(got, test.wrong) || age != test.age {
-			t.Errorf("%s for %q at %v: %s, age %v; want %s, age %v", test.reply, test.name, test.at, got, age, test.wrong, test.age)
+			t.Errorf("%s for %q at %v: got %s, age %v; want %s, age %v", test.reply, test.name, test.at, got, age, test.wrong, test.age)
 		}
 	}
 
 	h.setOutage(false, at(510))
 	h.forget(at(1000))
 	if len(h.outages) != 0 || len(h.services) != 1 || len(h.services["web"].hosts) != 1 {
-		t.Errorf("after it was to forget, it has %+v", h)
+		t.Errorf("history after forget: %+v, want no outages and one host", h)
 	}
-	if recent, all := h.questions(); len(recent) == 0 || len(all) != 2 {
-		t.Errorf("questions %v and %v", recent, all)
+	if recent, known := h.questions(); len(recent) == 0 || len(known) != 2 {
+		t.Errorf("got questions %v and %v, want some and 2", recent, known)
 	}
 }

@@ -1,11 +1,11 @@
 //go:build soak
 
-// The soak test runs a server for as long as it is told beside a real Kubernetes
-// (testdata/cluster) with a thousand pods of headless services that come and go. The
-// API server is restarted, and the Corefile reloaded, now and then, also while there
-// is no API server. Dnsperf asks all the time, and so does the test, which watches the
-// API server, too, and judges every answer by what that said. In the end the server
-// must hold no more memory, goroutines and files than in the beginning.
+// The soak test runs a server for a given time beside a real Kubernetes
+// (testdata/cluster), in which a thousand pods of headless services come and go. Now and
+// then it restarts the API server and reloads the Corefile, also during an outage of the
+// API server. Dnsperf sends queries all the time, and so does the test itself. The test
+// watches the API server, too, and judges every answer by it. In the end the server must
+// use no more memory, goroutines and files than after the warm-up.
 //
 //	make soak DURATION=10m
 package soak_test
@@ -21,16 +21,18 @@ import (
 	"time"
 
 	"github.com/headless-dns/headless/internal/cluster"
+	"github.com/headless-dns/headless/internal/dnsperf"
 )
 
 const (
 	warmup = 30 * time.Second
-	// What the server may hold more in the end than after the warm-up, which had a
-	// restart and a reload, too, with the same pods. Of resident memory, a dozen
-	// megabytes, pages that the runtime has not returned yet are a part; of the heap,
-	// which is a few megabytes, these 15 % are some bytes for each event of an hour.
-	// Goroutines and files are those of queries under way, and of pauses; one that
-	// outlives each reload is another 30.
+	// How much more the server may use in the end than after the warm-up, which had a
+	// restart, a reload and the same pods:
+	//  - resident memory is a dozen megabytes, partly pages that the runtime has not
+	//    returned yet;
+	//  - the heap is a few megabytes, and 15 % of it are a few bytes an event in an hour;
+	//  - goroutines and files are those of queries and pauses under way. One leaked at
+	//    each reload would add 30.
 	moreResident   = 6 // megabytes
 	moreHeap       = 1.15
 	moreGoroutines = 12
@@ -52,21 +54,21 @@ func TestSoak(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	k.watch(ctx, h)
-	// An outage may hide from the scheduler that a pod of the same name is on another
-	// node now; it then ends itself.
-	k.keep(ctx, t, "kube-scheduler")
-	k.keep(ctx, t, "kwok")
+	// The scheduler exits if it missed, in an outage, that a pod of the same name is on
+	// another node.
+	k.supervise(ctx, t, "kube-scheduler")
+	k.supervise(ctx, t, "kwok")
 
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	run := &soak{T: t, kubernetes: k, server: s, history: h, churn: newChurn(k, pods/workloads, rand.New(rand.NewPCG(seed, 0))), plain: true}
+	run := &soak{T: t, kubernetes: k, server: s, history: h, churn: newChurn(k, pods/workloads, rand.New(rand.NewPCG(seed, 0)))}
 	if err := run.churn.create(); err != nil {
 		t.Fatal(err)
 	}
 	run.settle()
-	run.tell("the pods are ready")
+	run.logTime("the pods are ready")
 	run.asker = ask(ctx, h, s.addr)
-	defer run.asker.report(t) // also of a test that ends early
+	defer run.asker.report(t) // even if the test ends early
 
 	run.phase(warmup, warmup, warmup/2)
 	run.settle()
@@ -76,11 +78,11 @@ func TestSoak(t *testing.T) {
 	clear(run.churn.done)
 	asked, judged := run.asker.total(), h.total()
 	began := time.Now()
-	// Seldom enough that the bound holds most of the time. The first restart comes after
-	// half of this, and so does the first reload.
+	// Restarts are rare enough that the bound applies most of the time. The first restart
+	// and the first reload come after half of their interval.
 	restartEvery := max(duration/12, min(4*recovery, duration))
 	run.phase(duration, restartEvery, max(duration/30, 20*time.Second))
-	run.tell("the last change is made")
+	run.logTime("the last change is made")
 	run.settle()
 	took := time.Since(began)
 	after := s.measure(t)
@@ -88,25 +90,25 @@ func TestSoak(t *testing.T) {
 	run.asker.finish(t)
 
 	if limit := before.resident + moreResident; after.resident > limit {
-		t.Errorf("the server has %.1f MB, which is more than %.1f", after.resident, limit)
+		t.Errorf("resident memory: %.1f MB, want at most %.1f", after.resident, limit)
 	}
 	if limit := before.heap * moreHeap; after.heap > limit {
-		t.Errorf("the heap has %.1f MB, which is more than %.1f", after.heap, limit)
+		t.Errorf("heap: %.1f MB, want at most %.1f", after.heap, limit)
 	}
 	if limit := before.goroutines + moreGoroutines; after.goroutines > limit {
-		t.Errorf("the server has %d goroutines, which is more than %d", after.goroutines, limit)
+		t.Errorf("goroutines: %d, want at most %d", after.goroutines, limit)
 	}
 	if limit := before.files + moreFiles; after.files > limit {
-		t.Errorf("the server has %d open files, which is more than %d", after.files, limit)
+		t.Errorf("open files: %d, want at most %d", after.files, limit)
 	}
 
 	if run.restarts == 0 || run.reloads == 0 || run.offline == 0 {
-		t.Errorf("%d restarts of the API server, %d reloads, and %d without an API server: want each of them",
+		t.Errorf("%d restarts of the API server, %d reloads, %d of them during an outage: want some of each",
 			run.restarts, run.reloads, run.offline)
 	}
 	for _, kind := range kinds {
 		if run.churn.done[kind.name] == 0 {
-			t.Errorf("there were no %s", kind.name)
+			t.Errorf("no %s, want some", kind.name)
 		}
 	}
 	var changes []string
@@ -114,38 +116,38 @@ func TestSoak(t *testing.T) {
 		changes = append(changes, fmt.Sprintf("%d %s", run.churn.done[kind.name], kind.name))
 	}
 	t.Logf("summary: %v; changes: %s; %d events of pods and services; "+
-		"%d answers judged, %d wrong; with the warm-up, %d by the bound of %v, no outage being near, of which the oldest was %v old for sure; "+
+		"%d answers judged, %d wrong; with the warm-up, %d by the bound of %v, as no outage was near, the oldest of them at least %v old; "+
 		"load: %d sent over UDP, %d lost, %d sent over TCP, %d lost; "+
-		"%d restarts of the API server, %d reloads, %d of them without an API server; "+
+		"%d restarts of the API server, %d reloads, %d of them during an outage; "+
 		"before and after: resident memory %.1f and %.1f MB, heap %.1f and %.1f MB, goroutines %d and %d, open files %d and %d",
 		took.Round(time.Second), strings.Join(changes, ", "), h.total()-judged,
 		run.asker.total()-asked, run.asker.wrong, run.asker.calm, bound, run.asker.oldest.Round(time.Millisecond),
-		run.udp.sent, run.udp.lost, run.tcp.sent, run.tcp.lost,
+		run.udp.Sent, run.udp.Lost, run.tcp.Sent, run.tcp.Lost,
 		run.restarts, run.reloads, run.offline,
 		before.resident, after.resident, before.heap, after.heap, before.goroutines, after.goroutines, before.files, after.files)
 }
 
-// soak is the test under way.
+// soak is a running soak test.
 type soak struct {
 	*testing.T
 	*kubernetes
 	*server
 	*history
-	churn *churn
-	asker *asker
-	plain bool // what the next restart is
+	churn      *churn
+	asker      *asker
+	reloadNext bool // the next outage has a reload
 	counts
 }
 
-// counts are what was done.
+// counts count restarts, reloads and queries.
 type counts struct {
 	restarts, reloads int
-	offline           int // reloads without an API server
-	udp, tcp          outcome
+	offline           int // reloads during an outage
+	udp, tcp          dnsperf.Outcome
 }
 
-// phase changes the cluster for a time, with a restart of the API server and a
-// reload of the Corefile as often as told, and queries over UDP and TCP throughout.
+// phase changes the cluster for a time, with queries over UDP and TCP throughout. It
+// restarts the API server and reloads the Corefile at the given intervals.
 func (s *soak) phase(d, restartEvery, reloadEvery time.Duration) {
 	s.Helper()
 	udp := s.startLoad(s.T, s.addr, 500, 20, d, s.churn.names())
@@ -168,65 +170,66 @@ func (s *soak) phase(d, restartEvery, reloadEvery time.Duration) {
 		}
 	}
 	s.udp, s.tcp = udp(), tcp()
-	if s.udp.lost > 0 {
-		s.Errorf("of %d queries over UDP, %d were lost", s.udp.sent, s.udp.lost)
+	if s.udp.Lost > 0 {
+		s.Errorf("of %d queries over UDP, %d were lost", s.udp.Sent, s.udp.Lost)
 	}
-	// CoreDNS resets the connections of a socket that it closes: with each reload that
-	// under way, and the next if the socket still took it.
-	if s.tcp.lost > 2*s.reloads {
-		s.Errorf("of %d queries over TCP, %d were lost, with %d reloads", s.tcp.sent, s.tcp.lost, s.reloads)
+	// CoreDNS resets the connections of a socket that it closes. So each reload may lose
+	// the query in flight, and the next one if the old socket still accepted its
+	// connection.
+	if s.tcp.Lost > 2*s.reloads {
+		s.Errorf("of %d queries over TCP, %d were lost, with %d reloads", s.tcp.Sent, s.tcp.Lost, s.reloads)
 	}
-	for network, o := range map[string]outcome{"UDP": s.udp, "TCP": s.tcp} {
-		if o.sent == 0 || o.failed > 0 {
-			s.Errorf("of %d queries over %s, %d failed", o.sent, network, o.failed)
+	for network, o := range map[string]dnsperf.Outcome{"UDP": s.udp, "TCP": s.tcp} {
+		if o.Sent == 0 || o.Failed > 0 {
+			s.Errorf("of %d queries over %s, %d failed", o.Sent, network, o.Failed)
 		}
 	}
 }
 
-// tell says what happens, and when.
-func (s *soak) tell(what string) {
+// logTime logs an event with the time.
+func (s *soak) logTime(what string) {
 	s.Helper()
 	s.Logf("%s: %s", time.Now().Format(time.StampMilli), what)
 }
 
 func (s *soak) reloadNow() {
 	s.Helper()
-	s.tell("reload")
+	s.logTime("reload")
 	s.reload(s.T)
-	s.tell("reloaded")
+	s.logTime("reloaded")
 	s.reloads++
 }
 
-// restart ends the API server, and starts it again after another thousand answers. Each
-// second time the Corefile is reloaded meanwhile.
+// restart stops the API server, and starts it again after a thousand queries. Every
+// second time it also reloads the Corefile in between.
 func (s *soak) restart() {
 	s.Helper()
-	s.tell("no API server")
+	s.logTime("the API server stops")
 	s.setOutage(true, time.Now())
 	s.script(s.T, "apiserver.sh", "stop")
 	s.asker.more(s.T, 500)
-	if !s.plain {
+	if s.reloadNext {
 		s.reloadNow()
 		s.offline++
 	}
-	s.plain = !s.plain
+	s.reloadNext = !s.reloadNext
 	s.asker.more(s.T, 500)
 	s.script(s.T, "apiserver.sh", "start")
-	// What it was about to do to a pod, kwok has lost: only a new one looks at all.
-	s.end(s.T, "kwok")
+	// Kwok has lost its pending work in the outage; a new kwok lists every pod.
+	s.kill(s.T, "kwok")
 	s.setOutage(false, time.Now())
-	s.tell("API server")
+	s.logTime("the API server is back")
 	s.restarts++
 }
 
-// settle brings the cluster to what it was in the beginning, and waits until that
-// is served.
+// settle returns the cluster to its initial state, and waits until the server serves
+// that.
 func (s *soak) settle() {
 	s.Helper()
-	if err := s.churn.restore(); err != nil {
+	if err := s.churn.reset(); err != nil {
 		s.Fatal(err)
 	}
-	// A Kubernetes on a machine with other work takes minutes to replace the pods that go.
+	// A Kubernetes on a busy machine takes minutes to replace pods.
 	cluster.Eventually(s.T, 15*time.Minute, func() error { return s.churn.settled() })
 	cluster.Eventually(s.T, recovery, func() error { return s.serves(s.churn.names()) })
 }

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# apiserver.sh start|stop: kube-apiserver alone, so that a test can restart it
-# under a running cluster and cut every watch.
+# apiserver.sh start|stop: starts or stops kube-apiserver alone, so that a test can break
+# every watch of a running cluster.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")"/env.sh
 
 case ${1:-} in
 start)
 	pki=$CLUSTER_DIR/pki
-	# 127.0.0.1 is refused in the Endpoints of the Service kubernetes: where there
-	# is no other address to publish, there is no endpoint reconciler.
+	# The API server refuses 127.0.0.1 in the Endpoints of the Service kubernetes. Without
+	# another address to publish, it runs without endpoint reconciler.
 	reconciler=lease
 	[[ $APISERVER_ADDRESS != 127.* ]] || reconciler=none
 	# Without the request header CA the controller manager logs errors.

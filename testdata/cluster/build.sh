@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
 # build.sh [VERSION]: builds etcd, Kubernetes and kwok from the Go module proxy, and
-# prints the folder that holds them. The folder is named after everything that goes
-# into it, so a second call finds it and returns at once; the first takes about six
-# minutes on two cores.
+# prints the folder of the programs. Its name is a hash of all inputs, so a second call
+# finds it and returns at once. The first call takes about six minutes on two cores.
 #
-# VERSION is a minor version of Kubernetes, such as 1.31, or a full one. Without it,
-# hyperkube/go.mod says which. With it, the folder has the control plane of that
-# version and the etcd that it requires. What only the tests use, kubectl and kwok,
-# stays the same.
+# VERSION is a minor version of Kubernetes, such as 1.31, or a full one. The default is
+# that of hyperkube/go.mod. With VERSION, the folder has the control plane of that version
+# and the etcd that it requires. kubectl and kwok, which only the tests use, stay the
+# same.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -26,19 +25,19 @@ if [[ -f $bin/complete ]]; then
 fi
 mkdir -p "$bin"
 
-# One set of flags for everything: a change of -trimpath or CGO_ENABLED compiles
-# the standard library and every dependency again.
+# The flags of every build: with another -trimpath or CGO_ENABLED, Go compiles the
+# standard library and every dependency again.
 export CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false"
 
-# generate writes the module of another version into a folder. Kubernetes's own go.mod
-# pins the dependencies, but takes its staging modules from folders that its module
-# does not contain. They are published one by one, and a proxy may lack some: the
-# newest one that is not newer than Kubernetes takes the place of such a module.
+# generate FOLDER: writes the module of another version. Kubernetes's go.mod pins the
+# dependencies, but replaces the staging modules by folders that the published module
+# lacks. The staging modules are also published one by one, and a proxy may lack some
+# versions. Each is replaced by its newest version that is not newer than Kubernetes.
 generate() {
 	local kubernetes gomod staging=()
 	kubernetes=$(go list -m -f '{{.Version}}' "k8s.io/kubernetes@v$version")
 	gomod=$(go mod download -json "k8s.io/kubernetes@$kubernetes" | sed -n 's/^\t"GoMod": "\(.*\)",$/\1/p')
-	# Those left out generate code, or are examples: no program is built from them.
+	# The modules left out generate code or are examples. No program imports them.
 	mapfile -t staging < <(sed -n "s|^\t\(.*\) => \./staging/.*|\1@<=v0.${kubernetes#v1.}|p" "$gomod" |
 		grep -Ev '/(code-generator|sample-[a-z-]*)@')
 	mkdir -p "$1"
@@ -49,7 +48,7 @@ generate() {
 		go list -m -f 'replace {{.Path}} => {{.Path}} {{.Version}}' "${staging[@]}"
 	} >"$1/go.mod"
 	grep '^replace k8s.io/' "$1/go.mod" | grep -v " v0.${kubernetes#v1.}$" |
-		sed "s|^replace .* => |build.sh: the proxy lacks v0.${kubernetes#v1.}, so this takes its place: |" || true
+		sed "s|^replace .* => |build.sh: the proxy lacks v0.${kubernetes#v1.}, so this replaces it: |" || true
 	export GOFLAGS="$GOFLAGS -mod=mod"
 }
 
@@ -58,7 +57,7 @@ if [[ -n $version ]]; then
 	generate "$module" >&2
 fi
 
-# An API server that does not know its own version refuses its feature gates.
+# Without its version an API server refuses its own feature gates.
 kubernetes=$(cd "$module" && go list -m -f '{{.Version}}' k8s.io/kubernetes)
 IFS=. read -r major minor _ <<<"${kubernetes#v}"
 ldflags="-s -w"
@@ -77,8 +76,8 @@ else
 	echo "building kwok $kwok" >&2
 	GOBIN=$bin go install -ldflags "-s -w" sigs.k8s.io/kwok/cmd/kwok@$kwok >&2
 
-	# kwok ships the stages that move a node and a pod through their lives as
-	# files of its module, not inside the program.
+	# The stages that move a node and a pod through their lives are files of kwok's
+	# module.
 	stage=$(go mod download -json sigs.k8s.io/kwok@$kwok | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')/kustomize/stage
 	for file in node/fast/node-initialize node/heartbeat-with-lease/node-heartbeat-with-lease pod/fast/pod-{ready,complete}; do
 		echo ---

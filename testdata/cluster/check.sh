@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Says what this machine lacks for a node within isolated.sh, and fails then.
+# check.sh: reports what this machine lacks for a node within isolated.sh, and then fails.
 set -euo pipefail
 
 if [[ ${ISOLATED:-} != yes ]]; then
@@ -10,7 +10,7 @@ if [[ ${ISOLATED:-} != yes ]]; then
 	exec "$(dirname "${BASH_SOURCE[0]}")"/isolated.sh "${BASH_SOURCE[0]}"
 fi
 
-# can WHAT COMMAND...
+# can WHAT COMMAND...: exits with an error if the command fails, as WHAT is missing then.
 can() {
 	local what=$1 output
 	shift
@@ -33,7 +33,7 @@ controllers=$(cat /proc/self/cgroup /sys/fs/cgroup/cgroup.controllers 2>/dev/nul
 for controller in cpu memory pids; do
 	can "control groups of $controller" grep -qw "$controller" <<<"$controllers"
 done
-group=/sys/fs/cgroup/memory # of version 1
+group=/sys/fs/cgroup/memory # cgroup version 1
 [[ -d $group ]] || group=/sys/fs/cgroup
-can "control group to make" mkdir "$group/kubepods-check"
+can "right to create a control group" mkdir "$group/kubepods-check"
 rmdir "$group/kubepods-check"

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Starts etcd and the control plane of a dual-stack Kubernetes, without nodes.
-#
-# The admin's kubeconfig is admin.kubeconfig in CLUSTER_DIR.
+# control-plane.sh: starts etcd and the control plane of a dual-stack Kubernetes, without
+# nodes. The admin's kubeconfig is admin.kubeconfig in CLUSTER_DIR.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./env.sh

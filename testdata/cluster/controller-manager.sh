@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# controller-manager.sh start|stop: kube-controller-manager alone. One that loses its
-# lease while the API server is away exits, and is started again. Here nobody leads, so
-# a test does both.
+# controller-manager.sh start|stop: starts or stops kube-controller-manager alone. One
+# that loses its lease while the API server is down exits, and is restarted. Here it needs
+# no lease, so a test restarts it.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")"/env.sh
 
 case ${1:-} in
 start)
-	# Nobody renews the heartbeat of up.sh's node "manual", nor any while the API
-	# server is down: a node has a day to live.
+	# Nothing renews the heartbeat of the node "manual" of up.sh, nor any heartbeat while
+	# the API server is down. So the controller waits a day before it evicts pods.
 	start kube-controller-manager kube-controller-manager \
 		--kubeconfig="$CLUSTER_DIR/controller-manager.kubeconfig" \
 		--authentication-kubeconfig="$CLUSTER_DIR/controller-manager.kubeconfig" \

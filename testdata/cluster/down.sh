@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Ends every process in pids/, those that a test put there too, and removes
-# CLUSTER_DIR. The state goes with it, so nothing is given time to finish.
+# down.sh: kills every process in pids/, those of a test included, and removes
+# CLUSTER_DIR. The state is lost anyway, so no process gets time to finish.
 set -euo pipefail
 CLUSTER_BIN=${CLUSTER_BIN:-} # nothing to build for this
 . "$(dirname "${BASH_SOURCE[0]}")"/env.sh

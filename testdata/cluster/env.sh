@@ -1,10 +1,9 @@
 # shellcheck shell=bash
-# Sourced by the scripts beside it: where a cluster lives, on which ports it
-# listens, and how its programs are started and ended. Everything that a cluster
-# writes is below CLUSTER_DIR, and everything listens on 127.0.0.1 only; but that
-# of isolated.sh has a file system and a network of its own.
+# Sourced by the other scripts: the folder and the ports of a cluster, and functions that
+# start and stop its programs. A cluster writes below CLUSTER_DIR only, and listens on
+# 127.0.0.1 only. The cluster of isolated.sh has a file system and a network of its own.
 
-: "${CLUSTER_DIR:?is the directory of the cluster, made by up.sh and removed by down.sh}"
+: "${CLUSTER_DIR:?must name the folder of the cluster, which up.sh creates and down.sh removes}"
 CLUSTER_BIN=${CLUSTER_BIN:-$("$(dirname "${BASH_SOURCE[0]}")"/build.sh)}
 export CLUSTER_DIR CLUSTER_BIN
 export PATH=$CLUSTER_BIN:$PATH
@@ -23,8 +22,8 @@ SERVICE_CIDR=${SERVICE_CIDR:-10.96.0.0/16,fd00:96::/112}
 KUBERNETES_SERVICE=${KUBERNETES_SERVICE:-10.96.0.1} # the first address of SERVICE_CIDR
 POD_CIDR=${POD_CIDR:-10.200.0.0/14,fd00:200::/48}
 
-# start NAME COMMAND...: runs the command apart from this shell, its output in
-# log/NAME and its process in pids/NAME.
+# start NAME COMMAND...: starts the command in a session of its own, with its output in
+# log/NAME and its process id in pids/NAME.
 start() {
 	local name=$1
 	shift
@@ -32,24 +31,23 @@ start() {
 	echo $! >"$CLUSTER_DIR/pids/$name"
 }
 
-# running NAME: whether the process of pids/NAME still is one of this cluster.
-# The number alone could belong to another program by now.
+# running NAME: succeeds if the process in pids/NAME is still one of this cluster. Another
+# program may have its id by now.
 running() {
 	local pid
 	pid=$(cat "$CLUSTER_DIR/pids/$1" 2>/dev/null) &&
 		tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | grep -qxF "CLUSTER_DIR=$CLUSTER_DIR"
 }
 
-# ended PID: whether the process holds nothing any more, its ports included. A
-# container may have no init that would reap it, so a zombie will do, once its
-# last thread is gone.
+# ended PID: succeeds if the process has released everything, its ports included. In a
+# container without init nobody may reap it, so a zombie without other threads has ended.
 ended() {
 	local tasks=(/proc/"$1"/task/*)
 	[[ ! -e ${tasks[0]} ]] || { ((${#tasks[@]} == 1)) && grep -qs '^State:.Z' "${tasks[0]}/status"; }
 }
 
-# stop NAME [SIGNAL]: ends the process of pids/NAME and waits for its end, for
-# ten seconds before it is killed.
+# stop NAME [SIGNAL]: sends SIGTERM or the signal to the process in pids/NAME and waits
+# for its end. It kills the process after ten seconds.
 stop() {
 	local name=$1 signal=${2:-TERM} tries=100 pid
 	if running "$name"; then
@@ -63,9 +61,9 @@ stop() {
 	rm -f "$CLUSTER_DIR/pids/$name"
 }
 
-# await NAME COMMAND...: polls until the command succeeds. It gives up after three
-# minutes, as the machine may be busy, or when the program NAME has ended, and shows
-# what the command printed last and the end of the log.
+# await NAME COMMAND...: polls until the command succeeds. It gives up when the program
+# NAME has ended, or after three minutes, as the machine may be busy. Then it prints the
+# command's last output and the end of the program's log.
 await() {
 	local name=$1 deadline=$((SECONDS + 180)) output
 	shift

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# etcd.sh: starts etcd alone, so that a test can end it and start it with other data.
+# etcd.sh: starts etcd alone, so that a test can kill it and restart it with other data.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")"/env.sh
 

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# images.sh COREDNS: puts the images of the node's pods into images in CLUSTER_DIR,
-# for node.sh to import: headless:e2e from the server, and localhost/busybox:e2e
-# and so on from the programs of the host.
+# images.sh COREDNS: builds the images of the node's pods in CLUSTER_DIR, for node.sh to
+# import: headless:e2e from the server COREDNS, and localhost/busybox:e2e and the others
+# from programs of the host.
 set -euo pipefail
 server=$(realpath "$1")
 cd "$(dirname "${BASH_SOURCE[0]}")"/images
-: "${CLUSTER_DIR:?is the directory of the cluster}"
+: "${CLUSTER_DIR:?must name the folder of the cluster}"
 
 context=$CLUSTER_DIR/images/context
 mkdir -p "$context"
 
-# root NAME PROGRAM...: makes NAME.tar with busybox, and with these programs, the
-# libraries that they need and what the C library goes by.
+# root NAME PROGRAM...: creates NAME.tar, a root file system with busybox, the programs,
+# their libraries, and the configuration of the C library.
 root() {
 	local root=$context/$1 applet
 	shift
@@ -23,7 +23,7 @@ root() {
 	echo "root:x:0:0:root:/:/bin/sh" >"$root/etc/passwd"
 	if (($# > 0)); then
 		echo "hosts: files dns" >"$root/etc/nsswitch.conf"
-		# Instead of the applets of these names.
+		# The programs replace the applets of the same names.
 		rm -f "${@/#/"$root/bin/"}"
 		# shellcheck disable=SC2046 # paths without spaces
 		tar -ch $(command -v "$@") $(ldd $(command -v "$@") | grep -o '/[^ :]*') 2>/dev/null | tar -xC "$root"
@@ -33,7 +33,7 @@ root() {
 root busybox
 root dnsutils dig getent
 
-# The images are small, and need nothing of the host's image store.
+# A separate image store: the images are small and share nothing with the host's store.
 store=(--root "$context/store" --runroot "$context/run" --storage-driver vfs)
 for image in busybox dnsutils nginx mariadb; do
 	buildah "${store[@]}" bud --quiet --isolation chroot --file Dockerfile --target "$image" --tag "localhost/$image:e2e" "$context"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# kubeconfig.sh ACCOUNT: prints a kubeconfig of the ServiceAccount in kube-system,
-# whose token, good for a day, is written to ACCOUNT.token in CLUSTER_DIR.
+# kubeconfig.sh ACCOUNT: prints a kubeconfig of a ServiceAccount in kube-system. It writes
+# the token, which is valid for a day, to ACCOUNT.token in CLUSTER_DIR.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")"/env.sh
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# node.sh: starts a node beside the control plane, within isolated.sh: containerd,
-# kubelet and kube-proxy, with pods that have an address of each family. Their
-# images are there already (images.sh); their name server is 10.96.0.10. That of
-# the node, HEADLESS_COREDNS, knows one name, example.org.
+# node.sh: starts a node beside the control plane, within isolated.sh: containerd, kubelet
+# and kube-proxy. Its pods have an address of each family. images.sh has built their
+# images, and their name server is 10.96.0.10. The node's own name server is
+# HEADLESS_COREDNS with one name, example.org.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")"/env.sh
 
-# Without the right to lower an OOM score, a container would not start. The
-# profile of AppArmor would stay with the host.
+# containerd can't lower OOM scores here, and a container would not start. An AppArmor
+# profile would stay in the host.
 cat >"$CLUSTER_DIR/containerd.toml" <<END
 version = 2
 [plugins."io.containerd.internal.v1.opt"]
@@ -39,15 +39,15 @@ cat >"$CLUSTER_DIR/kube-proxy.yaml" <<END
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: nftables
-# A reply between two pods of one bridge comes past the node only if it is the
-# node that asked.
+# A reply from one pod to another stays on the bridge, and kube-proxy can't rewrite it.
+# With masquerading the reply goes through the node.
 nftables: {masqueradeAll: true}
 clientConnection: {kubeconfig: "$CLUSTER_DIR/kube-proxy.kubeconfig"}
 clusterCIDR: $POD_CIDR
 hostnameOverride: node
 healthzBindAddress: 127.0.0.1:10256
 metricsBindAddress: 127.0.0.1:10249
-conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s} # of the host
+conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s} # keep the host's
 END
 start kube-proxy kube-proxy --config="$CLUSTER_DIR/kube-proxy.yaml"
 
@@ -63,7 +63,7 @@ cat >"$CLUSTER_DIR/Corefile" <<END
     }
 }
 END
-start coredns "${HEADLESS_COREDNS:?is the server}" -conf "$CLUSTER_DIR/Corefile"
+start coredns "${HEADLESS_COREDNS:?must name the server}" -conf "$CLUSTER_DIR/Corefile"
 echo "nameserver $APISERVER_ADDRESS" >"$CLUSTER_DIR/resolv.conf"
 cat >"$CLUSTER_DIR/kubelet.yaml" <<END
 apiVersion: kubelet.config.k8s.io/v1beta1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the certificate authority, the API server's certificate, the key of
-# ServiceAccount tokens, and a kubeconfig for each client that has a certificate.
+# pki.sh: creates the certificate authority, the API server's certificate, the key of
+# ServiceAccount tokens, and a kubeconfig for each client with a certificate.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")"/env.sh
 mkdir -p "$CLUSTER_DIR/pki"
@@ -8,13 +8,13 @@ cd "$CLUSTER_DIR/pki"
 
 key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
 
-# certificate NAME SUBJECT EXTENSIONS
+# certificate NAME SUBJECT EXTENSIONS: creates NAME.key, and NAME.crt signed by the authority.
 certificate() {
 	openssl req "${key[@]}" -keyout "$1.key" -out "$1.csr" -subj "$2"
 	openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -out "$1.crt" -extfile <(echo "$3")
 }
 
-# client NAME SUBJECT
+# client NAME SUBJECT: creates NAME.kubeconfig in CLUSTER_DIR, with a new certificate.
 client() {
 	certificate "$1" "$2" extendedKeyUsage=clientAuth
 	cat >"$CLUSTER_DIR/$1.kubeconfig" <<-END

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# up.sh [NODES]: starts a dual-stack Kubernetes: etcd, the control plane, and
-# kwok, which plays the kubelet of the nodes kwok-0 … kwok-(NODES-1), two unless
-# told otherwise. Their pods get an address of each family and turn ready at
-# once. Nothing looks after the pods of one more node, "manual": their status is
-# what is written to it.
+# up.sh [NODES]: starts a dual-stack Kubernetes: etcd, the control plane, and kwok. Kwok
+# simulates the kubelets of the nodes kwok-0 … kwok-(NODES-1), by default two. Their pods
+# get an address of each family and become ready at once. On one more node, "manual",
+# nothing simulates a kubelet: a test writes the status of its pods.
 #
 # The admin's kubeconfig is admin.kubeconfig in CLUSTER_DIR.
 set -euo pipefail
@@ -12,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 nodes=${1:-2}
 ./control-plane.sh
 
-# node NAME SPEC ANNOTATION CONDITION
+# node NAME SPEC ANNOTATION CONDITION: prints the manifest of a node.
 node() {
 	cat <<-END
 		---
@@ -30,8 +29,8 @@ node() {
 	END
 }
 
-# kwok starts after its nodes have their pod CIDRs: before that it would take
-# addresses from --cidr, the same for every node.
+# kwok starts after its nodes have their pod CIDRs. Earlier it would assign addresses from
+# --cidr, the same on every node.
 {
 	for ((i = 0; i < nodes; i++)); do
 		node "kwok-$i" "" "kwok.x-k8s.io/node: fake" ""

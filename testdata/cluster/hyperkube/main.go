@@ -1,7 +1,6 @@
-// Hyperkube is one program for every binary of a Kubernetes control plane and
-// node, and for etcd: it runs the one it is called as. A single link step and a
-// single text segment make the test cluster quicker to build and to cache than
-// seven binaries would be.
+// Hyperkube is etcd and every program of a Kubernetes control plane and node in one
+// binary. It runs the program that it is called as. One link step and one text segment
+// make the test cluster quicker to build and to cache than seven binaries.
 package main
 
 import (
@@ -33,7 +32,7 @@ func main() {
 	}
 	newCommand, ok := commands[name]
 	if !ok {
-		fmt.Fprintf(os.Stderr, "run %q: not a program of Kubernetes; link hyperkube to the name of one\n", name)
+		fmt.Fprintf(os.Stderr, "run %q: no such program of Kubernetes; call hyperkube by a link with the program's name\n", name)
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(newCommand()))

@@ -9,8 +9,8 @@ import (
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
-// A control plane of another version is built without this file: the tests use
-// this module's kubectl with it, and give it no node.
+// The control plane of another version is built without this file. Its tests use the
+// kubectl of this module, and no node.
 func init() {
 	commands["kube-proxy"] = proxy.NewProxyCommand
 	commands["kubelet"] = func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }

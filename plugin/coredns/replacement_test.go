@@ -10,9 +10,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// db runs on the node "manual", so that the test says which address a pod gets.
-// The second service answers with a pod until it is gone, and not just until it
-// is told to end.
+// db runs on the node "manual", so that the test chooses the addresses of its pods. The
+// second service answers with a pod until the pod is gone, the first until it terminates.
 const db = `
 apiVersion: v1
 kind: Service
@@ -24,7 +23,7 @@ spec:
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: db-any}
+metadata: {name: db-not-ready}
 spec:
   clusterIP: None
   publishNotReadyAddresses: true
@@ -44,33 +43,33 @@ spec:
       containers: [{name: db, image: db}]
 `
 
-// TestReplacedPod replaces a pod of a StatefulSet a few times, each time with
-// another address, and asks all along: an address that was left is never
-// answered again, nor are two at a time.
+// TestReplacedPod replaces a pod of a StatefulSet several times, each time with another
+// address, under queries. No reply may have an address that was given up, or two
+// addresses.
 func TestReplacedPod(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, db)
-	svc, any := fqdn("db", ns), fqdn("db-any", ns)
+	svc, notReady := fqdn("db", ns), fqdn("db-not-ready", ns)
 	host := "db-0." + svc
 	const replacements = 5
 	addr := func(i int) string { return fmt.Sprintf("10.201.1.%d", i) }
 
 	newest := 0
 	a := ask(t, func(conn *dns.Conn) error {
-		for _, name := range []string{host, svc, any} {
+		for _, name := range []string{host, svc, notReady} {
 			r, err := exchange(conn, name, dns.TypeA)
 			if err != nil {
 				return err
 			}
 			if r.Rcode == dns.RcodeNameError && len(r.Answer) == 0 {
-				continue // between two pods
+				continue // the old pod is gone, the new one is not ready
 			}
 			i := newest
 			for i <= replacements && !slices.Equal(rdatas(r.Answer), []string{addr(i)}) {
 				i++
 			}
 			if i > replacements {
-				return fmt.Errorf("want one address, not before %s:\n%v", addr(newest), r)
+				return fmt.Errorf("want one address, %s or later:\n%v", addr(newest), r)
 			}
 			newest = i
 		}
@@ -80,10 +79,10 @@ func TestReplacedPod(t *testing.T) {
 		setStatus(t, ns, "db-0", true, addr(i))
 		wantAnswer(t, []string{addr(i)}, "A", host)
 		wantAnswer(t, []string{addr(i)}, "A", svc)
-		wantAnswer(t, []string{addr(i)}, "A", any)
+		wantAnswer(t, []string{addr(i)}, "A", notReady)
 		wantAnswer(t, []string{host}, "-x", addr(i))
 		if i > 1 {
-			if err := srv.disowns("-x", addr(i-1)); err != nil {
+			if err := srv.refuses("-x", addr(i-1)); err != nil {
 				t.Error(err)
 			}
 		}

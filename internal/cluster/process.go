@@ -1,0 +1,85 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Run runs a program to its end and returns its output. The error quotes its stderr.
+func Run(cmd *exec.Cmd) (stdout string, err error) {
+	var out, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("%s %s: %w\n%s", filepath.Base(cmd.Path), strings.Join(cmd.Args[1:], " "), err, &stderr)
+	}
+	return out.String(), nil
+}
+
+// Run is [Run] in the cluster's environment.
+func (c *Cluster) Run(cmd *exec.Cmd) (stdout string, err error) {
+	cmd.Env = c.Env
+	return Run(cmd)
+}
+
+// Launch starts a program and records its process id under name in the cluster's pids, so
+// that it ends with the cluster at the latest. The caller waits for its end. Unless cmd
+// sets them, the environment is the cluster's, and the output goes to the log of that name.
+func (c *Cluster) Launch(name string, cmd *exec.Cmd) error {
+	if cmd.Stdout == nil {
+		log, err := os.Create(c.logPath(name))
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		cmd.Stdout, cmd.Stderr = log, log
+	}
+	if cmd.Env == nil {
+		cmd.Env = c.Env
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	return os.WriteFile(c.PIDFile(name), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600)
+}
+
+// PIDFile returns the path of the file with the process id of a program.
+func (c *Cluster) PIDFile(name string) string { return filepath.Join(c.Dir, "pids", name) }
+
+func (c *Cluster) logPath(name string) string { return filepath.Join(c.Dir, "log", name) }
+
+// Log returns what a program has logged so far.
+func (c *Cluster) Log(name string) string {
+	log, err := os.ReadFile(c.logPath(name))
+	if err != nil {
+		return err.Error()
+	}
+	return string(log)
+}
+
+// PID returns the process id of a program.
+func (c *Cluster) PID(name string) (int, error) {
+	text, err := os.ReadFile(c.PIDFile(name))
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0, fmt.Errorf("read the process id of %s: %w", name, err)
+	}
+	return pid, nil
+}
+
+// Signal sends a signal to a program of the cluster.
+func (c *Cluster) Signal(name string, signal syscall.Signal) error {
+	pid, err := c.PID(name)
+	if err != nil {
+		return err
+	}
+	return syscall.Kill(pid, signal)
+}
