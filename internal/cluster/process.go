@@ -75,7 +75,15 @@ func (c *Cluster) PID(name string) (int, error) {
 	return pid, nil
 }
 
-// Signal sends a signal to a program of the cluster.
+// Kill kills a program of the cluster and waits until it has released its ports. A process
+// that is dying loses its environment first and its sockets later, so only the function
+// that has recognized a process by its environment and then killed it can wait for its end.
+func (c *Cluster) Kill(name string) error {
+	_, err := c.Run(exec.Command("bash", "-c", `. "$0" && stop "$1" KILL`, Scripts+"/env.sh", name))
+	return err
+}
+
+// Signal sends a signal that does not end a program of the cluster. See [Cluster.Kill].
 func (c *Cluster) Signal(name string, signal syscall.Signal) error {
 	pid, err := c.PID(name)
 	if err != nil {

@@ -89,7 +89,7 @@ func TestFaults(t *testing.T) {
 		kubectl(t, "delete", "clusterrolebinding", "headless")
 		pod(2, "10.9.0.3") // watches that are open continue
 		wantAnswer(t, []string{"10.9.0.3"}, "A", "web-2."+svc)
-		kill(t, "kube-apiserver", syscall.SIGKILL)
+		kill(t, "kube-apiserver")
 		wantFailingWatches(t, 3)
 		script(t, "apiserver.sh", "start")
 		cluster.Eventually(t, 4*time.Minute, func() error { return logged("forbidden", 3) })
@@ -104,10 +104,10 @@ func TestFaults(t *testing.T) {
 	})
 
 	t.Run("API server silent", func(t *testing.T) {
-		kill(t, "kube-apiserver", syscall.SIGSTOP)
+		signal(t, "kube-apiserver", syscall.SIGSTOP)
 		wantFailingWatches(t, 3)
 		a.more(100)
-		kill(t, "kube-apiserver", syscall.SIGCONT)
+		signal(t, "kube-apiserver", syscall.SIGCONT)
 		wantFailingWatches(t, 0)
 		pod(2, "10.9.0.5")
 		wantAnswer(t, []string{"10.9.0.5"}, "A", "web-2."+svc)
@@ -116,7 +116,7 @@ func TestFaults(t *testing.T) {
 	t.Run("account recreated", func(t *testing.T) {
 		kubectl(t, "-n", "kube-system", "delete", "serviceaccount", "headless")
 		kubectl(t, "apply", "-f", cluster.Scripts+"/rbac.yaml")
-		kill(t, "kube-apiserver", syscall.SIGKILL) // else the open watches would continue
+		kill(t, "kube-apiserver") // else the open watches would continue
 		script(t, "apiserver.sh", "start")
 		cluster.Eventually(t, 4*time.Minute, func() error { return logged("nauthorized", 1) }) // once for all kinds together
 		if _, err := kube.Kubeconfig("headless"); err != nil {
@@ -129,9 +129,9 @@ func TestFaults(t *testing.T) {
 
 	t.Run("etcd restored", func(t *testing.T) {
 		// The files of a stopped etcd are as after a power cut.
-		kill(t, "etcd", syscall.SIGSTOP)
+		signal(t, "etcd", syscall.SIGSTOP)
 		err := os.CopyFS(kube.Dir+"/backup", os.DirFS(kube.Dir+"/etcd"))
-		kill(t, "etcd", syscall.SIGCONT)
+		signal(t, "etcd", syscall.SIGCONT)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,8 +146,8 @@ func TestFaults(t *testing.T) {
 			}
 		}
 		wantAnswer(t, []string{"10.9.0.7"}, "A", "web-3."+svc)
-		kill(t, "kube-apiserver", syscall.SIGKILL)
-		kill(t, "etcd", syscall.SIGKILL)
+		kill(t, "kube-apiserver")
+		kill(t, "etcd")
 		if err := errors.Join(os.RemoveAll(kube.Dir+"/etcd"), os.Rename(kube.Dir+"/backup", kube.Dir+"/etcd")); err != nil {
 			t.Fatal(err)
 		}
@@ -164,17 +164,19 @@ func TestFaults(t *testing.T) {
 	t.Logf("the log:\n%s", srv.log(1<<20))
 }
 
-// kill sends a signal to a program of the cluster. After SIGKILL it waits for the
-// program's end.
-func kill(t *testing.T, name string, signal syscall.Signal) {
+// kill kills a program of the cluster and waits for its end.
+func kill(t *testing.T, name string) {
+	t.Helper()
+	if err := kube.Kill(name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// signal sends SIGSTOP or SIGCONT to a program of the cluster.
+func signal(t *testing.T, name string, signal syscall.Signal) {
 	t.Helper()
 	if err := kube.Signal(name, signal); err != nil {
 		t.Fatal(err)
-	}
-	if signal == syscall.SIGKILL {
-		if _, err := command("bash", "-c", ". "+cluster.Scripts+"/env.sh; stop "+name); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 
