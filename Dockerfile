@@ -1,8 +1,8 @@
-# What docker build . makes is built within, and needs nothing but Docker. make image
-# and the tests make the stage prebuilt, of a server that they have built.
+# "docker build ." compiles the server in a stage, so it needs nothing but Docker. make
+# image and the tests build the stage prebuilt, from a server that they have compiled.
 
 FROM scratch AS base
-# By number, so that the kubelet can tell that it is not root.
+# A number, as the kubelet can't tell whether a name is root's (runAsNonRoot).
 USER 65532:65532
 EXPOSE 53 53/udp
 ENTRYPOINT ["/coredns"]
@@ -15,23 +15,23 @@ LABEL org.opencontainers.image.title="headless" \
 	org.opencontainers.image.revision="$REVISION"
 
 FROM base AS prebuilt
-# image.sh puts all into root.tar, the whole of the build's context. An archive keeps
-# the file capability by which the server, without being root, may listen on port 53.
+# image.sh writes root.tar, the only file of the build's context. The archive keeps the
+# file capability that lets the server listen on port 53 without being root.
 ADD root.tar /
 
-# Go compiles for the other platforms on the one that builds: nothing is emulated.
+# Go compiles for the other platforms on the build platform, without emulation.
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 RUN apt-get -qq update && apt-get -qq install --no-install-recommends libcap2-bin
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-# Without VERSION and REVISION, git tells them.
+# Without VERSION and REVISION, make takes them from git.
 ARG TARGETOS TARGETARCH VERSION REVISION
 RUN GOOS=$TARGETOS GOARCH=$TARGETARCH make build ${VERSION:+"version=$VERSION"} ${REVISION:+"revision=$REVISION"} && \
 	plugin/root.sh coredns /image
 
 FROM base
-# BuildKit and buildah keep the file capability. A builder that loses it makes a server
-# that can't listen on port 53.
+# BuildKit and buildah keep the file capability. Without it, the server can't listen on
+# port 53.
 COPY --from=build /image/ /

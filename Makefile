@@ -1,10 +1,10 @@
-# Every build has the same environment, here and in the cluster tests: with
-# another CGO_ENABLED or without -trimpath, each dependency is compiled again.
+# The cluster tests build with the same settings. With another CGO_ENABLED or without
+# -trimpath, Go would compile each dependency again.
 export CGO_ENABLED = 0
 export GOFLAGS = -trimpath -buildvcs=false
 
 PORT = 1053
-# These print how many questions they asked.
+# These tests print how many questions they asked.
 agreement = ^(TestCorpus|TestDifferential)$$
 CLUSTERS = 20000
 DURATION = 1h
@@ -13,7 +13,7 @@ SEED = $(shell date +%s)
 EVENTS = 10000000
 RACE_EVENTS = 100000
 FUZZTIME = 1h
-# With --abbrev, as else the length depends on how many objects a clone has.
+# Without --abbrev, the length would depend on the number of objects in the clone.
 version := $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null)
 revision := $(shell git rev-parse HEAD 2>/dev/null)
 IMAGE = headless:$(or $(version),latest)
@@ -27,37 +27,37 @@ VULNDB = https://vuln.go.dev
 .PHONY: build coredns-amd64 coredns-arm64 run test tools daemons lint unit race cluster compat differential histories fuzz soak bench growth relist hostile image release generate reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
-# CoreDNS prints its own version and, as its commit, ours.
+# CoreDNS prints its own version, with this version as its commit.
 ldflags = -s -w -X github.com/coredns/coredns/coremain.GitCommit=$(version) \
 	-X github.com/headless-dns/headless.linkedVersion=$(version) -X github.com/headless-dns/headless.linkedRevision=$(revision)
 build:
 	go build -ldflags "$(ldflags)" -o coredns ./plugin/coredns
 
-# The platforms of a release. Nodes of others get no server (plugin/deploy).
+# The platforms of a release. The manifests in plugin/deploy exclude nodes of others.
 platforms = amd64 arm64
 $(platforms:%=coredns-%): coredns-%:
 	GOOS=linux GOARCH=$* go build -ldflags "$(ldflags)" -o $@ ./plugin/coredns
 
-# One CoreDNS shares a port with another without a word, so the kernel's tables
-# are read first: a line holds address:port, both in hexadecimal, then the peer,
-# then the state, which is 07 for an open UDP port and 0A for a TCP listener.
+# Two CoreDNS processes can share a port without an error, so this looks for the port in
+# the kernel's tables first. A line has address:port in hexadecimal, the peer, and the
+# state: 07 for an open UDP socket, 0A for a TCP listener.
 run: build
 	@if cat /proc/net/udp /proc/net/udp6 /proc/net/tcp /proc/net/tcp6 2>/dev/null | \
 		grep -Eq "$$(printf ' [0-9A-F]+:%04X [0-9A-F]+:0000 (07|0A) ' '$(PORT)')"; then \
-		echo "make run: port $(PORT) is taken; another one is: make run PORT=1054" >&2; exit 1; \
+		echo "make run: port $(PORT) is in use; for another one: make run PORT=1054" >&2; exit 1; \
 	fi
-	@echo 'To try in another shell:'
+	@echo 'Try in another shell:'
 	@echo '  dig @127.0.0.1 -p $(PORT) web-0.nginx.default.svc.cluster.local'
 	@echo '  dig @127.0.0.1 -p $(PORT) _web._tcp.nginx.default.svc.cluster.local SRV'
 	@echo '  dig @127.0.0.1 -p $(PORT) -x 10.244.1.5'
 	@exec ./coredns -conf testdata/run/Corefile -dns.port $(PORT)
 
-# On two cores about 25 minutes the first time, most of it for compiling
-# CoreDNS, Kubernetes and golangci-lint, and a quarter of an hour from then on.
+# On two cores this takes about 25 minutes the first time, mostly to compile CoreDNS,
+# Kubernetes and golangci-lint, and 15 minutes after that.
 test: tools lint unit race cluster
 	@echo "== all tests passed"
 
-# What the tests call beside Go, as program:Debian package.
+# Programs that the tests need besides Go, as program:Debian package.
 programs = dig:dnsutils busybox:busybox-static jq:jq openssl:openssl shellcheck:shellcheck gcc:gcc gnuplot:gnuplot-nox
 tools:
 	@missing=; for tool in $(programs); do \
@@ -65,7 +65,7 @@ tools:
 	done; \
 	[ -n "$$missing" ] || exit 0; \
 	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
-		echo "make: install these first (names of Debian's packages):$$missing" >&2; exit 1; \
+		echo "make: first install these Debian packages:$$missing" >&2; exit 1; \
 	fi; \
 	echo "== installing$$missing"; \
 	for try in 1 2; do \
@@ -73,8 +73,8 @@ tools:
 	done; \
 	echo "make: could not install$$missing" >&2; exit 1
 
-# Debian's packages would start these, here and whenever the machine does. So they
-# are not installed, but unpacked beside where Go keeps what it has built.
+# Installing these Debian packages would start the daemons, now and at every boot. So make
+# only unpacks them, beside Go's build cache.
 daemon_programs = prometheus:prometheus promtool:prometheus
 unpacked := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/headless-daemons
 export PATH := $(PATH):$(unpacked)/usr/bin
@@ -96,20 +96,21 @@ daemons:
 
 lint:
 	@echo "== lint"
-	@unformatted=$$(gofmt -l .) && [ -z "$$unformatted" ] || { echo "not as gofmt has it: $$unformatted" >&2; exit 1; }
+	@unformatted=$$(gofmt -l .) && [ -z "$$unformatted" ] || { echo "make: run gofmt -w $$unformatted" >&2; exit 1; }
 	go mod tidy -diff
 	go vet -tags cluster,e2e,soak ./...
 	go run $(golangci-lint) run
-	@# Built with -trimpath, it takes every package for one of the standard library.
-	@# What it can't read, assembly above all, has the license of its module.
+	@# With -trimpath, go-licenses takes every package for one of the standard library.
+	@# Its warnings are about files that it can't read, mostly assembly: those have their
+	@# module's license.
 	@echo "go run $(go-licenses) check ./plugin/coredns"; \
 	out=$$(GOFLAGS= go run $(go-licenses) check --allowed_licenses=$(licenses) ./plugin/coredns 2>&1) || \
 		{ echo "$$out" | grep -v '^W\|\.s$$' >&2; exit 1; }
-	@# It says so loudly, but fails nothing, where the database can't be read.
+	@# A database that can't be reached is a loud message, not a failure.
 	@echo "go run $(govulncheck) -db $(VULNDB) ./..."; \
 	out=$$(go run $(govulncheck) -db $(VULNDB) ./... 2>&1) || case $$out in \
 		*"fetching vulnerabilities: "*) printf '%s\n' "$$out" \
-			'make: NOT CHECKED FOR KNOWN VULNERABILITIES: the database can not be read, as said above' >&2;; \
+			'make: NOT CHECKED FOR KNOWN VULNERABILITIES: govulncheck could not read its database, see above' >&2;; \
 		*) printf '%s\n' "$$out" >&2; exit 1;; \
 	esac
 	go run $(actionlint) .github/workflows/*.yml
@@ -126,36 +127,36 @@ race:
 	@echo "== unit tests with the race detector"
 	CGO_ENABLED=1 HISTORY_EVENTS=$(RACE_EVENTS) go test -race ./...
 
-# TestFaults has a control plane of its own, and mostly waits for timeouts: the others
-# run meanwhile. Unit tests that take long, and need no Kubernetes, are left out.
+# TestFaults has its own control plane and mostly waits for timeouts, so the others run
+# beside it. The two that compare with the in-tree plugin need no Kubernetes and have run.
 cluster_tests = HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags cluster -count=1 -timeout 30m
 cluster: build daemons
-	@echo "== tests with a Kubernetes, and of what is deployed, with a Prometheus, too"
+	@echo "== tests with Kubernetes, and of the deployments with Prometheus"
 	testdata/cluster/build.sh
 	$(cluster_tests) -run '^TestFaults$$' ./plugin/coredns & faults=$$!; \
 	$(cluster_tests) -skip '$(agreement)|^TestFaults$$' ./plugin/coredns ./plugin/deploy; others=$$?; \
 	wait $$faults && exit $$others
 
-# The server with another version of Kubernetes: a minor one, such as 1.31, or a full one.
-# The first time, that control plane is built.
+# Tests the server with another version of Kubernetes: a minor one, such as 1.31, or a full
+# one. The first run builds that control plane.
 compat: tools build
 	@echo "== tests with Kubernetes $(or $(VERSION),$(error give a version: make compat VERSION=1.31))"
 	export CLUSTER_BIN && CLUSTER_BIN=$$(testdata/cluster/build.sh $(VERSION)) && \
 		$(cluster_tests) -v -skip '$(agreement)' ./plugin/coredns
 
-# As the unit tests do with 1,000 random clusters, but with more, and other ones.
+# The unit tests compare 1,000 random clusters; this compares more, from another seed.
 differential:
 	DIFFERENTIAL_CLUSTERS=$(CLUSTERS) DIFFERENTIAL_SEED=$(SEED) \
 		go test -count=1 -timeout 0 -v -run '^TestDifferential$$' ./plugin/coredns
 
-# As the unit tests do with 400,000 events.
+# The unit tests run histories of 400,000 events; these are longer, from another seed.
 histories:
 	HISTORY_EVENTS=$(EVENTS) HISTORY_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestHistory' ./informer
 
-# Every fuzz target, for FUZZTIME each, or the one that is called TARGET. What is
-# found is kept in testdata/fuzz of its package. With a number of executions, such
-# as 20000x, in place of a time, Go can't take the end of that time for an error.
-# What widens the coverage is shortened little: it would take most of the time.
+# Runs every fuzz target, or only TARGET, for FUZZTIME each. Go writes findings to
+# testdata/fuzz of the package. FUZZTIME can be a number of executions, such as 20000x:
+# Go sometimes reports the end of a time as an error. Minimizing inputs that widen the
+# coverage would take most of the time, so -fuzzminimizetime limits it.
 fuzz_targets = $(sort $(shell grep -ro '^func Fuzz[A-Za-z]*' --include=*_test.go . | sed 's|/[^/]*:func |:|'))
 fuzz:
 	@targets='$(if $(TARGET),$(filter %:$(TARGET),$(fuzz_targets)),$(fuzz_targets))'; \
@@ -165,8 +166,8 @@ fuzz:
 		go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $${target%:*} || exit; \
 	done
 
-# Runs a server beside a Kubernetes whose pods and services change all the time, for
-# DURATION and about two minutes more: a start, a warm-up and an end without changes.
+# Runs a server on a Kubernetes whose pods and services change all the time, for DURATION.
+# The start, the warm-up and an end without changes take about two minutes more.
 soak: programs = dnsperf:dnsperf openssl:openssl
 soak: tools build
 	@echo "== soak test"
@@ -174,9 +175,8 @@ soak: tools build
 	HEADLESS_COREDNS=$(CURDIR)/coredns SOAK_DURATION=$(DURATION) SOAK_PODS=$(PODS) \
 		go test -tags soak -count=1 -timeout 0 -v -run '^TestSoak$$' ./plugin/soak
 
-# Less than six minutes on two cores. Rounds are taken in turn, as a machine may get
-# slower meanwhile. What was measured is in bench.txt, for benchstat, and
-# docs/performance.md.
+# Takes less than six minutes on two cores. The rounds alternate, as a machine may get
+# slower meanwhile. The results are in bench.txt, for benchstat, and docs/performance.md.
 bench: programs = dnsperf:dnsperf gnuplot:gnuplot-nox
 bench: SHELL = /bin/bash
 bench: tools build
@@ -193,8 +193,8 @@ bench: tools build
 	} | tee bench.txt
 	go run ./plugin/bench -revision $(or $(version),unknown) bench.txt docs/performance.md plugin/bench/bench.svg
 
-# About ten minutes on two cores, and six gigabytes for the stand-in API server. It
-# is for a machine without other work: a server has one processor, and must not share it.
+# Takes about ten minutes on two cores, and 6 GB for the stand-in API server. The machine
+# must be idle: the server has one core, and must not share it.
 growth: programs = gnuplot:gnuplot-nox
 growth: SHELL = /bin/bash
 growth: tools build
@@ -205,16 +205,16 @@ growth: tools build
 		-test.benchtime 1x | tee growth.txt
 	go run ./plugin/bench -report growth -revision $(or $(version),unknown) growth.txt docs/performance.md plugin/bench/growth.svg
 
-# Five minutes on two cores, as a reflector that is cut off again and again waits
-# longer each time. It reports how a server is that has little room for memory and
-# lists 100,000 pods anew, and fails if it is not as it must be; and how soon one
-# answers that starts from a snapshot, without the API server.
+# Takes five minutes on two cores, as a reflector that is disconnected again and again
+# backs off. Relist: a server with little memory relists 100,000 pods; the benchmark
+# reports its memory and latency, and fails if it exceeds its limits. Offline: how soon a
+# server that starts from a snapshot, without the API server, answers.
 relist: programs = dnsperf:dnsperf
 relist: tools build
 	@echo "== relists"
 	HEADLESS_COREDNS=$(CURDIR)/coredns go test -run '^$$' -timeout 10m -bench '^Benchmark(Offline|Relist)$$' -benchtime 1x ./plugin/bench
 
-# What hostile clients take from another one, and what the objects of a tenant cost.
+# Measures what hostile clients take from another client, and what a tenant's objects cost.
 hostile: programs = dnsperf:dnsperf
 hostile: tools build
 	@echo "== hostile clients"
@@ -222,8 +222,9 @@ hostile: tools build
 	@echo "== hostile objects"
 	go test -run '^$$' -timeout 10m -bench '^BenchmarkTenant$$' -benchtime 1x ./informer
 
-# Docker does where it runs, else it is buildah. With PLATFORMS=linux/amd64,linux/arm64,
-# buildah makes a manifest of an image for each. docker build . makes an image, too.
+# Builds the image with Docker if its daemon runs, else with buildah. With
+# PLATFORMS=linux/amd64,linux/arm64, buildah makes a manifest with an image for each.
+# "docker build ." also builds an image.
 comma = ,
 image: programs = setcap:libcap2-bin update-ca-certificates:ca-certificates \
 	$(if $(findstring $(comma),$(PLATFORMS)),buildah:buildah,$(shell docker info >/dev/null 2>&1 || echo buildah:buildah))
@@ -231,30 +232,30 @@ image_programs = $(if $(PLATFORMS),$(patsubst linux/%,coredns-%,$(subst $(comma)
 image: tools $(if $(PLATFORMS),$(image_programs),build)
 	plugin/image.sh $(IMAGE) '$(ARCHIVE)' $(image_programs)
 
-# What a release has beside the image, in release/.
+# Puts the archives of a release, their checksums and the release notes into release/.
 release: $(platforms:%=coredns-%)
 	plugin/release.sh $(version) $^
 
-# The PrometheusRule has the rules of rules.yaml. Kustomize reads no file of another folder.
+# Writes the PrometheusRule from rules.yaml, as Kustomize reads no file of another folder.
 rule = plugin/deploy/monitoring/prometheusrule/prometheusrule.yaml
 generate:
-	@{ printf '%s\n' '# Made by make generate of ../rules.yaml.' 'apiVersion: monitoring.coreos.com/v1' 'kind: PrometheusRule' \
+	@{ printf '%s\n' '# Written by make generate from ../rules.yaml. Edit that file.' 'apiVersion: monitoring.coreos.com/v1' 'kind: PrometheusRule' \
 		'metadata:' '  name: headless' '  namespace: kube-system' '  labels:' '    app.kubernetes.io/name: headless' 'spec:' && \
 		sed 's/^./  &/' plugin/deploy/monitoring/rules.yaml; } >$(rule).new && mv $(rule).new $(rule)
 
-# Two builds of one commit have to be the same.
+# Two builds of one commit must be identical.
 reproducible:
 	@echo "== reproducible build"
 	plugin/reproducible.sh
 
-# About eight minutes on two cores, when the programs of Kubernetes are there. It
-# needs root and a kernel that lets it have namespaces with a node in them.
+# Takes about eight minutes on two cores once Kubernetes is built. It needs root, and a
+# kernel that can run a node within namespaces.
 e2e: e2e-check build
 	@echo "== end-to-end test"
 	testdata/cluster/build.sh
 	HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags e2e -count=1 -timeout 20m -v ./plugin/e2e
 
-# Whether this machine can run it.
+# Checks whether this machine can run the end-to-end test.
 e2e-check: programs = setcap:libcap2-bin update-ca-certificates:ca-certificates buildah:buildah \
 	runc:runc /usr/lib/cni/bridge:containernetworking-plugins nft:nftables ip:iproute2 sysctl:procps \
 	busybox:busybox-static dig:dnsutils openssl:openssl

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# image.sh IMAGE ARCHIVE PROGRAM...: makes the image of a server, as root: with Docker
-# where it runs, else with buildah. Of programs for several platforms, buildah makes
-# an image each and a manifest of them. ARCHIVE gets a copy, as docker load and others
-# take it, unless it is empty. Times and owners are those of the commit: the same
-# programs make the same image.
+# image.sh IMAGE ARCHIVE PROGRAM...: builds the image of a server, as root: with Docker if
+# its daemon runs, else with buildah. From programs for several platforms, buildah builds
+# an image each and a manifest. If ARCHIVE is not empty, the script writes a copy there, in
+# the format of docker load. All files have the commit's time and the owner root, so the
+# same programs give the same image.
 set -euo pipefail
 image=$1 archive=$2
 shift 2
@@ -15,11 +15,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 version=$(git describe --tags --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
-export SOURCE_DATE_EPOCH # what Docker goes by
+export SOURCE_DATE_EPOCH # Docker uses this as the time of the image
 
 if ((${#programs[@]} > 1)) || ! docker info >/dev/null 2>&1; then
 	docker=''
-	# In a container, overlay may be refused.
+	# In a container, the kernel may refuse overlay.
 	buildah info >/dev/null 2>&1 || export STORAGE_DRIVER=vfs
 else
 	docker=yes
@@ -27,7 +27,7 @@ fi
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 
-# build PROGRAM OPTION...: makes the image of one program.
+# build PROGRAM COMMAND...: builds the image of one program with the command.
 build() {
 	local program=$1 arch
 	shift
@@ -49,7 +49,7 @@ elif ((${#programs[@]} == 1)); then
 	[[ -z $archive ]] || buildah push --quiet "$image" "docker-archive:$archive:$image"
 	size=$(buildah images --format '{{.Size}}' "$image")
 else
-	# A manifest of an earlier build would keep its images, and an image can't become one.
+	# buildah would add to a manifest of an earlier build, and can't replace an image by one.
 	if buildah manifest exists "$image" 2>/dev/null; then
 		buildah manifest rm "$image" >/dev/null
 	elif buildah images --quiet "$image" >/dev/null 2>&1; then

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# licenses.sh DIR: copies the licences and notices of all that the server is built
-# from into DIR, below the path of each module. For each package it looks in the
-# package's folder and in those above, up to the module's. It reads Go's module cache
-# alone: make lint checks which licences these are.
+# licenses.sh DIR: copies the licenses and notices of all modules in the server into DIR,
+# below the path of each module. For each package it searches the package's folder and its
+# parents, up to the module's. It reads Go's module cache only; make lint checks which
+# licenses these are.
 set -euo pipefail
 dir=$(realpath -m "$1")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 shopt -s nullglob nocaseglob
 
-# save FOLDER PATH: copies what FOLDER has to DIR/PATH, and fails if it has nothing.
+# save FOLDER PATH: copies the licenses in FOLDER to DIR/PATH, and fails if there are none.
 save() {
 	local found=1 file
-	# A class of one letter makes a pattern of a word: only those know no case.
+	# nocaseglob works on patterns only, and the class of one letter makes each a pattern.
 	for file in "$1"/{licen[sc]e,[c]opying,[n]otice,[p]atents}{,[-._]*}; do
 		if [[ -f $file && $file != *.go ]]; then
 			install -D -m 644 "$file" "$dir/$2/${file##*/}"

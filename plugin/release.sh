@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# release.sh VERSION PROGRAM...: puts into release/ what a release has beside the image:
-# an archive for the platform of each program, with the licenses, their checksums, and
-# NOTES.md, which is the section of CHANGELOG.md. Times and owners are those of the
-# commit: the same programs make the same archives.
+# release.sh VERSION PROGRAM...: writes to release/ the files of a release: for each program
+# an archive of it and the licenses; the checksums; and NOTES.md, the version's section of
+# CHANGELOG.md. All files have the commit's time and the owner root, so the same programs
+# give the same archives.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=$1

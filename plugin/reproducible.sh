@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the last commit twice, in clones at two paths, and compares the servers.
-# The packages of this module are compiled for each of them; those of others come
-# from Go's cache, where they have no path.
+# reproducible.sh: builds the last commit twice, in clones at two paths, and compares the
+# servers. It compiles the packages of this module twice; those of others come from Go's
+# cache, where they have no path.
 set -euo pipefail
 top=$(git -C "$(dirname "${BASH_SOURCE[0]}")" rev-parse --show-toplevel)
 dir=$(mktemp -d)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# root.sh PROGRAM DIR: puts into DIR what is in the image of a server, as root: the
-# server with its capability, the roots that it trusts, and the licences of all that
-# it is built from.
+# root.sh PROGRAM DIR: writes to DIR, as root, the files of a server's image: the server
+# with its capability, the certificates of the authorities that it trusts, and the licenses
+# of its modules.
 set -euo pipefail
 if [[ $(id -u) != 0 ]]; then
 	echo "root.sh: only root can give the server its capability" >&2
