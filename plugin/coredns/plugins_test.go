@@ -183,18 +183,6 @@ func TestWithPlugins(t *testing.T) {
 		}
 	})
 
-	t.Run("kubernetes, before the first sync", func(t *testing.T) {
-		// The kubernetes plugin is not ready either. Its SERVFAIL has an SOA, the
-		// server's does not.
-		const unreachable = "endpoint http://127.0.0.1:1\nstartup_timeout 1ms\n"
-		for with, want := range map[string]int{"": 0, "kubernetes cluster.local {\n" + unreachable + "}\n": 1} {
-			s := serve(t, ".:0 {\nbind 127.0.0.1\nheadless cluster.local {\n"+unreachable+"}\n"+with+"}")
-			if m := s.want(t, "web-0."+nginx+" A", "SERVFAIL"); len(m.Ns) != want {
-				t.Errorf("authority section with %q: got %v, want %d records", with, m.Ns, want)
-			}
-		}
-	})
-
 	t.Run("view", func(t *testing.T) {
 		empty := t.TempDir()
 		port := freePort(t)
