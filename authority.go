@@ -39,8 +39,8 @@ func (h *Headless) answerZone(ctx context.Context, w dns.ResponseWriter, r *dns.
 	return writeAnswer(w, m)
 }
 
-// zoneRecords returns the records of a name that are not those of a headless service, and
-// whether the name exists.
+// zoneRecords returns the records of a name outside all headless services, and whether the
+// name exists.
 func (h *Headless) zoneRecords(name *records.Name, zone *records.Zone, qname, apex string, qtype uint16) (rrs []dns.RR, exists bool) {
 	label := func(i int) string { return string(name.Label(zone.Labels() + i)) }
 	switch below := name.Len() - zone.Labels(); {
@@ -72,7 +72,7 @@ func (h *Headless) zoneRecords(name *records.Name, zone *records.Zone, qname, ap
 	return nil, h.covers(name)
 }
 
-// covers reports whether the PTR name of an endpoint is below a name.
+// covers reports whether the PTR name of an endpoint is below the name.
 func (h *Headless) covers(name *records.Name) bool {
 	if name.Len() == 1 && string(name.Label(0)) == "arpa" {
 		return h.trie.Covers(netip.PrefixFrom(netip.IPv4Unspecified(), 0)) || h.trie.Covers(netip.PrefixFrom(netip.IPv6Unspecified(), 0))

@@ -57,7 +57,7 @@ var authoritativeCases = []test.Case{
 	{Qname: "dns-version.cluster.local.", Qtype: dns.TypeA, Ns: []dns.RR{test.SOA(soaLocal)}},
 	{Qname: "x.dns-version.cluster.local.", Qtype: dns.TypeTXT, Rcode: dns.RcodeNameError, Ns: []dns.RR{test.SOA(soaLocal)}},
 
-	// Empty non-terminals (RFC 4592, section 2.2.2), and names that are none.
+	// Empty non-terminals (RFC 4592, section 2.2.2), and missing names.
 	{Qname: "dns.cluster.local.", Qtype: dns.TypeA, Ns: []dns.RR{test.SOA(soaLocal)}},
 	{Qname: "svc.cluster.local.", Qtype: dns.TypeA, Ns: []dns.RR{test.SOA(soaLocal)}},
 	{Qname: "default.svc.cluster.local.", Qtype: dns.TypeA, Ns: []dns.RR{test.SOA(soaLocal)}},
@@ -94,7 +94,7 @@ var authoritativeCases = []test.Case{
 	{Qname: "_web._tcp.nginx.default.svc.ip6.arpa.", Qtype: dns.TypeSRV, Rcode: dns.RcodeNameError,
 		Ns: []dns.RR{test.SOA("ip6.arpa. 5 IN SOA ns.dns.ip6.arpa. hostmaster.ip6.arpa. 1 7200 1800 86400 5")}},
 
-	// Names of other zones; transfers of a zone without a transfer plugin, and of no zone.
+	// Names of other zones; transfers without a transfer plugin, of a zone and of another name.
 	{Qname: "example.org.", Qtype: dns.TypeA, Rcode: rcodeNext},
 	{Qname: "9.2.0.192.in-addr.arpa.", Qtype: dns.TypePTR, Rcode: rcodeNext},
 	{Qname: "cluster.local.", Qtype: dns.TypeAXFR, Rcode: dns.RcodeRefused},

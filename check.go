@@ -15,7 +15,7 @@ import (
 	"github.com/headless-dns/headless/informer"
 )
 
-// quoteArgs returns the arguments as an error shows them.
+// quoteArgs formats arguments for an error.
 func quoteArgs(args []string) string {
 	if len(args) == 0 {
 		return "none"
@@ -108,7 +108,7 @@ func (s *stanza) warn(directive, format string, args ...any) {
 	warnf("%s: %s: %s", s.places[directive], directive, fmt.Sprintf(format, args...))
 }
 
-// warnUnreachable warns about zones that no query can be in.
+// warnUnreachable warns about zones that no query can reach.
 func (s *stanza) warnUnreachable(c *caddy.Controller) {
 	if block := plugin.OriginsFromArgsOrServerBlock(nil, c.ServerBlockKeys); len(block) > 0 {
 		for _, zone := range s.zones {
@@ -124,7 +124,7 @@ func (s *stanza) warnUnreachable(c *caddy.Controller) {
 	}
 }
 
-// overlaps reports whether a zone is in one of the others, or contains one of them.
+// overlaps reports whether the zone is in one of the others or contains one.
 func overlaps(zone string, others []string) bool {
 	return slices.ContainsFunc(others, func(other string) bool {
 		return dns.IsSubDomain(zone, other) || dns.IsSubDomain(other, zone)
@@ -144,7 +144,8 @@ func (s *stanza) sourceError(err error) error {
 	return s.errorAt(pluginName, err)
 }
 
-// warnChain warns about a chain of plugins in which this one can't do its work.
+// warnChain warns about a chain of plugins that hides this one's names or leaves others
+// unanswered.
 func (h *Headless) warnChain(s *stanza, config *dnsserver.Config) {
 	if h.Next == nil && !h.authoritative {
 		s.warn(pluginName, "no plugin is behind, so that other names than those of headless services are REFUSED; add one, such as \"forward\", or set \"authoritative\"")

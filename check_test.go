@@ -48,7 +48,7 @@ func checkWarnings(t *testing.T, what, text string, want []string) {
 	}
 }
 
-// TestWarnNoNext checks the warnings if no plugin is behind.
+// TestWarnNoNext checks the warnings if there is no next plugin.
 func TestWarnNoNext(t *testing.T) {
 	for _, tc := range []struct {
 		directives string

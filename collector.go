@@ -44,7 +44,8 @@ func (p *progress) wroteSnapshot(size int64) {
 	p.snapshot.size, p.snapshot.written = size, now
 }
 
-// setSnapshotDue records when the snapshot file must be written next; zero without changes.
+// setSnapshotDue records when the snapshot file must be written next. It is zero if there are
+// no changes.
 func (p *progress) setSnapshotDue(due time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,8 +64,8 @@ var (
 )
 
 // progressCollector is the prometheus.Collector of the progress of all sources. It computes its
-// metrics at each scrape, so that nothing stays of a source that has stopped and no source
-// hides another.
+// metrics at each scrape, so that a stopped source leaves no metric behind and no source hides
+// another.
 type progressCollector struct {
 	mu      sync.Mutex
 	sources map[*progress]struct{}

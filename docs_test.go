@@ -38,7 +38,7 @@ func pages(t *testing.T) map[string]string {
 }
 
 // TestCorefiles checks that the plugin accepts every stanza of README.md and docs/ without a
-// warning, and that each has a plugin behind or is authoritative. Corefiles without a stanza are
+// warning, and that each has a next plugin or is authoritative. Corefiles without a stanza are
 // for other servers: the tests of plugin/deploy run them.
 func TestCorefiles(t *testing.T) {
 	withoutStanza := map[string]int{}

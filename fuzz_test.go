@@ -123,7 +123,7 @@ func FuzzServeDNS(f *testing.F) {
 // zoneContents is what the zones of a handler have by a transfer, all in lower case.
 type zoneContents struct {
 	data   map[dns.Question][]string // of each record set, sorted
-	exists map[string]bool           // owned names with records, or above such
+	exists map[string]bool           // owned names with records, and those above them
 }
 
 func contentsOf(h *Headless) zoneContents {

@@ -47,8 +47,8 @@ func (h *Headless) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 	return h.callNext(ctx, w, r)
 }
 
-// callNext passes a query to the next plugin. Without one it replies REFUSED, as any server
-// that does not have the zone.
+// callNext passes a query to the next plugin. Without one it replies REFUSED, as a server does
+// for a zone that it does not serve.
 func (h *Headless) callNext(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	if h.Next == nil {
 		return dns.RcodeRefused, nil
@@ -57,7 +57,7 @@ func (h *Headless) callNext(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 }
 
 // isLookup reports whether a message asks for the records of one name. Other messages, such as
-// zone transfers and NOTIFY, are for the plugin that has the zone.
+// zone transfers and NOTIFY, go to the plugin that has the zone.
 func isLookup(r *dns.Msg, q *dns.Question) bool {
 	return r.Opcode == dns.OpcodeQuery && q.Qclass == dns.ClassINET &&
 		q.Qtype != dns.TypeAXFR && q.Qtype != dns.TypeIXFR
@@ -73,7 +73,7 @@ func (h *Headless) refuses(zone *records.Zone, r *dns.Msg) bool {
 		return false
 	case r.Opcode != dns.OpcodeQuery || q.Qclass != dns.ClassINET:
 		return !h.Fall.Through(q.Name)
-	default: // AXFR or IXFR: the transfer plugin is behind, and transfers whole zones only
+	default: // AXFR or IXFR: the transfer plugin comes later, and transfers whole zones only
 		return !h.transfers || len(q.Name) != len(zone.Name)
 	}
 }

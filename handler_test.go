@@ -235,7 +235,7 @@ func TestNoLookups(t *testing.T) {
 	}
 }
 
-// TestNoNext checks the replies if no plugin is behind.
+// TestNoNext checks the replies if there is no next plugin.
 func TestNoNext(t *testing.T) {
 	for stanza, want := range map[string]map[string]int{
 		overlayStanza: {
@@ -298,9 +298,9 @@ func TestUnsynced(t *testing.T) {
 	if rcode, _ := ask(t, h, other, &test.ResponseWriter{}); rcode != rcodeNext {
 		t.Errorf("name of another zone: got rcode %d, want that of the next plugin", rcode)
 	}
-	h.delegate = true // a kubernetes plugin is behind
+	h.delegate = true // as with kubernetes in the server block
 	if rcode, _ := ask(t, h, owned, &test.ResponseWriter{}); rcode != rcodeNext {
-		t.Errorf("with a kubernetes plugin behind: got rcode %d, want that of the next plugin", rcode)
+		t.Errorf("with kubernetes in the server block: got rcode %d, want that of the next plugin", rcode)
 	}
 	h.source.start()
 	<-h.source.informer.Synced()

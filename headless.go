@@ -17,7 +17,7 @@
 //
 // CoreDNS sets up every stanza of the new Corefile, then shuts down the plugins of the old
 // one. The plugins of one Corefile form a lifetime, which starts and stops them together. A
-// source runs while a plugin uses it, so a reload that keeps its settings lists nothing again.
+// source runs while a plugin uses it, so a reload that keeps its settings causes no relist.
 //
 // # Files
 //

@@ -15,8 +15,8 @@ const module = modulePath
 
 // TestImports keeps the dependencies between packages pointing one way. Each package of
 // this module may import the listed ones and nothing with a forbidden prefix: the trie
-// knows neither the source of its data nor who asks, the informer knows no DNS server, and
-// what is kept of objects and read from files needs no client of an API server.
+// depends neither on the source of its data nor on a DNS server, the informer on no DNS
+// server, and the packages for slim objects and files on no client of an API server.
 func TestImports(t *testing.T) {
 	const (
 		kubernetes = "k8s.io/"
@@ -43,7 +43,7 @@ func TestImports(t *testing.T) {
 	for dir, imports := range packages(t) {
 		rule, ok := rules[dir]
 		if !ok && !strings.HasPrefix(dir, "plugin/") {
-			t.Errorf("no rule says what package %s may import", dir)
+			t.Errorf("package %s has no rule for its imports", dir)
 		}
 		for _, imported := range imports {
 			if rest, ours := strings.CutPrefix(imported, module); ours && !slices.Contains(rule.allowed, path.Join(".", rest)) {

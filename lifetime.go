@@ -121,7 +121,7 @@ func (l *lifetime) startSources() {
 	}
 }
 
-// end stops the plugins of the instance. Only the first call does anything, as every plugin
+// end stops the plugins of the instance. Only the first call does anything: every plugin
 // registers the callbacks that lead here.
 func (l *lifetime) end() {
 	lifetimes.mu.Lock()
@@ -145,8 +145,8 @@ func (l *lifetime) end() {
 	}
 }
 
-// onShutdown ends the lifetime unless the process exits. Then the servers still answer, for the
-// lameduck time of the health plugin, and onFinalShutdown ends the lifetime.
+// onShutdown ends the lifetime unless the process exits. During an exit the servers still
+// answer for the lameduck time of the health plugin, and onFinalShutdown ends the lifetime.
 func (l *lifetime) onShutdown() error {
 	if !slices.ContainsFunc(caddy.Instances(), func(i *caddy.Instance) bool { return storedLifetime(i) == l }) {
 		l.end()
@@ -166,9 +166,8 @@ func (l *lifetime) usesAlone(s *source) bool {
 	})
 }
 
-// replacesServing reports whether the instance starts in a reload that replaces an instance
-// with something to serve: with a plugin that is serving, or without the plugin, where others
-// answer.
+// replacesServing reports whether the instance starts in a reload of an instance that answers
+// queries: one with a serving plugin, or one without this plugin, where other plugins answer.
 func (l *lifetime) replacesServing() bool {
 	return slices.ContainsFunc(caddy.Instances(), func(i *caddy.Instance) bool {
 		old := storedLifetime(i)

@@ -9,10 +9,10 @@ import (
 	"github.com/coredns/caddy"
 )
 
-// TestReloadFailures reloads with every failure that another plugin or the server can cause.
-// The old and the new Corefile have the plugin, the plugin with other settings, or not the
-// plugin. Caddy decides which Corefile is in force afterwards (Instance.Restart). A source must
-// keep that one up to date, and nothing of the other may be left.
+// TestReloadFailures reloads with every failure that another plugin or the server can cause. The
+// old and the new Corefile have the plugin, the plugin with other settings, or not the plugin.
+// Caddy decides which Corefile is in force afterwards (Instance.Restart). A source must keep
+// that one up to date, and the other must leave nothing behind.
 func TestReloadFailures(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -173,7 +173,7 @@ func TestFailedFirstStart(t *testing.T) {
 	checkLive(t, "after the second start", 1, 2)
 }
 
-// TestReloadWithoutAPIServer checks that answers after a reload are never worse than without it.
+// TestReloadWithoutAPIServer checks that a reload never makes answers worse.
 func TestReloadWithoutAPIServer(t *testing.T) {
 	const refused = "reload: not every kind of object was listed within startup_timeout, 500ms; the old Corefile stays in force"
 	for _, test := range []struct {

@@ -41,7 +41,7 @@ func (s logSink) WithValues(values ...any) logr.LogSink {
 
 func (s logSink) WithName(string) logr.LogSink { return s }
 
-// line returns the message with pairs of keys and values behind it. It quotes the values, as
+// line returns the message followed by its pairs of keys and values. It quotes the values, as
 // some come from objects that anyone may create.
 func (s logSink) line(msg string, values []any) string {
 	var b strings.Builder
@@ -54,7 +54,8 @@ func (s logSink) line(msg string, values []any) string {
 	return printable(b.String())
 }
 
-// warnf logs a warning as one line, whatever is in the arguments. It formats errors by oneLine.
+// warnf logs a warning as one line, whatever the arguments contain. It formats errors with
+// oneLine.
 func warnf(format string, args ...any) {
 	for i, arg := range args {
 		if err, ok := arg.(error); ok {
@@ -64,8 +65,8 @@ func warnf(format string, args ...any) {
 	log.Warning(printable(fmt.Sprintf(format, args...)))
 }
 
-// oneLine returns the text of an error for use in a line. Semicolons separate joined errors,
-// which have a line each.
+// oneLine returns the text of an error as one line. Semicolons replace the line breaks
+// between joined errors.
 func oneLine(err error) string {
 	return printable(strings.ReplaceAll(err.Error(), "\n", "; "))
 }

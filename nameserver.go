@@ -24,7 +24,7 @@ func (h *Headless) nameServerGlue(apex string) []dns.RR {
 }
 
 // nameServerSets returns the NS record of an apex and the address records of its name server,
-// each type by itself.
+// one slice for each type.
 func (h *Headless) nameServerSets(apex string) [][]dns.RR {
 	server := nameBelow("ns.dns", apex)
 	return [][]dns.RR{h.nameServer(apex), h.addressRecords(server, dns.TypeA), h.addressRecords(server, dns.TypeAAAA)}
@@ -59,7 +59,7 @@ func (h *Headless) addressRecords(name string, qtype uint16) []dns.RR {
 	return rrs
 }
 
-// maxServerAddrs is how many addresses the name server has at most. In kube-proxy's IPVS mode a
+// maxServerAddrs is the most addresses that the name server has. In kube-proxy's IPVS mode a
 // machine has every virtual IP too, after its real addresses, and replies would grow with them.
 const maxServerAddrs = 13
 

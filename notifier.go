@@ -8,7 +8,7 @@ import (
 )
 
 // A notifier sends NOTIFY to the secondaries of each zone after changes (RFC 1996). Each zone
-// has a goroutine of its own, as a secondary that does not answer takes seconds.
+// has its own goroutine, as a NOTIFY takes seconds if a secondary does not answer.
 type notifier struct {
 	pending []chan struct{} // of each zone: holds a token while a NOTIFY is due
 	ctx     context.Context
@@ -36,7 +36,7 @@ func (n *notifier) run(notify func(zone string) error, zone string, pending <-ch
 			return
 		case <-pending:
 		}
-		// Until then a secondary would see the serial that it has.
+		// Before that a secondary would see the serial that it already has.
 		select {
 		case <-n.ctx.Done():
 			return

@@ -10,8 +10,8 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// TestSilentSecondary checks that neither other zones nor the stop of the plugin wait for a
-// secondary that does not answer.
+// TestSilentSecondary checks that a secondary that does not answer delays neither other zones
+// nor the stop of the plugin.
 func TestSilentSecondary(t *testing.T) {
 	h := startAuthoritative(t)
 	unblock, notified := make(chan struct{}), make(chan string)

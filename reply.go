@@ -22,7 +22,7 @@ func newReply(r *dns.Msg) *dns.Msg {
 
 // newNegative returns a negative answer: no records, and the zone's SOA. The SOA has the letter
 // case of the query. Its TTL, which is that of the negative answer (RFC 2308, section 5), is
-// the TTL of the records. All but the names in the SOA is one allocation.
+// the TTL of the records. Everything but the names in the SOA is one allocation.
 func (h *Headless) newNegative(r *dns.Msg, zone *records.Zone) *dns.Msg {
 	reply := &struct {
 		dns.Msg
@@ -78,7 +78,7 @@ func write(w dns.ResponseWriter, m *dns.Msg) (int, error) {
 	return m.Rcode, nil
 }
 
-// writeAnswer counts and writes a reply that has records, or TC set because records exist.
+// writeAnswer counts and writes a reply that has records, or TC set because no record fits.
 func writeAnswer(w dns.ResponseWriter, m *dns.Msg) (int, error) {
 	if m.Truncated {
 		outcomes.truncated.Inc()

@@ -22,7 +22,7 @@ import (
 	"github.com/headless-dns/headless/internal/cluster"
 )
 
-// The plugins "early" and "late" are before and behind headless in every chain.
+// The plugin "early" is before headless in every chain, and "late" is after it.
 var (
 	// fails names the plugin and the callback that fails, as "early restart" or "late panic in
 	// setup".

@@ -40,7 +40,7 @@ func setup(c *caddy.Controller) error {
 }
 
 // newHeadless returns the plugin of a stanza, and adds it to the lifetime of its instance. The
-// source is not started yet, unless a plugin that serves shares it.
+// source is not started yet, unless a serving plugin shares it.
 func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 	source, release, err := acquire(s, l)
 	if err != nil {
@@ -60,8 +60,8 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 	return h, nil
 }
 
-// start prepares the plugin to serve. Once the start of every plugin returns nil, the server
-// opens its sockets.
+// start prepares the plugin to serve. The server opens its sockets once the start of every plugin
+// has returned nil.
 func (h *Headless) start(s *stanza, config *dnsserver.Config, l *lifetime) error {
 	announce()
 	h.delegate = config.Handler("kubernetes") != nil
@@ -103,7 +103,7 @@ func (h *Headless) stop() {
 // counts from the start of the lifetime's sources. If the source is not synced by then:
 //
 //   - A reload fails if it adds the source, as the old instance can answer and the new one can't.
-//   - Otherwise the server starts with a warning. One that never starts would help nobody.
+//   - Otherwise the server starts with a warning, and can answer for other zones meanwhile.
 func (h *Headless) awaitSync(l *lifetime, timeout time.Duration) error {
 	select {
 	case <-h.source.informer.Synced():

@@ -159,7 +159,7 @@ func TestNothingFits(t *testing.T) {
 	}
 }
 
-// TestAddressRecordsFit checks the size of a reply with the addresses of a server that has many.
+// TestAddressRecordsFit checks the size of a reply with the many addresses of a server.
 func TestAddressRecordsFit(t *testing.T) {
 	h := startAuthoritative(t)
 	h.serverAddrs = nil

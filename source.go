@@ -15,7 +15,7 @@ import (
 
 // A source is a trie and the informer that keeps it up to date. Stanzas with equal settings
 // share one, in several server blocks or in the old and the new Corefile of a reload. So a
-// reload that keeps the settings lists nothing again.
+// reload that keeps the settings causes no relist.
 type source struct {
 	trie     *records.Trie
 	informer *informer.Informer
@@ -35,7 +35,7 @@ type source struct {
 	notifiers []*notifier // of the plugins with secondaries
 }
 
-// settings are what two stanzas must have in common to share a source.
+// settings must be equal for two stanzas to share a source.
 type settings struct {
 	config informer.Config // without hooks
 	covers bool            // the trie supports Covers
@@ -52,7 +52,7 @@ func newSettings(s *stanza) settings {
 	return out
 }
 
-// sources are those that have users, in the order of their first use, and those that are
+// sources lists the sources with users, in the order of their first use, and those that are
 // stopping. Of the sources with the same snapshot file, the first one writes it.
 var sources struct {
 	mu   sync.Mutex
@@ -84,8 +84,8 @@ func acquire(s *stanza, l *lifetime) (*source, func(), error) {
 	return src, release, nil
 }
 
-// reserve returns a source with these settings, and counts the caller as a user of it. The
-// source may not be open yet: that can take seconds, and users of other sources must not wait.
+// reserve returns a source with these settings, and counts the caller as its user. The source
+// may not be open yet: that can take seconds, and users of other sources must not wait.
 func reserve(wanted settings, l *lifetime) (*source, error) {
 	replaces := l.replacesServing()
 	sources.mu.Lock()
@@ -110,8 +110,8 @@ func reserve(wanted settings, l *lifetime) (*source, error) {
 	return src, nil
 }
 
-// newSource returns a source that is not open yet. A successor starts while another instance
-// serves.
+// newSource returns a source that is not open yet. A successor starts while another source may
+// have newer data than the snapshot file, or writes it.
 func newSource(wanted settings, successor bool) *source {
 	src := &source{trie: records.New(), settings: wanted}
 	if wanted.covers {
@@ -138,7 +138,7 @@ func newSource(wanted settings, successor bool) *source {
 	return src
 }
 
-// release counts one user less. The last release stops the source, and another source may take
+// release removes one user. The last release stops the source, and another source may take
 // over its snapshot file.
 func (s *source) release() {
 	sources.mu.Lock()

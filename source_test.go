@@ -83,8 +83,8 @@ func TestSourceIsShared(t *testing.T) {
 	}
 }
 
-// pipe is a named pipe for the CA of a stanza. The open of the source reads it, and so waits
-// until the test writes it.
+// pipe is a named pipe for the CA of a stanza. Opening the source reads the pipe, and so
+// waits until the test writes it.
 type pipe struct{ path string }
 
 func newPipe(t *testing.T) pipe {

@@ -126,8 +126,8 @@ func (s *stanza) setDirective(c *caddy.Controller, directive string, args []stri
 	return nil
 }
 
-// fromRoot returns the path below the folder of the root plugin. It returns an absolute path as
-// it is.
+// fromRoot returns a relative path below the folder of the root plugin, and an absolute path
+// unchanged.
 func fromRoot(c *caddy.Controller, path string) string {
 	if root := dnsserver.GetConfig(c).Root; root != "" && !filepath.IsAbs(path) {
 		return filepath.Join(root, path)

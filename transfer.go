@@ -13,7 +13,7 @@ import (
 var _ transfer.Transferer = (*Headless)(nil)
 
 // Transfer implements the transfer.Transferer interface. It sends one state of the whole zone.
-// The code that answers queries makes the records.
+// The code that answers queries also makes these records.
 func (h *Headless) Transfer(apex string, serial uint32) (<-chan []dns.RR, error) {
 	zone := h.zoneAt(apex)
 	if zone == nil || !h.serving() {
@@ -54,8 +54,8 @@ func (h *Headless) zoneAt(apex string) *records.Zone {
 }
 
 // contents yields each record of a zone once, except for the SOA. It also yields the
-// delegations of the zones right below, which a secondary gets from nobody else (RFC 1034,
-// section 4.2.1).
+// delegations of the zones right below, which a secondary gets nowhere else (RFC 1034, section
+// 4.2.1).
 func (h *Headless) contents(image *records.Image, zone *records.Zone) iter.Seq[[]dns.RR] {
 	return func(yield func([]dns.RR) bool) {
 		sets := h.nameServerSets(zone.Name)
@@ -105,9 +105,9 @@ func (h *Headless) serviceRecords(image *records.Image, zone *records.Zone, yiel
 	}
 }
 
-// nodeRecords yields the records of one type of a node, some at a time, and reports whether to
-// go on. It leaves out a name that is too long (RFC 1035, section 2.3.4): labels of 63 bytes
-// make such names in a long zone. Nobody can query them, and a secondary would refuse the
+// nodeRecords yields the records of one type of a node in batches, and reports whether yield
+// wants more. It leaves out a name that is too long (RFC 1035, section 2.3.4): labels of 63
+// bytes make such names in a long zone. Nobody can query them, and a secondary would refuse the
 // whole transfer.
 func (h *Headless) nodeRecords(node *records.Node, name string, qtype uint16, yield func([]dns.RR) bool) bool {
 	if _, ok := dns.IsDomainName(name); !ok {

@@ -77,8 +77,8 @@ func TestTransfer(t *testing.T) {
 	}
 }
 
-// TestTransferOfLongNames checks that a name which is too long does not spoil the transfer: a
-// tenant may write such names.
+// TestTransferOfLongNames checks that a name that is too long does not break the transfer. A
+// tenant may create such names.
 func TestTransferOfLongNames(t *testing.T) {
 	long := strings.Repeat("a", 63)
 	path := filepath.Join(t.TempDir(), "long.yaml")
@@ -147,9 +147,9 @@ func TestTransferBudget(t *testing.T) {
 	}
 }
 
-// TestTransferWindows checks that a transfer has each SRV record of a service once, and never
-// more than some at a time: there are hosts times ports.
-func TestTransferWindows(t *testing.T) {
+// TestTransferBatches checks that a transfer has each SRV record of a service once, and yields
+// them in small batches: there are hosts times ports.
+func TestTransferBatches(t *testing.T) {
 	const hosts, ports, most = 60, 100, 1024
 	var list, endpoints []string
 	for i := range ports {

@@ -37,8 +37,8 @@ func buildInfo() *debug.BuildInfo {
 }
 
 // newBuildID returns the version and revision that -ldflags set. What they lack
-// comes from the build info: in a CoreDNS of somebody else, the plugin is a module
-// among others, and the revision of the repository is not that of the plugin.
+// comes from the build info: in another project's build of CoreDNS, the plugin is
+// a dependency, and the revision of the repository is not that of the plugin.
 func newBuildID(version, revision string, info *debug.BuildInfo) buildID {
 	if info == nil {
 		info = new(debug.BuildInfo)
@@ -53,7 +53,7 @@ func newBuildID(version, revision string, info *debug.BuildInfo) buildID {
 		if m.Replace != nil {
 			m = m.Replace
 		}
-		if m.Version != "(devel)" { // nor is that a token of an HTTP header
+		if m.Version != "(devel)" { // which is no version, and no valid product in a User-Agent
 			version = cmp.Or(version, m.Version)
 		}
 		if rev, err := gomod.PseudoVersionRev(m.Version); err == nil {
@@ -80,7 +80,7 @@ func vcsRevision(info *debug.BuildInfo) string {
 	return revision + dirty
 }
 
-// userAgent is how the client calls itself to the API server.
+// userAgent returns the User-Agent of requests to the API server.
 func (b buildID) userAgent() string {
 	return fmt.Sprintf("%s/%s %s/%s (%s/%s)",
 		coremain.CoreName, coremain.CoreVersion, pluginName, strings.TrimPrefix(b.version, "v"), runtime.GOOS, runtime.GOARCH)

@@ -51,11 +51,12 @@ func TestBuildID(t *testing.T) {
 	}
 }
 
-// TestUserAgent checks that the API server is given both versions.
+// TestUserAgent checks that the API server receives the versions of CoreDNS and of
+// the plugin.
 func TestUserAgent(t *testing.T) {
 	if got, want := (buildID{"v1.2.3-4-g0123456", "beef"}).userAgent(),
 		fmt.Sprintf("CoreDNS/1.15.0 headless/1.2.3-4-g0123456 (%s/%s)", runtime.GOOS, runtime.GOARCH); got != want {
-		t.Errorf("the user agent is %q, want %q", got, want)
+		t.Errorf("got user agent %q, want %q", got, want)
 	}
 	agents := make(chan string, 16)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -69,12 +70,12 @@ func TestUserAgent(t *testing.T) {
 	h := newTestHeadless(t, "headless cluster.local {\nendpoint "+server.URL+"\n}")
 	h.source.start()
 	if got := <-agents; got != built.userAgent() {
-		t.Errorf("the user agent is %q, want %q", got, built.userAgent())
+		t.Errorf("got user agent %q, want %q", got, built.userAgent())
 	}
 }
 
-// TestAnnounce checks that the log has the version once, whatever the server blocks
-// and reloads.
+// TestAnnounce checks that the plugin logs its version once, however many server
+// blocks and reloads there are.
 func TestAnnounce(t *testing.T) {
 	announced.Store(false)
 	text := logged(t, func() {
@@ -85,7 +86,7 @@ func TestAnnounce(t *testing.T) {
 	})
 	line := fmt.Sprintf("plugin/headless: version %s, revision %s, %s\n", built.version, built.revision, runtime.Version())
 	if n := strings.Count(text, line); n != 1 {
-		t.Errorf("%q is there %d times in the log:\n%s", line, n, text)
+		t.Errorf("%q is in the log %d times, want once:\n%s", line, n, text)
 	}
 }
 
@@ -107,7 +108,7 @@ func TestBuildInfo(t *testing.T) {
 	}
 	want := []string{"1", "goversion=" + runtime.Version(), "revision=" + built.revision, "version=" + built.version}
 	if strings.Join(got, " ") != strings.Join(want, " ") {
-		t.Errorf("the metric is %q, want %q", got, want)
+		t.Errorf("got metric %q, want %q", got, want)
 	}
 }
 
@@ -126,7 +127,7 @@ func TestLinked(t *testing.T) {
 	for _, m := range regexp.MustCompile(`-X '?`+regexp.QuoteMeta(modulePath)+`\.(\w+)=`).FindAllStringSubmatch(string(makefile), -1) {
 		set[m[1]] = true
 		if !regexp.MustCompile(`(?m)^\t` + m[1] + ` +string\b`).Match(source) {
-			t.Errorf("the Makefile sets %s, which version.go has not", m[1])
+			t.Errorf("the Makefile sets %s, which version.go does not declare", m[1])
 		}
 	}
 	if !set["linkedVersion"] || !set["linkedRevision"] || len(set) != 2 {

@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v2"
 )
 
-// workflow is what TestWorkflows reads of one.
+// workflow has the fields of a workflow that TestWorkflows checks.
 type workflow struct {
 	Permissions map[string]string
 	Jobs        map[string]struct {
@@ -22,10 +22,10 @@ type workflow struct {
 	}
 }
 
-// TestWorkflows keeps the workflows to the least that they need: what comes with a pull
-// request, or gets into a tag of an action, must not reach a release.
+// TestWorkflows checks that each workflow has the least permissions that it needs.
+// Neither a pull request nor a moved tag of an action may change a release.
 func TestWorkflows(t *testing.T) {
-	// Who may write, and what.
+	// The jobs that may write, and what they write.
 	writes := map[string]string{
 		"release.yml image packages": "the image", "release.yml image id-token": "its signature",
 		"release.yml binaries contents": "the release", "release.yml binaries id-token": "its signature", "release.yml binaries attestations": "its provenance",
@@ -33,7 +33,7 @@ func TestWorkflows(t *testing.T) {
 	pinned := regexp.MustCompile(`^[\w.-]+/[\w./-]+@(v\d+|[0-9a-f]{40})$|^\./\.github/workflows/[\w.-]+$`)
 	files, err := filepath.Glob(".github/workflows/*.yml")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("there are no workflows: %v", err)
+		t.Fatalf("found no workflows: %v", err)
 	}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -46,18 +46,18 @@ func TestWorkflows(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if w.Permissions == nil {
-			t.Errorf("%s has the permissions of the repository", name)
+			t.Errorf("%s has the default permissions of the repository", name)
 		}
 		for scope, access := range w.Permissions {
 			if scope != "contents" || access != "read" {
-				t.Errorf("every job of %s may %s %s", name, access, scope)
+				t.Errorf("every job of %s has the permission to %s %s", name, access, scope)
 			}
 		}
 		for id, job := range w.Jobs {
 			for scope, access := range job.Permissions {
 				key := name + " " + id + " " + scope
 				if access == "write" && writes[key] == "" {
-					t.Errorf("%s may be written", key)
+					t.Errorf("%s has the permission to write", key)
 				}
 				delete(writes, key)
 			}
@@ -79,6 +79,6 @@ func TestWorkflows(t *testing.T) {
 		}
 	}
 	for key, what := range writes {
-		t.Errorf("%s needs no right to write %s", key, what)
+		t.Errorf("%s does not write %s, which is in the list", key, what)
 	}
 }
