@@ -57,7 +57,7 @@ func (a *addresses) all(yield func(netip.Addr) bool) {
 	}
 }
 
-// merge returns the set with the deltas applied, whatever hosts they are of.
+// merge returns the set with the deltas applied. It ignores their hosts.
 func (a addresses) merge(deltas []delta[hostAddr]) addresses {
 	var v4 []delta[addr4]
 	var v6 []delta[addr6]

@@ -54,8 +54,8 @@ func TestUpdateBudget(t *testing.T) {
 	}
 }
 
-// updateCost returns what it allocates, on average, that one pod of n becomes unready
-// or ready again.
+// updateCost returns the average allocations when one of n pods becomes unready or
+// ready again.
 func updateCost(n int) (bytes, allocs uint64) { return updateCostWith(n, universePorts[1]) }
 
 // updateCostWith is updateCost for pods with the ports.

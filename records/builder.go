@@ -8,7 +8,7 @@ const (
 	questionSize   = 4       // type and class, after the name
 	compressedSize = 2       // a name that is compressed to a pointer
 	fixedSize      = 10      // type, class, TTL and length of the data
-	maxOffset      = 1 << 14 // the first place in a message that no pointer reaches
+	maxOffset      = 1 << 14 // the first offset in a message that no pointer reaches
 )
 
 // wireLen returns the length of a name without escapes on the wire.
@@ -25,7 +25,7 @@ type builder struct {
 	skipped int // targets; a test bounds them
 }
 
-// take takes the room for up to n records of a size, and returns how many fit.
+// take reserves room for up to n records of a size, and returns how many fit.
 func (b *builder) take(n, size int) int {
 	n = min(n, max(0, b.room)/size)
 	b.room -= n * size
@@ -76,7 +76,7 @@ func (b *builder) aaaa(s *set[addr6]) (rrs []dns.RR, truncated bool) {
 	return rrs, n < s.len()
 }
 
-// appendA appends n addresses of s, as records from the start of block. It returns the
+// appendA appends records of n addresses of s, which it stores in block. It returns the
 // rest of the block.
 func (b *builder) appendA(rrs []dns.RR, block []blockA, s *set[addr4], n int, name string) ([]dns.RR, []blockA) {
 	if n == 0 {

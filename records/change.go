@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// change is the change of one service by one update, as deltas of each key. What is
-// added and removed again cancels out, and leaves nothing to publish.
+// change is the change of one service by one update, as deltas of each key. An
+// addition and its removal cancel out, and leave nothing to publish.
 type change struct {
 	hosts    []delta[hostAddr]
 	ports    []portDelta       // of short lists
@@ -38,7 +38,7 @@ func compareBool(a, b bool) int {
 }
 
 // portDelta is a change of the number of endpoints that have a port at a host. It is
-// no delta of a key, so that refs fits in beside number: 56 bytes rather than 64.
+// not a delta[K], so that refs and number share a word: 56 bytes rather than 64.
 type portDelta struct {
 	portName
 	host   string
@@ -90,8 +90,9 @@ func (c *change) sum() bool {
 	return len(c.hosts)+len(c.ports)+len(c.lists)+len(c.withheld) > 0
 }
 
-// clamp drops from a summed change the removal of what base does not have, so that no
-// count falls below zero. It reports whether any delta is left.
+// clamp drops from a summed change the removals of what base does not have, so that
+// no count falls below zero, and the ports of hosts that would have no address. It
+// reports whether any delta is left.
 func (c *change) clamp(base *snapshot) bool {
 	var name hostAddr
 	var refs int32 // of name in base, as a hostname or not, less what the change removes
@@ -177,7 +178,7 @@ func sumPorts(deltas []portDelta) []portDelta {
 }
 
 // removals returns the removals of the change. A host that loses all addresses and
-// gains others is absent between the two, but its targets are not removed.
+// gains others is absent in between, but keeps its targets.
 func (c *change) removals() *change {
 	out := &change{
 		hosts: slices.DeleteFunc(slices.Clone(c.hosts), func(d delta[hostAddr]) bool { return d.refs > 0 }),
@@ -190,8 +191,8 @@ func (c *change) removals() *change {
 }
 
 // removeLists adds the removals of long lists to out. A host that changes from or to
-// a long list keeps all that it had: the old and the new list may have ports in
-// common, but no delta shows which.
+// a long list keeps everything that it had: the old and the new list may share ports,
+// but no delta shows which.
 func (c *change) removeLists(out *change) {
 	gainsList, gains := make(map[string]bool), make(map[string]bool)
 	for _, d := range c.lists {
@@ -208,8 +209,8 @@ func (c *change) removeLists(out *change) {
 	out.lists = slices.DeleteFunc(slices.Clone(c.lists), func(d delta[hostList]) bool { return d.refs > 0 || gains[d.key.host] })
 }
 
-// kept returns the part of the change, of a service that was deleted and created
-// again, that old had already.
+// kept returns the part of the change that old already had, for a service that was
+// deleted and created again.
 func (c *change) kept(old *snapshot) *change {
 	var out change
 	ids := make(map[string]hostID) // of the hosts that are kept

@@ -68,7 +68,7 @@ func portionOf(steps []step) int {
 	return len(steps)
 }
 
-// cost returns about how many hosts, ports and endpoints a step of the service changes.
+// cost estimates how many hosts, ports and endpoints a step of the service changes.
 func (p *pending) cost() int {
 	c := &p.change
 	n := 1 + len(c.hosts) + len(c.ports) + len(c.lists) + len(c.withheld)
@@ -78,8 +78,8 @@ func (p *pending) cost() int {
 	return n
 }
 
-// publish publishes the snapshots of some steps, the part of the reverse index that
-// belongs to them, and the names above them.
+// publish publishes the snapshots of some steps, their part of the reverse index, and
+// the names above them.
 func (u *Update) publish(steps []step) {
 	t := u.trie
 	final := u.scratch[:0]
@@ -127,10 +127,10 @@ func (t *Trie) countReady(p *pending, namespaces *table[*namespace], n int64) {
 	namespaceOf(namespaces, []byte(p.key.Namespace)).readyServices.Add(n)
 }
 
-// removeEmptied removes the names above others that the commit leaves empty: those of
-// namespaces, and those above reverse names. It does so after the last portion,
-// because in a portion before that the names below may be between two services.
-// Until then an address that disappeared and appeared again is twice in Trie.addrs.
+// removeEmptied removes the names that have nothing below them after the commit: those
+// of namespaces, and those above reverse names. It runs after the last portion, because
+// in earlier ones a name below may be moving from one service to another. Until then an
+// address that disappeared and appeared again counts twice in Trie.addrs.
 func (u *Update) removeEmptied() {
 	t := u.trie
 	for _, p := range u.changed {
@@ -152,8 +152,8 @@ type nameTables struct {
 	emptied    []*namespace // namespaces without services after the portion
 }
 
-// publish makes readers see which services there are. New ones have their snapshots
-// already.
+// publish makes the tables visible to readers. New services already have their
+// snapshots.
 func (n *nameTables) publish(t *Trie) {
 	for ns, edit := range n.services {
 		ns.services.Store(&edit.table)

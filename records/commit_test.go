@@ -110,8 +110,8 @@ func TestDeletedCost(t *testing.T) {
 	}
 }
 
-// TestNamesAbove checks between the portions of a commit that no name is missing that
-// has others below it before and after the commit.
+// TestNamesAbove checks that a name with others below it before and after a commit also
+// exists between its portions.
 func TestNamesAbove(t *testing.T) {
 	setPortionSize(t, 1)
 	blue, green, away := ServiceKey{"shop", "blue"}, ServiceKey{"shop", "green"}, ServiceKey{"away", "blue"}

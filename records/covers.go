@@ -4,8 +4,8 @@ import "net/netip"
 
 // EnableCovers makes [Trie.Covers] work. It must be called before the first update.
 //
-// Only the owner of a reverse zone needs Covers, so the sorted set of all addresses
-// costs memory and time on request alone.
+// Only an authoritative server of a reverse zone needs Covers, so others do not pay
+// for the sorted set of all addresses.
 func (t *Trie) EnableCovers() { t.addrs.Store(new(addresses)) }
 
 // Covers reports whether a ready endpoint has an address in the prefix. If so, the

@@ -15,7 +15,7 @@ type Endpoint struct {
 	Addr netip.Addr
 	// Ports are the ports that the endpoint listens on.
 	Ports *PortList
-	// Withheld is the reason for which the endpoint does not answer, or Ready.
+	// Withheld is the reason why no record has the endpoint, or Ready.
 	Withheld Reason
 }
 
@@ -31,7 +31,7 @@ type Reason uint8
 
 // An endpoint has one reason: the first of this list that applies.
 const (
-	Ready       Reason = iota // it answers
+	Ready       Reason = iota // it is not withheld
 	Terminating               // its pod is being deleted
 	NoAddress                 // its pod has no IP yet
 	WrongFamily               // its pod has no IP in a family of the service

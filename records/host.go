@@ -17,7 +17,8 @@ type host struct {
 
 // hostID identifies a host within its service: the hash of its label above 16 bits
 // that differ between labels with the same hash. An id is 8 bytes without a pointer,
-// where a string is 16 with one: the collector need not scan the sets of targets.
+// where a string is 16 with one: the garbage collector need not scan the sets of
+// targets.
 type hostID uint64
 
 // endHostID is above every id.

@@ -23,8 +23,8 @@ type imageService struct {
 }
 
 // Image returns the trie as it is between two commits. A commit waits meanwhile. The
-// image takes a pointer for each service and for each shard of the reverse index, and
-// none for addresses.
+// image copies a pointer for each service and each shard of the reverse index, and no
+// addresses.
 func (t *Trie) Image() *Image {
 	// The serial goes first, so that a change that the image lacks gets a later one.
 	i := &Image{Serial: t.Serial()}

@@ -74,7 +74,8 @@ func compareImage(t *testing.T, u universe, image *Image, o oracle) {
 }
 
 // TestImageIsOneState takes images while an address moves between services. Each image
-// must have the address at one of them, and the same name in the reverse index.
+// must have the address at exactly one of them, and the same name in the reverse
+// index.
 func TestImageIsOneState(t *testing.T) {
 	keys := []ServiceKey{{"default", "a"}, {"default", "b"}}
 	e := Endpoint{Host: "db-0", Hostname: true, Addr: ipv4(1)}

@@ -6,7 +6,7 @@ import (
 	"sort"
 )
 
-// maxServedLists is the most long lists that a service has SRV records of, so that a
+// maxServedLists is the most long lists that a service has SRV records for, so that a
 // reply looks at few lists.
 const maxServedLists = 8
 
@@ -28,7 +28,7 @@ func (t longTarget) compare(u longTarget) int {
 	return cmp.Or(t.list.compare(u.list), cmp.Compare(t.host, u.host))
 }
 
-// servedList is a long list that the service has SRV records of.
+// servedList is a long list that the service has SRV records for.
 type servedList struct {
 	*portTable
 	list      *PortList
@@ -88,9 +88,9 @@ func (s *snapshot) mergeLists(old *snapshot, deltas []delta[hostList]) {
 	}
 }
 
-// serveLists returns the lists that are served from now on. It adds the port names of
-// the lists that come, and removes those of the lists that go. A list that stays keeps
-// its table, so that a lazy list is not resolved again.
+// serveLists returns the lists to serve from now on; those in old were served so far.
+// It adds the port names of new lists and removes those of dropped ones. A list that
+// stays keeps its table, so that a lazy list is not resolved again.
 func (s *snapshot) serveLists(long *longLists, old []servedList) []servedList {
 	var served []servedList
 	first := 0

@@ -12,7 +12,7 @@ import (
 )
 
 // TestLongListWindow checks that truncated replies start at any target, have no record
-// twice, and that every record has its turn.
+// twice, and together have every record.
 func TestLongListWindow(t *testing.T) {
 	trie := longListTrie(40)
 	for _, name := range []string{"nginx.default.svc.cluster.local.", "_web._tcp.nginx.default.svc.cluster.local.", "web-12.nginx.default.svc.cluster.local."} {
@@ -56,7 +56,7 @@ func TestLongListWindow(t *testing.T) {
 }
 
 // TestServedLists adds and removes endpoints with more long lists than a service has SRV
-// records of. Which lists are served must depend on the endpoints, not on the history.
+// records for. Which lists are served must depend on the endpoints, not on the history.
 func TestServedLists(t *testing.T) {
 	const lists = maxServedLists + 3
 	key := ServiceKey{"default", "nginx"}
@@ -180,6 +180,6 @@ func TestHostWithManyTargets(t *testing.T) {
 		}
 	}
 	if len(seen) != n {
-		t.Errorf("%d of %d records have their turn", len(seen), n)
+		t.Errorf("all replies together have %d of %d records", len(seen), n)
 	}
 }

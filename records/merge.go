@@ -8,7 +8,7 @@ import (
 // delta is a change of the number of endpoints behind a key.
 type delta[K ordered[K]] item[K]
 
-// sum sorts the deltas, adds up those of one key and drops those that come to zero.
+// sum sorts the deltas, adds up those of each key and drops those that sum to zero.
 // The result shares the memory of deltas.
 func sum[K ordered[K]](deltas []delta[K]) []delta[K] {
 	if len(deltas) > 1 {
@@ -31,8 +31,8 @@ func sum[K ordered[K]](deltas []delta[K]) []delta[K] {
 }
 
 // merge returns the set with the deltas applied, which must be sorted and have each
-// key once, as sum leaves them. The key of a delta takes the place of the equal key in
-// the set. A key whose refs fall to zero leaves the set.
+// key once, as sum leaves them. The key of a delta replaces the equal key in the set.
+// A key whose refs fall to zero leaves the set.
 func (s set[K]) merge(deltas []delta[K]) set[K] {
 	if len(deltas) == 0 {
 		return s
@@ -56,8 +56,8 @@ func (s set[K]) merge(deltas []delta[K]) set[K] {
 	return *root
 }
 
-// mergeInto appends to out the nodes that take the place of s: as deep as s, with its
-// items and the deltas applied.
+// mergeInto appends to out the nodes that replace s: as deep as s, with its items and
+// the deltas applied.
 func (s *set[K]) mergeInto(out []*set[K], deltas []delta[K]) []*set[K] {
 	if len(s.children) == 0 {
 		return appendLeaves(out, mergeItems(s.items, deltas))
@@ -152,7 +152,7 @@ func appendFused[K ordered[K]](nodes []*set[K], node *set[K]) []*set[K] {
 	return append(nodes, node)
 }
 
-// appendParents appends to out as few inner nodes as can have the children, which it
+// appendParents appends to out as few inner nodes as can hold the children, which it
 // divides evenly.
 func appendParents[K ordered[K]](out []*set[K], children []*set[K]) []*set[K] {
 	if len(children) == 0 {
@@ -171,7 +171,7 @@ func appendParents[K ordered[K]](out []*set[K], children []*set[K]) []*set[K] {
 	return out
 }
 
-// appendLeaves appends to out as few leaves as can have the items, which it divides
+// appendLeaves appends to out as few leaves as can hold the items, which it divides
 // evenly.
 func appendLeaves[K ordered[K]](out []*set[K], items []item[K]) []*set[K] {
 	if len(items) == 0 {

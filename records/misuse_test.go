@@ -152,7 +152,7 @@ func TestMisuse(t *testing.T) {
 }
 
 // TestMisuseAtRandom adds and removes random endpoints, whether they exist or not. All
-// names must still agree with each other.
+// names must stay consistent.
 func TestMisuseAtRandom(t *testing.T) {
 	for seed := range uint64(20) {
 		u := universe{rand.New(rand.NewPCG(seed, 5)), seed%2 == 1}

@@ -8,8 +8,8 @@ import (
 )
 
 // maxEntries is the most names that an address has as entries of its shard. A pod
-// that thousands of services select has as many names. They are in a set, of which a
-// change copies a small part.
+// that thousands of services select has thousands of names. They are in a set, of
+// which a change copies a small part.
 const maxEntries = 16
 
 // nameSet is an address with more than maxEntries names.
@@ -57,8 +57,9 @@ func nameBound(hostname bool, n int) nameKey {
 	return nameKey{new(service), newHostKey(0, n, hostname)}
 }
 
-// nameRange is the part of an address's set of names that answers, from the first key
-// on: the hostnames or, if none of them has the address, the generated labels.
+// nameRange is the part of an address's set of names that PTR records have, from the
+// first key on: the hostnames or, if none of them has the address, the generated
+// labels.
 type nameRange struct {
 	addr     netip.Addr
 	set      *set[nameKey]
@@ -75,7 +76,7 @@ func newNameRange(a netip.Addr, set *set[nameKey]) *nameRange {
 	return nil
 }
 
-// names yields the names that answer below a zone.
+// names yields the names that PTR records in a zone have.
 func (r *nameRange) names(zone string) iter.Seq[addrName] {
 	return func(yield func(addrName) bool) {
 		n := r.len(zone)

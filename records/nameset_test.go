@@ -18,7 +18,7 @@ func answerPTR(trie *Trie, q Query) (Answer, Result) {
 	return node.Answer(&q), result
 }
 
-// TestNameSet makes the names of a few addresses many and few in turn, and compares with
+// TestNameSet adds and removes many names of a few addresses in turn, and compares with
 // the oracle, also with labels that collide.
 func TestNameSet(t *testing.T) {
 	for _, mask := range []uint32{^uint32(0), 1} {
@@ -175,7 +175,7 @@ func TestNameSetWindow(t *testing.T) {
 	}
 	a, _ := answerPTR(trie, Query{Type: dns.TypePTR, Size: 1 << 16, Start: 7})
 	if len(seen) != n || len(a.Records) != n || a.Truncated {
-		t.Errorf("%d of %d names have their turn, and %d are in a complete reply", len(seen), n, len(a.Records))
+		t.Errorf("all replies together have %d of %d names, and a complete reply has %d", len(seen), n, len(a.Records))
 	}
 	for target := range targets(a) {
 		if !seen[target] || !strings.HasPrefix(target, "web-") {

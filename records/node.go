@@ -2,8 +2,8 @@ package records
 
 import "github.com/miekg/dns"
 
-// Node is a name that a lookup found, with the snapshot that the service had then. Only
-// the answers at an address with many names may change afterwards.
+// Node is a name that a lookup found, with the snapshot that the service had then.
+// Later answers may differ only at an address with many names.
 type Node struct {
 	*snapshot              // of the service; nil at a reverse name
 	suffixLen   int        // bytes of the service's name with the zone, at the end of the name asked

@@ -9,7 +9,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// oracle is a slow, obvious trie: a list of the endpoints of each service, which it
+// oracle is a slow but simple trie: a list of the endpoints of each service, which it
 // searches for every answer.
 type oracle map[ServiceKey][]Endpoint
 

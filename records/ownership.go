@@ -6,14 +6,14 @@ package records
 //
 //   - Snapshots, sets, tables and shards are immutable once a reader can reach them.
 //     A change builds new ones, which share memory with the old.
-//   - An editor may write the pages and buckets that it copied itself, until its table
-//     is published. The number of the edit in a page says so (table.go).
+//   - An editor may write the pages and buckets that it copied, until its table is
+//     published. The edit number of a page identifies its editor (table.go).
 //   - Readers reach everything through atomic pointers: Trie.namespaces, Trie.addrs,
 //     namespace.services, service.snapshot and the shards. Only a commit stores them,
-//     with Trie.mu held. An image takes Trie.mu, so it has a commit whole or not at all.
+//     with Trie.mu held. An image takes Trie.mu, so it sees all of a commit or nothing.
 //   - A new service has its snapshot before a table with the service is published.
-//   - The counters readyServices rise in the portion that makes a service ready, and
-//     fall after the last portion.
+//   - The counters readyServices are incremented in the portion that makes a service
+//     ready, and decremented after the last portion.
 //   - The serial advances after the last portion. Any goroutine may advance it.
 //   - Trie.stats, Trie.update and service.pending are the writer's. Readers never look
 //     at them.
@@ -30,8 +30,8 @@ const (
 	maxSpareList = 64
 )
 
-// Update begins an update. It ends the one before, which is dropped if it was not
-// committed. Only the writer may call it.
+// Update begins an update. It drops the previous one unless that was committed. Only
+// the writer may call it.
 func (t *Trie) Update() *Update {
 	if t.update == nil {
 		t.update = &Update{trie: t, created: make(map[ServiceKey]*pending)}
@@ -64,7 +64,8 @@ func (u *Update) recycle() {
 	}
 }
 
-// reuse returns the memory of a list with nothing in it, or nil if it is large.
+// reuse returns an empty list with the memory of the given one, or nil if that is
+// large.
 func reuse[T any](list []T) []T {
 	if cap(list) > maxSpareList {
 		return nil
@@ -73,8 +74,8 @@ func reuse[T any](list []T) []T {
 	return list[:0]
 }
 
-// pendingFor returns the update's part about a service, which it begins if there is
-// none yet.
+// pendingFor returns the update's part for a service, which it creates if there is
+// none.
 func (u *Update) pendingFor(key ServiceKey) *pending {
 	s := u.trie.service(key)
 	if s != nil && s.pending != nil {

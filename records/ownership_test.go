@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestUpdateRecycled checks that an update keeps no memory of the trie, and after a large
-// update no memory at all.
+// TestUpdateRecycled checks that a recycled update references no memory of the trie, and
+// that the memory of a large one is freed.
 func TestUpdateRecycled(t *testing.T) {
 	nginx := ServiceKey{"default", "nginx"}
 	web0 := Endpoint{Host: "web-0", Addr: ipv4(1), Ports: universePorts[1]}
@@ -23,7 +23,7 @@ func TestUpdateRecycled(t *testing.T) {
 	}
 	checkRecycled(t, trie.update)
 
-	// The lists of one service are large, and those of the reverse index.
+	// The lists of one service and those of the reverse index are large.
 	update = trie.Update()
 	for i := range maxSpare / 8 {
 		update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(i), Ports: universePorts[4]})

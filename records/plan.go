@@ -48,13 +48,13 @@ type progress int
 const (
 	unplanned progress = iota
 	waiting            // on the path
-	released           // after the steps so far, it has left all addresses that it loses
+	released           // the steps so far remove all addresses that it loses
 )
 
 func newPlanner(changed []*pending) *planner {
 	p := &planner{losers: losers(changed), steps: make([]step, 0, len(changed))}
 	// The services that gain an address go first: the walk puts the losers just before
-	// them, so that an address that moves has no name for a short time only.
+	// them, so that an address that moves is without a name only briefly.
 	for _, s := range changed {
 		if p.gains(s) {
 			p.schedule(s)

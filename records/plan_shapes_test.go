@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// shape is an update in which services take addresses from each other. The functions
-// before and after call has for each address of each host, in a shape of size n.
+// shape is an update in which services take addresses from each other. In a shape of
+// size n, the functions before and after call has for each address of each host.
 type shape struct {
 	what          string
 	circles       int // the most services with two steps

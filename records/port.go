@@ -132,7 +132,7 @@ func (s *snapshot) mergePorts(old *snapshot, deltas []portDelta) {
 			change = -1
 		}
 		s.countNamed(name, refs, change)
-		changed = append(changed, delta[*port]{p, change}) // p takes the place of the port that it is a copy of
+		changed = append(changed, delta[*port]{p, change}) // p replaces the port that it copies
 		start = end
 	}
 	s.ports = s.ports.merge(changed)

@@ -10,7 +10,8 @@ import (
 )
 
 // TestLongPortName checks that a port whose name is too long for a label with the
-// underscore is unnamed. A record at the name could not be sent, and would end a transfer.
+// underscore is unnamed. A record at such a name could not be sent, and would break a
+// transfer.
 func TestLongPortName(t *testing.T) {
 	key := ServiceKey{"default", "nginx"}
 	addr := netip.MustParseAddr("10.0.0.1")

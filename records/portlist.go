@@ -18,9 +18,9 @@ const maxShortPorts = 16
 // of a short list, but once for a long list. So an endpoint that comes or goes costs
 // the same, however long its list is.
 //
-// A service has SRV records of at most 8 different long lists. Which ones depends
-// on the lists of its ready endpoints alone. An endpoint with another long list
-// keeps its addresses, and gets SRV records when fewer lists are in use.
+// A service has SRV records for at most 8 different long lists. Which ones depends
+// only on the lists of its ready endpoints. An endpoint with another long list keeps
+// its addresses, and gets SRV records when fewer lists are in use.
 type PortList struct {
 	ports   []Port        // sorted if the list is long; nil if resolve is set
 	resolve func() []Port // computes the ports of a lazy list; nil otherwise
@@ -49,7 +49,7 @@ func NewPortList(ports []Port) *PortList {
 }
 
 // NewLazyPortList returns a long list that keeps no ports: it calls resolve when a
-// service begins to have SRV records of it. For lists with equal ids, resolve must
+// service begins to have SRV records for it. For lists with equal ids, resolve must
 // return equal ports.
 func NewLazyPortList(id []byte, resolve func() []Port) *PortList {
 	return &PortList{resolve: resolve, digest: digestOf(append([]byte("lazy"), id...))}

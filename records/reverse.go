@@ -15,8 +15,8 @@ import (
 // of them immutable behind a pointer of its own. A change copies little, however
 // many addresses there are.
 //
-// The index is published apart from the snapshots, so it may be a change behind
-// them. A lookup leaves out the names that do not have the address at that moment.
+// The index is published after the snapshots, so it may be one change behind. A lookup
+// leaves out the names that no longer have the address.
 type reverseIndex[A address[A]] struct {
 	shards [256]atomic.Pointer[shard[A]] // by the high byte of the hash
 }
@@ -37,7 +37,7 @@ type entry[A address[A]] struct {
 
 // nameKey identifies a name of an address: a host of a service. It sorts hostnames
 // before generated labels, and short names first among each of them. So the names that
-// answer, and are short enough for the zone, are the first of a set.
+// PTR records have, and that are short enough for the zone, come first in a set.
 type nameKey struct {
 	service *service
 	host    hostKey
@@ -93,7 +93,7 @@ func (e entry[A]) hash() uint32 { return hashAddr(e.addr) }
 
 func (x *reverseIndex[A]) shard(hash uint32) *atomic.Pointer[shard[A]] { return &x.shards[hash>>24] }
 
-// lookup returns the node of an address, which it takes in both forms.
+// lookup returns the node of an address, given in both forms.
 func (x *reverseIndex[A]) lookup(addr A, a netip.Addr) (Node, Result) {
 	hash := hashAddr(addr)
 	s := x.shard(hash).Load()
@@ -136,7 +136,7 @@ func preferHostnames(names []addrName) []addrName {
 	return names
 }
 
-// shards are the shards of an index at one time; nil where there is no address.
+// shards are the shards of an index at one time. A shard without addresses is nil.
 type shards[A address[A]] [256]*shard[A]
 
 func (x *reverseIndex[A]) load() *shards[A] {

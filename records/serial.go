@@ -8,7 +8,7 @@ import (
 // serial derives the serial of the zones from the time of the last change.
 //
 // It reads the wall clock once and the monotonic clock from then on, so that a step of
-// the wall clock moves no serial.
+// the wall clock does not change serials.
 type serial struct {
 	start time.Time
 	unix  int64         // start in nanoseconds since 1970
@@ -27,7 +27,7 @@ func (s *serial) now() int64 { return s.unix + int64(time.Since(s.start)) }
 func (s *serial) second() uint32 { return uint32(s.now() / int64(time.Second)) }
 
 // advance records a change, which must be published already. So a reader that missed
-// the change had read the serial no later than in the second that the change gets.
+// the change read the serial no later than in the second that the change gets.
 func (s *serial) advance() { s.last.Store(s.second()) }
 
 // Serial returns the serial of the zones (RFC 1035, section 3.3.13): the second of the

@@ -9,7 +9,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// clocked is a trie whose only address tells the number of changes.
+// clocked is a trie whose only address encodes the number of changes.
 type clocked struct {
 	*Trie
 	changes int

@@ -15,9 +15,9 @@ type ordered[K any] interface{ compare(K) int }
 // set is an immutable sorted multiset. The zero set is empty.
 //
 // It is a B+ tree: the leaves have the items, and all leaves are equally deep. As
-// the items are sorted, the set finds an item and merges a change in without an
-// index of positions. Each inner node knows how many items precede the end of each
-// child, so that a reader may start at any position.
+// the items are sorted, the set finds an item and merges a change without an index
+// of positions. Each inner node knows how many items precede the end of each child,
+// so that a reader may start at any position.
 //
 // Neighbours that are half full together, or less, are fused, so that deletions
 // never leave a set in many small nodes.
@@ -68,8 +68,8 @@ func (s *set[K]) search(key K) int {
 	return before + sort.Search(len(s.items), func(i int) bool { return s.items[i].key.compare(key) >= 0 })
 }
 
-// childFor returns the index of the child that has key or would get it: the last one
-// that starts at or below key, or else the first.
+// childFor returns the index of the child where key belongs: the last one that
+// starts at or below key, or else the first.
 func (s *set[K]) childFor(key K) int {
 	return max(0, sort.Search(len(s.children), func(i int) bool { return s.children[i].first().compare(key) > 0 })-1)
 }

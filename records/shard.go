@@ -17,9 +17,9 @@ type stagedShard[A address[A]] struct {
 	shard *shard[A]
 }
 
-// build returns the shards that have the deltas applied, without publishing them. The
-// refs of the entries are deltas; those of one entry are applied as they come. It also
-// returns the addresses that appear in the index (1) and disappear from it (-1).
+// build returns the changed shards, without publishing them. The refs of the given
+// entries are deltas; those of one entry are applied in order. It also returns the
+// addresses that appear in the index (1) or disappear (-1).
 func (x *reverseIndex[A]) build(deltas []entry[A]) (out []stagedShard[A], addrs []delta[A]) {
 	deltas = sortByShard(deltas)
 	for len(deltas) > 0 {
@@ -150,7 +150,7 @@ func (e *shardEditor[A]) mergeNames(set *set[nameKey], deltas []entry[A]) int {
 	var removed, counted []delta[nameKey]
 	for _, d := range deltas {
 		n := delta[nameKey]{d.nameKey, d.refs}
-		if d.refs == removeAll { // comes before other deltas of its service
+		if d.refs == removeAll { // precedes other deltas of its service
 			removed = append(removed, n)
 		} else {
 			counted = append(counted, n)
@@ -193,7 +193,7 @@ func (e *shardEditor[A]) takeNames(names *set[nameKey], hash uint32, addr A) set
 	return set[nameKey]{}.merge(sum(entries))
 }
 
-// reverseChange is what a portion of a commit publishes of the reverse index.
+// reverseChange is the part of the reverse index that a portion of a commit publishes.
 type reverseChange struct {
 	shards4 []stagedShard[addr4]
 	shards6 []stagedShard[addr6]
@@ -201,7 +201,7 @@ type reverseChange struct {
 	addrs6  []delta[addr6]
 }
 
-// publish makes readers see the new shards.
+// publish makes the new shards visible to readers.
 func (c *reverseChange) publish() {
 	for _, s := range c.shards4 {
 		s.at.Store(s.shard)
@@ -244,14 +244,15 @@ func (u *Update) reverseChange(changed []*pending) (out reverseChange) {
 	return out
 }
 
-// noteRemoval notes that a host loses an address. It removes the name both as a hostname
-// and as a generated label: Remove may have been called with another Hostname than Add.
+// noteRemoval records that a host loses an address. It removes the name both as a
+// hostname and as a generated label: Remove may have been called with another Hostname
+// than Add.
 func (u *Update) noteRemoval(s *service, id hostID, labelLen int, a netip.Addr) {
 	u.noteDelta(s, newHostKey(id, labelLen, true), a, removeAll)
 	u.noteDelta(s, newHostKey(id, labelLen, false), a, removeAll)
 }
 
-// noteDelta notes a delta of the reverse index.
+// noteDelta records a delta of the reverse index.
 func (u *Update) noteDelta(s *service, host hostKey, a netip.Addr, refs int32) {
 	if a.Is4() {
 		u.entries4 = append(u.entries4, entry[addr4]{nameKey{s, host}, a.As4(), refs})
@@ -260,7 +261,7 @@ func (u *Update) noteDelta(s *service, host hostKey, a netip.Addr, refs int32) {
 	}
 }
 
-// splitAddrs returns the addresses that appear, and those that disappear.
+// splitAddrs separates the addresses that appear from those that disappear.
 func splitAddrs[A address[A]](addrs []delta[A]) (appear, disappear []delta[A]) {
 	for _, d := range addrs {
 		if d.refs > 0 {

@@ -1,15 +1,15 @@
 package records
 
-// snapshot is all of a service at one time. A published snapshot is never written: a
-// change makes a new one, which shares with the old one what did not change. A reply
-// reads one snapshot, so it never mixes two states.
+// snapshot is the state of a service at one time. A published snapshot is never
+// written: a change makes a new one, which shares with the old one what did not
+// change. A reply reads one snapshot, so it never mixes two states.
 type snapshot struct {
 	hosts       table[host]   // by label
 	allAddrs    addresses     // of all hosts: the records of the service's own name
 	ports       set[*port]    // by protocol and name, the unnamed ones included
 	allTargets  targets       // of all ports
 	long        *longLists    // nil if no endpoint has a long list
-	withheld    set[withheld] // endpoints that do not answer, with the reason
+	withheld    set[withheld] // withheld endpoints, with the reason
 	counts      Counts        // endpoints by reason
 	sharedHosts int32         // hosts with several addresses of one family
 	namedPorts  int32         // ports with a name

@@ -41,7 +41,7 @@ func (b *builder) srv(n *Node, out *Answer) {
 // weightOf returns the weight of each SRV record of a number of endpoints.
 func weightOf(endpoints int) uint16 { return uint16(max(1, 100/max(1, endpoints))) }
 
-// manyEndpoints is the number of endpoints from which on the weight is 1.
+// manyEndpoints is the least number of endpoints whose weight is 1.
 const manyEndpoints = 51
 
 // srvSize returns the size of an SRV record. Its target is not compressed (RFC 2782):

@@ -1,6 +1,6 @@
 package records
 
-// Stats counts what a trie has.
+// Stats counts the contents of a trie.
 type Stats struct {
 	Services  int    // headless services
 	Hosts     int    // names of hosts
@@ -10,11 +10,10 @@ type Stats struct {
 	Endpoints Counts // ready and withheld
 }
 
-// Stats returns what the trie has after the last commit. Only the writer may call
-// it.
+// Stats returns the counts after the last commit. Only the writer may call it.
 func (t *Trie) Stats() Stats { return t.stats }
 
-// add counts the change of a service from its old snapshot to the next one.
+// add adds the difference between the old and the next snapshot of a service.
 func (s *Stats) add(p *pending) {
 	if p.existed {
 		s.Services--

@@ -9,7 +9,7 @@ import (
 // A change of a table copies one bucket, one page of buckets and the directory of
 // pages. With these sizes each takes a few hundred bytes at 10,000 values.
 const (
-	bucketSize = 16 // values in a bucket, on average, at most
+	bucketSize = 16 // the most values in a bucket on average
 	pageSize   = 16 // buckets in a page
 )
 
@@ -23,7 +23,7 @@ var hashMask = ^uint32(0)
 func hashBytes(label []byte) uint32  { return uint32(maphash.Bytes(seed, label)) & hashMask }
 func hashString(label string) uint32 { return uint32(maphash.String(seed, label)) & hashMask }
 
-// hashed is a value with the hash that it is found by.
+// hashed is a value with the hash by which a table finds it.
 type hashed interface{ hash() uint32 }
 
 // table is an immutable hash table. The zero table is empty.
@@ -135,8 +135,8 @@ func removeValue[V interface {
 	edit.remove(v.hash(), slices.Index(edit.bucket(v.hash()), v))
 }
 
-// grow doubles the number of buckets. A table never shrinks: a service that was large
-// tends to be large again.
+// grow doubles the number of buckets. A table never shrinks: a large service tends to
+// become large again.
 func (e *editor[V]) grow() {
 	old := e.table
 	n := max(1, 2*old.numBuckets())

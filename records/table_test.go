@@ -37,7 +37,7 @@ func TestTable(t *testing.T) {
 					is := func(v word) bool { return v == w }
 					at := edit.index(w.hash(), is)
 					if (at >= 0) != oracle[string(w)] {
-						t.Fatalf("the editor has %q at index %d, want it there: %v", w, at, oracle[string(w)])
+						t.Fatalf("the editor has %q at index %d, want it present: %t", w, at, oracle[string(w)])
 					}
 					switch {
 					case rng.IntN(3) == 0 && at >= 0:
@@ -60,7 +60,7 @@ func TestTable(t *testing.T) {
 				for j := range 400 {
 					w := word(fmt.Sprint("host-", j))
 					if at := v.table.index(w.hash(), func(v word) bool { return v == w }); (at >= 0) != v.oracle[string(w)] {
-						t.Fatalf("version %d has %q at index %d, want it there: %v", i, w, at, v.oracle[string(w)])
+						t.Fatalf("version %d has %q at index %d, want it present: %t", i, w, at, v.oracle[string(w)])
 					}
 				}
 				seen := map[string]bool{}

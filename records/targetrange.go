@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// targetRange is some of the targets of a node. It is a part of set or, for a long
-// list, each host in a part of hosts with each of the numbers.
+// targetRange is some of the targets of a node: a part of set or, for a long list, each
+// host in a part of hosts with each of the numbers.
 type targetRange struct {
 	set      *set[target]
 	hosts    *set[longTarget] // instead of set

@@ -32,7 +32,8 @@ type namespace struct {
 	readyServices atomic.Int64 // services with a ready endpoint
 }
 
-// service is the place of a service in the trie. It stays while snapshots change.
+// service is the place of a service in the trie. It stays the same while its snapshots
+// change.
 type service struct {
 	namespace, name string
 	snapshot        atomic.Pointer[snapshot]

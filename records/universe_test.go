@@ -12,7 +12,7 @@ import (
 )
 
 // universe makes random endpoints out of few labels, addresses and ports, so that endpoints
-// share them and use them again.
+// share and reuse them.
 type universe struct {
 	*rand.Rand
 	long bool // some endpoints have long lists of ports
@@ -27,7 +27,7 @@ var universePorts = []*PortList{
 	NewPortList([]Port{{"dns", "udp", 53}, {"dns-tcp", "tcp", 53}, {"metrics", "tcp", 9153}}),
 }
 
-// universeLongLists is the number of long lists: more than a service has SRV records of.
+// universeLongLists is the number of long lists: more than a service has SRV records for.
 const universeLongLists = maxServedLists + 4
 
 // longList returns a random long list. Long lists have names and numbers in common with

@@ -7,7 +7,7 @@ type ServiceKey struct{ Namespace, Name string }
 // Names and labels are in lower case. Only the writer may use an update, and one
 // update at a time.
 //
-// An update takes changes that do not fit the trie:
+// An update tolerates changes that do not fit the trie:
 //
 //   - Commit ignores endpoints of a service that does not exist then.
 //   - Commit ignores the removal of what was not added.
@@ -16,9 +16,9 @@ type ServiceKey struct{ Namespace, Name string }
 //   - The zone of an IPv6 address is dropped.
 type Update struct {
 	trie    *Trie
-	pending []*pending              // services, as the caller first named them
-	created map[ServiceKey]*pending // those of them that the trie did not have
-	changed []*pending              // those of them that the commit changes
+	pending []*pending              // in the order in which the caller first named the services
+	created map[ServiceKey]*pending // the services that the trie did not have
+	changed []*pending              // the services that the commit changes
 	size    int
 
 	// Of the commit: what it removes after the last portion.
@@ -51,7 +51,7 @@ type pending struct {
 
 	// Of the plan.
 	progress progress
-	planned  int // deltas of change.hosts that wait for no other service any more
+	planned  int // the number of deltas of change.hosts that wait for no other service any more
 }
 
 // Create makes the service exist. It has no effect if the service exists already.
@@ -71,8 +71,8 @@ func (u *Update) Delete(key ServiceKey) {
 func (u *Update) Add(key ServiceKey, e Endpoint) { u.count(key, e, 1) }
 
 // Remove removes an endpoint that was added with the same fields. If none was, it
-// removes what the service has of these fields: the address from the host, and the
-// ports.
+// removes those of the fields that the service has: the address from the host, and
+// the ports.
 func (u *Update) Remove(key ServiceKey, e Endpoint) { u.count(key, e, -1) }
 
 // Size returns the number of services named plus the number of endpoints added and

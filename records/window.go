@@ -1,6 +1,6 @@
 package records
 
-// resolvedTarget is a target whose host was looked up.
+// resolvedTarget is a target with its host.
 type resolvedTarget struct {
 	*host
 	port        uint16
@@ -61,13 +61,14 @@ type finder struct {
 	seenHosts map[*host]bool
 }
 
-// maxSkipped is the most targets that a reply skips because their names are too long.
-// In a long zone that may be all targets of a service, and to look at each would cost a
-// query more than a reply carries. A reply that ends for this reason is truncated: it may
-// lack records, but each has its turn, because replies start anywhere in a large set.
+// maxSkipped is the most targets that a reply skips because their names are too long. In
+// a long zone that may be all targets of a service, and looking at each would cost a
+// query more than a reply carries. A reply that ends for this reason is truncated. It may
+// lack records, but other replies have them, because replies start anywhere in a large
+// set.
 const maxSkipped = 256
 
-// skip counts a target that is skipped, and reports whether another may be.
+// skip counts a skipped target, and reports whether another may be skipped.
 func (f *finder) skip() bool {
 	f.skipped++
 	return f.skipped < maxSkipped

@@ -10,7 +10,7 @@ import (
 )
 
 // TestWindow checks that truncated replies start at any record, have no record twice, and
-// that every record has its turn.
+// together have every record.
 func TestWindow(t *testing.T) {
 	const n = 300
 	trie := podTrie(n)
@@ -30,7 +30,7 @@ func TestWindow(t *testing.T) {
 			}
 		}
 		if len(seen) != n {
-			t.Errorf("%s: %d of %d records have their turn", dns.TypeToString[rrtype], len(seen), n)
+			t.Errorf("%s: all replies together have %d of %d records", dns.TypeToString[rrtype], len(seen), n)
 		}
 	}
 }
@@ -133,7 +133,7 @@ func TestLongTargets(t *testing.T) {
 }
 
 // TestLongTargetsBudget bounds the targets that a query skips because their names are too
-// long, and checks that the others have their turn.
+// long, and checks that replies together have all others.
 func TestLongTargetsBudget(t *testing.T) {
 	long := strings.Repeat("a", maxLabel)
 	zone := strings.Repeat("z", 59-len(".test.")) + ".test."
@@ -186,7 +186,7 @@ func TestLongTargetsBudget(t *testing.T) {
 				}
 			}
 			if len(found) != test.short {
-				t.Errorf("%s with %s: %d hosts have their turn, want %d", test.what, which, len(found), test.short)
+				t.Errorf("%s with %s: all replies together have %d hosts, want %d", test.what, which, len(found), test.short)
 			}
 		}
 	}
