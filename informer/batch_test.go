@@ -15,8 +15,8 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// TestBatchOfOnePod checks the cost of a batch with many events of one pod, which many
-// services select: that of the last event.
+// TestBatchOfOnePod checks that a batch with many events of one pod, which many services
+// select, costs as much as its last event.
 func TestBatchOfOnePod(t *testing.T) {
 	const n = 1000
 	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
@@ -41,18 +41,18 @@ func TestBatchOfOnePod(t *testing.T) {
 		i.joiner.lookups = 0
 		i.apply(test.batch)
 		if i.joiner.lookups != 1 {
-			t.Errorf("%s: %d lookups, want that of one event", test.what, i.joiner.lookups)
+			t.Errorf("%s: got %d lookups, want those of one event", test.what, i.joiner.lookups)
 		}
 		if got := i.joiner.trie.Stats().Endpoints[test.want]; got != n {
 			t.Errorf("%s: %d endpoints are %v, want %d", test.what, got, test.want, n)
 		}
 	}
 	if !i.broken.has(object.Pods) {
-		t.Error("a pod that is broken in the end is not said to be")
+		t.Error("a pod that is broken at the end does not count as broken")
 	}
 	i.apply([]event{gone, eventOf(ready), gone})
 	if i.broken.has(object.Pods) || i.joiner.trie.Stats().Endpoints[records.Ready] != 0 {
-		t.Errorf("after the pod has gone there are %v", i.joiner.trie.Stats())
+		t.Errorf("after the deletion of the pod the trie has %v", i.joiner.trie.Stats())
 	}
 }
 

@@ -88,8 +88,8 @@ func BenchmarkReplicas(b *testing.B) {
 	}
 }
 
-// BenchmarkHeap measures the heap of a pod with all that is made of it: the slim object,
-// the join, the trie and the reverse index.
+// BenchmarkHeap measures the heap of a pod: its slim object and its share of the join, the
+// trie and the reverse index.
 func BenchmarkHeap(b *testing.B) {
 	const services, pods = 1000, 100
 	for b.Loop() {

@@ -15,8 +15,8 @@ type brokenObjects struct {
 	keys [object.Kinds + 1]map[object.Key]struct{} // all objects without a name count as one, with an empty name
 }
 
-// add adds a broken object. It logs the first of a kind only: if all are broken, one line
-// is as good as a hundred thousand.
+// add adds a broken object. It logs only the first one of a kind, as all objects of a
+// kind may be broken.
 func (b *brokenObjects) add(k object.Kind, id object.Key, err error) {
 	if _, ok := b.keys[k][id]; ok {
 		return
@@ -31,7 +31,7 @@ func (b *brokenObjects) add(k object.Kind, id object.Key, err error) {
 	b.hook(k, len(b.keys[k]))
 }
 
-// remove removes an object that was decoded or is gone.
+// remove removes an object that was decoded or deleted.
 func (b *brokenObjects) remove(k object.Kind, id object.Key) {
 	if _, ok := b.keys[k][id]; !ok {
 		return
@@ -45,7 +45,7 @@ func (b *brokenObjects) remove(k object.Kind, id object.Key) {
 
 func (b *brokenObjects) has(k object.Kind) bool { return len(b.keys[k]) > 0 }
 
-// retain removes the objects of an origin that are not listed.
+// retain removes the objects of an origin that are not in listed.
 func (b *brokenObjects) retain(o object.Origin, listed map[object.Key]bool) {
 	for id := range maps.Clone(b.keys[o.Kind]) {
 		if (o.Namespace == "" || o.Namespace == id.Namespace) && !listed[id] {

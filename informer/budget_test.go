@@ -14,8 +14,8 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// TestPortsBudget limits the memory of a pod whose named ports no other pod has, whatever
-// the number of the service's ports.
+// TestPortsBudget limits the memory of a pod whose named ports no other pod has, however
+// many ports the service has.
 func TestPortsBudget(t *testing.T) {
 	const templates, budget = 1000, 1000 // bytes
 	for _, ports := range []int32{17, 10_000} {
@@ -44,8 +44,8 @@ func TestPortsBudget(t *testing.T) {
 	}
 }
 
-// TestHeapBudget limits the heap of a pod with all that is made of it: the slim object, the
-// join, the trie and the reverse index.
+// TestHeapBudget limits the heap of a pod: its slim object and its share of the join, the
+// trie and the reverse index.
 func TestHeapBudget(t *testing.T) {
 	const services, pods, budget = 200, 100, 300 // bytes
 	newWorld(1)                                  // allocates what every informer shares

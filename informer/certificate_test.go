@@ -47,8 +47,8 @@ func newCertificate(t *testing.T, key *ecdsa.PrivateKey, use x509.ExtKeyUsage, n
 	return der, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-// pipes is a listener with connections in memory, which are idle by the clock of a
-// synctest.
+// pipes is a listener with connections in memory, whose waits do not block a synctest
+// bubble.
 type pipes chan net.Conn
 
 func (p pipes) Accept() (net.Conn, error) {
@@ -142,7 +142,7 @@ func TestCertificate(t *testing.T) {
 	// Client-go checks the files every five minutes. No other test has a client
 	// certificate.
 	transport.CertCallbackRefreshDuration = 10 * time.Millisecond
-	// It checks them for ever, and would log that the files are gone.
+	// It never stops, and would log that the files are gone.
 	klog.SetLoggerWithOptions(logr.Discard(), klog.ContextualLogger(true))
 	t.Cleanup(klog.ClearLogger)
 	folder := t.TempDir()
@@ -181,7 +181,7 @@ func TestCertificate(t *testing.T) {
 	f.tries(t, 2, func() { rotate("second") }) // the client closes the connection and resumes the watch on another
 	f.api.Put(fixture.Web(2))
 	f.await(t, nginxName, dns.TypeA, threePods)
-	f.awaitThat(t, "all is well", func() bool { return f.failing[object.Pods] == 0 })
+	f.awaitThat(t, "no watch fails", func() bool { return f.failing[object.Pods] == 0 })
 	f.locked(func() {
 		if n := f.api.Listed("pods"); n != 1 {
 			t.Errorf("%d lists; the log has %q", n, f.logged)

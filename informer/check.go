@@ -20,8 +20,8 @@ func CheckNamespace(name string) error {
 }
 
 // CheckSnapshot returns an error if a snapshot can't be written to a file: its folder does
-// not exist, or the path is something else than a snapshot, which would be overwritten. An
-// empty file may be overwritten.
+// not exist, or the path is something other than a snapshot, which would be overwritten.
+// An empty file may be overwritten.
 func CheckSnapshot(path string) error { return snapshot.Check(path) }
 
 // ParseSelector parses a label selector as kubectl's --selector does.

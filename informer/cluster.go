@@ -39,8 +39,8 @@ type Cluster struct {
 	UserAgent           string
 }
 
-// ErrNotInPod is the error of New if no API server is configured and the environment, which
-// names one in a pod, does not.
+// ErrNotInPod is the error of New if no API server is configured and the environment names
+// none, as it does in a pod.
 var ErrNotInPod = errors.New("no API server is given, and this is not a pod")
 
 func (c *Cluster) config() (*rest.Config, error) {
@@ -88,7 +88,7 @@ type cluster struct {
 	log             logr.Logger
 	failing         func(object.Kind, bool) // Failing of Hooks
 	outage          outage
-	// allServices is set once the API server refused to select headless Services.
+	// allServices is set once the API server has refused to select headless Services.
 	allServices atomic.Bool
 
 	clock   clock.WithTickerAndDelayedExecution
@@ -209,9 +209,9 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.Watch = true
-			if options.SendInitialEvents == nil { // it resumes
-				// To learn the server's version, list one object; any object, as a selector
-				// costs the server work.
+			if options.SendInitialEvents == nil { // the watch resumes
+				// List one object to learn the server's version. A selector would cost the server
+				// work.
 				one := request(&metav1.ListOptions{Limit: 1})
 				if err := h.checkVersion(ctx, options.ResourceVersion, one.Do); err != nil {
 					return nil, err
@@ -228,10 +228,10 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 	}
 }
 
-// withSelectors calls do with the options narrowed to what a store takes. API servers
-// before Kubernetes 1.31 reject the field selector of Services with 400. Then withSelectors
-// calls do for all Services, of which the joiner serves the headless ones, and leaves out
-// the selector from then on.
+// withSelectors calls do with the options narrowed to the objects that a store takes. API
+// servers before Kubernetes 1.31 reject the field selector of Services with 400. In that
+// case withSelectors calls do for all Services, and leaves out the selector from then on.
+// The joiner serves only the headless ones.
 func (c *cluster) withSelectors(s *store, options *metav1.ListOptions, do func() error) error {
 	if s.Kind == object.LeftoverSlices {
 		options.LabelSelector = c.selected.Leftover(s.services).String()

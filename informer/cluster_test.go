@@ -75,12 +75,12 @@ func testWatch(t *testing.T, o server) {
 	defer p.mu.Unlock()
 	for _, k := range []object.Kind{object.Services, object.Pods, object.EndpointSlices} {
 		if p.received[k] == 0 {
-			t.Errorf("no event of %v was noted", k)
+			t.Errorf("the hook received no event of %v", k)
 		}
 	}
 }
 
-// TestWatchNamespaces checks that nothing outside the namespaces is requested.
+// TestWatchNamespaces checks that the informer requests nothing outside the namespaces.
 func TestWatchNamespaces(t *testing.T) {
 	elsewhere := func(p *corev1.Pod) { p.Namespace = "prod" }
 	p := watchServer(t, Config{Namespaces: []string{"default", "staging", "default"}}, server{},
@@ -198,8 +198,8 @@ func TestWatchOldServer(t *testing.T) {
 	}
 }
 
-// TestWatchBadRequest has a server reject all requests for Services. The selector is not
-// the cause.
+// TestWatchBadRequest watches a server that rejects all requests for Services. The
+// selector is not the cause.
 func TestWatchBadRequest(t *testing.T) {
 	f := newFaulty(t, 10)
 	f.api.SetFault(apiserver.Fault{Code: http.StatusBadRequest})

@@ -26,19 +26,21 @@ type Config struct {
 	// Slices takes the endpoints from the EndpointSlices of all controllers and watches no
 	// pods.
 	//
-	// It is cheaper where few of many pods belong to headless services: otherwise every pod
-	// of the cluster, or of the namespaces, is watched, and most change often. It is dearer
-	// where most pods belong to them, and slower: the controller writes a slice some time
-	// after the pod changed, and writes it as a whole for each endpoint. A pod without an
-	// address is in no slice, so pods without an address are not counted.
+	// It is cheaper where few of many pods belong to headless services: without it every pod
+	// of the cluster, or of the namespaces, is watched, and most change often. It costs more
+	// where most pods belong to them, as the controller writes a whole slice for each
+	// endpoint that changes. Changes arrive later, as the controller writes the slice some
+	// time after the pod changed. A pod without an address is in no slice, so such pods are
+	// not counted.
 	Slices bool
 	// Snapshot is the file of the snapshot, or empty for none. It is written every
 	// SnapshotInterval if an object changed, and at the end. At a start without an API
 	// server, the objects come from it until the lists arrive. Ignored with Manifests.
 	Snapshot         string
 	SnapshotInterval time.Duration
-	// Successor tells that an earlier informer still serves. The snapshot is then never
-	// read, as it is older than what that informer has, and not written before TakeOver.
+	// Successor means that an earlier informer still serves. A successor never reads the
+	// snapshot, which is older than the data of that informer, and writes none before
+	// TakeOver.
 	Successor bool
 	// PodNames makes the pod's name its host label if it has no hostname.
 	PodNames bool
@@ -55,17 +57,17 @@ type Hooks struct {
 	// Received is called for each event, list and bookmark of a watch, with the namespace
 	// of the watch, or "" if it covers all. It is not called for manifests.
 	Received func(kind object.Kind, namespace string)
-	// Published is called after each publication with the number of services that changed
-	// and with what the trie now holds. Delays are the times since each watch event in it
-	// was received; lists are left out. The callee must not keep the slice.
+	// Published is called after each publication with the number of services that changed and
+	// the counts of the trie. Delays are the times since the receipt of each watch event in
+	// it; lists are left out. The callee must not keep the slice.
 	Published func(services int, stats records.Stats, delays []time.Duration)
 	// Rejected is called when a manifest changed and can't be read.
 	Rejected func(error)
 	// BadManifests is called when the number of manifests changes that can't be read,
 	// wholly or in part.
 	BadManifests func(int)
-	// Restored is called with true when the trie is filled from the snapshot, and with
-	// false when no list is missing any more.
+	// Restored is called with true when the trie is filled from the snapshot, and with false
+	// once every list has arrived.
 	Restored func(bool)
 	// Failing is called with true when a list or watch fails, and with false when it works
 	// again. Each kind has a list and watch for each namespace, so it is called several

@@ -10,13 +10,13 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// The endpoints of a service are a function of the service and one pod or slice, and of
+// Each endpoint of a service is a function of the service and one pod or slice, and of
 // nothing else. So the endpoints that a change removes are computed from the old objects,
 // and those that it adds from the new ones.
 
-// podEndpoints yields the endpoints that a pod is of a service. The service selects it. The
-// rules are those of the EndpointSlice controller. Where the controller leaves out a pod
-// that may become ready, the endpoint is withheld with the reason.
+// podEndpoints yields the endpoints that a pod gives a service, which selects it. The rules
+// are those of the EndpointSlice controller. Where the controller leaves out a pod that may
+// become ready, the endpoint is withheld with the reason.
 func podEndpoints(s *joinedService, p *object.Pod, n *naming, yield func(records.Endpoint)) {
 	if p.Finished() {
 		return
@@ -57,9 +57,9 @@ func podEndpoints(s *joinedService, p *object.Pod, n *naming, yield func(records
 	yield(e)
 }
 
-// sliceEndpoints yields the endpoints of a service that some endpoints of a slice are. With
-// publishNotReadyAddresses they are all ready: the controllers write slices so, but slices
-// written by hand may not follow.
+// sliceEndpoints yields the endpoints that some endpoints of a slice give a service. With
+// publishNotReadyAddresses all are ready: the controllers write them as ready, but other
+// writers may not.
 func sliceEndpoints(s *joinedService, slice *object.EndpointSlice, endpoints []object.Endpoint, n *naming, yield func(records.Endpoint)) {
 	for _, e := range endpoints {
 		reason := records.Ready
@@ -78,8 +78,8 @@ func sliceEndpoints(s *joinedService, slice *object.EndpointSlice, endpoints []o
 	}
 }
 
-// naming names endpoints without a hostname. It caches the last labels, as thousands of
-// services may select one pod.
+// naming names endpoints without a hostname. It caches the last labels, because thousands
+// of services may select one pod.
 type naming struct {
 	podNames bool
 	v4, v6   dashedAddr
@@ -87,7 +87,7 @@ type naming struct {
 	valid    bool   // whether name is a DNS label
 }
 
-// pod returns the name of a pod if that is to be its host label, else "".
+// pod returns the name of a pod if that is its host label, else "".
 func (n *naming) pod(name string) string {
 	if !n.podNames {
 		return ""
@@ -101,8 +101,8 @@ func (n *naming) pod(name string) string {
 	return name
 }
 
-// at returns the endpoint with an address. Without another host label, it gets that of the
-// address.
+// at returns the endpoint with the address. If it has no host label, at derives one from
+// the address.
 func (n *naming) at(e records.Endpoint, a netip.Addr) records.Endpoint {
 	e.Addr = a
 	switch {

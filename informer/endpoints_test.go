@@ -16,8 +16,8 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// TestPodEndpoints has the rules of the EndpointSlice controller, and the reasons for the
-// endpoints that it leaves out.
+// TestPodEndpoints checks the rules of the EndpointSlice controller, and the reasons for
+// the endpoints that it leaves out.
 func TestPodEndpoints(t *testing.T) {
 	dual := func(s *corev1.Service) {
 		s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol, corev1.IPv4Protocol}
@@ -175,7 +175,7 @@ func TestDashed(t *testing.T) {
 }
 
 // TestLabelBudget checks that the labels of a pod are made once for all services that
-// select it. Checking a name and writing an address take longer than everything else.
+// select it. To validate a name and format an address takes longer than everything else.
 func TestLabelBudget(t *testing.T) {
 	s := newJoinedService(object.NewService(fixture.Nginx(func(s *corev1.Service) {
 		s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}

@@ -8,16 +8,16 @@ import (
 )
 
 // event is a change of one object, a list of all objects of an origin, the objects of a
-// snapshot, or the news that leftover slices are complete.
+// snapshot, or a report that leftover slices are complete.
 type event struct {
 	object.Origin
 	received time.Time
 	list     bool
 	objects  []object.Object                // of a list
-	object   object.Object                  // that came or changed
-	key      object.Key                     // of the object that went, if object is nil
+	object   object.Object                  // that was added or changed
+	key      object.Key                     // of the deleted object, if object is nil
 	snapshot *[object.Kinds][]object.Object // the objects of a snapshot, by kind
-	// covered are services whose leftover slices are all stored, or in this list.
+	// covered are the services whose leftover slices are all stored, or in this list.
 	covered map[object.Key]struct{}
 	// superseded marks events that compact removes.
 	superseded bool
@@ -29,8 +29,8 @@ type kindKey struct {
 	object.Key
 }
 
-// id returns the object that came, changed or went, and whether the event is about a single
-// object.
+// id returns the object that was added, changed or deleted, and whether the event is about
+// a single object.
 func (e *event) id() (id kindKey, ok bool) {
 	switch {
 	case e.list || e.covered != nil || e.snapshot != nil:
@@ -45,7 +45,7 @@ func (e *event) id() (id kindKey, ok bool) {
 // removes the others in place. So the cost of a batch depends on the number of objects and
 // not on how often they changed. It keeps all events of broken objects, which change
 // nothing, and of Services: flush computes the endpoints of a service once in any case, and
-// whether the service had a selector before matters.
+// must know whether the service had a selector before.
 func compact(batch []event) []event {
 	if len(batch) < 2 {
 		return batch
@@ -72,7 +72,7 @@ func compact(batch []event) []event {
 }
 
 // appliedLast reports whether apply must handle the event after those of pods, slices and
-// namespaces. A snapshot contains services, so it is one of these.
+// namespaces. This includes a snapshot, which contains services.
 func (e *event) appliedLast() bool {
 	switch e.object.(type) {
 	case *object.Service:

@@ -16,8 +16,8 @@ import (
 	"github.com/headless-dns/headless/internal/apiserver"
 )
 
-// TestFaults has an API server fail at the start, or later. The log has each symptom once,
-// answers stay, and everything recovers when the fault is over.
+// TestFaults makes an API server fail at the start, or later. The log has each symptom
+// once, answers stay, and everything recovers when the fault is over.
 func TestFaults(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -25,7 +25,7 @@ func TestFaults(t *testing.T) {
 		refuse bool
 		reason string // in the log
 		tries  int
-		times  float64 // speed of the clock, 10 by default: a slow watch must not seem to stand
+		times  float64 // speed of the clock, 10 by default: a slow watch must not seem settled
 	}{
 		{name: "connection refused", refuse: true, reason: "connection refused", tries: 5},
 		{name: "connection ended", fault: apiserver.Fault{Abort: true}, reason: "ended ", tries: 5},
@@ -109,7 +109,7 @@ func TestCut(t *testing.T) {
 	})
 }
 
-// TestSilent has the watches fall silent after they had bookmarks. They resume at their
+// TestSilent makes the watches silent after they had bookmarks. They resume at their
 // versions.
 func TestSilent(t *testing.T) {
 	t.Parallel()
@@ -143,7 +143,7 @@ func TestSilent(t *testing.T) {
 	})
 }
 
-// TestIdle has nothing happen for long, on a server without bookmarks.
+// TestIdle changes nothing for a long time, on a server without bookmarks.
 func TestIdle(t *testing.T) {
 	t.Parallel()
 	f := newFaulty(t, 100, "10.244.0.1", "10.244.0.2")
@@ -158,7 +158,7 @@ func TestIdle(t *testing.T) {
 	})
 }
 
-// TestBookmarksOnly has nothing happen for long, on a server with bookmarks.
+// TestBookmarksOnly changes nothing for a long time, on a server with bookmarks.
 func TestBookmarksOnly(t *testing.T) {
 	t.Parallel()
 	f := newFaulty(t, 50, "10.244.0.1", "10.244.0.2")
@@ -179,7 +179,7 @@ func TestBookmarksOnly(t *testing.T) {
 	})
 }
 
-// TestSlowList has a list take long. The old answers stay until it is complete.
+// TestSlowList delays a list. The old answers stay until it is complete.
 func TestSlowList(t *testing.T) {
 	t.Parallel()
 	f := newFaulty(t, 1, "10.244.0.1", "10.244.0.2")
@@ -231,8 +231,7 @@ func TestClockJumps(t *testing.T) {
 	}
 }
 
-// TestRestoredServer has an API server whose version is suddenly earlier than that of the
-// watches.
+// TestRestoredServer rolls an API server back to a version before that of the watches.
 func TestRestoredServer(t *testing.T) {
 	for name, fault := range map[string]apiserver.Fault{
 		"unnoticed":               {},
@@ -281,8 +280,8 @@ func TestRestoredServer(t *testing.T) {
 	}
 }
 
-// TestDamaged has an object that can't be decoded. The stored one stays, and no other is
-// affected.
+// TestDamaged damages an object so that it can't be decoded. The stored one stays, and
+// no other is affected.
 func TestDamaged(t *testing.T) {
 	const broken, sound = "object can't be decoded", "all objects can be decoded again"
 	moved := func(p *corev1.Pod) { p.Status.PodIPs[0].IP = "10.244.0.99" }
@@ -298,7 +297,7 @@ func TestDamaged(t *testing.T) {
 				for range 3 {
 					f.api.Damage(fixture.Web(1, moved), true)
 				}
-				f.api.Damage(fixture.Web(7), true) // which is not stored
+				f.api.Damage(fixture.Web(7), true) // no object is stored under its name
 				f.api.Apply([]apiserver.Change{{Object: fixture.Web(0), Gone: true}, {Object: fixture.Web(2)}})
 				if relist {
 					f.api.Expire()

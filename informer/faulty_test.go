@@ -24,7 +24,8 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// fast is a clock that runs a number of times faster than the real one. It can be set.
+// fast is a clock that runs several times faster than the real one, and that a test can
+// set.
 type fast struct {
 	clock.RealClock
 	times float64
@@ -77,7 +78,7 @@ func newFaulty(t *testing.T, times float64, must ...string) *faulty {
 	return newFaultyBy(t, times, func(s *apiserver.Server) Cluster { return Cluster{Endpoint: s.URL} }, must...)
 }
 
-// newFaultyBy does the same by another way to the API server.
+// newFaultyBy is newFaulty with another way to reach the API server.
 func newFaultyBy(t *testing.T, times float64, way func(*apiserver.Server) Cluster, must ...string) *faulty {
 	t.Helper()
 	api := newServer(t, server{}, fixture.Nginx(), fixture.Web(0), fixture.Web(1))
@@ -151,7 +152,7 @@ func (f *faulty) works() bool {
 	return f.lines(worksAgain) > 0
 }
 
-// tries calls after and waits until there were so many more requests than before.
+// tries calls after and waits for that many more requests.
 func (f *faulty) tries(t *testing.T, more int, after ...func()) {
 	t.Helper()
 	f.mu.Lock()

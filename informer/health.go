@@ -27,10 +27,10 @@ const (
 )
 
 // health tracks whether an origin can be listed and watched. It stands between a reflector,
-// which retries for ever and in places silently, and the API server: it ends requests that
+// which retries for ever and sometimes silently, and the API server: it ends requests that
 // would never end, and reports faults to the outage, which logs them. One goroutine at a
-// time uses it: a reflector has either a list or one watch, and stops a watch before it
-// goes on.
+// time uses it: a reflector has either a list or one watch, and stops a watch before the
+// next request.
 type health struct {
 	object.Origin
 	clock  clock.WithTickerAndDelayedExecution
@@ -39,11 +39,11 @@ type health struct {
 	outage *outage                 // shared by all watches of the informer
 
 	failing bool
-	// silent: the watch delivered nothing where bookmarks were due. An open watch is then
+	// silent: the watch delivered nothing although bookmarks were due. An open watch is then
 	// no sign of health.
 	silent bool
-	// bookmarks: the API server sends bookmarks. Without them, a watch may be silent
-	// because nothing changes.
+	// bookmarks: the API server sends bookmarks. If it does not, a watch may be silent because
+	// nothing changes.
 	bookmarks bool
 }
 
@@ -51,7 +51,7 @@ func newHealth(o object.Origin, c *cluster) *health {
 	return &health{Origin: o, clock: c.clock, log: c.log.WithValues("kind", o.Kind, "namespace", o.Namespace), hook: c.failing, outage: &c.outage}
 }
 
-// fails reports a fault.
+// fails records a fault.
 func (h *health) fails(err error) {
 	if !h.failing {
 		h.failing = true
@@ -60,7 +60,7 @@ func (h *health) fails(err error) {
 	h.outage.fails(h, err)
 }
 
-// works reports that the watch is healthy.
+// works records that the watch is healthy.
 func (h *health) works() {
 	if !h.failing {
 		return
@@ -70,7 +70,7 @@ func (h *health) works() {
 	h.outage.works(h)
 }
 
-// unregister ends the fault of a watch that is over.
+// unregister removes a watch that is over, with its fault.
 func (h *health) unregister() {
 	if h.failing {
 		h.hook(h.Kind, false)
@@ -78,7 +78,7 @@ func (h *health) unregister() {
 	}
 }
 
-// list calls do, which lists, with a time limit.
+// list calls do, which sends a list request, with a time limit.
 func (h *health) list(outer context.Context, do func(context.Context) (runtime.Object, error)) (runtime.Object, error) {
 	ctx, cancel := context.WithCancel(outer)
 	defer cancel()
@@ -87,7 +87,7 @@ func (h *health) list(outer context.Context, do func(context.Context) (runtime.O
 	switch {
 	case outer.Err() != nil: // the caller cancelled it
 	case err == nil:
-		h.silent = false // whether a watch works remains to be seen
+		h.silent = false // no watch has been silent since
 	default:
 		if ctx.Err() != nil {
 			err = fmt.Errorf("list: not complete within %v", silenceLimit)
@@ -102,8 +102,8 @@ func (h *health) list(outer context.Context, do func(context.Context) (runtime.O
 
 // checkVersion returns an error if the API server is behind the version at which a watch is
 // to resume, as it is after etcd was restored from a backup. Such a server accepts the
-// watch and sends nothing until it is past that version. do lists anything for the current
-// version.
+// watch and sends nothing until it is past that version. do sends any list request, to
+// learn the current version.
 //
 // A server that can't be listed is not watched either, though it may accept a watch a
 // moment later. A reflector that gets 429 for a watch waits and retries the watch, without

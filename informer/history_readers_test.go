@@ -18,9 +18,9 @@ type versions struct {
 	finished atomic.Int64 // and of the last whose publication ended
 }
 
-// explains reports whether an answer is that of one state between two. The query began
-// after the publication of state from had ended, and ended before that of any state after
-// to began.
+// explains reports whether an answer is that of one state from from to to. The query
+// began after the publication of state from, and ended before the publication of any
+// state after to.
 func (v *versions) explains(q *question, got string, from, to int64) bool {
 	for i := from; i <= to; i++ {
 		s := *v.states[i].Load()
@@ -32,8 +32,8 @@ func (v *versions) explains(q *question, got string, from, to int64) bool {
 		}
 		before := *v.states[i-1].Load()
 		if q.addr.IsValid() {
-			// The reverse index may be a change behind. Its names are a subset of the old
-			// or of the new ones.
+			// The reverse index may be one change behind. Its names are a subset of the old or of
+			// the new ones.
 			if partOf(got, before, s, q) {
 				return true
 			}
@@ -73,9 +73,9 @@ func partOf(got string, before, after state, q *question) bool {
 	return true
 }
 
-// TestHistoryReaders queries while histories are played. Each answer is that of one time:
-// it mixes no two states of a service, and has no address that the name had lost when the
-// query began.
+// TestHistoryReaders queries while histories are played. Each answer is that of one
+// moment: it does not mix two states of a service, and has no address that the name had
+// lost before the query began.
 func TestHistoryReaders(t *testing.T) {
 	events, seed := numberFrom(t, eventsVariable, historyEvents)/10, numberFrom(t, seedVariable, 1)
 	var asked atomic.Uint64

@@ -27,9 +27,9 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// history is what happens to a cluster and to its watches. The steps are independent of
-// each other, so that a history with steps left out is a history, too: shrink leaves out
-// what a failure does not need.
+// history is a series of steps: what happens to a cluster and to its watches. The steps are
+// independent of each other, so a history without some steps is still a history. So shrink
+// can remove the steps that a failure does not need.
 type history struct {
 	podNames, selectNamespaces bool
 	steps                      []step
@@ -45,8 +45,8 @@ type step struct {
 type op uint8
 
 const (
-	changed    op = iota // an object comes or changes, or another replaces it under its name
-	deleted              // it goes
+	changed    op = iota // an object is added, changed, or replaced under its name
+	deleted              // it is deleted
 	repeated             // an event arrives a second time
 	unwatched            // the watch ends; the changes that follow are missed
 	relisted             // everything is listed, and watched from now on
@@ -206,7 +206,7 @@ func build(kind object.Kind, name int, seed uint64) kruntime.Object {
 func address4(n int) string { return fmt.Sprint("10.244.0.", 1+n) }
 func address6(n int) string { return fmt.Sprint("fd00::", 1+n) }
 
-// sketch describes an object in a line.
+// sketch formats an object on one line.
 func sketch(o kruntime.Object) string {
 	switch o := o.(type) {
 	case *corev1.Service:
@@ -312,7 +312,7 @@ func (h *history) play(t testing.TB, p *pipeline, look func() error) error {
 		case relisted, rolledBack:
 			listed := now
 			if s.op == rolledBack {
-				// The old state is listed, and the watch goes on from there.
+				// The old state is listed, and the watch continues from there.
 				listed = maps.Clone(old.objects[s.kind])
 				truth.objects[s.kind] = listed
 			}
@@ -333,7 +333,7 @@ func (h *history) play(t testing.TB, p *pipeline, look func() error) error {
 	return nil
 }
 
-// questions are all names and types that can have an answer.
+// questions are all names and types that can have records.
 var questions = func() []question {
 	var out []question
 	for _, ns := range namespacesOf {
@@ -395,8 +395,8 @@ func (h *history) check(t testing.TB) error {
 	})
 }
 
-// shrink leaves out of a failing history what it does not need to fail: large parts first,
-// then single steps.
+// shrink removes from a failing history the steps that it does not need to fail: large
+// parts first, then single steps.
 func (h *history) shrink(fails func(*history) bool) *history {
 	small := *h
 	for size := len(small.steps) / 2; size > 0; {
@@ -438,8 +438,7 @@ const (
 	historySteps  = 2000    // of one history
 )
 
-// TestHistory plays random histories: everything that can happen to a watched cluster, in
-// any order.
+// TestHistory plays random histories of a watched cluster.
 func TestHistory(t *testing.T) {
 	events, seed := numberFrom(t, eventsVariable, historyEvents), numberFrom(t, seedVariable, 1)
 	var next, played atomic.Uint64
@@ -450,7 +449,7 @@ func TestHistory(t *testing.T) {
 				h := drawHistory(rand.New(rand.NewPCG(seed, n)), historySteps)
 				if err := h.check(t); err != nil {
 					small := h.shrink(func(h *history) bool { return h.check(t) != nil })
-					t.Errorf("%s=%d, history %d: %v\nthe least that fails: %v\n%v", seedVariable, seed, n, err, small.check(t), small)
+					t.Errorf("%s=%d, history %d: %v\nthe shortest history that fails: %v\n%v", seedVariable, seed, n, err, small.check(t), small)
 					return
 				}
 				played.Add(uint64(len(h.steps)))
@@ -461,7 +460,7 @@ func TestHistory(t *testing.T) {
 	t.Logf("%d events from seed %d", played.Load(), seed)
 }
 
-// TestShrink checks that a shrunk history has what it needs to fail, and nothing else.
+// TestShrink checks that a shrunk history has exactly the steps that it needs to fail.
 func TestShrink(t *testing.T) {
 	h := drawHistory(rand.New(rand.NewPCG(1, 1)), 500)
 	needed := []step{h.steps[17], h.steps[230], h.steps[400]}

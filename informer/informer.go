@@ -1,9 +1,9 @@
 // Package informer keeps a trie of records up to date with a Kubernetes cluster or with
 // manifest files.
 //
-// A source queues events: an object that came, changed or went, or a list. One goroutine,
-// the writer, drains the queue, applies each event to the objects that the joiner stores,
-// adds up what that changes for DNS, and publishes each changed service once.
+// A source queues events: an object that was added, changed or deleted, or a list. One
+// goroutine, the writer, drains the queue, applies each event to the objects that the
+// joiner stores, adds up the changes for DNS, and publishes each changed service once.
 //
 //	sources              cluster.go      lists and watches the API server
 //	                     store.go        what a reflector writes to
@@ -14,12 +14,12 @@
 //	queue and writer     event.go, queue.go, writer.go, broken.go
 //	join                 join.go         objects and their changes
 //	                     selectors.go    which services select a pod; match.go
-//	                     endpoints.go    which endpoints a pod or slice is
-//	internal/object      what is kept of an object, and how it is decoded
+//	                     endpoints.go    the endpoints that a pod or slice gives a service
+//	internal/object      slim objects, and how they are decoded
 //	internal/selection   which objects are listed and watched
 //
-// Objects and published snapshots are immutable. Only the writer changes what the joiner
-// stores; readers of it take a lock. Readers of the trie take none.
+// Objects and published snapshots are immutable. Only the writer changes the objects in the
+// joiner; their readers take a lock. Readers of the trie take none.
 package informer
 
 import (
@@ -127,7 +127,8 @@ func (i *Informer) Start() {
 	}
 }
 
-// Stop ends both and waits for them. The trie keeps its records.
+// Stop stops the source and the writer, and waits for their end. The trie keeps its
+// records.
 func (i *Informer) Stop() {
 	if i.stop != nil {
 		i.stop()
@@ -135,7 +136,7 @@ func (i *Informer) Stop() {
 	}
 }
 
-// TakeOver permits the informer to write the snapshot file. A file has one writer, so a
+// TakeOver allows the informer to write the snapshot file. A file has one writer, so a
 // Successor waits for this call.
 func (i *Informer) TakeOver() {
 	if i.keeper != nil {
@@ -143,6 +144,6 @@ func (i *Informer) TakeOver() {
 	}
 }
 
-// Synced is closed once the trie holds all objects that the first lists, or the snapshot,
-// brought.
+// Synced returns a channel that is closed once the trie holds all objects of the first
+// lists, or of the snapshot.
 func (i *Informer) Synced() <-chan struct{} { return i.synced }

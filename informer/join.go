@@ -10,8 +10,8 @@ import (
 // joiner stores the objects and turns their changes into changes of the trie. Only the
 // writer may use it, except for reuse, objects and selectorlessIn.
 //
-// Until start it only stores objects. Then it joins the whole cluster at once, when every
-// service is known, in whichever order the kinds were listed.
+// Until start it only stores objects. Then every service is known, in whichever order the
+// kinds were listed, and it joins the whole cluster at once.
 type joiner struct {
 	trie       *records.Trie
 	naming     naming
@@ -19,12 +19,12 @@ type joiner struct {
 	// allowed are the namespaces to serve, or nil for all.
 	allowed map[string]bool
 	started bool
-	// previous are the services in served namespaces that changed since the last flush, as
-	// they were before; nil for a new one.
+	// previous are the old versions of the services in served namespaces that changed since
+	// the last flush; nil for a new one.
 	previous            map[object.Key]*joinedService
 	selectorlessChanged bool // selectorless changed; leftovers resets it
-	// losing are the services that lost their selector, as they are now, by key. The stored
-	// ones keep the selector until release, when the leftover slices are complete.
+	// losing are the new versions of the services that lost their selector. The stored
+	// versions keep the selector until release, when the leftover slices are complete.
 	losing          map[object.Key]*object.Service
 	awaitsLeftovers bool           // leftovers will cause a release
 	labels          []object.Label // scratch of match
@@ -88,8 +88,8 @@ func (j *joiner) served(namespace string) bool {
 	return j.started && (j.allowed == nil || j.allowed[namespace])
 }
 
-// portion is how many endpoints start adds to one update, unless a service has more: the
-// counts of an update take more memory than the endpoints they add.
+// portion is how many endpoints start adds to one update, unless a service has more: an
+// endpoint takes more memory in an update than in the trie.
 const portion = 4096
 
 // start adds everything stored to the trie and returns the number of services. It commits
@@ -133,7 +133,8 @@ func (j *joiner) set(u *records.Update, o object.Object) bool {
 	return false
 }
 
-// remove removes the object with a key, if there is one, and reports the same.
+// remove removes the object with a key, if there is one. It reports whether DNS could see a
+// difference.
 func (j *joiner) remove(u *records.Update, kind object.Kind, k object.Key) bool {
 	switch kind {
 	case object.Pods:
@@ -225,8 +226,8 @@ func (j *joiner) setService(k object.Key, next *object.Service) bool {
 	return j.putService(k, next)
 }
 
-// release stores those of some services that lost their selector: their leftover slices are
-// complete.
+// release stores those of the services that lost their selector, as their leftover slices
+// are complete.
 func (j *joiner) release(services map[object.Key]struct{}) bool {
 	if len(services) == 0 {
 		return false
@@ -353,7 +354,7 @@ func (j *joiner) setNamespace(u *records.Update, name string, allowed bool) bool
 	return true
 }
 
-// differing is an object that reports whether DNS could tell it from another.
+// differing is an object with a method that reports whether DNS could tell it from another.
 type differing[T any] interface {
 	*T
 	object.Object

@@ -57,8 +57,8 @@ func TestJoinOrder(t *testing.T) {
 	}
 }
 
-// TestJoinHostnameLabel has a Service that selects by the hostname of a pod. The hostname
-// changes, and the label with it, though the template does not.
+// TestJoinHostnameLabel changes the hostname of a pod, by which a Service selects. The
+// label changes with it, though the template does not.
 func TestJoinHostnameLabel(t *testing.T) {
 	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	pod := func(hostname string) *object.Pod {
@@ -77,8 +77,8 @@ func TestJoinHostnameLabel(t *testing.T) {
 	}
 }
 
-// TestJoinTargets has pods whose containers give one name to different ports. The cache of
-// a batch is empty after it, at the start and later.
+// TestJoinTargets joins pods whose containers give one name to different ports. The cache
+// is empty after each batch, at the start and later.
 func TestJoinTargets(t *testing.T) {
 	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	batch := []event{eventOf(object.NewService(fixture.Nginx(func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = intstr.FromString("http") })))}
@@ -99,9 +99,9 @@ func TestJoinTargets(t *testing.T) {
 	}
 }
 
-// TestJoinManyPorts has a service with a long port list, one of whose ports has another
-// number on each pod. There are more such pods than a service may have lists: all keep
-// their addresses, in whichever order they come.
+// TestJoinManyPorts joins a service with a long port list, one of whose ports has another
+// number on each pod. There are more such pods than a service may have lists. All keep
+// their addresses, whatever their order.
 func TestJoinManyPorts(t *testing.T) {
 	const ports, pods = 20, 12
 	service := object.NewService(fixture.Nginx(func(s *corev1.Service) {
@@ -197,7 +197,7 @@ func TestQueue(t *testing.T) {
 		}
 		for _, e := range used {
 			if e.object != nil {
-				t.Errorf("drain %d holds on to %v", n, e.object.ID())
+				t.Errorf("drain %d keeps %v", n, e.object.ID())
 			}
 		}
 	}
@@ -278,8 +278,8 @@ func TestJoinIsReadBesideWriter(t *testing.T) {
 	}
 }
 
-// TestRestoreByOrigin restores a snapshot when some lists have arrived. Leftover slices are
-// listed apart from others.
+// TestRestoreByOrigin restores a snapshot after some lists have arrived. Leftover slices
+// have their own list.
 func TestRestoreByOrigin(t *testing.T) {
 	left := object.NewEndpointSlice(fixture.Slice("left", discoveryv1.Endpoint{Addresses: []string{"10.244.0.7"}}))
 	left.Controlled = true
@@ -299,8 +299,8 @@ func TestRestoreByOrigin(t *testing.T) {
 	}
 }
 
-// TestBrokenAfterSound has a Service twice in a batch: first intact, then broken. Broken is
-// what counts.
+// TestBrokenAfterSound applies a batch with a Service twice: first intact, then broken. The
+// last event counts.
 func TestBrokenAfterSound(t *testing.T) {
 	i, _ := newWorld(1)
 	i.broken.hook = func(object.Kind, int) {}
@@ -310,6 +310,6 @@ func TestBrokenAfterSound(t *testing.T) {
 		{Origin: object.Origin{Kind: object.Services}, object: &object.Broken{Key: service.Key, Err: errors.New("cut short")}},
 	})
 	if !i.broken.has(object.Services) {
-		t.Error("the Service counts as sound")
+		t.Error("the Service does not count as broken")
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// joinedService is a Service with what is computed from it. Its endpoints share the port
+// joinedService is a Service with the data computed from it. Its endpoints share the port
 // lists.
 type joinedService struct {
 	*object.Service
@@ -56,7 +56,7 @@ func newJoinedService(s *object.Service) *joinedService {
 }
 
 // portsOf returns the ports of the service for the pods of a template. It leaves out a port
-// that refers to a name which no container has.
+// whose target name no container has.
 func (s *joinedService) portsOf(t *object.PodTemplate) *records.PortList {
 	if len(s.targets) == 0 {
 		return s.fixed
@@ -72,11 +72,11 @@ func (s *joinedService) portsOf(t *object.PodTemplate) *records.PortList {
 	return ports
 }
 
-// resolve returns the port list for pods with some named ports. If the list is long, as
-// each pod may have another, it is computed only when the trie asks for it. The id of such
-// a list consists of the service's ports and the named ports that they refer to. Beyond
-// object.ComparedPorts named ports the id has the digest of all of them instead: then lists
-// may differ in their ids alone.
+// resolve returns the port list for pods with some named ports. A long list is computed
+// only when the trie asks for it, because each pod may have another one. The id of such a
+// list consists of the service's ports and the named ports that they refer to. Beyond
+// object.ComparedPorts named ports the id has the digest of all of them instead, so equal
+// lists may have different ids.
 func (s *joinedService) resolve(named object.NamedPorts) *records.PortList {
 	ports := s.sorted
 	if ports == nil {
@@ -99,8 +99,8 @@ func (s *joinedService) resolve(named object.NamedPorts) *records.PortList {
 	})
 }
 
-// resolve returns ports with their numbers, looked up among the named ports of a pod if a
-// port refers to a name. It also returns how many lines it read.
+// resolve returns ports with their numbers. If a port refers to a name, resolve looks it up
+// among the named ports of a pod. It also returns how many lines it read.
 func resolve(ports []object.ServicePort, named object.NamedPorts) (out []records.Port, read int) {
 	out = make([]records.Port, 0, len(ports))
 	for _, sp := range ports {

@@ -30,8 +30,8 @@ type keeper struct {
 	mayWrite  chan struct{} // closed once the file may be written
 	takeOver  func()        // closes mayWrite, once
 
-	// Closed at the first successful response, and at the first request that gets no
-	// response or a status that tells of a fault.
+	// Closed at the first successful response, and at the first request that gets no response
+	// or a status that indicates a fault.
 	reached, failed chan struct{}
 	once            struct{ reached, failed sync.Once }
 }
@@ -78,13 +78,13 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// unwritten tracks since when the snapshot lacks a change.
+// unwritten tracks how long the snapshot has lacked a change.
 type unwritten struct {
 	interval time.Duration
 	hook     func(time.Time) // Due of Hooks
 
 	mu             sync.Mutex
-	enabled        bool      // set at the first snapshot; none is due before
+	enabled        bool      // set before the first snapshot is written; none is due earlier
 	since, writing time.Time // the first change that is not written, and the first that is being written
 	due            time.Time // as last reported
 }
@@ -150,8 +150,8 @@ func (u *unwritten) report() {
 // before it uses the snapshot.
 const responsePatience = 300 * time.Millisecond
 
-// run restores the snapshot if the API server does not respond. Once no list is missing, it
-// writes a snapshot at each interval if an object changed, and at the end.
+// run restores the snapshot if the API server does not respond. Once every list has
+// arrived, it writes a snapshot at each interval if an object changed, and at the end.
 func (k *keeper) run(ctx context.Context, i *Informer) {
 	if k.successor {
 		select {
@@ -212,8 +212,8 @@ func (k *keeper) write(i *Informer) error {
 	return err
 }
 
-// read returns the snapshot in the file if it is of these settings. It moves aside a file
-// that can't be used, so that it is not overwritten.
+// read returns the snapshot in the file if it was written with these settings. It renames
+// a file that can't be used, so that it is not overwritten.
 func (k *keeper) read() *snapshot.Snapshot {
 	s, err := snapshot.Read(k.path)
 	if err == nil && s.Settings != k.settings {
@@ -233,8 +233,8 @@ func (k *keeper) read() *snapshot.Snapshot {
 	return s
 }
 
-// restore queues the objects of the snapshot, unless the API server responds: it is up to
-// date, and soon listed.
+// restore queues the objects of the snapshot, unless the API server responds: its lists
+// are newer.
 func (k *keeper) restore(ctx context.Context, i *Informer, s *snapshot.Snapshot) {
 	began := time.Now()
 	if k.listed(ctx, i, responsePatience/3) {
@@ -254,8 +254,8 @@ func (k *keeper) restore(ctx context.Context, i *Informer, s *snapshot.Snapshot)
 	i.queue.push(event{snapshot: &objects})
 }
 
-// listed waits until no list is missing or ctx is done, and returns true. It returns false
-// if the API server fails, or has not responded within the limit.
+// listed waits until every list has arrived or ctx is done, and returns true. It returns
+// false if the API server fails, or has not responded within the limit.
 func (k *keeper) listed(ctx context.Context, i *Informer, limit time.Duration) bool {
 	reached, late := k.reached, time.After(limit)
 	for {

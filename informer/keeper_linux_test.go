@@ -21,7 +21,7 @@ import (
 // inNamespace is set in the process with mounts of its own.
 const inNamespace = "HEADLESS_IN_NAMESPACE"
 
-// TestSnapshotDisk has a real disk become full and then read-only. It runs itself in a
+// TestSnapshotDisk makes a real disk full and then read-only. It runs itself in a
 // process whose mounts no other process sees, and which end with it.
 func TestSnapshotDisk(t *testing.T) {
 	if os.Getenv(inNamespace) == "" {
@@ -34,7 +34,7 @@ func TestSnapshotDisk(t *testing.T) {
 		}
 		out, err := cmd.CombinedOutput()
 		if err != nil || !bytes.Contains(out, []byte("--- PASS: TestSnapshotDisk")) {
-			t.Errorf("with a disk of its own: %v\n%s", err, out)
+			t.Errorf("in a mount namespace: %v\n%s", err, out)
 		}
 		return
 	}

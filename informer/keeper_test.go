@@ -56,8 +56,8 @@ func breaks(w http.ResponseWriter, _ *http.Request) {
 func forbids(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }
 func hangs(_ http.ResponseWriter, r *http.Request)   { <-r.Context().Done() }
 
-// keep writes a snapshot with three pods, and returns its configuration.
-func keep(t *testing.T) Config {
+// writeSnapshot writes a snapshot with three pods, and returns its configuration.
+func writeSnapshot(t *testing.T) Config {
 	t.Helper()
 	c := Config{Snapshot: filepath.Join(t.TempDir(), "snapshot"), SnapshotInterval: time.Hour}
 	p := watchServer(t, c, server{}, fixture.Nginx(), fixture.Web(0), fixture.Web(1), fixture.Web(2),
@@ -75,13 +75,13 @@ func TestRestore(t *testing.T) {
 	for name, fault := range map[string]http.HandlerFunc{"refuses": refuses, "breaks": breaks, "forbids": forbids, "hangs": hangs} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := keep(t)
-			// Meanwhile web-1 went, web-2 got another address, and web-3 came.
+			c := writeSnapshot(t)
+			// Meanwhile web-1 was deleted, web-2 got another address, and web-3 was created.
 			api := newServer(t, server{}, fixture.Nginx(), fixture.Web(0), fixture.Web(3), fixture.Web(5, func(p *corev1.Pod) { p.Name, p.Spec.Hostname = "web-2", "web-2" }))
 			g := newGate(t, api)
 			g.set(fault)
 			c.Cluster.Endpoint = g.URL
-			settle(t, c)
+			rewriteSettings(t, c)
 			p, err := newProbe(c)
 			if err != nil {
 				t.Fatal(err)
@@ -133,8 +133,9 @@ func TestRestore(t *testing.T) {
 	}
 }
 
-// settle rewrites the snapshot for the settings of c, which has another endpoint.
-func settle(t *testing.T, c Config) {
+// rewriteSettings rewrites the snapshot with the settings of c, which has another
+// endpoint.
+func rewriteSettings(t *testing.T, c Config) {
 	t.Helper()
 	s, err := snapshot.Read(c.Snapshot)
 	if err != nil {
@@ -149,12 +150,13 @@ func settle(t *testing.T, c Config) {
 	}
 }
 
-// TestNotRestored starts with an API server that answers. The snapshot is older.
+// TestNotRestored starts with an API server that responds, and has newer objects than the
+// snapshot.
 func TestNotRestored(t *testing.T) {
-	c := keep(t)
+	c := writeSnapshot(t)
 	api := newServer(t, server{}, fixture.Nginx(), fixture.Web(4))
 	c.Cluster.Endpoint = api.URL
-	settle(t, c)
+	rewriteSettings(t, c)
 	p, err := newProbe(c)
 	if err != nil {
 		t.Fatal(err)
@@ -200,7 +202,7 @@ func TestRejectedSnapshot(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := keep(t)
+			c := writeSnapshot(t)
 			change(t, &c)
 			api := newServer(t, server{}, fixture.Nginx(), fixture.Web(4))
 			g := newGate(t, api)
@@ -232,8 +234,8 @@ func TestRejectedSnapshot(t *testing.T) {
 	}
 }
 
-// TestSnapshotFails has the folder missing at first. Serving goes on, and the fault is
-// logged once.
+// TestSnapshotFails starts without the folder. The informer serves, and logs the fault
+// once.
 func TestSnapshotFails(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "volume")
 	c := Config{Snapshot: filepath.Join(folder, "snapshot"), SnapshotInterval: 10 * time.Millisecond}
@@ -256,7 +258,7 @@ func TestSnapshotFails(t *testing.T) {
 		}
 	}
 	if failures != 1 || p.wrote[0] == nil {
-		t.Errorf("%d lines tell of %v", failures, p.wrote)
+		t.Errorf("got %d log lines of %v", failures, p.wrote)
 	}
 	// Nothing is written without a change.
 	tries := len(p.wrote)

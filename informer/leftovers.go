@@ -12,7 +12,7 @@ import (
 const (
 	// leftoverPause is the least time between two checks of the services.
 	leftoverPause = time.Second
-	// leftoverQuiet is how long no watch may start for leftoverBackoff to start anew.
+	// leftoverQuiet: if no watch starts for so long, leftoverBackoff is reset.
 	leftoverQuiet = 2 * time.Minute
 )
 
@@ -21,9 +21,9 @@ var leftoverBackoff = wait.Backoff{Duration: leftoverPause, Factor: 2, Cap: time
 
 // leftovers watches the slices that the EndpointSlice controller left behind: when a
 // service loses its selector, the controller neither updates nor deletes its slices, and
-// kube-proxy keeps using them. Where pods are watched, the other slices of the controller
-// are not, as pods tell the same. So leftovers watches those of the headless services
-// without a selector, and nothing while there is no such service.
+// kube-proxy keeps using them. Where pods are watched, the controller's other slices are
+// not, as they are made from the pods. So leftovers watches the slices of the headless
+// services without a selector, and nothing while there is no such service.
 type leftovers struct {
 	cluster *cluster
 	joiner  *joiner
@@ -36,7 +36,7 @@ func newLeftovers(c *cluster, j *joiner) *leftovers {
 	return &leftovers{cluster: c, joiner: j, changed: make(chan struct{}, 1), watch: c.watchLeftovers}
 }
 
-// check tells run of services that the writer changed.
+// check wakes run if the writer changed services without a selector.
 func (l *leftovers) check(missing map[object.Origin]bool) {
 	if !l.began {
 		for o := range missing {
@@ -127,7 +127,7 @@ func (l *leftovers) run(ctx context.Context, q *queue) {
 	}
 }
 
-// covered returns those of some services that the watch covers.
+// covered returns the given services that the watch covers.
 func (w *leftoverWatch) covered(services map[object.Key]struct{}) map[object.Key]struct{} {
 	out := make(map[object.Key]struct{})
 	for k := range services {

@@ -40,9 +40,9 @@ func (f *faulty) watchesOfSlices() int {
 	return watches
 }
 
-// TestSelectorLost has a service lose its selector. The EndpointSlice controller leaves its
-// slices behind, and they are served from then on, whatever the pods do. No answer in
-// between lacks them.
+// TestSelectorLost removes the selector of a service. The EndpointSlice controller leaves
+// its slices behind, and the informer serves them from then on, whatever the pods do. No
+// answer in between lacks them.
 func TestSelectorLost(t *testing.T) {
 	t.Parallel()
 	f := newFaulty(t, 10, "10.244.0.2")
@@ -102,9 +102,9 @@ func TestSelectorLostStart(t *testing.T) {
 	}
 }
 
-// TestLeftoverPauses creates services without a selector one by one and counts the lists
-// made for them: fewer and fewer. A service after a quiet time is served at once, and one
-// that a watch covers at any time.
+// TestLeftoverPauses creates services without a selector one by one. The pauses between
+// the lists for them grow. A service after a quiet time is served at once, as is one that
+// a watch covers.
 func TestLeftoverPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLeftovers(&cluster{selected: &selection.Selection{Pods: true}, clock: clock.RealClock{}}, newJoiner(records.New(), false, false))
@@ -170,7 +170,7 @@ func TestLeftoverPauses(t *testing.T) {
 		synctest.Wait()
 		events := q.drain(nil)
 		if len(events) == 0 || len(events[0].covered) != 301 {
-			t.Errorf("in a pause, %d events tell of services that are covered, want 301 services", len(events))
+			t.Errorf("in a pause, %d events have covered services, want 301 services", len(events))
 		}
 		<-time.After(time.Minute)
 		check("one more", 3)
@@ -193,8 +193,8 @@ func TestLeftoverPauses(t *testing.T) {
 	})
 }
 
-// TestLeftoverStore has the API server send slices that are not wanted: of services with
-// the same name in other namespaces, of other services, and of another controller.
+// TestLeftoverStore sends the store slices that it must not take: of services with the
+// same name in other namespaces, of other services, and of another controller.
 func TestLeftoverStore(t *testing.T) {
 	q := newQueue(func(object.Kind, string) {})
 	s := &store{Origin: object.Origin{Kind: object.LeftoverSlices}, queue: q, services: map[object.Key]struct{}{{Namespace: "default", Name: "nginx"}: {}}}

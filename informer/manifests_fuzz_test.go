@@ -15,8 +15,8 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// FuzzManifest serves whatever is in a file. All records can be sent, the order of the
-// objects does not matter, and nothing is left when the objects go.
+// FuzzManifest serves any file. All records can be sent, the order of the objects does
+// not matter, and the trie is empty after the objects are deleted.
 func FuzzManifest(f *testing.F) {
 	samples, err := filepath.Glob("../testdata/run/*.yaml")
 	if err != nil || len(samples) == 0 {

@@ -25,7 +25,7 @@ func readFiles(t *testing.T, c Config) *probe {
 	return p
 }
 
-// TestManifestsSelect applies the options that an API server would apply.
+// TestManifestsSelect checks the options that an API server applies for a cluster.
 func TestManifestsSelect(t *testing.T) {
 	dir := fixture.Files(t, map[string]string{"a.yaml": fixture.NginxManifest + "---" + fixture.Web0Manifest + `
 ---
@@ -55,8 +55,8 @@ endpoints: [{addresses: [192.0.2.2]}]
 		{"another namespace", Config{Namespaces: []string{"prod"}}, "outside"},
 		{"a label of the namespace", Config{NamespaceLabels: "dns=headless"}, "10.244.0.1, 192.0.2.1"},
 		{"another label of the namespace", Config{NamespaceLabels: "dns=none"}, "outside"},
-		{"a label that the service has not", Config{Labels: "app"}, "outside"},
-		{"a label that neither it nor the slice has", Config{Labels: "!app"}, "10.244.0.1, 192.0.2.1"},
+		{"a label that the service lacks", Config{Labels: "app"}, "outside"},
+		{"a label that both the service and the slice lack", Config{Labels: "!app"}, "10.244.0.1, 192.0.2.1"},
 	} {
 		test.config.Manifests = []string{dir}
 		p := readFiles(t, test.config)
@@ -105,7 +105,7 @@ func TestManifestsChange(t *testing.T) {
 	// An object in two files: neither change is used, and the error is reported once.
 	fixture.WriteFile(t, filepath.Join(dir, "copy.yaml"), fixture.NginxManifest)
 	p.awaitRejected(t, 2, `services "default/nginx" is also in`)
-	// The copy goes, and changes are used again. The file that can't be read is not
+	// The copy is removed, and changes are used again. The file that can't be read is not
 	// reported again.
 	if err := os.Remove(filepath.Join(dir, "copy.yaml")); err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestManifestsChange(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// The file is mended, and another goes.
+	// The file is repaired, and another is removed.
 	fixture.WriteFile(t, web0, fixture.Web0Manifest)
 	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2")
 	if err := os.Remove(web0); err != nil {
@@ -124,7 +124,7 @@ func TestManifestsChange(t *testing.T) {
 	}
 	p.await(t, nginxName, dns.TypeA, "10.244.0.2")
 
-	// The folder is away for a while, as a volume may be.
+	// The folder is missing for a while, as a volume may be.
 	if err := os.Rename(dir, dir+"-away"); err != nil {
 		t.Fatal(err)
 	}

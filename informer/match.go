@@ -17,7 +17,7 @@ func (j *joiner) podsOf(m *namespaceObjects) map[*joinedService][]*object.Pod {
 	return of
 }
 
-// serve counts the endpoints of a headless service in.
+// serve adds a headless service with its endpoints to the update.
 func (j *joiner) serve(c counter, s *joinedService, m *namespaceObjects, pods []*object.Pod) {
 	c.update.Create(s.key)
 	for _, p := range pods {
@@ -26,7 +26,7 @@ func (j *joiner) serve(c counter, s *joinedService, m *namespaceObjects, pods []
 	j.countSlices(c, s, m)
 }
 
-// counter adds endpoints to an update, or removes them from it.
+// counter counts endpoints in an update: it adds them or, if out is set, removes them.
 type counter struct {
 	update *records.Update
 	out    bool
@@ -41,9 +41,9 @@ func (c counter) count(k records.ServiceKey, e records.Endpoint) {
 }
 
 // match calls f for each service of n that selects the pod. It caches the services for the
-// pod's template, and so looks up the labels of one pod of each. Only if a service selects
-// by a label whose value differs between the pods of a template, it looks up the labels of
-// every pod.
+// pod's template, and so looks up the labels of one pod of each template. If a service
+// selects by a label whose value differs between the pods of a template, match looks up
+// the labels of every pod.
 func (j *joiner) match(n *selectors, p *object.Pod, f func(*joinedService)) {
 	if n.empty() {
 		return
@@ -84,7 +84,7 @@ func (j *joiner) clearCaches() {
 	j.matchCaches = slices.Delete(j.matchCaches, 0, len(j.matchCaches))
 }
 
-// countPod counts the endpoints that a pod is of a service. The service selects it.
+// countPod counts the endpoints that a pod gives a service, which selects it.
 func (j *joiner) countPod(c counter, s *joinedService, p *object.Pod) {
 	resolved := len(s.resolved) > 0
 	podEndpoints(s, p, &j.naming, func(e records.Endpoint) { c.count(s.key, e) })
@@ -99,10 +99,9 @@ func (j *joiner) countSlices(c counter, s *joinedService, m *namespaceObjects) {
 	}
 }
 
-// countSlice counts some endpoints of a slice of a service. Where pods are watched, they
-// replace the slices of the EndpointSlice controller, except for a service without a
-// selector: the controller keeps no such slices up to date, but does not delete them
-// either.
+// countSlice counts the given endpoints of a slice. Where pods are watched, they replace
+// the slices of the EndpointSlice controller, except for a service without a selector: the
+// controller neither updates nor deletes its slices.
 func (j *joiner) countSlice(c counter, s *joinedService, slice *object.EndpointSlice, endpoints []object.Endpoint) {
 	if slice.Controlled && !j.slicesOnly && len(s.Selector) > 0 {
 		return

@@ -17,8 +17,8 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// model is the plugin without what makes it fast: the full objects, as the events brought
-// them, and the rules. It has no trie, no batches and no memory of earlier states.
+// model is a slow but simple plugin: the full objects of the events, and the rules. It has
+// no trie, no batches and no earlier states.
 type model struct {
 	objects   [object.Kinds]map[object.Key]any // *corev1.Service and so on
 	listed    [object.Kinds]bool               // the kind was listed; nothing is served until all kinds were
@@ -144,8 +144,8 @@ func (m *model) ofSlices(service *corev1.Service) []modelEndpoint {
 		if k.Namespace != service.Namespace || slice.Labels[discoveryv1.LabelServiceName] != service.Name {
 			continue
 		}
-		// The controller writes what the pods tell, later. It leaves the slices of a
-		// service that lost its selector as they are.
+		// The controller writes the same endpoints as the pods give, later. It does not touch
+		// the slices of a service that lost its selector.
 		if slice.Labels[discoveryv1.LabelManagedBy] == "endpointslice-controller.k8s.io" && len(service.Spec.Selector) > 0 {
 			continue
 		}
@@ -249,9 +249,9 @@ func canonical(data []string) string {
 	return strings.Join(slices.Compact(data), ", ")
 }
 
-// interim returns what two states of a service share: the interim snapshot, where services
-// exchange addresses. A host whose label was made from its address may keep that when it
-// becomes a hostname, as it does if the service is created again.
+// interim returns the common part of two states of a service: the interim snapshot, if
+// services exchange addresses. A host whose label was made from its address may keep the
+// label when it becomes a hostname, and does so if the service is created again.
 func (s state) interim(t state, k object.Key, recreated bool) state {
 	var both []modelEndpoint
 	rest := slices.Clone(t[k])

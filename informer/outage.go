@@ -24,7 +24,7 @@ const (
 	// watches is logged again with their number after this pause, then after twice as long,
 	// and so on up to causePause.
 	newPause = 30 * time.Second
-	// causePause is how long a cause that alternates with others is not logged again.
+	// causePause is the least time between log lines of a cause that alternates with others.
 	causePause = 10 * time.Minute
 )
 
@@ -43,7 +43,7 @@ type outage struct {
 // cause is why watches fail.
 type cause struct {
 	first   *health              // the watch that the log names; nil once it works
-	watches map[*health]struct{} // that had the cause since they began to fail
+	watches map[*health]struct{} // that have had the cause since they began to fail
 	counted int                  // how many of them are logged
 	line    int                  // the number of the last line about it
 	at      time.Time            // the time of that line
@@ -56,7 +56,7 @@ type recovery struct {
 	since, at time.Time // when it failed, and when it worked again
 }
 
-// fails reports a fault of a watch. It logs the cause if that is new, or is not the last
+// fails records a fault of a watch. It logs the cause if that is new, or is not the last
 // one logged for this watch. One fault may alternately end a watch and refuse a list, so
 // causes that alternate are not logged each time.
 func (o *outage) fails(h *health, err error) {
@@ -106,7 +106,7 @@ func (o *outage) lastCause(h *health) *cause {
 	return last
 }
 
-// works reports that a failing watch works again.
+// works records that a failing watch works again.
 func (o *outage) works(h *health) {
 	now := h.clock.Now()
 	o.mu.Lock()
@@ -156,9 +156,9 @@ func (o *outage) logRecovered(now time.Time) {
 	o.recovered = nil
 }
 
-// causeOf returns the text of an error without what differs between retries and between
-// watches: the URL, the namespace, the kind unless a permission for it is missing, and each
-// word with a digit, such as addresses, ports, times and IDs.
+// causeOf returns the text of an error without the parts that differ between retries and
+// between watches: the URL, the namespace, the kind unless a permission for it is missing,
+// and each word with a digit, such as addresses, ports, times and IDs.
 func causeOf(of object.Origin, err error) string {
 	text := err.Error()
 	if u := (*url.Error)(nil); errors.As(err, &u) {

@@ -59,8 +59,8 @@ func asked(of error, port int) error {
 	return &url.Error{Op: "Get", URL: fmt.Sprintf("https://10.0.0.1/api/v1/pods?resourceVersion=%d", port), Err: of}
 }
 
-// TestFaultChanges has faults follow one another. The log names each cause, but not again
-// for another port, and not more than a few.
+// TestFaultChanges reports one fault after another. The log names each cause, but not
+// again for another port, and only a few causes.
 func TestFaultChanges(t *testing.T) {
 	unknown := x509.UnknownAuthorityError{}
 	j := newJournal()
@@ -101,8 +101,8 @@ func TestFaultChanges(t *testing.T) {
 	j.expect(t, "a cause that stays", "the last")
 }
 
-// TestOutage has the watches of a hundred namespaces fail together. The log names one and
-// counts the others, also when they recover.
+// TestOutage makes the watches of a hundred namespaces fail together. The log names one
+// and counts the others, also when they recover.
 func TestOutage(t *testing.T) {
 	j := newJournal()
 	var all []*health
@@ -192,13 +192,13 @@ func TestOutage(t *testing.T) {
 	}
 	j.expect(t, "afterwards")
 	if o := &j.outage; len(o.failing) != 0 || len(o.causes) != 0 || len(o.recovered) != 0 {
-		t.Errorf("afterwards, %d watches fail of %d causes, and %d are mended", len(o.failing), len(o.causes), len(o.recovered))
+		t.Errorf("afterwards, %d watches fail of %d causes, and %d recoveries are not logged", len(o.failing), len(o.causes), len(o.recovered))
 	}
 }
 
-// TestOutageMeetsOthers has watches fail one after another. The pauses between the lines
+// TestOutageSpreads makes watches fail one after another. The pauses between the lines
 // with their number grow, and a new cause does not wait.
-func TestOutageMeetsOthers(t *testing.T) {
+func TestOutageSpreads(t *testing.T) {
 	j := newJournal()
 	var watches []*health
 	for range 360 { // for an hour

@@ -34,9 +34,9 @@ func targeting(n, last int) func(*corev1.Service) {
 	}
 }
 
-// TestNamedPortsBudget limits what the named ports of a pod cost a service that selects it:
-// as many reads as the service has ports, and a few for each, and no more memory than for a
-// pod with few ports.
+// TestNamedPortsBudget limits the cost of the named ports of a pod for a service that
+// selects it: a few reads for each port of the service, and no more memory than for a pod
+// with few ports.
 func TestNamedPortsBudget(t *testing.T) {
 	const many = 16_000
 	for _, test := range []struct {

@@ -90,7 +90,7 @@ func newServer(t *testing.T, o server, objects ...apiserver.Object) *apiserver.S
 	return api
 }
 
-// gone returns the change that removes an object.
+// gone returns the changes that remove an object.
 func gone(o apiserver.Object) []apiserver.Change { return []apiserver.Change{{Object: o, Gone: true}} }
 
 // watchServer starts an informer on a stand-in API server.

@@ -8,7 +8,7 @@ import (
 )
 
 // queue passes events from the sources to the writer. It is unbounded: slim objects are
-// small, and a source that blocked would hold on to the full ones.
+// small, and a blocked source would keep the full ones in memory.
 type queue struct {
 	onReceived func(object.Kind, string)
 	filled     chan struct{} // holds a token while there are events

@@ -42,7 +42,7 @@ func TestSelectorMatches(t *testing.T) {
 		selector map[string]string
 		want     bool
 	}{
-		{nil, false}, // it has no pods
+		{nil, false}, // such a service selects no pods
 		{map[string]string{"app": "nginx"}, true},
 		{map[string]string{"zone": "a", "app": "nginx"}, true},
 		{map[string]string{"app": "nginx", "tier": "web", "zone": "a"}, true},
@@ -236,7 +236,7 @@ func newReplicas(n int) (_ *Informer, serviceOf func(replica int, change ...func
 }
 
 // TestJoinLookups limits the lookups for many services and many pods, and for their
-// changes: a few for each pod, whatever is in a batch.
+// changes: a few for each pod, whatever the batch.
 func TestJoinLookups(t *testing.T) {
 	const n = 8000
 	// At the root there is one label; below it, the pod has two more; then one.

@@ -13,7 +13,7 @@ import (
 type store struct {
 	object.Origin
 	queue    *queue
-	services map[object.Key]struct{} // whose slices it takes, of the kind LeftoverSlices
+	services map[object.Key]struct{} // with the kind LeftoverSlices, those whose slices it takes
 	listed   atomic.Bool
 }
 
@@ -28,7 +28,7 @@ func unwrap(obj any) (object.Object, error) {
 	switch o := obj.(type) {
 	case *object.Decoded:
 		return o.Object, nil
-	case object.Object: // it went through the transformer
+	case object.Object: // the transformer unwrapped it
 		return o, nil
 	}
 	return nil, fmt.Errorf("decode object: %T is not a watched kind", obj)
@@ -45,7 +45,7 @@ func (s *store) Update(obj any) error {
 	}
 	if s.takes(o) {
 		s.queue.push(event{Origin: s.Origin, object: o})
-	} else { // it may have belonged to one of the services before
+	} else { // it may have belonged to one of these services before
 		s.queue.push(event{Origin: s.Origin, key: o.ID()})
 	}
 	return nil
@@ -62,8 +62,8 @@ func (s *store) takes(o object.Object) bool {
 	return ok && slice.Controlled
 }
 
-// Delete implements cache.ReflectorStore. If the deletion was missed, only the name of the
-// object is certain.
+// Delete implements cache.ReflectorStore. If the reflector missed the deletion, only the
+// name of the object is certain.
 func (s *store) Delete(obj any) error {
 	name, err := cache.DeletionHandlingObjectToName(obj)
 	if err != nil {

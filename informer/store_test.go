@@ -30,8 +30,8 @@ func decodedAll(t testing.TB, objects ...runtime.Object) []any {
 	return out
 }
 
-// TestStore drives the store as a reflector does, with what the stand-in API server does
-// not send.
+// TestStore calls the store as a reflector does, also with objects that the stand-in API
+// server does not send.
 func TestStore(t *testing.T) {
 	p, err := newProbe(Config{Cluster: Cluster{Endpoint: "http://127.0.0.1:1"}})
 	if err != nil {
@@ -55,7 +55,7 @@ func TestStore(t *testing.T) {
 		}
 	}
 
-	// Before every kind was listed, nothing is served.
+	// The informer serves nothing before every kind is listed.
 	must(stores[object.Pods].Replace(decodedAll(t, fixture.Web(0), fixture.Web(1)), "1"))
 	must(stores[object.Services].Replace(decodedAll(t, fixture.Nginx()), "1"))
 	apply()
@@ -70,12 +70,12 @@ func TestStore(t *testing.T) {
 		t.Error("the informer is not synced")
 	}
 
-	// A list replaces: web-0 was deleted while nobody watched, web-2 came.
+	// A list replaces all: web-0 was deleted while nobody watched, web-2 was created.
 	must(stores[object.Pods].Replace(decodedAll(t, fixture.Web(1), fixture.Web(2)), "2"))
 	apply()
 	check("a relist", "10.244.0.2, 10.244.0.3")
 
-	// A deletion of which only the name is known, and one of an object that is not stored.
+	// A deletion with only the name, and one of an object that is not stored.
 	must(stores[object.Pods].Delete(cache.DeletedFinalStateUnknown{Key: "default/web-1"}))
 	must(stores[object.Pods].Delete(decodedAll(t, fixture.Web(7))[0]))
 	apply()
@@ -119,6 +119,6 @@ func TestStore(t *testing.T) {
 	received := p.received[object.Services]
 	must(stores[object.Services].Bookmark("9"))
 	if p.received[object.Services] != received+1 {
-		t.Error("a bookmark was not noted")
+		t.Error("the hook received no bookmark")
 	}
 }

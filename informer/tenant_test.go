@@ -25,8 +25,8 @@ import (
 // namespace of a cluster with others. BenchmarkTenant measures it, and SECURITY.md has the
 // results. Budgets that depend on no clock are tests beside the code.
 
-// hostile is what a tenant does: objects, and then changes of them, each change one batch
-// of events.
+// hostile is an attack by a tenant: objects, and then changes of them, each change one
+// batch of events.
 type hostile struct {
 	name    string
 	objects func() []object.Object

@@ -15,15 +15,15 @@ import (
 const (
 	// initialLimit is how long the initial events of a watch may take.
 	initialLimit = 10 * time.Minute
-	// settleTime is how long a watch must stand to count as healthy. Otherwise a watch that
-	// is accepted and then cut would be logged as healthy at each retry.
+	// settleTime is how long a watch must stay open to count as healthy. Otherwise a watch
+	// that is accepted and then cut would be logged as healthy at each retry.
 	settleTime = 10 * time.Second
-	// shortWatch: a watch without events that is shorter was not meant to end.
+	// shortWatch: the end of a shorter watch without events is a fault.
 	shortWatch = time.Second
 )
 
-// watched is a watch between an API server and a reflector. It passes the events on and
-// reports to the health.
+// watched is a watch between an API server and a reflector. It passes on the events, and
+// reports faults and recovery to the health.
 type watched struct {
 	*health
 	ctx        context.Context // until the reflector stops the watch
@@ -76,7 +76,7 @@ func (w *watched) run() {
 			}
 		case e, ok := <-w.source.ResultChan():
 			switch {
-			case w.ctx.Err() != nil: // the event may be the error that this caused
+			case w.ctx.Err() != nil: // the event may be the error of the cancellation
 				return
 			case !ok:
 				w.closed(w.clock.Since(start))
@@ -97,7 +97,7 @@ func (w *watched) run() {
 	}
 }
 
-// pass passes on an event. It reports whether the watch goes on.
+// pass passes on an event. It reports whether the watch continues.
 func (w *watched) pass(e watch.Event) bool {
 	d, ok := e.Object.(*object.Decoded)
 	if !ok {
@@ -126,10 +126,10 @@ func (w *watched) closed(after time.Duration) {
 	case !w.heard && after < shortWatch:
 		w.fails(errors.New("watch: ended immediately"))
 	}
-	// All others end as watches do, by timeout or because they are cut.
+	// Any other end is normal: a timeout, or a cut connection.
 }
 
-// timedOut handles a silent watch, which is a fault where events or bookmarks were due.
+// timedOut handles a silent watch. Silence is a fault if events or bookmarks were due.
 func (w *watched) timedOut() {
 	switch {
 	case w.initial:
@@ -153,8 +153,8 @@ func (w *watched) error(e watch.Event) {
 	w.send(e)
 }
 
-// abort ends the watch with an error of the informer. A reflector then lists. If the watch
-// just ended, the reflector would retry the same watch at once.
+// abort ends the watch with an error of the informer, so that the reflector lists. After
+// an end without an error it would retry the same watch at once.
 func (w *watched) abort(err error) {
 	w.fails(err)
 	w.send(watch.Event{Type: watch.Error, Object: &apierrors.NewInternalError(err).ErrStatus})

@@ -50,7 +50,7 @@ func answer(trie *records.Trie, name string, rrtype uint16) string {
 	return strings.Join(data, ", ")
 }
 
-// eventOf returns the event of an object that comes or changes.
+// eventOf returns the event of an object that is added or changed.
 func eventOf(o object.Object) event {
 	e := event{object: o}
 	switch o.(type) {
@@ -184,7 +184,8 @@ func answers(trie *records.Trie) map[string]string {
 	return out
 }
 
-// joined returns what a joiner makes of a world that it sees at once, without changes.
+// joined returns the answers and statistics of a joiner that gets all objects of a world
+// at once.
 func (w world) joined(allowed map[string]bool) (map[string]string, records.Stats) {
 	trie := records.New()
 	j := newJoiner(trie, false, allowed != nil)
@@ -204,8 +205,8 @@ func (w world) joined(allowed map[string]bool) (map[string]string, records.Stats
 	return answers(trie), trie.Stats()
 }
 
-// drawEvent changes the world and returns the event for it: an object that comes or
-// changes, one that goes, a namespace that is served or no longer served, or a list after
+// drawEvent changes the world and returns the event for it: an object that is added,
+// changed or deleted, a namespace that is served or no longer served, or a list after
 // missed events.
 func drawEvent(rng *rand.Rand, w world, allowed map[string]bool) event {
 	switch n := rng.IntN(10); {

@@ -29,8 +29,8 @@ func (i *Informer) apply(batch []event) {
 	seen := i.seen[:0]
 	anything, incomplete := false, len(i.missing) > 0
 	i.joiner.mu.Lock()
-	// Services come last, so that flush walks the pods once for all of them. Each kind has
-	// a watch of its own, so there is no order between kinds to keep.
+	// Services come last, so that flush walks the pods once for all of them. Each kind has its
+	// own watch, so events of different kinds have no order to keep.
 	for _, last := range []bool{false, true} {
 		for _, e := range batch {
 			if e.appliedLast() != last {
@@ -135,8 +135,8 @@ func (i *Informer) set(u *records.Update, k object.Kind, o object.Object) bool {
 	return i.joiner.set(u, o)
 }
 
-// applyList makes the objects of an origin those of a list: objects that are not in it were
-// deleted while nobody watched. No object is in a list twice.
+// applyList replaces the objects of an origin by those of a list. Objects that are not in
+// the list were deleted while nobody watched. No object is in a list twice.
 func (i *Informer) applyList(u *records.Update, e event) bool {
 	changed, sound := false, true
 	for _, o := range e.objects {
@@ -157,7 +157,7 @@ func (i *Informer) applyList(u *records.Update, e event) bool {
 	}
 	i.broken.retain(e.Origin, listed)
 	if listed[object.Key{Namespace: e.Namespace}] {
-		return changed // the item without a name may be any of those that seem to be missing
+		return changed // the item without a name may be any of the missing objects
 	}
 	for _, k := range i.joiner.keys(e.Kind, e.Namespace) {
 		if !listed[k] {

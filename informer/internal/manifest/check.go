@@ -12,8 +12,8 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// The checks are those of the API server for the fields that DNS uses. So an object that no
-// cluster would accept does not get into the trie.
+// The checks are those of the API server for the fields that DNS uses. So the trie never
+// has an object that no cluster would accept.
 
 func checkName(meta *metav1.ObjectMeta, valid func(string) []string) field.ErrorList {
 	path := field.NewPath("metadata")

@@ -22,7 +22,7 @@ const (
 
 // mirror returns the slices that the mirroring controller makes from Endpoints, one for
 // each subset, if they are selected. The controller makes none for a service with a
-// selector; push sees to that.
+// selector; push leaves those out.
 //
 //nolint:staticcheck // deprecated, but people still write Endpoints by hand.
 func (p *parser) mirror(e *corev1.Endpoints) []object.Object {

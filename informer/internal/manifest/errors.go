@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// plainError rewrites an error of a decoder in the terms of a manifest's author, without Go
-// types.
+// plainError rewrites an error of a decoder for the author of a manifest, without Go types.
 func plainError(err error) error {
 	var wrong *json.UnmarshalTypeError
 	var when *time.ParseError

@@ -22,16 +22,16 @@ var readFields = map[string][]string{
 	object.Namespaces.String():     {"metadata"},
 }
 
-// metadataFields are those of every resource.
+// metadataFields are the fields of metadata that DNS uses, of every resource.
 var metadataFields = []string{"name", "namespace", "labels", "annotations", "deletionTimestamp"}
 
-// maxStrict is how many unknown and duplicate fields the JSON library reports.
+// maxStrict is the most unknown and duplicate fields that the JSON library reports.
 const maxStrict = 100
 
 // checkFields checks the unknown and duplicate fields of an object. Other versions of
-// Kubernetes have other fields, so unknown ones are noted and ignored. But a misspelt field
-// would silently remove names: a name that differs from that of a field that DNS uses in
-// case alone, or in few letters, is an error.
+// Kubernetes have other fields, so unknown ones are recorded and ignored. But a misspelt
+// field would silently remove names, so a name that is close to that of a field that DNS
+// uses is an error.
 func (p *parser) checkFields(resource string, strict []error) error {
 	for _, err := range strict {
 		var e strictjson.FieldError
@@ -63,7 +63,7 @@ func (p *parser) checkFields(resource string, strict []error) error {
 	return nil
 }
 
-// noteUnknown notes an unknown field, without the indices in its path.
+// noteUnknown records an unknown field, without the indices in its path.
 func (p *parser) noteUnknown(path string) {
 	if len(p.unknown) > maxNamed {
 		return
@@ -94,8 +94,8 @@ func (m *contents) unknownFields() string {
 	return strings.Join(names, ", ")
 }
 
-// isClose reports whether a name differs from a known one in case alone, or in at most two
-// letters; in one letter if the known name is short.
+// isClose reports whether a name differs from a known one only in case, or in at most two
+// letters, or one if the known name is short.
 func isClose(name, known string) bool {
 	limit := 2
 	switch {

@@ -16,16 +16,16 @@ const (
 	// maxSize is the limit to the size of a file in bytes. Its text is held in memory while
 	// it is read.
 	maxSize = 256 << 20
-	// maxEntries is the limit to the files and folders below a path, whether they are
-	// manifests or not: each look visits all of them.
+	// maxEntries is the limit to the files and folders below a path, manifests or not: each
+	// look visits all of them.
 	maxEntries = 100_000
 )
 
-// errChanging: the file is not the one that the look found, or it is written while it is
+// errChanging: the file is not the one that the look found, or somebody wrote it during the
 // read.
 var errChanging = errors.New("changes while it is read")
 
-// errVanished: a folder has the file, but it can't be found. It was removed meanwhile, or
+// errVanished: a folder lists the file, but it does not exist. It was removed meanwhile, or
 // it is a dangling link.
 var errVanished = errors.New("no such file")
 
@@ -37,7 +37,7 @@ func sameFile(a, b fs.FileInfo) bool {
 // readFile returns the content of the regular file that a look found. It fails with
 // errChanging if the file changed since.
 func readFile(path string, looked fs.FileInfo) ([]byte, error) {
-	// If the file is a pipe by now, opening it must not wait for a writer.
+	// If the file has become a pipe, opening it must not wait for a writer.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, unwrapPath(err)
@@ -156,7 +156,7 @@ func (f *found) visit(path, real string, e fs.DirEntry) {
 	}
 }
 
-// vanished reports whether a folder has a file that can't be found. That happens while a
+// vanished reports whether a folder lists a file that does not exist. That happens while a
 // ConfigMap is replaced.
 func (f *found) vanished() bool {
 	for _, err := range f.problems {
@@ -167,7 +167,7 @@ func (f *found) vanished() bool {
 	return false
 }
 
-// findFiles walks through paths. It starts over a few times if files vanish.
+// findFiles walks through paths. If files vanish, it starts over, at most three times.
 func findFiles(paths []string) *found {
 	for try := 0; ; try++ {
 		f := &found{

@@ -15,7 +15,7 @@ import (
 	"github.com/headless-dns/headless/informer/internal/selection"
 )
 
-// TestInPlace has a writer that empties the file and fills it bit by bit.
+// TestInPlace follows a writer that empties the file and fills it bit by bit.
 func TestInPlace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "all.yaml")
 	fixture.WriteFile(t, path, fixture.NginxManifest+"---"+fixture.Web0Manifest)
@@ -57,7 +57,7 @@ func TestInPlace(t *testing.T) {
 	p.expect(t, "cut between documents", second, "missing")
 }
 
-// TestGrows has a writer that never stops.
+// TestGrows follows a writer that never stops.
 func TestGrows(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "all.yaml")
 	content := fixture.NginxManifest + "---" + fixture.Web0Manifest
@@ -76,11 +76,11 @@ func TestGrows(t *testing.T) {
 	}
 	p.expect(t, "no more", first)
 	if p.lastBad() != 0 {
-		t.Error("it is bad though it stands still")
+		t.Error("it is bad though it is stable")
 	}
 }
 
-// TestStamps changes a file without a change of its time and size.
+// TestStamps changes a file but not its time and size.
 func TestStamps(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "all.yaml")
 	content := fixture.NginxManifest + "---" + fixture.Web0Manifest
@@ -159,8 +159,7 @@ func TestBecomes(t *testing.T) {
 	named.expect(t, "a named folder", first, first, first)
 }
 
-// TestIrregular starts with things that have the name of a manifest and are not
-// files.
+// TestIrregular starts with pipes, devices and sockets that have the name of a manifest.
 func TestIrregular(t *testing.T) {
 	dir := fixture.Files(t, map[string]string{"a.yaml": fixture.NginxManifest + "---" + fixture.Web0Manifest, "kustomization.yaml": "resources: [a.yaml]\n"})
 	pipe, device, socket := filepath.Join(dir, "pipe.yaml"), filepath.Join(dir, "device.yaml"), filepath.Join(dir, "socket.json")
@@ -199,7 +198,7 @@ func TestIrregular(t *testing.T) {
 	}
 }
 
-// TestHuge has a file beyond the limit.
+// TestHuge reads a file beyond the size limit.
 func TestHuge(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.yaml")
 	writeInPlace(t, path, "")

@@ -37,11 +37,11 @@ func (id identity) String() string { return fmt.Sprintf("%s %q", id.resource, id
 type entry struct {
 	identity
 	kind     object.Kind
-	objects  []object.Object // what is kept of it
+	objects  []object.Object // the slim objects made from it
 	document int             // in the file, counted from 1
 }
 
-// badEntry is an object that has a name and can't be used.
+// badEntry is an object with a name that can't be used.
 type badEntry struct {
 	identity
 	listed bool // it is in a list
@@ -54,10 +54,11 @@ type parser struct {
 	selected *selection.Selection
 	text     []byte
 	lists    int // how many lists the current object is in
-	// braces is set once a document in braces was not JSON. The search for the end of
-	// another one may lead far beyond it, so it is limited to the document from then on.
+	// braces is set once a document in braces was not JSON. From then on the search for the
+	// end of such a document stops at the end of the YAML document, as it could lead far
+	// beyond.
 	braces bool
-	end    int // of that document
+	end    int // of the YAML document
 }
 
 // maxLists is how deep lists may be nested: each level walks through the text of the levels
@@ -205,8 +206,8 @@ func readHead(text []byte) (head, error) {
 	return h, err
 }
 
-// list reports whether the object is a list, and returns the type of its items that have
-// none of their own.
+// list reports whether the object is a list, and returns the type of its items that lack
+// one.
 func (h *head) list() (metav1.TypeMeta, bool) {
 	item, ok := strings.CutSuffix(h.Kind, "List")
 	return metav1.TypeMeta{APIVersion: h.APIVersion, Kind: item}, ok && (h.items != nil || item == "")
@@ -265,13 +266,13 @@ func (p *parser) add(raw []byte, outer metav1.TypeMeta, listed bool) error {
 	return nil
 }
 
-// single adapts a function that keeps one object to one that returns a list.
+// single adapts a function that returns one object to one that returns a list.
 func single[P any, O object.Object](keep func(P) O) func(P) []object.Object {
 	return func(o P) []object.Object { return []object.Object{keep(o)} }
 }
 
-// checkType returns an error for a type that is probably meant to be a kind that DNS uses.
-// Other API groups have kinds with the same names.
+// checkType returns an error for a type that is probably a mistake for a kind that DNS
+// uses. Other API groups have kinds with the same names.
 func checkType(t metav1.TypeMeta) error {
 	group, _, ok := strings.Cut(t.APIVersion, "/")
 	if ok && !slices.Contains([]string{"core", "discovery", discoveryv1.GroupName}, group) {

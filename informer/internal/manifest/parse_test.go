@@ -16,8 +16,8 @@ func sliceManifest(rest string) string {
 	return "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\naddressType: IPv4\n" + rest
 }
 
-// TestErrors checks that errors name the file, the document and the field, in the
-// terms of a manifest's author.
+// TestErrors checks that errors name the file, the document and the field,
+// without Go types.
 func TestErrors(t *testing.T) {
 	service := func(old, replacement string) string {
 		return strings.Replace(fixture.NginxManifest, old, replacement, 1)
@@ -189,7 +189,7 @@ func TestOtherGroups(t *testing.T) {
 	}
 }
 
-// TestBadObject has one invalid object among others.
+// TestBadObject reads one invalid object among others.
 func TestBadObject(t *testing.T) {
 	item := func(manifest string) string {
 		return "- " + strings.ReplaceAll(strings.TrimSpace(manifest), "\n", "\n  ") + "\n"

@@ -17,7 +17,7 @@ const (
 	second = "10.244.0.2"
 )
 
-// rig is a source under test, with what it pushed, logged and called.
+// rig is a source under test, with its last push, its log and the calls of its hooks.
 type rig struct {
 	*Source
 	lists      map[object.Origin][]object.Object
@@ -90,7 +90,8 @@ func (r *rig) answer(name string) string {
 	return strings.Join(found, ", ")
 }
 
-// expect looks at the files once for each want, and compares the address of web-0 with it.
+// expect looks at the files once for each of wants, and compares the address of web-0 with
+// it.
 func (r *rig) expect(t *testing.T, what string, wants ...string) {
 	t.Helper()
 	for i, want := range wants {

@@ -1,9 +1,9 @@
 // Package manifest reads Kubernetes objects from files and follows their changes.
 //
-//	source.go       which files changed, and what is pushed
-//	files.go        which files there are
+//	source.go       finds changed files and pushes objects
+//	files.go        finds the files
 //	text.go         documents in YAML and JSON, and lists of many objects
-//	parse.go        the objects in them; fields.go, check.go and errors.go, what is wrong
+//	parse.go        the objects in them; their errors are in fields.go, check.go and errors.go
 //	endpoints.go    the slices that are made from Endpoints
 package manifest
 
@@ -36,20 +36,18 @@ const (
 	startInterval = 50 * time.Millisecond
 	youngAge      = 2 * time.Second
 	startLimit    = 5 * time.Second
-	// maxChanges is how many consecutive looks may find a file changed before that is an
-	// error.
+	// maxChanges is how many consecutive looks must find a file changed for an error.
 	maxChanges = 60
 	// maxNamed is how many objects or fields an error or warning names.
 	maxNamed = 5
 )
 
 // Source reads manifests and follows their changes. Most writers do not replace a file in
-// one step: they empty it and fill it some time later. So a change is used when two
-// consecutive looks find the same file. If it can't be read then, that is an error, and the
-// last good state of the file, or of the object in it, is kept.
+// one step: they empty it and fill it some time later. So a change counts when two
+// consecutive looks find the same file. If the file can't be read then, that is an error,
+// and the last good state of the file, or of the object in it, is kept.
 //
-// A file that is cut off between two documents can't be told from a complete one, and is
-// used.
+// A file that is cut off between two documents looks like a complete one, and is used.
 type Source struct {
 	paths     []string
 	selected  *selection.Selection
@@ -88,7 +86,7 @@ const (
 	messageUnknown = "manifest has unknown fields; they are ignored"
 )
 
-// Config is what a source reads and whom it tells of faults.
+// Config says what a source reads and where it reports faults.
 type Config struct {
 	Paths    []string // files and folders
 	Selected *selection.Selection
@@ -157,9 +155,9 @@ func (m *Source) poll(push func(map[object.Origin][]object.Object)) {
 	}
 }
 
-// look finds the files and reads those that changed and stand still. At the start, old
-// files count as standing still. It reports whether another look may soon find more: a file
-// is changing, or is young and incomplete.
+// look finds the files and reads those that changed and are now stable. At the start, old
+// files count as stable. It reports whether another look may soon find more: a file is
+// changing, or is young and incomplete.
 func (m *Source) look(start bool) (unsettled bool) {
 	now := findFiles(m.paths)
 	problems := now.problems
@@ -201,8 +199,7 @@ func (m *Source) look(start bool) (unsettled bool) {
 	return unsettled || len(moves) > 0
 }
 
-// read reads a file. It reports whether the content is that of the file that the look
-// found.
+// read reads a file. It reports whether the file is still the one that the look found.
 func (m *Source) read(path string, info fs.FileInfo) bool {
 	data, err := readFile(path, info)
 	if errors.Is(err, errChanging) || errors.Is(err, fs.ErrNotExist) {
@@ -214,7 +211,7 @@ func (m *Source) read(path string, info fs.FileInfo) bool {
 	}
 	after := &manifestFile{info: info}
 	if err != nil {
-		after.info = nil // to be read again, even if no look sees a change
+		after.info = nil // so that each look reads it again, even if it does not change
 	} else {
 		after.contents, err = parse(data, m.selected)
 	}
@@ -233,7 +230,7 @@ func (m *Source) read(path string, info fs.FileInfo) bool {
 	return true
 }
 
-// keep takes over the last good state of objects that can't be used now.
+// keep takes over the last good state of objects that are bad now.
 func (f *manifestFile) keep(before *manifestFile) {
 	if len(f.bad) == 0 {
 		return
@@ -318,7 +315,7 @@ func hasProblem(problems map[string]error, path string) bool {
 	}
 }
 
-// report logs each problem once, and when it is over.
+// report logs the start of each problem, and its end.
 func (m *Source) report() {
 	now := make(map[remark]string)
 	for path, reason := range m.looked.skipped {
@@ -399,7 +396,7 @@ func (m *Source) push(push func(map[object.Origin][]object.Object)) {
 	m.log.Info("read manifests", values...)
 }
 
-// countKinds writes "2 ConfigMap, 1 StatefulSet".
+// countKinds formats counts as "2 ConfigMap, 1 StatefulSet".
 func countKinds(kinds map[string]int) string {
 	var out []string
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
@@ -417,8 +414,8 @@ type conflictError struct {
 	error
 }
 
-// findConflict returns an error if an object occurs twice. Nothing is pushed until the
-// files agree again.
+// findConflict returns an error if an object occurs twice. The source pushes nothing
+// until the conflict is gone.
 func (m *Source) findConflict() *conflictError {
 	type place struct {
 		path     string

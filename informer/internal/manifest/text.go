@@ -18,7 +18,8 @@ import (
 // text. No object in a cluster can be as large.
 const maxYAML = 2 << 20
 
-// byteOrderMark is that of UTF-8. As files are concatenated, any line may begin with one.
+// byteOrderMark is the one of UTF-8. If files were concatenated, any line may begin with
+// one.
 const byteOrderMark = "\ufeff"
 
 // decodeText returns the text of a file as UTF-8 without a byte order mark at the start.
@@ -60,8 +61,8 @@ func skipBlank(text []byte) int {
 
 // documentEnd returns the length of the YAML document at the start of a text: up to the
 // next marker. No value of YAML can have a marker at the start of a line, so any marker
-// ends the document. The length is not zero: content behind an end marker at the start,
-// which is an error of YAML, belongs to the document.
+// ends the document. The length is not zero: content after an end marker at the start,
+// which is an error in YAML, belongs to the document.
 func documentEnd(text []byte) int {
 	content := false
 	for n := 0; n < len(text); {
@@ -274,7 +275,7 @@ func jsonEnd(text []byte) int {
 			continue
 		case c == '}' || c == ']':
 			if depth == 0 {
-				return i // behind a number or a word
+				return i // after a number or a word
 			}
 			depth--
 		case depth == 0 && (c == ',' || c == ':' || isSpace(c)):

@@ -131,14 +131,14 @@ func TestDocuments(t *testing.T) {
 		"a: 1\r---\rb: 2\r\n---\r\nc: 3", "a: 1\u0085---\u2028b: 2\u2029---\u0085c: 3", "\ufeffa: 1\n", "a: |\n  ---\n  ...\n---\nb: ---\n",
 		"a: '\n  --- b'\n", "---a: 1\n", "a: 1\n...\n%YAML 1.1\n---\nb: 2\n", "--- a\n--- b\n", "---\ta\n...\t\n---\n- b\n", "- ---\n-  ...\n",
 	} {
-		if got, want := ours(text), library(text); got != want && want >= 0 {
+		if got, want := countDocuments(text), countByLibrary(text); got != want && want >= 0 {
 			t.Errorf("%q: there are %d documents, want %d", text, got, want)
 		}
 	}
 }
 
-// ours counts the documents of a text that are not empty.
-func ours(text string) int {
+// countDocuments counts the documents of a text that are not empty.
+func countDocuments(text string) int {
 	n := 0
 	for at := skipBlank([]byte(text)); at < len(text); at += skipBlank([]byte(text[at:])) {
 		at += documentEnd([]byte(text[at:]))
@@ -147,9 +147,9 @@ func ours(text string) int {
 	return n
 }
 
-// library counts them as the YAML library finds them. It returns -1 on an error: the
-// library accepts no document without a marker behind an end marker.
-func library(text string) int {
+// countByLibrary counts them as the YAML library finds them. It returns -1 on an error:
+// the library accepts no document without a marker after an end marker.
+func countByLibrary(text string) int {
 	n := 0
 	for d := yaml.NewDecoder(strings.NewReader(text)); ; {
 		var v any
@@ -164,7 +164,7 @@ func library(text string) int {
 	}
 }
 
-// TestLimits has texts that are too large to be decoded as a whole.
+// TestLimits parses texts that are too large to be decoded as a whole.
 func TestLimits(t *testing.T) {
 	sel, err := selection.New(selection.Config{})
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	strictjson "sigs.k8s.io/json"
 )
 
-// Broken stands for an object that can't be decoded. Whatever is stored under its key stays
+// Broken stands for an object that can't be decoded. The object stored under its key stays
 // as it is: an old answer is better than none, and other objects are not affected. In a
 // list, its name may be unknown.
 type Broken struct {
@@ -17,8 +17,8 @@ type Broken struct {
 	Err error
 }
 
-// breakObject returns what stands for an object that can't be decoded, or nil if its name
-// and version can't be decoded either.
+// breakObject returns a Broken for an object that can't be decoded, or nil if its name and
+// version can't be decoded either.
 func breakObject(b []byte, err error) *Decoded {
 	var meta metadata
 	for m := newMessage("object", b); m.next(); {

@@ -56,7 +56,7 @@ func (c *codec) SupportedMediaTypes() []runtime.SerializerInfo {
 }
 
 // eventDecoder decodes the events of a watch in protobuf. Unlike the usual decoder, it does
-// not copy the object: that is decoded before the next event is read.
+// not copy the object, which is decoded before the next event is read.
 type eventDecoder struct{ runtime.Serializer }
 
 // Decode implements runtime.Decoder.
@@ -179,7 +179,7 @@ func (d *decoder) decodeObject(k Kind, b []byte) (runtime.Object, error) {
 	if o := breakObject(b, err); o != nil {
 		return o, nil
 	}
-	// In a watch, neither the object that changed nor the version to resume at is known.
+	// An event of a watch then lacks the changed object and the version to resume at.
 	return nil, err
 }
 
@@ -234,7 +234,7 @@ func (d *decoder) decodeList(k Kind, b []byte) (runtime.Object, error) {
 	return out, nil
 }
 
-// convert turns a full object into what decode makes of its protobuf.
+// convert returns for a full object what decode returns for its protobuf.
 func (d *decoder) convert(obj runtime.Object) (runtime.Object, error) {
 	if status, ok := obj.(*metav1.Status); ok {
 		return status, nil

@@ -150,8 +150,8 @@ func TestEnvelopeTruncated(t *testing.T) {
 	}
 }
 
-// TestEvent compares the events of a watch in protobuf with what the usual decoder makes of
-// them, also where that fails.
+// TestEvent compares decoded events of a watch in protobuf with those of the usual decoder,
+// and also the errors.
 func TestEvent(t *testing.T) {
 	event := &metav1.WatchEvent{Type: "ADDED", Object: runtime.RawExtension{Raw: fixture.Encode(t, fixture.Web(0))}}
 	b, err := event.Marshal()

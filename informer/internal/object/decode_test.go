@@ -37,7 +37,7 @@ func decodeFull(k Kind, b []byte) (Object, metadata, error) {
 	return newObject(o)
 }
 
-// same reports whether two objects, and what was read of their metadata, are equal.
+// same reports whether two objects are equal, and the fields read from their metadata.
 func same(a, b Object, m, n metadata) bool {
 	equal := false
 	switch a := a.(type) {
@@ -110,9 +110,8 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// TestDecodeRewritten decodes messages that encode the same in another way, or something
-// else in a valid way: with unknown fields, and with fields that are split, repeated or in
-// another order, at every level.
+// TestDecodeRewritten decodes valid messages in unusual encodings: with unknown fields, and
+// with fields that are split, repeated or in another order, at every level.
 func TestDecodeRewritten(t *testing.T) {
 	for k := range Kinds {
 		for seed := range int64(decodeSeeds) {

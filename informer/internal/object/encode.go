@@ -43,13 +43,13 @@ func Append(b []byte, o Object) ([]byte, error) {
 	return append(b, message...), err
 }
 
-// The full methods return objects with the fields that the New functions read, which make
-// the same slim object of them.
+// The full methods return objects with the fields that the New functions read. Those
+// return an equal slim object.
 
 func (k Key) meta() metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Name} }
 
-// marshal appends a pod in protobuf. Pods are too many to go by way of the full object,
-// which also encodes its empty fields.
+// marshal appends a pod in protobuf. Pods are too many for the detour through the full
+// object, which also encodes its empty fields.
 func (p *Pod) marshal(b []byte) []byte {
 	t := p.Template.Value()
 	meta := appendText(appendText(nil, 1, p.Name()), 3, t.namespace)

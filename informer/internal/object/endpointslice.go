@@ -12,10 +12,10 @@ import (
 )
 
 // SliceController manages the slices that are made from pods. Where pods are watched, these
-// slices are redundant: the pods tell the same, and sooner.
+// slices are redundant: the pods have the same data, and sooner.
 const SliceController = "endpointslice-controller.k8s.io"
 
-// EndpointSlice is what is kept of an EndpointSlice.
+// EndpointSlice is a slim EndpointSlice: the fields that DNS uses.
 type EndpointSlice struct {
 	Key
 	Service    string
@@ -24,7 +24,7 @@ type EndpointSlice struct {
 	Ports      *records.PortList
 }
 
-// Equal reports whether DNS could see no difference between two objects.
+// Equal reports whether DNS could not tell two objects apart.
 func (s *EndpointSlice) Equal(t *EndpointSlice) bool {
 	return s == t || s.Key == t.Key && s.Service == t.Service && s.Controlled == t.Controlled &&
 		s.Ports.Equal(t.Ports) && slices.Equal(s.Endpoints, t.Endpoints)
@@ -57,7 +57,7 @@ func (s *EndpointSlice) Without(other *EndpointSlice) []Endpoint {
 	return a
 }
 
-// NewEndpointSlice returns what is kept of an EndpointSlice.
+// NewEndpointSlice returns a slim EndpointSlice.
 func NewEndpointSlice(s *discoveryv1.EndpointSlice) *EndpointSlice {
 	out := &EndpointSlice{
 		Key:     Key{intern(s.Namespace), strings.Clone(s.Name)},
@@ -91,7 +91,7 @@ func NewEndpointSlice(s *discoveryv1.EndpointSlice) *EndpointSlice {
 }
 
 func appendPort(ports []records.Port, p discoveryv1.EndpointPort) []records.Port {
-	if p.Port == nil { // every port, for which there is no record
+	if p.Port == nil { // it stands for every port, for which DNS has no record
 		return ports
 	}
 	out := records.Port{Number: uint16(*p.Port), Protocol: protocolName("")}
@@ -104,7 +104,7 @@ func appendPort(ports []records.Port, p discoveryv1.EndpointPort) []records.Port
 	return append(ports, out)
 }
 
-// addAddress adds an endpoint with nothing but its address. It ignores names, which the
+// addAddress adds an endpoint that has only its address so far. It ignores names, which the
 // deprecated address type FQDN has.
 func (s *EndpointSlice) addAddress(address string) {
 	if a, ok := ParseAddr(address); ok {

@@ -1,14 +1,14 @@
-// Package object holds what DNS needs of Kubernetes objects: the slim objects, and how they
-// are decoded and encoded.
+// Package object has slim Kubernetes objects, which hold only what DNS needs, and decodes
+// and encodes them.
 //
 // A slim object is made in one of two ways, with the same result: by a decode function from
 // protobuf, field by field and without the full object of Kubernetes, or by a New function
 // from the full object, which was decoded from JSON or YAML. Slim objects are immutable.
-// Equal strings of different objects are interned, and what the pods of a template share is
-// stored once.
+// Equal strings of different objects are interned, and the data that the pods of a template
+// share is stored once.
 //
-//	kind.go                                 kinds, keys and origins; what is common to all objects
-//	pod.go, service.go, endpointslice.go    what is kept of each kind
+//	kind.go                                 kinds, keys and origins; what all objects have in common
+//	pod.go, service.go, endpointslice.go    the slim objects of each kind
 //	ports.go, label.go                      parts that objects share
 //	podfields.go, metadata.go, message.go   how protobuf is decoded
 //	codec.go, broken.go                     how the responses of an API server are decoded
@@ -38,7 +38,7 @@ const (
 	Namespaces
 	Kinds
 	// LeftoverSlices are EndpointSlices of SliceController that are watched apart from the
-	// others, for services without a selector. Decoding knows only EndpointSlices.
+	// others, for services without a selector. The decoders know only EndpointSlices.
 	LeftoverSlices = Kinds
 )
 
@@ -74,7 +74,7 @@ type Object interface{ ID() Key }
 // Namespace is a Namespace. Only its name is kept, as the watch selects by label.
 type Namespace struct{ Key }
 
-// NewNamespace returns what is kept of a Namespace.
+// NewNamespace returns a slim Namespace.
 func NewNamespace(n *corev1.Namespace) *Namespace { return &Namespace{Key{Name: intern(n.Name)}} }
 
 func decodeNamespace(b []byte) (*Namespace, metadata, error) {
@@ -115,7 +115,7 @@ func ParseAddr(s string) (netip.Addr, bool) {
 	return a.Unmap().WithZone(""), true
 }
 
-// newObject returns what is kept of a full object.
+// newObject returns the slim object of a full one.
 func newObject(obj runtime.Object) (Object, metadata, error) {
 	switch o := obj.(type) {
 	case *corev1.Pod:

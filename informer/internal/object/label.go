@@ -42,8 +42,8 @@ const (
 	codeLiteral
 )
 
-// appendLabels appends the labels of a pod with a name and hostname. It sorts them. Of
-// labels with the same key, the last counts.
+// appendLabels appends the labels of a pod with a name and hostname, sorted. Of labels with
+// the same key, the last counts.
 func appendLabels(b []byte, labels []Label, name, hostname string) []byte {
 	if !slices.IsSortedFunc(labels, CompareKeys) {
 		slices.SortStableFunc(labels, CompareKeys)

@@ -8,10 +8,10 @@ import (
 )
 
 // message walks through the fields of a protobuf message, in the order of the bytes.
-// Strings and bytes that it returns borrow the memory of the message: they are valid as
-// long as that is, and must be copied to be kept.
+// Strings and bytes that it returns borrow the memory of the message. A caller that
+// keeps them must copy them.
 //
-// An error, in err, ends the walk. Nothing that was read may be used then.
+// An error, in err, ends the walk. The fields read before it must not be used.
 type message struct {
 	name   string // for errors
 	rest   []byte

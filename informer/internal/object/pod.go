@@ -7,8 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Pod is what is kept of a Pod. It takes 48 bytes and those of its name: there may be a
-// hundred thousand.
+// Pod is a slim Pod: the fields that DNS uses. It takes 48 bytes and those of its name,
+// as there may be a hundred thousand.
 type Pod struct {
 	Template unique.Handle[PodTemplate]
 	text     string // the name, then the hostname if that is neither the name nor empty
@@ -78,7 +78,7 @@ func (p *Pod) Addrs(yield func(netip.Addr) bool) {
 	}
 }
 
-// Equal reports whether DNS could see no difference between two pods.
+// Equal reports whether DNS could not tell two pods apart.
 func (p *Pod) Equal(q *Pod) bool {
 	return p == q || p.Template == q.Template && p.text == q.text && p.nameLen == q.nameLen &&
 		p.state == q.state && p.v4 == q.v4 && (p.v6 == q.v6 || p.v6 != nil && q.v6 != nil && *p.v6 == *q.v6)
@@ -87,7 +87,7 @@ func (p *Pod) Equal(q *Pod) bool {
 // SameLabels reports whether two versions of a pod certainly have the same labels.
 func (p *Pod) SameLabels(q *Pod) bool { return p.Template == q.Template && p.text == q.text }
 
-// NewPod returns what is kept of a Pod.
+// NewPod returns a slim Pod.
 func NewPod(p *corev1.Pod) *Pod {
 	f := podFields{
 		metadata:  newMetadata(&p.ObjectMeta),

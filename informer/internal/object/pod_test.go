@@ -76,10 +76,10 @@ func TestPodTemplate(t *testing.T) {
 		}))
 	}
 	if set(3).Template != set(12).Template {
-		t.Error("the pods of a StatefulSet share no template")
+		t.Error("the pods of a StatefulSet have different templates")
 	}
 	if job(3).Template != job(12).Template {
-		t.Error("the pods of a Job share no template")
+		t.Error("the pods of a Job have different templates")
 	}
 	for what, change := range map[string]func(*corev1.Pod){
 		"label":     func(p *corev1.Pod) { p.Labels["app"] = "other" },
@@ -150,7 +150,7 @@ func TestPodEqual(t *testing.T) {
 	}
 }
 
-// TestPodEqualNames checks that pods differ if they divide the same bytes into other names.
+// TestPodEqualNames checks that pods differ if the same bytes are divided into other names.
 func TestPodEqualNames(t *testing.T) {
 	named := func(name, hostname string) *Pod {
 		return NewPod(fixture.Web(0, func(p *corev1.Pod) { p.Name, p.Spec.Hostname = name, hostname }))

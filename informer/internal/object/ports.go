@@ -10,14 +10,14 @@ import (
 )
 
 // NamedPorts are the named ports of a pod's containers. They are stored once for all
-// templates with the same.
+// templates with equal ones.
 type NamedPorts struct {
 	lines  string // "name/protocol/number\n" for each, sorted by name and protocol
 	Digest string // the hash of lines, if there are more than ComparedPorts
 }
 
-// ComparedPorts is the number of named ports up to which a service with a long port list
-// looks for each of them. More would cost too much for each endpoint.
+// ComparedPorts is the most named ports of a pod that a service with a long port list looks
+// for one by one. More would cost too much for each endpoint.
 const ComparedPorts = 64
 
 // parsePort parses a line of NamedPorts.
@@ -80,9 +80,9 @@ func appendContainerPorts(ports []containerPort, c *corev1.Container) []containe
 	return ports
 }
 
-// namePorts returns the named ports in the order of NamedPorts. Of several with the same
-// name and protocol, the first counts. Kubernetes permits no separator in a name or
-// protocol.
+// namePorts returns the ports that have a name, in the order of NamedPorts. Of several with
+// the same name and protocol, the first counts. Kubernetes permits no separator in a name
+// or protocol.
 func namePorts(ports []containerPort) []containerPort {
 	const separators = "/\n"
 	ports = slices.DeleteFunc(ports, func(p containerPort) bool {
@@ -106,7 +106,8 @@ func appendPorts(b []byte, ports []containerPort) []byte {
 	return b
 }
 
-// protocolName returns a protocol as DNS names have it. An empty one is TCP, as in the API.
+// protocolName returns a protocol as DNS names spell it. An empty one is TCP, as in the
+// API.
 func protocolName(p string) string {
 	switch p {
 	case "", string(corev1.ProtocolTCP):
@@ -119,8 +120,8 @@ func protocolName(p string) string {
 	return intern(strings.ToLower(p))
 }
 
-// ServicePort is a port of a Service. If Target is set, the pod's container port of that
-// name has the number.
+// ServicePort is a port of a Service. If Target is set, the number is that of the pod's
+// container port of that name.
 type ServicePort struct {
 	Name, Protocol string
 	Target         string
@@ -135,5 +136,5 @@ func (t TargetPort) Compare(u TargetPort) int {
 	return cmp.Or(strings.Compare(t.Name, u.Name), strings.Compare(t.Protocol, u.Protocol))
 }
 
-// TargetPort returns the container port that gives the number.
+// TargetPort returns the container port whose number the service port has.
 func (p ServicePort) TargetPort() TargetPort { return TargetPort{p.Target, p.Protocol} }

@@ -36,7 +36,7 @@ var (
 	}
 )
 
-// isEntry reports whether the fields are those of a map entry.
+// isEntry reports whether the message is a map entry.
 func (f fieldNumbers) isEntry() bool {
 	return reflect.ValueOf(f).Pointer() == reflect.ValueOf(anEntry).Pointer()
 }

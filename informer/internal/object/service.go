@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// Service is what is kept of a Service.
+// Service is a slim Service: the fields that DNS uses.
 type Service struct {
 	Key
 	Headless        bool
@@ -19,14 +19,14 @@ type Service struct {
 	PublishNotReady bool
 }
 
-// Equal reports whether DNS could see no difference between two objects.
+// Equal reports whether DNS could not tell two objects apart.
 func (s *Service) Equal(t *Service) bool {
 	return s == t || s.Key == t.Key && s.Headless == t.Headless && s.V4 == t.V4 && s.V6 == t.V6 &&
 		s.PublishNotReady == t.PublishNotReady &&
 		slices.Equal(s.Selector, t.Selector) && slices.Equal(s.Ports, t.Ports)
 }
 
-// NewService returns what is kept of a Service.
+// NewService returns a slim Service.
 func NewService(s *corev1.Service) *Service {
 	out := &Service{
 		Key:             Key{intern(s.Namespace), strings.Clone(s.Name)},

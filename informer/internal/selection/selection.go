@@ -19,7 +19,7 @@ import (
 // ClusterIPField is the field of a Service that is None if it is headless.
 const ClusterIPField = "spec.clusterIP"
 
-// Selection is which objects are listed and watched.
+// Selection says which objects are listed and watched.
 type Selection struct {
 	Namespaces      []string // only these, sorted; all if empty
 	namespaceLabels labels.Selector
@@ -121,8 +121,8 @@ func (s *Selection) LeftoverOrigins() []object.Origin {
 	return out
 }
 
-// maxNames is how many services a selector of leftover slices names, as the URL must not
-// get too long. With more, it selects the slices of all services.
+// maxNames is the most services that a selector of leftover slices names, as the URL must
+// not get too long. With more services it selects the slices of all.
 const maxNames = 100
 
 // Leftover returns the selector for the slices of some services that SliceController

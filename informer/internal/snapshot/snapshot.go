@@ -5,7 +5,7 @@
 //	  the time, in RFC 3339
 //	  the settings that determine which objects there are
 //	  for each object, a byte for its kind and the object in protobuf, with only the
-//	  fields that are kept
+//	  fields of slim objects
 //	the SHA-256 of all that
 //
 // The objects are encoded as an API server sends them, so one decoder reads both.
@@ -39,11 +39,11 @@ type Snapshot struct {
 	objects  []byte
 }
 
-// temporary is the pattern of the names that a snapshot has while it is written.
+// temporary returns the pattern of the file names of unfinished snapshots.
 func temporary(path string) string { return "." + filepath.Base(path) + ".*.tmp" }
 
-// RemoveTemporary removes what killed writers left behind, which would fill the disk in the
-// course of time.
+// RemoveTemporary removes the temporary files of killed writers, which would fill the disk
+// over time.
 func RemoveTemporary(path string) error {
 	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), temporary(path)))
 	for _, file := range left {
@@ -131,7 +131,7 @@ func appendObject(to []byte, o object.Object) ([]byte, error) {
 }
 
 // Check returns an error if a snapshot can't be written to a file: its folder does not
-// exist, or the path is something else than a snapshot, which would be overwritten. An
+// exist, or the path is something other than a snapshot, which would be overwritten. An
 // empty file may be overwritten.
 func Check(path string) error {
 	because := func(name string, err error) error {
