@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// Fault is how a server misbehaves.
+// Fault says how a server misbehaves.
 type Fault struct {
 	// Code, if not zero, is the status of every reply.
 	Code int
@@ -26,13 +26,13 @@ type Fault struct {
 	Cut bool
 	// Expired ends each watch with the error that its version is too old.
 	Expired bool
-	// Silent sends neither events nor bookmarks. A watch that was silent stays so when the
-	// fault is over, like one whose peer is gone.
+	// Silent sends neither events nor bookmarks. A silent watch stays silent after the fault,
+	// like one whose peer is gone.
 	Silent bool
 }
 
-// SetFault replaces the present fault; the zero Fault ends it. Open watches go on, unless
-// the fault is Silent.
+// SetFault replaces the present fault; the zero Fault ends it. Open watches continue,
+// unless the fault is Silent.
 func (s *Server) SetFault(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,13 +64,13 @@ func (s *Server) stall(r *http.Request) bool {
 	}
 }
 
-// statusError returns the error with a status code.
+// statusError returns an error with the status code.
 func statusError(code int) error {
 	return apierrors.NewGenericServerResponse(code, http.MethodGet, schema.GroupResource{}, "", "stand-in fault "+strconv.Itoa(code), 0, true)
 }
 
-// Damage puts an object that clients can't decode. They can decode its metadata if it is
-// named.
+// Damage stores an object that clients can't decode. If named is set, they can decode its
+// metadata.
 func (s *Server) Damage(o Object, named bool) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
@@ -106,9 +106,9 @@ func (o *stored) damage(k *kind, named bool, version int64) {
 	o.raw = append(o.raw[:n:n], protowire.AppendVarint(protowire.AppendTag(nil, 2, protowire.BytesType), 100)...)
 }
 
-// Restore acts as if etcd were restored from a backup: the server has these objects and
-// nothing else, versions start over, and there is no history. All watches end. A watch that
-// resumes at a later version receives nothing before that.
+// Restore acts as if etcd were restored from a backup: the server has only these objects,
+// versions start over, and there is no history. All watches end. A watch that resumes at a
+// later version receives nothing before that.
 func (s *Server) Restore(objects ...Object) {
 	s.mu.Lock()
 	s.version, s.expired = 1, 0
@@ -142,8 +142,9 @@ func (s *Server) Requests(resource string) (lists, watches int) {
 	return 0, 0
 }
 
-// asked counts a request and reports whether it replied to it.
-func (s *Server) asked(w http.ResponseWriter, q *request) bool {
+// replyFault counts a request. If the fault or the version demands an error, it replies
+// with the error and returns true.
+func (s *Server) replyFault(w http.ResponseWriter, q *request) bool {
 	s.mu.Lock()
 	if q.watch {
 		q.collection.watches++

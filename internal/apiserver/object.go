@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// kind is a kind of objects that the server serves.
+// kind is a kind of object that the server serves.
 type kind struct {
 	schema.GroupVersionKind
 	path       string // of the API group
@@ -98,8 +98,8 @@ func (s set) Get(key string) string {
 	return value
 }
 
-// encode returns what is stored of an object at a version. It sets the version in a shallow
-// copy, as it changes nothing below.
+// encode returns the stored form of an object at a version. It sets the version in a
+// shallow copy of the object.
 func (k *kind) encode(o Object, version int64) *stored {
 	bare := reflect.New(reflect.TypeOf(o).Elem())
 	bare.Elem().Set(reflect.ValueOf(o).Elem())

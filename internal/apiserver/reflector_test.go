@@ -94,7 +94,7 @@ func await(t *testing.T, store cache.Store, want string) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("%q instead of %q", got, want)
+			t.Fatalf("got %q, want %q", got, want)
 		}
 	}
 }

@@ -57,7 +57,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, q.codec, err)
 		return
 	}
-	if s.asked(w, q) {
+	if s.replyFault(w, q) {
 		return
 	}
 	if q.watch {

@@ -120,14 +120,14 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
 			return // the history no longer has the next event, or the watches are dropped
 		}
 		events, changed, version = q.collection.events[next-q.collection.first:], s.changed, s.version
-		asked := s.bookmarks > bookmarks
+		requested := s.bookmarks > bookmarks
 		bookmarks = s.bookmarks
 		silent = silent || s.fault.Silent
 		s.mu.Unlock()
 		next += len(events)
 		if !silent {
 			err = st.events(events)
-			if err == nil && asked {
+			if err == nil && requested {
 				err = st.bookmark(version, false)
 			}
 		}
@@ -151,7 +151,8 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
 	}
 }
 
-// begin sends what precedes the events. It returns the number of the first event to send.
+// begin sends the initial events, if the client wants them. It returns the number of the
+// first event to send afterwards.
 func (s *Server) begin(st *stream, r *http.Request) (next, bookmarks int, err error) {
 	switch f, _ := s.present(); {
 	case f.Cut:
@@ -189,7 +190,7 @@ func (s *Server) begin(st *stream, r *http.Request) (next, bookmarks int, err er
 	return 0, 0, st.fail(err)
 }
 
-// fail ends a watch with an error event. An error status is only for bad requests.
+// fail ends a watch with an error event. Only bad requests get an error status.
 func (st *stream) fail(err error) error {
 	return errors.Join(err, st.encoder.Encode(&watch.Event{Type: watch.Error, Object: statusOf(err)}), st.flush())
 }
@@ -284,7 +285,7 @@ func sizeOf(n int) int { return protowire.SizeTag(1) + protowire.SizeBytes(n) }
 // sendDeleted sends the last state of an object, at the version of its deletion.
 func (st *stream) sendDeleted(e event) error {
 	last, err := st.collection.decode(e.before)
-	if e.before.json != nil { // what is deleted need not stay damaged
+	if e.before.json != nil { // a deleted object need not stay damaged
 		last, err = st.collection.empty()
 	}
 	if err != nil {
@@ -297,7 +298,7 @@ func (st *stream) sendDeleted(e event) error {
 	return st.encoder.Encode(&watch.Event{Type: watch.Deleted, Object: last})
 }
 
-// bookmark sends a bookmark if the client wants them and is not past it already.
+// bookmark sends a bookmark if the client wants bookmarks and is not past the version.
 func (st *stream) bookmark(version int64, initialEventsEnd bool) error {
 	if !st.bookmarks || version < st.version {
 		return nil

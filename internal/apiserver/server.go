@@ -3,9 +3,9 @@
 // It lists and watches a few kinds of objects as kube-apiserver does: in JSON and protobuf,
 // of a namespace or of all, with label and field selectors, initial events and bookmarks,
 // by resource versions that expire. It returns only the first page of a list with a limit.
-// Nothing is written through it: a test calls [Server.Apply]. It misbehaves as a test tells
-// it by [Server.SetFault], [Server.Fail], [Server.Damage] or [Server.Restore], and
-// resembles older servers by its [Options].
+// Clients can't write: a test calls [Server.Apply]. A test makes it misbehave with
+// [Server.SetFault], [Server.Fail], [Server.Damage] or [Server.Restore], and makes it
+// resemble older servers with [Options].
 //
 // An object is stored as the protobuf of its kind, which is immutable. An entry of the
 // history is a version and two pointers to such objects.
@@ -53,8 +53,8 @@ type Server struct {
 	URL string
 	// Options may be set before the first request.
 	Options
-	// History is the least number of events of a kind that is kept for watches to resume. A
-	// watch that is further behind ends. It may be set before the first change.
+	// History is the least number of events of a kind that the server keeps for watches to
+	// resume. A watch that is further behind ends. It may be set before the first change.
 	History int
 
 	http *http.Server
@@ -99,7 +99,7 @@ type Object interface {
 	runtime.Object
 }
 
-// Change is an object that comes or changes, or one that goes.
+// Change is an object that is added or changed, or deleted if Gone is set.
 type Change struct {
 	Object Object
 	Gone   bool
@@ -152,7 +152,7 @@ func (s *Server) Close() error {
 	return s.http.Close()
 }
 
-// Put applies objects that come or change.
+// Put adds or changes objects.
 func (s *Server) Put(objects ...Object) {
 	changes := make([]Change, len(objects))
 	for i, o := range objects {
@@ -204,8 +204,8 @@ func (s *Server) collection(o Object) *collection {
 	panic(fmt.Sprintf("stand-in API server: %T is not served", o))
 }
 
-// record appends an event. It copies the old events rather than moving them, as watches may
-// read them meanwhile.
+// record appends an event. It copies old events and does not move them, as watches may read
+// them meanwhile.
 func (c *collection) record(e event, history int) {
 	if len(c.events) == 2*history {
 		c.first += history
@@ -241,8 +241,8 @@ func (s *Server) drop() {
 	s.dropped = make(chan struct{})
 }
 
-// Fail ends the watches of a resource, such as "pods", with an error. It also ends those
-// that resume at an earlier version later.
+// Fail ends the watches of a resource, such as "pods", with an error. It also ends watches
+// that resume later from an earlier version.
 func (s *Server) Fail(resource string, err error) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
@@ -272,7 +272,7 @@ func (s *Server) Expire() {
 	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.version++ // so that clients which have seen everything are too late as well
+	s.version++ // so that clients that have seen everything are too late as well
 	s.expired = s.version
 	for _, c := range s.kinds {
 		c.first += len(c.events)
@@ -294,7 +294,7 @@ func (s *Server) Listed(resource string) int {
 	return 0
 }
 
-// Sent returns the number of bytes sent: what clients cost the network.
+// Sent returns the number of bytes sent to clients.
 func (s *Server) Sent() int64 { return s.sent.Load() }
 
 // counting is a listener that counts the bytes written to its connections.

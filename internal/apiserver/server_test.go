@@ -225,7 +225,7 @@ func (w *watched) expect(want ...string) {
 			}
 		}
 		if got != want {
-			w.t.Fatalf("%q instead of %q", got, want)
+			w.t.Fatalf("got %q, want %q", got, want)
 		}
 	}
 }
@@ -366,12 +366,12 @@ func TestEvent(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := appendEvent([]byte("before"), watch.Added, pods.kind, stored.raw); string(got) != "before"+want.String() {
-			t.Errorf("a name of %d: %.300q instead of %.300q", size, got, want.String())
+			t.Errorf("a name of %d bytes: got %.300q, want %.300q", size, got, want.String())
 		}
 	}
 }
 
-// TestUnwritten puts an object that must not be changed.
+// TestUnwritten checks that Put does not change the object.
 func TestUnwritten(t *testing.T) {
 	pod := newPod("a", "1")
 	start(t).Put(pod)
@@ -383,13 +383,13 @@ func TestUnwritten(t *testing.T) {
 func TestNotServed(t *testing.T) {
 	defer func() {
 		if recover() == nil {
-			t.Error("a node was taken")
+			t.Error("the server accepts a node")
 		}
 	}()
 	start(t).Put(&corev1.Node{})
 }
 
-// TestStart closes a server, which is unreachable then, and restarts it.
+// TestStart closes a server, which is then unreachable, and restarts it.
 func TestStart(t *testing.T) {
 	s := start(t)
 	s.Put(newPod("a", "1"))
@@ -412,7 +412,7 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// TestOptions requests from each kind of server what some reject.
+// TestOptions sends each kind of server the requests that some reject.
 func TestOptions(t *testing.T) {
 	headless := metav1.ListOptions{FieldSelector: "spec.clusterIP=None"}
 	initial := metav1.ListOptions{SendInitialEvents: ptr.To(true), AllowWatchBookmarks: true, ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan}
@@ -461,7 +461,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// TestFail ends the watches of one resource with an error. Those of others go on.
+// TestFail ends the watches of one resource with an error. Those of others continue.
 func TestFail(t *testing.T) {
 	for _, contentType := range contentTypes {
 		s := start(t)

@@ -8,7 +8,7 @@ import (
 )
 
 // Build returns the folder of the Kubernetes programs: CLUSTER_BIN if it is set, else that
-// of the version in testdata/cluster/hyperkube, which Build builds if it is missing.
+// of the version in testdata/cluster/hyperkube. Build builds missing programs.
 func Build() (bin string, err error) {
 	if bin := os.Getenv("CLUSTER_BIN"); bin != "" {
 		return bin, nil

@@ -17,7 +17,7 @@ func (c *Cluster) Client() (*kubernetes.Clientset, error) {
 	return NewClient(filepath.Join(c.Dir, "admin.kubeconfig"))
 }
 
-// NewClient returns a client for a kubeconfig, without a limit to its requests.
+// NewClient returns a client for a kubeconfig, without a rate limit.
 func NewClient(kubeconfig string) (*kubernetes.Clientset, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {

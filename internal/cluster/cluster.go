@@ -1,6 +1,6 @@
 // Package cluster starts a Kubernetes for the tests in the folders of plugin: the programs
-// of testdata/cluster, on free ports of the loopback address. It has the helpers that
-// these tests share, too.
+// of testdata/cluster, on free ports of the loopback address. It also has helpers that
+// these tests share.
 package cluster
 
 import (
@@ -26,9 +26,9 @@ type Cluster struct {
 	pipe   io.Closer
 }
 
-// Start starts a cluster of the programs in bin, with that many nodes simulated by kwok.
-// For zero nodes it starts the control plane alone. If another program took one of the
-// ports, Start tries again with other ports.
+// Start starts a cluster of the programs in bin, with the given number of nodes simulated
+// by kwok. For zero nodes it starts the control plane alone. If another program took one
+// of the ports, Start tries again with other ports.
 func Start(bin string, nodes int) (*Cluster, error) {
 	for try := 1; ; try++ {
 		c, err := start(bin, nodes)
@@ -49,7 +49,8 @@ func Start(bin string, nodes int) (*Cluster, error) {
 	}
 }
 
-// start returns a cluster along with the error if there is something to stop.
+// start starts a cluster once. If it fails and has started something, it returns the
+// cluster with the error.
 //
 // The keeper, a separate process, stops the cluster and every other process in its pids
 // when this process closes the pipe. So even a test that panics or times out leaves

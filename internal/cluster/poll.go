@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Eventually polls until f succeeds. When the patience is over, the test fails with the
+// Eventually polls until f succeeds. After the patience, it fails the test with the
 // last error of f.
 func Eventually(t testing.TB, patience time.Duration, f func() error) {
 	t.Helper()

@@ -27,7 +27,7 @@ func (c *Cluster) Run(cmd *exec.Cmd) (stdout string, err error) {
 }
 
 // Launch starts a program and records its process id under name in the cluster's pids, so
-// that it ends with the cluster at the latest. The caller waits for its end. Unless cmd
+// that it ends with the cluster at the latest. The caller must wait for its end. Unless cmd
 // sets them, the environment is the cluster's, and the output goes to the log of that name.
 func (c *Cluster) Launch(name string, cmd *exec.Cmd) error {
 	if cmd.Stdout == nil {

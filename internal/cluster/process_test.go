@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestKill starts a program that has a port and so much memory that the kernel needs a
-// while to free it, and uses its port as soon as Kill returns.
+// TestKill kills a program with a port and so much memory that the kernel needs a while to
+// free it. It uses the port as soon as Kill returns.
 func TestKill(t *testing.T) {
 	if os.Getenv("TEST_KILL") != "" {
 		listen()

@@ -1,6 +1,7 @@
 // Hyperkube is etcd and every program of a Kubernetes control plane and node in one
-// binary. It runs the program that it is called as. One link step and one text segment
-// make the test cluster quicker to build and to cache than seven binaries.
+// binary. The name by which it is called selects the program. One link step and one
+// text segment make the test cluster quicker to build and to cache than seven
+// binaries.
 package main
 
 import (
