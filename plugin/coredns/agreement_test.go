@@ -165,8 +165,8 @@ func compare(questions []dns.Question) error {
 	return nil
 }
 
-// sameRcode reports whether two replies have rcodes of the same meaning. For a name of no
-// plugin headless replies REFUSED, and the kubernetes plugin SERVFAIL.
+// sameRcode reports whether two replies have equivalent rcodes. For a name that no plugin
+// owns, headless replies REFUSED, and the kubernetes plugin SERVFAIL.
 func sameRcode(a, b *dns.Msg) bool {
 	return a.Rcode == b.Rcode || notServed(a) && notServed(b)
 }

@@ -22,8 +22,8 @@ type asker struct {
 	first  error
 }
 
-// ask calls round about every millisecond until asker.end. An error of round means a
-// missing or a wrong reply.
+// ask calls round about every millisecond until asker.end. If a reply is missing or
+// wrong, round returns an error.
 func ask(t *testing.T, round func(*dns.Conn) error) *asker {
 	t.Helper()
 	conn, err := dns.Dial("udp", "127.0.0.1:"+srv.port)

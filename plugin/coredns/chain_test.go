@@ -23,7 +23,7 @@ spec:
   containers: [{name: web, image: web}]
 `
 
-// TestChain queries what headless passes on to the plugin behind it.
+// TestChain queries names that headless passes on to the next plugin.
 func TestChain(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, clusterIP)

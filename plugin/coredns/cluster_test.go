@@ -77,7 +77,7 @@ func run(m *testing.M) (code int, err error) {
 	return code, nil
 }
 
-// up starts a cluster with that many nodes.
+// up starts a cluster with the given number of nodes.
 func up(nodes int) (*cluster.Cluster, *kubernetes.Clientset, error) {
 	c, err := cluster.Start(bin, nodes)
 	if err != nil {

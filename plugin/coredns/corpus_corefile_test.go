@@ -8,7 +8,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// corpusPassed is the rcode of the plugin behind headless.
+// corpusPassed is the rcode of the next plugin.
 const corpusPassed = dns.RcodeNotZone
 
 // corefile returns the Corefile for a group. For queries before the first sync its API

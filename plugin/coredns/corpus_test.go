@@ -22,8 +22,7 @@ const corpusDir = "../../testdata/corpus"
 // corpusSize is the number of recorded cases.
 const corpusSize = 211
 
-// corpusWant is the summary of the outcomes, so that a change is noticed. The README has
-// it, too.
+// corpusWant is the expected summary of the outcomes. The README has it, too.
 const corpusWant = "211 cases: 172 ran, of which 150 agree with the kubernetes plugin and 22 deviate by a rule; " +
 	"39 are not ours: ClusterIP 16, ExternalName 2, IPv6 of the machine 1, ignore empty_service 9, noendpoints 2, " +
 	"pod 2, refused by an API server 3, transfer 4"
@@ -159,12 +158,12 @@ func (g *corpusGroup) run(t *testing.T, objects string, out *corpusOutcomes) {
 	}
 }
 
-// handedOver are the reasons for which headless must pass the query on, as for every name
-// without a headless service.
+// handedOver are the reasons of those cases whose queries headless must pass on, as for
+// every name without a headless service.
 var handedOver = map[string]bool{"ClusterIP": true, "ExternalName": true, "pod": true, "IPv6 of the machine": true}
 
-// check validates a case. A deviation from the kubernetes plugin needs a rule, and to
-// follow a defect of it needs a reason.
+// check validates a case. A deviation from the kubernetes plugin needs a rule. A case
+// that follows a defect of it needs a reason.
 func (c *corpusCase) check() error {
 	name, qtype, _ := strings.Cut(c.Ask, " ")
 	switch {

@@ -40,8 +40,8 @@ var (
 	diffServiceNames = []string{"db", "web", "0a", "a-b-c", "tcp", "svc", "any", "pod", "peer", diffLong}
 	diffPodNames     = []string{"db-0", "db-1", "db-2", "web-0", "web-1", "0", "peer", "x-7d4b9c", "job", "node-a", "a"}
 	diffPortNames    = []string{"web", "http", "db", "p1", "dns-tcp", "tcp"}
-	// diffWideNames are the port names of services with many ports. Headless stores more
-	// than 16 ports of an endpoint in another way.
+	// diffWideNames are the port names of services with many ports. Headless stores the
+	// ports of an endpoint differently if there are more than 16.
 	diffWideNames = diffNumbered("w", 40)
 	diffTargets   = []string{"http", "metrics", "dns"}
 	diffProtocols = []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}
@@ -207,8 +207,8 @@ func (c *diffCluster) change() []apiserver.Change {
 	return out
 }
 
-// diffChangeEach keeps half of the objects, recreates others under their names, and
-// deletes the rest.
+// diffChangeEach keeps half of the objects, recreates some under their names, and deletes
+// the rest.
 func diffChangeEach[T metav1.Object](c *diffCluster, objects []T, create func(string) T) []T {
 	var out []T
 	for _, o := range objects {

@@ -68,7 +68,7 @@ func (c *diffComparer) compareOne(name string, qtype uint16) error {
 	if !c.diffFacts.ours(name) {
 		c.counts["passed on"]++
 		if !ours.passed() {
-			return fmt.Errorf("%s %s: want it passed on, as no headless service has the name:\n%v", name, dns.TypeToString[qtype], ours.msg)
+			return fmt.Errorf("%s %s: headless answers, want the query passed on, as no headless service has the name:\n%v", name, dns.TypeToString[qtype], ours.msg)
 		}
 		return nil
 	}
@@ -163,9 +163,9 @@ var diffDeviations = []diffDeviation{
 	}},
 }
 
-// arePointers reports whether a reply has exactly the targets of a reverse name. It is
-// checked even if the replies agree: kubernetes returns every owner, so headless could
-// lose its preference unnoticed.
+// arePointers reports whether a reply has exactly the targets of a reverse name. The
+// comparer checks that even if the replies agree: kubernetes returns every owner, so
+// headless could lose its preference unnoticed.
 func (c *diffComparer) arePointers(name string, r *diffReply) bool {
 	want := make(map[string]bool)
 	if strings.HasSuffix(name, ".arpa.") {
@@ -174,8 +174,8 @@ func (c *diffComparer) arePointers(name string, r *diffReply) bool {
 	return len(r.answer) == len(want) && !slices.ContainsFunc(r.answer, func(rr diffRR) bool { return !want[rr.data] })
 }
 
-// isSet reports whether headless's reply to ANY is its reply to one of the types of the
-// name.
+// isSet reports whether headless's reply to ANY equals its reply to one of the types of
+// the name.
 func (c *diffComparer) isSet(q *diffQuestion) bool {
 	rrtype := q.ours.answer[0].rrtype
 	set, err := c.ask(c.ours, q.name, rrtype)
@@ -208,9 +208,9 @@ func (c *diffComparer) below(name string) []string {
 	return strings.Split(strings.TrimSuffix(name, c.fqdn("")), ".")
 }
 
-// at returns the endpoints at or below the name of a service, host or port: once for each
-// of their ports with a number, or without one. For kubernetes an endpoint without ports
-// has one unnamed port without a number.
+// at returns the endpoints at or below the name of a service, host or port, once for each
+// of their ports: those with a number or, if number is false, those without. For
+// kubernetes an endpoint without ports has one unnamed port without a number.
 func (c *diffComparer) at(name string, number bool) []diffFact {
 	labels := c.below(name)
 	var out []diffFact
@@ -267,8 +267,8 @@ func (counts diffCounts) missing() []string {
 	return out
 }
 
-// String lists the counts. The total excludes queries over the network and those of one
-// source of endpoints, which are counted twice.
+// String lists the counts. The total excludes counts "over" a network and "with" an
+// option, whose queries are also counted by outcome.
 func (counts diffCounts) String() string {
 	var b strings.Builder
 	total := 0

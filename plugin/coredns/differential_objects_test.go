@@ -13,7 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// The objects are as from an API server: valid, and with defaults set.
+// The objects are like those of an API server: valid, and with defaults set.
 
 func (c *diffCluster) meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: c.namespace, Name: name}
@@ -146,7 +146,7 @@ func (c *diffCluster) containerPorts() []corev1.ContainerPort {
 }
 
 func (c *diffCluster) giveHostname(p *corev1.Pod) {
-	// So that a host may have several long port lists, whose ports are combined.
+	// A host may have several long port lists, whose ports are combined.
 	for _, s := range c.services {
 		if c.isWide(s.Name) && c.chance(40) {
 			p.Spec.Hostname, p.Spec.Subdomain = "peer", s.Name

@@ -18,8 +18,8 @@ var (
 	diffOtherTypes = []uint16{dns.TypePTR, dns.TypeTXT, dns.TypeSOA}
 )
 
-// diffFacts are the facts about a cluster by which replies are judged. They come from the
-// EndpointSlices as the controller would write them, and not from a plugin.
+// diffFacts are the facts about a cluster by which the test judges replies. They come
+// from the EndpointSlices as the controller would write them, and not from a plugin.
 type diffFacts struct {
 	*diffCluster
 	headless  map[string]bool // by service

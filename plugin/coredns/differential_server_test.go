@@ -15,7 +15,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// diffTap is a directive that exposes the plugin behind it, so that most queries need no
+// diffTap is a directive that exposes the next plugin, so that most queries need no
 // socket.
 const diffTap = "difftap"
 
@@ -52,8 +52,8 @@ const diffZones = "cluster.local in-addr.arpa ip6.arpa"
 // kubernetes.
 type diffServers struct{ pods, slices, theirs *diffServer }
 
-// ours returns the headless server for a cluster: for one cluster in four that which
-// reads only EndpointSlices.
+// ours returns the headless server for a cluster: for one cluster in four, the server
+// that reads only EndpointSlices.
 func (s *diffServers) ours(c *diffCluster) *diffServer {
 	if s.fromSlices(c) {
 		return s.slices
@@ -125,8 +125,8 @@ func (w *diffWriter) LocalAddr() net.Addr           { return diffAddr }
 func (w *diffWriter) RemoteAddr() net.Addr          { return diffAddr }
 func (w *diffWriter) WriteMsg(reply *dns.Msg) error { w.reply = reply; return nil }
 
-// direct calls the plugin. If it passes the query on, there is no next plugin, and the
-// reply is what a server makes of the rcode.
+// direct calls the plugin. If the plugin passes the query on, there is no next plugin,
+// and direct returns the reply that a server sends for the rcode.
 func (s *diffServer) direct(name string, qtype uint16) (*dns.Msg, error) {
 	m := new(dns.Msg)
 	m.SetQuestion(name, qtype)

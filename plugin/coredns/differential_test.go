@@ -36,9 +36,9 @@ const (
 	diffAtOnce = 250
 	// diffRounds is the number of changes of each cluster.
 	diffRounds = 1
-	// diffLongLists names the count of queries about clusters with long port lists.
+	// diffLongLists is the key of the count of queries about clusters with long port lists.
 	diffLongLists = "with long lists of ports, of all sorts"
-	// diffWireEach: one cluster in so many is also queried over the network.
+	// diffWireEach: the test also queries one in so many clusters over the network.
 	diffWireEach = 50
 )
 

@@ -88,7 +88,8 @@ func sameSet(a, b []string) bool {
 	return slices.Equal(a, b)
 }
 
-// answers returns an error unless the server's answer is a record set of just this data.
+// answers returns an error unless the server's answer is a record set with exactly this
+// data.
 func (s *server) answers(want []string, question ...string) error {
 	_, err := s.answer(want, question...)
 	return err
@@ -114,9 +115,9 @@ func (s *server) answer(want []string, question ...string) (*reply, error) {
 	return r, nil
 }
 
-// answersSRV returns an error unless the server answers with just these targets. They
-// have the given port and equal weights, and the additional section has their addresses:
-// glue maps each target to its own.
+// answersSRV returns an error unless the server answers with exactly the targets in
+// glue, with the given port and equal weights. The additional section must have their
+// addresses, which are the values in glue.
 func (s *server) answersSRV(port int, glue map[string][]string, question ...string) error {
 	var want, wantExtra []string
 	for target, addrs := range glue {
@@ -164,7 +165,7 @@ func (s *server) refuses(question ...string) error {
 	return nil
 }
 
-// wantAnswer waits until the server answers with just this data.
+// wantAnswer waits until the server answers with exactly this data.
 func wantAnswer(t *testing.T, want []string, question ...string) {
 	t.Helper()
 	eventually(t, func() error { return srv.answers(want, question...) })

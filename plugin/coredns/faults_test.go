@@ -182,8 +182,8 @@ func signal(t *testing.T, name string, signal syscall.Signal) {
 
 var failingWatches = regexp.MustCompile(`(?m)^coredns_headless_failing_watches\{kind="(\w+)"\} (\d+)$`)
 
-// wantFailingWatches waits until that many watches fail. A client reads its token again
-// after a minute.
+// wantFailingWatches waits until the given number of watches fail. A client reads its
+// token again after a minute.
 func wantFailingWatches(t *testing.T, want int) {
 	t.Helper()
 	cluster.Eventually(t, 4*time.Minute, func() error {

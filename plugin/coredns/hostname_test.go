@@ -33,7 +33,8 @@ spec:
   containers: [{name: busybox, image: busybox}]
 `
 
-// TestHostname has a pod whose subdomain names the service, and one whose does not.
+// TestHostname queries a pod whose subdomain is the service, and one with another
+// subdomain.
 func TestHostname(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, hostnames)
@@ -80,7 +81,7 @@ spec:
       containers: [{name: twin, image: twin}]
 `
 
-// TestSharedHostname has a Deployment whose pods share a hostname.
+// TestSharedHostname queries a Deployment whose pods share a hostname.
 func TestSharedHostname(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, sharedHostname)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestLicenses checks that the image has the license of every module that is in the
-// server, and what else must go with it.
+// TestLicenses checks that the image has the license of every module in the server,
+// and the other files that a license demands.
 func TestLicenses(t *testing.T) {
 	dir := t.TempDir()
 	if out, err := exec.Command("../licenses.sh", dir).CombinedOutput(); err != nil {

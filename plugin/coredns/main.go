@@ -13,7 +13,7 @@ import (
 )
 
 // anchor is the directive that follows headless. The trie is faster than the cache and
-// always fresh. Behind the cache, a cached NXDOMAIN would hide a name created since.
+// always fresh. After the cache, a cached NXDOMAIN would hide a name created since.
 const anchor = "cache"
 
 func init() {

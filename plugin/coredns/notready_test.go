@@ -4,7 +4,7 @@ package main_test
 
 import "testing"
 
-// mariadb has an unnamed port, for which there is no port name with SRV records.
+// mariadb has an unnamed port, so no port name has SRV records.
 const mariadb = `
 apiVersion: v1
 kind: Service

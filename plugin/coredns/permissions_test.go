@@ -13,7 +13,7 @@ import (
 	"github.com/headless-dns/headless/internal/cluster"
 )
 
-// TestPermissions lists the rights of headless's account: those to what it watches, and
+// TestPermissions checks the rights of headless's account: to watch its objects, and
 // those that every account has.
 func TestPermissions(t *testing.T) {
 	path, err := kube.Kubeconfig("headless")

@@ -215,7 +215,7 @@ func TestChainWarnings(t *testing.T) {
 	dir := nginxFolder(t)
 	const forward = "forward . 127.0.0.1:1"
 	for _, test := range []struct {
-		next   string // the directive behind headless
+		next   string // the directive after headless
 		others []string
 		want   []string
 	}{

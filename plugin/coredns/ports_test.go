@@ -74,8 +74,9 @@ spec:
   containers: [{name: neighbour, image: neighbour}]
 `
 
-// TestPorts has several ports. One has a named target port, for which two pods have
-// different numbers, and three have none. Two pods have the address of their node.
+// TestPorts queries a service with several ports. One has a named target port, to
+// which two pods give different numbers and three give none. Two pods have the
+// address of their node.
 func TestPorts(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, ports)

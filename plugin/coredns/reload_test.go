@@ -154,7 +154,7 @@ func TestReload(t *testing.T) {
 }
 
 // TestNoPinnedDenial queries a pod before it exists, with a TTL of an hour and a cache
-// behind headless. The pod's name must resolve once the pod is there, not an hour later.
+// after headless. The pod's name must resolve once the pod is there, not an hour later.
 func TestNoPinnedDenial(t *testing.T) {
 	dir := nginxFolder(t)
 	s := serve(t, fmt.Sprintf(".:0 {\nbind 127.0.0.1\nheadless cluster.local {\nmanifests %s\nttl 3600\n}\ncache 3600\n}", dir))

@@ -44,8 +44,8 @@ spec:
 `
 
 // TestReplacedPod replaces a pod of a StatefulSet several times, each time with another
-// address, under queries. No reply may have an address that was given up, or two
-// addresses.
+// address, under queries. No reply may have two addresses, or an address that no pod has
+// any more.
 func TestReplacedPod(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, db)

@@ -50,7 +50,7 @@ func TestSecondary(t *testing.T) {
 		}
 	}`, secondary, secondary, host, host, primary))
 
-	// follow waits until the primary and then the secondary reply as wanted.
+	// follow waits until first the primary and then the secondary reply as wanted.
 	follow := func(name string, qtype uint16, want string) {
 		t.Helper()
 		tick := time.NewTicker(20 * time.Millisecond)

@@ -25,7 +25,8 @@ endpoints:
 - {addresses: [192.0.2.3], hostname: three, conditions: {ready: false}}
 `
 
-// TestEndpointSlice has a service without a selector, and a manual EndpointSlice.
+// TestEndpointSlice queries a service without a selector, with a manual
+// EndpointSlice.
 func TestEndpointSlice(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, slice)
@@ -70,8 +71,8 @@ subsets:
   ports: [{name: http, port: 8080}]
 `
 
-// TestEndpoints has a manual object of the older kind Endpoints, which a controller
-// mirrors to an EndpointSlice.
+// TestEndpoints queries a service with a manual object of the older kind Endpoints,
+// which a controller mirrors to an EndpointSlice.
 func TestEndpoints(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, endpoints)
@@ -81,8 +82,8 @@ func TestEndpoints(t *testing.T) {
 	agree(t, ns)
 }
 
-// TestEndpointSliceBeside has a manual slice for a service whose own slices the
-// EndpointSlice controller writes.
+// TestEndpointSliceBeside adds a manual slice to a service that also has slices of
+// the EndpointSlice controller.
 func TestEndpointSliceBeside(t *testing.T) {
 	ns := namespace(t)
 	apply(t, ns, nginx)

@@ -107,7 +107,8 @@ func wantStatefulSet(t *testing.T, ns string, pods []corev1.Pod) {
 	eventually(t, func() error { return srv.answersSRV(80, glue, fqdn("_web", "_tcp", "nginx", ns), "+tcp") })
 }
 
-// TestLargeStatefulSet has more pods than fit into a UDP reply.
+// TestLargeStatefulSet queries a service with more pods than fit into a UDP
+// reply.
 func TestLargeStatefulSet(t *testing.T) {
 	ns := namespace(t)
 	const n = 200

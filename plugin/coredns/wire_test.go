@@ -123,7 +123,7 @@ func TestWireNames(t *testing.T) {
 		{`\000\001\255.` + base + " A", "NXDOMAIN 0"},
 		{strings.Repeat(`\255`, 63) + "." + base + " A", "NXDOMAIN 0"},
 		{`web\.0.` + base + " A", "NXDOMAIN 0"},
-		{`web-0\.of-6.default.svc.cluster.local. A`, "REFUSED 0"}, // no headless service, and no plugin behind
+		{`web-0\.of-6.default.svc.cluster.local. A`, "REFUSED 0"}, // no headless service, and no next plugin
 		{`\195\188.` + base + " A", "NXDOMAIN 0"},
 	} {
 		for _, network := range []string{"udp", "tcp"} {
@@ -159,7 +159,7 @@ func TestWireTypes(t *testing.T) {
 		"reverse name":       {"2.0.0.10.in-addr.arpa.", "NOERROR"},
 		"missing host":       {"web-9." + base, "NXDOMAIN"},
 		"missing port":       {"_ssh._tcp." + base, "NXDOMAIN"},
-		"missing service":    {"none.default.svc.cluster.local.", "REFUSED"}, // no plugin is behind
+		"missing service":    {"none.default.svc.cluster.local.", "REFUSED"}, // there is no next plugin
 	} {
 		for _, qtype := range []uint16{
 			dns.TypeMX, dns.TypeTXT, dns.TypeHTTPS, dns.TypeSVCB, dns.TypeSOA, dns.TypeNS, dns.TypeDS, dns.TypeCNAME,
@@ -201,7 +201,7 @@ func TestWireOddMessages(t *testing.T) {
 		t.Errorf("two questions: got %s, want FORMERR", dns.RcodeToString[r.Rcode])
 	}
 	for opcode, want := range map[int]int{
-		dns.OpcodeNotify: dns.RcodeRefused, // no plugin is behind
+		dns.OpcodeNotify: dns.RcodeRefused, // there is no next plugin
 		dns.OpcodeUpdate: dns.RcodeNotImplemented, dns.OpcodeStatus: dns.RcodeNotImplemented, dns.OpcodeStateful: dns.RcodeNotImplemented,
 	} {
 		m := new(dns.Msg).SetQuestion("cluster.local.", dns.TypeSOA)
