@@ -46,8 +46,8 @@ type Cluster struct {
 // sliceID is the number of a service's first pod, and that of a slice of the service.
 type sliceID struct{ first, slice int }
 
-// newCluster returns a cluster without objects. Its history is as long as a measured
-// server may be behind: more memory would make the cluster slower.
+// newCluster returns a cluster without objects. Its history is just long enough for a
+// measured server that is behind: more memory would make the cluster slower.
 func newCluster(api *apiserver.Server) *Cluster {
 	api.History = 2 * burstPods
 	return &Cluster{api: api, flips: make(map[string]int), ready: make(map[sliceID]*discoveryv1.EndpointSlice)}
@@ -106,7 +106,7 @@ func (c *Cluster) Populate(s Services, url *string) error { //nolint:unparam // 
 }
 
 // SetReady changes pods and their slices at once, as if the EndpointSlice controller took
-// no time. It returns when it has sent them.
+// no time. It returns the time at which it sent them.
 func (c *Cluster) SetReady(p Pods, at *int64) error { //nolint:unparam // the signature is net/rpc's
 	s := &c.services[p.Service]
 	var objects []apiserver.Object
@@ -122,7 +122,7 @@ func (c *Cluster) SetReady(p Pods, at *int64) error { //nolint:unparam // the si
 	return nil
 }
 
-// Flow is a series of changes. In each another pod loses or regains its readiness.
+// Flow is a series of changes. Each makes another pod lose or regain its readiness.
 type Flow struct {
 	Resource string // "pods" or "endpointslices"
 	Rate     int    // changes a second
@@ -154,7 +154,7 @@ func (c *Cluster) Churn(f Flow, took *time.Duration) error {
 	return nil
 }
 
-// flip returns the next change, in each service in turn. It spares the last service,
+// flip returns the next change, for each service in turn. It leaves out the last service,
 // which the marker uses. In a service one pod loses its readiness, then regains it, then
 // the next pod does.
 func (c *Cluster) flip(resource string) apiserver.Object {
@@ -169,13 +169,13 @@ func (c *Cluster) flip(resource string) apiserver.Object {
 	if resource == "pods" {
 		return s.pod(i, ready)
 	}
-	return c.without(s, i, ready)
+	return c.withReadiness(s, i, ready)
 }
 
-// without returns the slice of a pod with that readiness; all its other pods are ready.
-// It reuses the endpoints: new ones would take longer to build than a server takes for
-// the slice.
-func (c *Cluster) without(s *service, i int, ready bool) apiserver.Object {
+// withReadiness returns the slice of a pod with the given readiness; the other pods in it
+// are ready. It reuses the endpoints: new ones would take longer to build than a server
+// takes for the slice.
+func (c *Cluster) withReadiness(s *service, i int, ready bool) apiserver.Object {
 	k := i / endpointsPerSlice
 	id := sliceID{s.first, k}
 	if c.ready[id] == nil {
@@ -204,7 +204,7 @@ func (c *Cluster) Relist(_ struct{}, _ *struct{}) error { //nolint:unparam // th
 // Stop stops the API server until Start.
 func (c *Cluster) Stop(_ struct{}, _ *struct{}) error { return c.api.Close() }
 
-// Start restarts the API server. Clients have to relist.
+// Start restarts the API server. Clients must relist.
 func (c *Cluster) Start(_ struct{}, _ *struct{}) error {
 	c.api.Expire()
 	return c.api.Start()
@@ -252,7 +252,8 @@ func call[A, R any](b *testing.B, c *cluster, method string, args A, reply *R) {
 	}
 }
 
-// setReady sets the readiness of pods, and returns when the API server sent that.
+// setReady sets the readiness of pods, and returns the time at which the API server sent
+// that.
 func (c *cluster) setReady(b *testing.B, p Pods) time.Time {
 	b.Helper()
 	var at int64

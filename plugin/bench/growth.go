@@ -35,8 +35,8 @@ const changeRate = "changes/s"
 type cost struct {
 	title, what, metric string
 	write               func(float64) string
-	// level: the cost does not depend on the size of the cluster, so the report does not
-	// extrapolate it.
+	// level means that the cost does not depend on the size of the cluster, so the report
+	// does not extrapolate it.
 	level bool
 }
 
@@ -91,7 +91,7 @@ func (c *cost) cell(r *results, n int, plugin string) string {
 // line returns the value at x of the straight line through two points.
 func line(x1, y1, x2, y2, x float64) float64 { return y2 + (y2-y1)/(x2-x1)*(x-x2) }
 
-// growthTable returns the costs by the size of the cluster.
+// growthTable returns a table of the costs by the size of the cluster.
 func (r *results) growthTable() string {
 	head := []string{"pods", ""}
 	for _, n := range clusterSizes {
@@ -120,7 +120,8 @@ func (r *results) growthTable() string {
 	return t.String()
 }
 
-// fewTable returns the costs where few pods are of headless services.
+// fewTable returns a table of the costs in the cluster where few pods are of headless
+// services.
 func (r *results) fewTable() string {
 	head := []string{""}
 	for _, w := range watching {

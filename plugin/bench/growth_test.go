@@ -116,8 +116,8 @@ func newMarker(b *testing.B, s *server, c *cluster) *marker {
 	return &marker{s, c, Pods{Service: last, End: 1, Ready: true}, c.services[last].podFQDN(0), 0}
 }
 
-// next changes the pod and returns the time until the server answers accordingly. Its
-// queries are so rare that they cost next to nothing beside the changes.
+// next changes the pod and returns the time until the answer shows it. Its queries are
+// so rare that they cost almost nothing beside the changes.
 func (m *marker) next(b *testing.B) time.Duration {
 	b.Helper()
 	m.changes++
@@ -147,7 +147,7 @@ type attempt struct {
 }
 
 // load finds the highest rate of changes with which a server keeps up on one processor.
-// The API server has the others.
+// The API server runs on the others.
 func (s *server) load(b *testing.B, c *cluster, resource string) {
 	defer s.alone(b, c)()
 
@@ -194,8 +194,8 @@ func rounded(rate float64) float64 {
 	return math.Round(rate/unit) * unit
 }
 
-// alone gives the server a processor of its own and the API server the others, if there
-// are any. The returned function reverts that.
+// alone pins the server to one processor and the API server to the others, if there are
+// any. The returned function reverts that.
 func (s *server) alone(b *testing.B, c *cluster) (end func()) {
 	b.Helper()
 	var available, first unix.CPUSet
@@ -274,7 +274,7 @@ func TestFlip(t *testing.T) {
 	s := &c.services[2]
 	for _, ready := range []bool{false, true} {
 		want := s.slice(0, func(i int) bool { return ready || i != 1 })
-		if got := c.without(s, 1, ready); !reflect.DeepEqual(got, apiserver.Object(want)) {
+		if got := c.withReadiness(s, 1, ready); !reflect.DeepEqual(got, apiserver.Object(want)) {
 			t.Errorf("got slice %v, want %v", got, want)
 		}
 	}

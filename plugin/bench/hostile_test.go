@@ -16,8 +16,8 @@ const (
 )
 
 // BenchmarkHostile measures a client that queries the pods of a small service, alone and
-// beside hostile clients. What a flood takes from it is only reported, as a machine with
-// few processors has none to spare. Idle connections must take nothing from it.
+// beside hostile clients. The slowdown by a flood is only reported, as a machine with
+// few processors has none to spare. Idle connections must not slow it down.
 func BenchmarkHostile(b *testing.B) {
 	needPrograms(b)
 	c := startCluster(b, Services{Sizes: []int{hostileSize, 10}})
@@ -58,7 +58,7 @@ func BenchmarkHostile(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer conn.Close()
-			if i%2 == 0 { // only the first octet of a message's length
+			if i%2 == 0 { // only the first byte of a message's length
 				if _, err := conn.Write([]byte{0}); err != nil {
 					b.Fatal(err)
 				}

@@ -2,8 +2,8 @@ package main
 
 import "strings"
 
-// The colors differ for the color-blind, too. A curve shows between the dashes of a curve
-// that is drawn over it.
+// The color-blind can tell the colors apart, too. A curve shows between the dashes of a
+// curve drawn over it.
 var (
 	blue   = style{"#1565c0", "linewidth 2.5 pointtype 7 pointsize 0.7"}
 	green  = style{"#1b7f5c", "linewidth 4 pointtype 5 pointsize 0.7"}
@@ -13,7 +13,7 @@ var (
 // inTree explains a label.
 const inTree = "in-tree: the kubernetes plugin of CoreDNS"
 
-// tic formats the nanoseconds of a tic: 1 µs, where the tables have 1,000 ns.
+// tic formats the nanoseconds of a tic: as 1 µs, while the tables have 1,000 ns.
 func tic(ns float64) string {
 	if ns == 1e3 {
 		return "1 µs"
@@ -22,7 +22,7 @@ func tic(ns float64) string {
 }
 
 // queryPicture shows the time of queries over UDP by the size of the service. It leaves out
-// SRV, whose curves are next to those of A of the service.
+// SRV, whose curves are close to those of A of the service.
 func (r *results) queryPicture() *picture {
 	p := panel{title: "time in the plugin of a query over UDP", height: 290, write: tic}
 	for _, server := range []struct {

@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-// drawing is what a test reads of an SVG.
+// drawing has the parts of an SVG that the tests check.
 type drawing struct {
 	texts  []string
 	places []point // of the texts
@@ -190,7 +190,7 @@ func needGnuplot(t *testing.T) {
 	}
 }
 
-// measured returns results where each value that the pictures show is another one.
+// measured returns results in which all values that the pictures show differ.
 func measured() *results {
 	r := &results{values: map[string]map[string][]float64{}}
 	set := func(name, unit string, v float64) {
@@ -270,8 +270,8 @@ func TestPictures(t *testing.T) {
 	}
 }
 
-// TestPictureWithoutResults requires an error where a curve has no point, and a curve of the
-// others where one is missing.
+// TestPictureWithoutResults requires an error if a curve has no points, and a curve of the
+// other points if one is missing.
 func TestPictureWithoutResults(t *testing.T) {
 	r := measured()
 	delete(r.values, serveName("pod-A", "udp", 10, "kubernetes"))

@@ -180,8 +180,8 @@ func logarithmic(values []float64) *scale {
 	return s
 }
 
-// linear returns a scale from zero to a tic, with at most five tics of 1, 2 or 5 times a
-// power of ten.
+// linear returns a scale from zero to the last of at most five tics, 1, 2 or 5 times a power
+// of ten apart.
 func linear(values []float64) *scale {
 	highest := slices.Max(values)
 	unit := math.Pow(10, math.Floor(math.Log10(highest))-1)
@@ -200,7 +200,7 @@ func linear(values []float64) *scale {
 	return s
 }
 
-// at returns where a value is on the axis, from 0 to 1.
+// at returns the position of a value on the axis, from 0 to 1.
 func (s *scale) at(value float64) float64 {
 	if s.log {
 		return math.Log(value/s.from) / math.Log(s.to/s.from)
@@ -208,7 +208,7 @@ func (s *scale) at(value float64) float64 {
 	return (value - s.from) / (s.to - s.from)
 }
 
-// labels returns the tics as gnuplot's option.
+// labels returns the tics as an option of gnuplot.
 func (s *scale) labels(write func(float64) string) string {
 	var out []string
 	for _, tic := range s.tics {

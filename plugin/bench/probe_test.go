@@ -14,8 +14,8 @@ import (
 // few milliseconds.
 const probeRate = 1000
 
-// A probe is a client that sends queries evenly, whether or not they are answered. So a
-// server that pauses does not get fewer queries to be late with.
+// A probe is a client that sends queries at a steady rate, whether or not they are
+// answered. So a server that pauses does not get fewer queries in its pause.
 type probe struct {
 	conn  *dns.Conn
 	stop  chan struct{}

@@ -36,8 +36,8 @@ func endProcesses() error {
 	return errors.Join(errs...)
 }
 
-// pin restricts a process to some processors: all its threads, and so every thread that
-// they start.
+// pin restricts a process to some processors: all its threads, and thereby every thread
+// that they start.
 func pin(b *testing.B, cmd *exec.Cmd, processors *unix.CPUSet) {
 	b.Helper()
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", cmd.Process.Pid))

@@ -9,7 +9,7 @@ import (
 
 const (
 	relists = 10
-	// memoryRoom is the limit of a server's memory, as a multiple of its settled memory.
+	// memoryRoom is the limit of a server's memory as a multiple of its settled memory.
 	memoryRoom = 1.5
 	// longestPause is generous, as this program and the stand-in share the processors.
 	longestPause = time.Second
@@ -86,7 +86,7 @@ func (s *server) relists(b *testing.B, c *cluster, names []string, room float64,
 	}
 }
 
-// usage returns the share of a processor that the server uses in a time.
+// usage returns the share of a processor that the server uses over a time.
 func (s *server) usage(b *testing.B, d time.Duration) float64 {
 	b.Helper()
 	before := s.cpu(b)

@@ -68,7 +68,7 @@ func (r *results) median(benchmark, unit string) float64 {
 	}
 }
 
-// The names of the benchmarks. For n = 0 they have no size.
+// The functions below return the names of benchmarks. With n = 0 a name has no size.
 
 func serveName(query, proto string, n int, plugin string) string {
 	if n == 0 {

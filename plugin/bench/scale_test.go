@@ -57,8 +57,8 @@ const (
 
 // settle reports the peak of memory and the settled memory, which it returns. An idle
 // server may keep garbage for minutes, so settle collects it, twice: the second
-// collection frees what the first removed from pools. Then the runtime returns memory bit
-// by bit. Settled is the median of the last quarter of ten seconds.
+// collection frees what the first removed from pools. After that the runtime returns
+// memory bit by bit. Settled is the median of the last quarter of ten seconds.
 func (s *server) settle(b *testing.B) (settled float64) {
 	b.Helper()
 	s.quiet(b, 0, func() bool { return true }, time.Now())

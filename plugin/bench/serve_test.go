@@ -31,7 +31,7 @@ var fewSizes = []int{1, 100, 10_000}
 // plugins are the compared directives.
 var plugins = []string{"headless", "kubernetes"}
 
-// tapDirective exposes the plugin behind it. endDirective is the last in the chain.
+// tapDirective exposes the next plugin. endDirective is the last in the chain.
 const tapDirective, endDirective = "benchtap", "benchend"
 
 // tapped are the exposed plugins by directive.
@@ -46,7 +46,7 @@ func (pass) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int
 	return plugin.NextOrFailure("pass", end{}, ctx, w, r)
 }
 
-// end is the plugin behind the measured ones. It costs nothing.
+// end is the last plugin in the chain. It costs nothing.
 type end struct{}
 
 func (end) Name() string { return endDirective }
@@ -97,9 +97,9 @@ func serve(t testing.TB, endpoint string) (stop func()) {
 	}
 }
 
-// writer keeps a reply. What a server does with it is the same for all plugins, and not
-// measured. The kubernetes plugin leaves it to the server to cut a reply to the client's
-// size; headless does that itself.
+// writer keeps a reply. The work of a server on a reply is the same for all plugins and is
+// not measured. The kubernetes plugin lets the server cut a reply to the client's size;
+// headless does that itself.
 type writer struct {
 	dns.ResponseWriter // nil: these plugins need no other method
 	remote             net.Addr

@@ -22,8 +22,8 @@ type server struct {
 	profiles     string // the address of the pprof plugin
 }
 
-// stanzas are the plugins in a server's Corefile. floor is the least that a CoreDNS does
-// for a reply: it answers from the hosts plugin.
+// stanzas are the plugins in a server's Corefile. floor does the least that a CoreDNS
+// does for a reply: it answers from the hosts plugin.
 var stanzas = map[string]string{
 	"floor":      "hosts {\n10.0.0.1 " + floorName + "\n}",
 	"headless":   "headless cluster.local in-addr.arpa ip6.arpa {\nendpoint %s\nstartup_timeout 5m\n}",
@@ -92,8 +92,8 @@ func answered(m *dns.Msg) bool { return m.Rcode == dns.RcodeSuccess && len(m.Ans
 
 func denied(m *dns.Msg) bool { return m.Rcode == dns.RcodeNameError }
 
-// await queries the addresses of a name until the reply is wanted, and returns when it
-// came.
+// await queries the addresses of a name until wanted accepts the reply, and returns the
+// time of that reply.
 func (s *server) await(b *testing.B, name string, wanted func(*dns.Msg) bool) time.Time {
 	b.Helper()
 	return s.awaitEvery(b, 500*time.Microsecond, name, wanted)

@@ -104,7 +104,7 @@ func bytesOf(n float64) string {
 	return with(n, "B")
 }
 
-// ratio formats in-tree's cost as a multiple of that of headless.
+// ratio formats in-tree's cost as a multiple of headless's.
 func ratio(headless, inTree float64) string {
 	if v := inTree / headless; !math.IsNaN(v) && !math.IsInf(v, 0) {
 		return "**" + number(v) + "×**"
@@ -119,7 +119,7 @@ func sizesHead(sizes []int, before ...string) []string {
 	return before
 }
 
-// serveTable returns the costs of the first kinds of queries in a plugin.
+// serveTable returns a table of the costs of the first kinds of queries in a plugin.
 func (r *results) serveTable(proto string, first int) string {
 	t := newTable(sizesHead(allSizes, "", "")...)
 	for _, q := range questions[:first] {
@@ -140,7 +140,7 @@ func (r *results) serveTable(proto string, first int) string {
 	return t.String()
 }
 
-// outsideTable returns the costs of queries for names of no service.
+// outsideTable returns a table of the costs of queries for names of no service.
 func (r *results) outsideTable() string {
 	t := newTable("", "passing on alone", "headless", "in-tree")
 	for _, q := range []struct{ query, title string }{
@@ -156,7 +156,7 @@ func (r *results) outsideTable() string {
 	return t.String()
 }
 
-// processTable returns the costs of a query in a whole server.
+// processTable returns a table of the costs of a query in a whole server.
 func (r *results) processTable() string {
 	t := newTable(sizesHead(someSizes, "", "", "floor")...)
 	for _, q := range questions[:3] {
@@ -174,7 +174,7 @@ func (r *results) processTable() string {
 	return t.String()
 }
 
-// eventTable returns the costs of changes.
+// eventTable returns a table of the costs of changes.
 func (r *results) eventTable() string {
 	t := newTable(sizesHead(someSizes, "", "")...)
 	row := []string{"slim object to publication, in process", "headless"}
@@ -197,7 +197,7 @@ func (r *results) eventTable() string {
 	return t.String()
 }
 
-// scaleTable returns the costs of many pods.
+// scaleTable returns a table of the costs of many pods.
 func (r *results) scaleTable() string {
 	t := newTable("", "headless", "in-tree", "ratio")
 	add := func(title string, headless, inTree float64, unit string) {

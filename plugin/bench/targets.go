@@ -15,7 +15,8 @@ type target struct {
 	unit     string
 }
 
-// verdict reports whether the target is held, or by how much it is missed.
+// verdict says whether the measured cost meets the target, or by how much it misses
+// it.
 func (t *target) verdict() string {
 	switch {
 	case math.IsNaN(t.measured):
@@ -39,7 +40,7 @@ func largest(values ...float64) float64 {
 	return out
 }
 
-// over returns the largest value of the sizes.
+// over returns the largest value over all sizes.
 func over(sizes []int, value func(n int) float64) float64 {
 	var values []float64
 	for _, n := range sizes {

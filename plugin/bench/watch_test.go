@@ -11,7 +11,8 @@ import (
 // kubernetes watches only EndpointSlices, no pods.
 var onEndpoints = []string{"headless", "kubernetes"}
 
-// once calls start the first time and keeps its result for later runs of a benchmark.
+// once calls start the first time and returns the kept result in later runs of a
+// benchmark.
 func once[T any](kept *T, done *bool, start func() T) T {
 	if !*done {
 		*kept, *done = start(), true
