@@ -13,15 +13,15 @@ import (
 )
 
 // An asker is a pod that queries the A records of its names every 50 ms. It writes the
-// replies to its log. That is a file of this node, which the test can read without the
-// API server.
+// replies to its log. The log is a file on this node, which the test can read without
+// the API server.
 type asker struct {
 	pod, log string
 	names    []string
 	begin    time.Time
 }
 
-// A reply is dig's output for one query, with the times before the query and after the
+// A reply is dig's output for one query, with a time before the query and one after the
 // reply.
 type reply struct {
 	sent, received time.Time

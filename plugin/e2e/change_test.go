@@ -45,8 +45,8 @@ func TestRollout(t *testing.T) {
 	}
 }
 
-// wantReplaced requires that a name had the address of one pod, and has that of another
-// in the end.
+// wantReplaced requires that a name first had the address of one pod, and at the end has
+// that of another.
 func wantReplaced(t *testing.T, replies []reply, name string, before, after *corev1.Pod) {
 	t.Helper()
 	if before.UID == after.UID || addr(before, 4) == addr(after, 4) {

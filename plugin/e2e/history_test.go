@@ -93,10 +93,10 @@ func (h *history) add(pod *corev1.Pod, gone bool, now time.Time) {
 	}
 }
 
-// check compares replies with the history. An address must be that of a pod of the name,
-// or have been until a TTL ago. If the name does not exist, no pod of it may have been
-// ready for a TTL. check returns the longest time between the end of a pod's readiness
-// and a reply with its address.
+// check compares replies with the history. An address must belong to a pod of the name,
+// or have belonged to one within the last TTL. NXDOMAIN is wrong if a pod of the name
+// has been ready for a TTL. check returns the longest time between the end of a pod's
+// readiness and a reply with its address.
 func (h *history) check(t *testing.T, replies []reply) time.Duration {
 	t.Helper()
 	h.mu.Lock()
@@ -127,7 +127,7 @@ func (h *history) judge(r reply, late *time.Duration) error {
 	case r.status == "NOERROR" && len(r.addrs) > 0:
 		for _, a := range r.addrs {
 			if !slices.ContainsFunc(h.lives, func(l life) bool { return (!isHost || l.name == host) && l.answers(a, r, late) }) {
-				return fmt.Errorf("%s is not the address of a pod of this name, nor was it", a)
+				return fmt.Errorf("no pod of this name has or had the address %s", a)
 			}
 		}
 		return nil
@@ -151,8 +151,8 @@ func (l *life) answers(a string, r reply, late *time.Duration) bool {
 	return true
 }
 
-// ahead is how much sooner a server may hear that a pod is not ready than this test,
-// which hears it from kubectl.
+// ahead is how much sooner than this test, which watches through kubectl, a server may
+// see that a pod is not ready.
 const ahead = 2 * time.Second
 
 // settled reports whether the pod had been ready for a TTL before the query, and stayed

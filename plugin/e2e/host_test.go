@@ -94,7 +94,7 @@ func hostState() ([]string, error) {
 const hostFiles = "/{run,var/lib,var/log,opt,etc,usr/libexec}/{containerd,kubelet,kubernetes,cni,pods,containers}{,/*}"
 
 // TestWritesStay writes files where the programs of a node and the image builder write on
-// their first run. The outer program fails if it finds these files in the host.
+// their first run. The outer program fails if it finds these files on the host.
 func TestWritesStay(t *testing.T) {
 	for _, dir := range []string{"/run", "/var/lib", "/var/log", "/etc"} {
 		for _, name := range []string{"cni", "containers", "kubelet"} {

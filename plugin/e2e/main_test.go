@@ -1,10 +1,9 @@
 //go:build e2e
 
-// The end-to-end test queries from where the plugin's users are: in pods, through the
-// name server that a kubelet gave them, with nslookup, dig and the C library's resolver.
-// It starts a node of containerd, kubelet and kube-proxy beside a control plane. It
-// deploys the server's image behind the Service of the cluster's DNS, as plugin/deploy
-// does.
+// The end-to-end test queries as users of the plugin do: from pods, through the name
+// server that the kubelet gave them, with nslookup, dig and the C library's resolver. It
+// starts a node of containerd, kubelet and kube-proxy beside a control plane. It deploys
+// the server's image behind the Service of the cluster's DNS, as plugin/deploy does.
 //
 // The node lives in namespaces of its own (testdata/cluster/isolated.sh), so this program
 // runs twice. The outer program starts the inner one there, and compares the host's state
@@ -37,8 +36,8 @@ func TestMain(m *testing.M) {
 	cluster.Exit(run())
 }
 
-// outside starts this program again within isolated.sh, and requires that this leaves the
-// host as it was.
+// outside starts this program again within isolated.sh, and requires that it leaves the
+// host unchanged.
 func outside() (int, error) {
 	if os.Getenv("HEADLESS_COREDNS") == "" {
 		return 0, errors.New("HEADLESS_COREDNS is not set: it names the server, and make e2e sets it")
@@ -56,8 +55,8 @@ func outside() (int, error) {
 		return 0, err
 	}
 
-	// After an interrupt the host is compared all the same. The signals are caught, not
-	// ignored, as the inner program would inherit ignored ones.
+	// After an interrupt the host is still compared. The signals are caught, not ignored, as
+	// the inner program would inherit ignored ones.
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM)
 	// If this program is killed, the kernel kills the inner one, because the thread that
 	// started it ends.

@@ -104,7 +104,7 @@ func TestNamespaces(t *testing.T) {
 	})
 }
 
-// TestIndexedJob runs testdata/job.yaml, whose workers find each other by name.
+// TestIndexedJob runs testdata/job.yaml, whose workers look each other up by name.
 func TestIndexedJob(t *testing.T) {
 	kubectl(t, "-n", "staging", "apply", "-f", "testdata/job.yaml")
 	// After an outage, it may take minutes until kube-controller-manager sees the Job.

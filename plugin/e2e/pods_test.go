@@ -90,9 +90,9 @@ func addr(pod *corev1.Pod, family int) string {
 	return ""
 }
 
-// eventually is [cluster.Eventually] with patience for an outage. After it a watch may
-// pause for a minute, be refused by an API server that has just started, and pause again.
-// And one component waits for another.
+// eventually is [cluster.Eventually] with patience for an outage. After it a watch may pause
+// for a minute, be refused by an API server that has just started, and pause again.
+// Components also wait for each other.
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
 	cluster.Eventually(t, 4*time.Minute, f)
