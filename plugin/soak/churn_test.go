@@ -167,7 +167,7 @@ func (c *churn) rollOut(i int) error {
 	return c.patch(i, `{"spec":{`+patch+`}}`)
 }
 
-// pause stops the rollout of a StatefulSet, which would take minutes.
+// pause stops the rollout of a StatefulSet, which takes minutes otherwise.
 func (c *churn) pause(i int) error {
 	if isDeployment(i) {
 		return nil
@@ -215,7 +215,7 @@ func (c *churn) deletePods(i int) error {
 	return nil
 }
 
-// flipService deletes a service but not its pods, or recreates the deleted one.
+// flipService deletes a service without its pods, or recreates the deleted one.
 func (c *churn) flipService(i int) (err error) {
 	if c.deleted != "" {
 		if err = c.createService(c.deleted); err == nil {
@@ -267,7 +267,7 @@ func (c *churn) flipReadiness(i int) error {
 	return nil
 }
 
-// makeReady makes the unready pods ready again.
+// makeReady makes all pods that churn made unready ready again.
 func (c *churn) makeReady() error {
 	for _, pod := range c.unready {
 		if err := c.setReady(&pod, corev1.ConditionTrue); err != nil {

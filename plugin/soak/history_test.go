@@ -22,10 +22,10 @@ var steady = question{service: "steady"}
 // A history records what the API server reported of headless services and their pods, and
 // when. The label app of a pod names its service.
 //
-// On a busy machine the test's watch may be late, as may be the server's. So the test
-// writes the time to an object in the API server several times a second. An event behind
-// such a time happened after it. Until the watch has delivered a time, the state at that
-// time is unknown.
+// On a busy machine the watches of the test and of the server may be late. So the test
+// writes the time to an object in the API server several times a second. An event that
+// the watch delivers after such a time happened after it. Until the watch has delivered a
+// time, the state at that time is unknown.
 type history struct {
 	mu       sync.Mutex
 	written  map[string]time.Time // by resource: the latest time that its watch has delivered
@@ -188,14 +188,14 @@ func (h *history) since(resource string) moment {
 	return moment{h.written[resource], time.Now()}
 }
 
-// setWritten records that the watch of a resource has delivered a time.
+// setWritten records that the watch of a resource has delivered a written time.
 func (h *history) setWritten(resource string, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.written[resource] = at
 }
 
-// window returns the time in which the content of an answer must have been true. It
+// window returns the time span in which the content of an answer must have been true. It
 // begins the bound before the question, or before an outage since then, and ends with the
 // answer, or with the recovery from an outage. calm reports whether no outage is near.
 // complete is false while an outage lasts, and until this test has seen the whole window.
@@ -253,7 +253,7 @@ func (h *history) judge(a *answer, w span, calm bool) (age time.Duration, err er
 	for _, addr := range a.addrs {
 		when := served[addr].possible
 		if !when.overlaps(w) {
-			return 0, fmt.Errorf("%s is not an address of it, nor was within %v%s", addr, bound, when.describe())
+			return 0, fmt.Errorf("%s is not its address, and was not within %v%s", addr, bound, when.describe())
 		}
 		if calm && !when.overlaps(asked) {
 			age = max(age, a.asked.Sub(when.last(a.asked)))

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// TestJudge requires which answers the soak test takes for wrong.
+// TestJudge checks which answers the soak test judges as wrong.
 func TestJudge(t *testing.T) {
 	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	at := func(seconds float64) time.Time { return begin.Add(time.Duration(seconds * float64(time.Second))) }
@@ -59,7 +59,7 @@ func TestJudge(t *testing.T) {
 		{"", 50, "10.0.0.1 TC", 0, "-"},
 		{"", 50, "10.0.0.9 TC", 0, "10.0.0.9 is not"},
 
-		// A pod is replaced by one with another address. The server may hear of that
+		// A pod is replaced by one with another address. The server may see that
 		// before this test.
 		{"web-1", 96.5, "NXDOMAIN", 0, "10.0.0.2 is missing"},
 		{"web-1", 97.5, "NXDOMAIN", 0, "-"},

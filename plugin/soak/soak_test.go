@@ -1,11 +1,11 @@
 //go:build soak
 
 // The soak test runs a server for a given time beside a real Kubernetes
-// (testdata/cluster), in which a thousand pods of headless services come and go. Now and
-// then it restarts the API server and reloads the Corefile, also during an outage of the
-// API server. Dnsperf sends queries all the time, and so does the test itself. The test
-// watches the API server, too, and judges every answer by it. In the end the server must
-// use no more memory, goroutines and files than after the warm-up.
+// (testdata/cluster), in which a thousand pods of headless services come and go. From
+// time to time it restarts the API server and reloads the Corefile, also during an
+// outage of the API server. Dnsperf sends queries all the time, and so does the test
+// itself. The test watches the API server, too, and judges every answer by it. At the
+// end the server must use no more memory, goroutines and files than after the warm-up.
 //
 //	make soak DURATION=10m
 package soak_test
@@ -26,7 +26,7 @@ import (
 
 const (
 	warmup = 30 * time.Second
-	// How much more the server may use in the end than after the warm-up, which had a
+	// How much more the server may use at the end than after the warm-up, which had a
 	// restart, a reload and the same pods:
 	//  - resident memory is a dozen megabytes, partly pages that the runtime has not
 	//    returned yet;
@@ -86,7 +86,7 @@ func TestSoak(t *testing.T) {
 	run.settle()
 	took := time.Since(began)
 	after := s.measure(t)
-	after.log(t, "in the end")
+	after.log(t, "at the end")
 	run.asker.finish(t)
 
 	if limit := before.resident + moreResident; after.resident > limit {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A moment is an interval in which something happened: after one time, and by another.
+// A moment is the interval in which something happened: after one time, and by another.
 type moment struct{ after, by time.Time }
 
 // A period is when something was true: certainly, and possibly.
@@ -52,7 +52,7 @@ func (s *spans) set(is bool, now time.Time) bool {
 	return is != was
 }
 
-// intersect returns when both are true.
+// intersect returns the times when both are true.
 func (s spans) intersect(other spans) (out spans) {
 	for _, a := range s {
 		for _, b := range other {
@@ -85,7 +85,7 @@ func (s spans) covers(w span) bool {
 	})
 }
 
-// last returns when something was last true before a time at which it is false.
+// last returns the end of the last span before a time at which nothing is true.
 func (s spans) last(before time.Time) (last time.Time) {
 	for _, a := range s {
 		if a.until.After(last) && a.until.Before(before) {

@@ -29,7 +29,7 @@ func (k *kubernetes) watch(ctx context.Context, h *history) {
 	go k.write(ctx, "pods", steady.service+"-0")
 }
 
-// writtenAt is the annotation that holds the time of its writing.
+// writtenAt is the annotation with the time when write set it.
 const writtenAt = "soak/written-at"
 
 // write writes the current time to an object several times a second.
