@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestBase installs the base as the DNS of a cluster.
+// TestBase installs the base as the DNS server of a cluster.
 func TestBase(t *testing.T) {
 	r := newRunbook(t)
 	r.validate(t, "base", "--warnings-as-errors")
@@ -50,8 +50,8 @@ func TestBase(t *testing.T) {
 	})
 }
 
-// TestK3s replaces the DNS server of k3s by the base, and reverts that. The objects of
-// k3s have the names and labels of those of kubeadm.
+// TestK3s replaces the DNS server of k3s by the base, and reverts that. K3s has
+// objects with the same names and labels as kubeadm.
 func TestK3s(t *testing.T) {
 	create(t, "testdata/kubeadm.yaml")
 	kubectl(t, "-n", "kube-system", "rollout", "status", "deployment", "coredns")

@@ -47,7 +47,7 @@ func run(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// prepare makes kubectl work without flags, and removes what the manifests bring.
+// prepare makes kubectl work without flags, and removes objects that the manifests create.
 func prepare() error {
 	kube.Env = append(kube.Env, "PATH="+bin+":"+os.Getenv("PATH"), "KUBECONFIG="+kube.Dir+"/admin.kubeconfig")
 	// The pods of a DaemonSet on the node "manual" would never be ready.
@@ -62,7 +62,7 @@ func command(name string, args ...string) (string, error) {
 	return commandIn("", "", name, args...)
 }
 
-// commandIn is command in a folder, and with an input.
+// commandIn is command in a folder with an input.
 func commandIn(folder, stdin, name string, args ...string) (string, error) {
 	path := name
 	if name == "kubectl" {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A panel is one of the dashboard: a row is the heading of those below it.
+// A panel is a panel of the dashboard. A row is the heading of the panels below it.
 type panel struct {
 	ID          int
 	Type, Title string
@@ -16,7 +16,7 @@ type panel struct {
 	Targets     []struct{ Expr string }
 }
 
-// panels returns those of the dashboard.
+// panels returns the panels of the dashboard.
 func panels(t *testing.T) []panel {
 	t.Helper()
 	text, err := os.ReadFile("monitoring/dashboard.json")
@@ -33,8 +33,8 @@ func panels(t *testing.T) []panel {
 	return dashboard.Panels
 }
 
-// TestDashboard checks what Grafana does not complain of: panels that lie on others, that
-// ask nothing, or that are above the first row and no figures; and metrics that are nowhere.
+// TestDashboard finds mistakes that Grafana accepts: panels that overlap, that have no
+// query, or that are above the first row and not figures; and metrics that no panel shows.
 func TestDashboard(t *testing.T) {
 	all := panels(t)
 	taken, ids := map[[2]int]string{}, map[int]bool{}
@@ -48,7 +48,7 @@ func TestDashboard(t *testing.T) {
 		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
 			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
 				if other, ok := taken[[2]int{x, y}]; ok {
-					t.Fatalf("%s lies on %s", p.Title, other)
+					t.Fatalf("%s overlaps %s", p.Title, other)
 				}
 				taken[[2]int{x, y}] = p.Title
 			}
@@ -59,7 +59,7 @@ func TestDashboard(t *testing.T) {
 		if p.Type == "row" {
 			rows++
 		} else if len(p.Targets) == 0 {
-			t.Errorf("%s asks nothing", p.Title)
+			t.Errorf("%s has no query", p.Title)
 		}
 		if (rows == 0) != (p.Type == "stat") {
 			t.Errorf("%s, after %d rows, is a %s", p.Title, rows, p.Type)
@@ -67,7 +67,7 @@ func TestDashboard(t *testing.T) {
 		for _, target := range p.Targets {
 			asked.WriteString(target.Expr + "\n")
 			if !strings.Contains(target.Expr, `job=~"$job"`) || !strings.Contains(target.Expr, `instance=~"$instance"`) {
-				t.Errorf("%s does not ask for the servers that are chosen: %s", p.Title, target.Expr)
+				t.Errorf("%s does not select the chosen servers: %s", p.Title, target.Expr)
 			}
 		}
 	}
@@ -90,7 +90,7 @@ func TestDashboard(t *testing.T) {
 	}
 	for _, name := range metrics {
 		if !regexp.MustCompile(`\bcoredns_headless_` + name + `(_bucket)?\{`).MatchString(asked.String()) {
-			t.Errorf("nothing asks for coredns_headless_%s", name)
+			t.Errorf("no panel queries coredns_headless_%s", name)
 		}
 	}
 }

@@ -69,8 +69,8 @@ func watchEndpoints(t *testing.T, service string) *endpointWatch {
 	return w
 }
 
-// await waits until the names of all ready endpoints begin with prefix. It fails if there
-// was no ready endpoint at any time before.
+// await waits until the names of all ready endpoints begin with prefix. It fails if the
+// Service had no ready endpoint at any moment.
 func (w *endpointWatch) await(t *testing.T, prefix string) {
 	t.Helper()
 	eventually(t, func() error {

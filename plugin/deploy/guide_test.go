@@ -17,7 +17,7 @@ const (
 	image = "registry.example.org/headless:1" // in both pages
 )
 
-// block returns the n-th block of a language in a section of a page.
+// block returns the n-th code block of a language in a section of a page.
 func block(t *testing.T, file, section, language string, n int) string {
 	t.Helper()
 	page, err := os.ReadFile(file)
@@ -73,9 +73,9 @@ func (r *runbook) change(t *testing.T, folder string) {
 }
 
 // validate lets the API server check a folder in a dry run, in which an unknown field is
-// an error. The flags in more may turn warnings into errors: no folder with only new
-// workloads may cause one, such as a violation of the restricted pod security standard.
-// Without an image the API server must refuse the workloads.
+// an error. The flags in more may turn warnings into errors: a folder that only adds
+// workloads must cause no warning, such as a violation of the restricted pod security
+// standard. Without an image the API server must refuse the workloads.
 func (r *runbook) validate(t *testing.T, folder string, more ...string) {
 	t.Helper()
 	args := append([]string{"apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"}, more...)

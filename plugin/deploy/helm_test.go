@@ -17,8 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// values are those of the chart of CoreDNS that its templates put into objects as
-// they are, and what they make the Corefile of.
+// values are the values of the chart of CoreDNS that its templates copy into
+// objects, and those from which they make the Corefile.
 type values struct {
 	ReplicaCount   int32
 	RollingUpdate  appsv1.RollingUpdateDeployment
@@ -32,7 +32,7 @@ type values struct {
 	ExtraVolumes      []corev1.Volume
 	ExtraVolumeMounts []corev1.VolumeMount
 	Env               []corev1.EnvVar
-	Resources         map[string]map[string]any // where null removes what the chart has
+	Resources         map[string]map[string]any // null removes the value of the chart
 	PriorityClassName string
 	SecurityContext   *corev1.SecurityContext // of the container
 	NodeSelector      map[string]string
@@ -53,9 +53,9 @@ type serverValues struct {
 	}
 }
 
-// corefile is the Corefile that the chart makes: a server block each, whose keys are
-// its zones with scheme and port, and in it a line for each plugin, whose block has
-// the text of configBlock.
+// corefile returns the Corefile that the chart makes. Each server has a block, whose
+// keys are its zones with scheme and port. Each plugin has a line in it, and a block
+// with the text of configBlock.
 func (v *values) corefile() string {
 	var b strings.Builder
 	for _, server := range v.Servers {
@@ -81,8 +81,8 @@ func (v *values) corefile() string {
 	return b.String()
 }
 
-// tokens are those of a Corefile, as CoreDNS reads it: a line each. The order of the
-// plugins in a server block means nothing.
+// tokens returns the tokens of a Corefile as CoreDNS reads it, by line. It sorts the
+// plugins of a server block, as their order has no effect.
 func tokens(t *testing.T, text string) []string {
 	t.Helper()
 	blocks, err := caddyfile.Parse("Corefile", strings.NewReader(text), nil)
@@ -119,7 +119,7 @@ func decode(t *testing.T, file string, into any) {
 	}
 }
 
-// TestHelmCorefile wants the chart to make the Corefile of the folders.
+// TestHelmCorefile requires that the chart makes the Corefile of the folders.
 func TestHelmCorefile(t *testing.T) {
 	var v values
 	decode(t, "helm/values.yaml", &v)
@@ -127,10 +127,10 @@ func TestHelmCorefile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Without a scheme, a zone is of the same.
+	// A zone without a scheme has the scheme dns.
 	got, want := tokens(t, strings.ReplaceAll(v.corefile(), "dns://", "")), tokens(t, string(ours))
 	if !slices.Equal(got, want) {
-		t.Errorf("the chart makes the Corefile\n%s\nand that of the folders is\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		t.Errorf("Corefile of the chart: got\n%s\nwant that of the folders\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	for _, server := range v.Servers {
 		for _, zone := range server.Zones {
@@ -141,7 +141,7 @@ func TestHelmCorefile(t *testing.T) {
 	}
 }
 
-// TestHelmDeployment wants the chart to make the servers of the base.
+// TestHelmDeployment requires that the chart makes the servers of the base.
 func TestHelmDeployment(t *testing.T) {
 	var v values
 	decode(t, "helm/values.yaml", &v)
@@ -185,7 +185,7 @@ func TestHelmDeployment(t *testing.T) {
 		{"rbac.create", v.RBAC.Create, true},
 	} {
 		if !reflect.DeepEqual(test.got, test.want) {
-			t.Errorf("%s is %+v, and in the base %+v", test.name, test.got, test.want)
+			t.Errorf("%s: got %+v, want %+v as in the base", test.name, test.got, test.want)
 		}
 	}
 	text := v.corefile()

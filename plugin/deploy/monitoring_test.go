@@ -50,7 +50,7 @@ func (p *prometheus) get(path string, query url.Values) (any, error) {
 	return reply.Data, nil
 }
 
-// query returns how many series an expression has now.
+// query returns the number of series that an expression has now.
 func (p *prometheus) query(expr string) (int, error) {
 	data, err := p.get("/api/v1/query", url.Values{"query": {expr}})
 	if err != nil {

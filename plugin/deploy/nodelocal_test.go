@@ -47,8 +47,8 @@ func TestNodelocal(t *testing.T) {
 	})
 }
 
-// nodeLocalCache requires that the cache as the guide configures it serves a name at
-// once, although the name was queried too early.
+// nodeLocalCache requires that a cache with the configuration of the guide serves a
+// new name at once, although the name was queried too early.
 func nodeLocalCache(t *testing.T, s *server) {
 	cache := newServer(t)
 	cache.run(t, "cluster.local:"+cache.port+" {\nbind 127.0.0.1\nerrors\nready 127.0.0.1:"+cache.ready+"\nhealth 127.0.0.1:"+cache.health+

@@ -53,7 +53,7 @@ func corefile(t *testing.T, kind, name string) string {
 	return at(t, get(t, "configmap", config.(string)), "data", "Corefile").(string)
 }
 
-// removeElement removes the one element of a list whose key has this value.
+// removeElement removes the only element of a list whose key has this value.
 func removeElement(t *testing.T, object map[string]any, list, key, value string) {
 	t.Helper()
 	old := object[list].([]any)

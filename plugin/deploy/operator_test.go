@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// podMonitor is what the Prometheus Operator reads of one.
+// podMonitor has the fields of a PodMonitor that the Prometheus Operator reads.
 type podMonitor struct {
 	Metadata metav1.ObjectMeta
 	Spec     struct {
@@ -26,7 +26,7 @@ type podMonitor struct {
 	}
 }
 
-// job returns the job and the port by which a pod is scraped, or "".
+// job returns the job and the port with which Prometheus scrapes a pod, or "".
 func (m *podMonitor) job(t *testing.T, pod *corev1.PodTemplateSpec) (job, port string) {
 	t.Helper()
 	selector, err := metav1.LabelSelectorAsSelector(&m.Spec.Selector)
@@ -39,8 +39,8 @@ func (m *podMonitor) job(t *testing.T, pod *corev1.PodTemplateSpec) (job, port s
 	return pod.Labels[m.Spec.JobLabel], m.Spec.PodMetricsEndpoints[0].Port
 }
 
-// TestPodMonitor wants each server to be scraped once, with others of the same names in
-// one job.
+// TestPodMonitor requires that Prometheus scrapes each server once, and that servers
+// for the same names are in one job.
 func TestPodMonitor(t *testing.T) {
 	file, err := os.Open("monitoring/podmonitor/podmonitor.yaml")
 	if err != nil {
@@ -99,7 +99,7 @@ func TestPodMonitor(t *testing.T) {
 	}
 }
 
-// TestPrometheusRule wants the rules for the Prometheus Operator to be the rules.
+// TestPrometheusRule requires that the PrometheusRule has the rules of rules.yaml.
 func TestPrometheusRule(t *testing.T) {
 	var object struct {
 		APIVersion, Kind string
@@ -108,12 +108,12 @@ func TestPrometheusRule(t *testing.T) {
 	}
 	decode(t, "monitoring/prometheusrule/prometheusrule.yaml", &object)
 	if object.APIVersion != "monitoring.coreos.com/v1" || object.Kind != "PrometheusRule" || object.Metadata.Namespace != "kube-system" {
-		t.Errorf("it is %s %s of the namespace %q", object.APIVersion, object.Kind, object.Metadata.Namespace)
+		t.Errorf("got %s %s in the namespace %q", object.APIVersion, object.Kind, object.Metadata.Namespace)
 	}
 	var rules map[string]any
 	decode(t, "monitoring/rules.yaml", &rules)
 	if len(rules) != 1 || !reflect.DeepEqual(object.Spec, rules) {
-		t.Error("the PrometheusRule has not the rules of rules.yaml: run make generate")
+		t.Error("the PrometheusRule differs from rules.yaml: run make generate")
 	}
 	text, err := os.ReadFile("monitoring/prometheusrule/prometheusrule.yaml")
 	if err != nil {

@@ -39,7 +39,7 @@ func rights(t *testing.T, corefile string, roles ...string) {
 	}
 }
 
-// bind gives the account a copy of the role without one right.
+// bind binds the account to a copy of the role without one right.
 func bind(t *testing.T, account, role, resource, verb string) {
 	t.Helper()
 	name := account + "-" + role

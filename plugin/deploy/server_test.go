@@ -41,7 +41,7 @@ func newServer(t *testing.T) *server {
 
 // localCorefile adapts a ConfigMap's Corefile to this machine. The server uses its ports on
 // 127.0.0.1, the account of the kubeconfig, and a resolv.conf whose name server does not
-// answer. The Corefile must have all that the manifests rely on.
+// answer. The Corefile must have every plugin on which the manifests rely.
 func (s *server) localCorefile(t *testing.T, text, kubeconfig string) string {
 	t.Helper()
 	unreachable := filepath.Join(t.TempDir(), "resolv.conf")
@@ -98,7 +98,7 @@ func start(t *testing.T, corefile, account string, env ...string) *server {
 	return s
 }
 
-// run starts the server with a Corefile that needs no change.
+// run starts the server with a Corefile, unchanged.
 func (s *server) run(t *testing.T, corefile string, env ...string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "Corefile")

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// wantRefused requires that a folder without an image leaves a workload as it is.
+// wantRefused requires that kubectl can't apply a folder without an image, and leaves the
+// workload unchanged.
 func wantRefused(t *testing.T, folder, kind, name string) {
 	t.Helper()
 	before := get(t, kind, name)["spec"]
@@ -45,7 +46,7 @@ func wantPorts(t *testing.T, kind, name string) {
 
 // wantDrain checks the time from a server's SIGTERM to its end. The server answers until
 // its readiness probe has failed, which makes kube-proxy drop the UDP flows to it. It
-// answers for the same time again, until kube-proxy has heard of that. Then it still has
+// answers for the same time again, until kube-proxy has received that. Then it still has
 // ten seconds to end.
 func wantDrain(t *testing.T, kind, name string) {
 	t.Helper()
