@@ -309,7 +309,7 @@ func TestUnsynced(t *testing.T) {
 	}
 }
 
-// manyPods returns a stanza with a manifest of n pods behind the service big.
+// manyPods returns a stanza with a manifest of n pods of the service big.
 func manyPods(t testing.TB, n int) string {
 	t.Helper()
 	var b strings.Builder

@@ -137,7 +137,7 @@ var endpointStates = [...]string{
 }
 
 // instrument returns a transport that counts and times the requests to the API server.
-// Client-go has metrics of its own, but only one part of a process can register for them, and
+// Client-go has its own metrics, but only one part of a process can register for them, and
 // the kubernetes plugin does.
 func instrument(next http.RoundTripper) http.RoundTripper {
 	return promhttp.InstrumentRoundTripperCounter(requestsTotal,

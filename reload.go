@@ -11,7 +11,7 @@ import (
 // A reloadGuard lets one reload of a caddy instance run at a time. Caddy calls a reload a
 // restart. It runs several at once, as a signal and the reload plugin may both ask for one:
 //
-//   - Each reload that succeeds leaves an instance that serves and that nobody stops.
+//   - Each reload that succeeds leaves a serving instance that nothing stops.
 //   - Each reload that fails calls OnRestartFailed of the old instance. That callback can't tell
 //     an instance that is still starting from one that failed to start.
 //
@@ -34,7 +34,7 @@ func guardReloads(i *caddy.Instance) {
 	}
 	g := new(reloadGuard)
 	i.Storage[reloadGuardKey{}] = g
-	// The guard is the first callback: once one fails, caddy skips those behind it.
+	// The guard is the first callback: once one fails, caddy skips the later ones.
 	i.OnRestart = slices.Insert(i.OnRestart, 0, g.onRestart)
 	i.OnRestartFailed = append(i.OnRestartFailed, func() error {
 		g.onRestartFailed(i)

@@ -7,7 +7,7 @@ import (
 )
 
 // maxUDP is the size in bytes of the largest reply over UDP, whatever size the client offers.
-// The sender of a query may be forged, and somebody else then gets the reply. Besides, no
+// The source address of a query may be forged, and its owner then gets the reply. Besides, no
 // datagram holds the 65,535 bytes that a client may offer.
 const maxUDP = 4096
 

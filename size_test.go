@@ -30,7 +30,7 @@ var ednsOptions = map[string][]dns.EDNS0{
 }
 
 // send serves a query as a server does. It returns the message that the client gets, and its
-// size in bytes. The test fails if the server has to truncate the plugin's reply.
+// size in bytes. The test fails if the server must truncate the plugin's reply.
 func send(t *testing.T, h *Headless, r *dns.Msg, w dns.ResponseWriter) (*dns.Msg, int) {
 	t.Helper()
 	rec := dnstest.NewRecorder(&test.ResponseWriter{})

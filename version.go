@@ -15,7 +15,7 @@ import (
 	gomod "golang.org/x/mod/module"
 )
 
-// The Makefile sets these with -ldflags. CoreDNS has a version of its own.
+// The Makefile sets these with -ldflags. CoreDNS has its own version.
 var (
 	linkedVersion  string // git describe
 	linkedRevision string // git rev-parse
