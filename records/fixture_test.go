@@ -131,7 +131,7 @@ func lookupRecords(trie *Trie, name string, rrtype uint16) []dns.RR {
 	return lookupAnswer(trie, name, rrtype).Records
 }
 
-// message returns the largest reply that the handler may make of an answer.
+// message returns the largest reply that the handler may build from an answer.
 func message(t *testing.T, trie *Trie, name string, rrtype uint16, size int, start uint64) (*dns.Msg, Answer) {
 	t.Helper()
 	var n Name

@@ -22,8 +22,8 @@ type imageService struct {
 	snapshot *snapshot
 }
 
-// Image returns the trie as it is between two commits. A commit waits meanwhile. The
-// image copies a pointer for each service and each shard of the reverse index, and no
+// Image returns the trie as it is between two commits. Commits wait for it. The image
+// copies a pointer for each service and each shard of the reverse index, and no
 // addresses.
 func (t *Trie) Image() *Image {
 	// The serial goes first, so that a change that the image lacks gets a later one.

@@ -239,8 +239,8 @@ func TestPlanKeepsRecreated(t *testing.T) {
 	}
 }
 
-// TestPlanMovesAtOnce checks that a service that gains an address comes just behind the
-// one that loses it, because the address has no name in between.
+// TestPlanMovesAtOnce checks that a service that gains an address comes just after the one
+// that loses it, because the address has no name in between.
 func TestPlanMovesAtOnce(t *testing.T) {
 	const n = 10
 	key := func(s int) ServiceKey { return ServiceKey{"default", fmt.Sprint("s-", s)} }

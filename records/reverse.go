@@ -12,8 +12,8 @@ import (
 // reverseIndex has the names of each address of a family, for PTR records.
 //
 // A PTR reply touches one address, so the addresses are divided among shards, each
-// of them immutable behind a pointer of its own. A change copies little, however
-// many addresses there are.
+// immutable behind its own pointer. A change copies little, however many addresses
+// there are.
 //
 // The index is published after the snapshots, so it may be one change behind. A lookup
 // leaves out the names that no longer have the address.

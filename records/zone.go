@@ -88,7 +88,7 @@ func hasSuffix(qname, suffix string) bool {
 }
 
 // startsLabel reports whether a label of qname starts at i: at the start of qname, or
-// behind a dot that is not escaped.
+// after a dot that is not escaped.
 func startsLabel(qname string, i int) bool {
 	if i == 0 || qname[i-1] != '.' {
 		return i == 0
