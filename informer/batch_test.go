@@ -56,8 +56,8 @@ func TestBatchOfOnePod(t *testing.T) {
 	}
 }
 
-// TestBatchDelay has a pod become ready and change again before the writer handles it. The
-// delay counts from the first event.
+// TestBatchDelay makes a pod ready and changes it again before the writer handles that.
+// The delay counts from the first event.
 func TestBatchDelay(t *testing.T) {
 	i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{})}
 	i.apply([]event{eventOf(object.NewService(fixture.Nginx()))})

@@ -100,7 +100,7 @@ func TestPodEndpoints(t *testing.T) {
 	}
 }
 
-// describe writes endpoints, with a star behind names that are hostnames.
+// describe formats endpoints, with a star after names that are hostnames.
 func describe(each func(func(records.Endpoint))) string {
 	var out []string
 	each(func(e records.Endpoint) {

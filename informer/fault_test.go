@@ -271,8 +271,8 @@ func TestRestoredServer(t *testing.T) {
 				f.awaitThat(t, "it works again", f.works)
 			}
 			f.locked(func() {
-				told := f.lines(`API server has gone back in time; relisting everything" "kind"="pods"`)
-				if told > 1 || !away && (told == 0 || f.lines(fails) != 0) {
+				relists := f.lines(`API server has gone back in time; relisting everything" "kind"="pods"`)
+				if relists > 1 || !away && (relists == 0 || f.lines(fails) != 0) {
 					t.Errorf("the log has %q", f.logged)
 				}
 			})

@@ -27,7 +27,7 @@ const (
 )
 
 // health tracks whether an origin can be listed and watched. It stands between a reflector,
-// which retries for ever and sometimes silently, and the API server: it ends requests that
+// which retries forever and sometimes silently, and the API server: it ends requests that
 // would never end, and reports faults to the outage, which logs them. One goroutine at a
 // time uses it: a reflector has either a list or one watch, and stops a watch before the
 // next request.
@@ -174,7 +174,7 @@ func versionRefused(err error) bool {
 }
 
 // anyVersionRefused is the error for a server that refuses even any version. It hides the
-// cause: a reflector that recognized it would retry at once, for ever.
+// cause: a reflector that recognized it would retry at once, forever.
 func anyVersionRefused(err error) error {
 	return errors.New("watch: the API server refuses every version: " + err.Error())
 }

@@ -281,18 +281,18 @@ func (h *history) play(t testing.TB, p *pipeline, look func() error) error {
 	old := truth.clone()
 	for i, s := range h.steps {
 		k := keyOf(s.kind, s.name)
-		now, told := truth.objects[s.kind], p.expected.objects[s.kind]
+		now, received := truth.objects[s.kind], p.expected.objects[s.kind]
 		switch s.op {
 		case changed:
 			o := build(s.kind, s.name, s.seed)
 			if now[k] = o; watching[s.kind] {
-				told[k] = o
+				received[k] = o
 				p.batch = append(p.batch, event{Origin: object.Origin{Kind: s.kind}, object: p.decode(t, o)})
 			}
 		case deleted:
 			delete(now, k)
 			if watching[s.kind] {
-				delete(told, k)
+				delete(received, k)
 				p.batch = append(p.batch, event{Origin: object.Origin{Kind: s.kind}, key: k})
 			}
 		case repeated:

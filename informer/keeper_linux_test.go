@@ -18,7 +18,8 @@ import (
 	"github.com/headless-dns/headless/informer/internal/snapshot"
 )
 
-// inNamespace is set in the process with mounts of its own.
+// inNamespace is the environment variable that marks the process with its own
+// mounts.
 const inNamespace = "HEADLESS_IN_NAMESPACE"
 
 // TestSnapshotDisk makes a real disk full and then read-only. It runs itself in a

@@ -12,8 +12,8 @@ import (
 )
 
 // TestBudget checks that a list is decoded item by item: the memory for an item is
-// bounded, and that for an item behind an error is close to nothing. The race detector
-// allocates more.
+// bounded, and close to zero for an item after an error. The race detector allocates
+// more.
 func TestBudget(t *testing.T) {
 	sel, err := selection.New(selection.Config{})
 	if err != nil {
@@ -33,7 +33,7 @@ func TestBudget(t *testing.T) {
 		what        string
 		short, long string
 		null        string // the item that is replaced by an invalid one for an error
-		each, rest  int    // bytes for an item, and for one behind an error
+		each, rest  int    // bytes for an item, and for one after an error
 	}{
 		{"YAML", listOf(short, ""), listOf(long, ""), "items:\n- null\n", 60_000, 100},
 		{"JSON", asJSON(short), asJSON(long), "[null", 10_000, 10},

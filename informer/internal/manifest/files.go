@@ -21,8 +21,8 @@ const (
 	maxEntries = 100_000
 )
 
-// errChanging: the file is not the one that the look found, or somebody wrote it during the
-// read.
+// errChanging: the file is not the one that the look found, or a writer changed it during
+// the read.
 var errChanging = errors.New("changes while it is read")
 
 // errVanished: a folder lists the file, but it does not exist. It was removed meanwhile, or

@@ -52,7 +52,7 @@ func TestInPlace(t *testing.T) {
 		t.Errorf("when it is whole, %d manifests are bad, and the log is %q", p.lastBad(), p.logged)
 	}
 
-	// This can't be told from a complete file.
+	// This looks like a complete file.
 	writeInPlace(t, path, fixture.NginxManifest+"---\n")
 	p.expect(t, "cut between documents", second, "missing")
 }

@@ -115,8 +115,8 @@ func New(c Config) (*Source, error) {
 	}
 	var errs []error
 	for _, path := range slices.Sorted(maps.Keys(m.problems)) {
-		// An API server accepted what is in a list. If an item can't be used here, the
-		// others are served nevertheless.
+		// An API server accepted the items of a list. If one can't be used here, the others are
+		// still served.
 		f := m.files[path]
 		if f == nil || m.conflict != nil && m.conflict.path == path || len(f.bad) == 0 ||
 			slices.ContainsFunc(f.bad, func(b badEntry) bool { return !b.listed }) {

@@ -26,8 +26,8 @@ var Scheme = func() *runtime.Scheme {
 }()
 
 // codec decodes the responses of an API server. It decodes watched kinds to slim objects:
-// protobuf directly, as the full objects take some twenty times the memory, and JSON by way
-// of them. It decodes everything else, above all a Status, as usual. A Broken stands for an
+// protobuf directly, as the full objects take some twenty times the memory, and JSON through
+// them. It decodes everything else, above all a Status, as usual. A Broken stands for an
 // object that can't be decoded.
 type codec struct {
 	runtime.NegotiatedSerializer

@@ -28,7 +28,7 @@ func filled(t testing.TB, k Kind, seed int64) (fixture.Object, []byte) {
 
 func newKind(k Kind) fixture.Object { return fixture.NewRandom(int(k)) }
 
-// decodeFull decodes by way of the full object.
+// decodeFull decodes through the full object.
 func decodeFull(k Kind, b []byte) (Object, metadata, error) {
 	o := newKind(k)
 	if err := o.Unmarshal(b); err != nil {

@@ -78,7 +78,7 @@ func labelCode(value, name, hostname string) uint64 {
 	return codeLiteral + uint64(len(value))
 }
 
-// ordinal returns the number behind the last dash of a name, or "".
+// ordinal returns the number after the last dash of a name, or "".
 func ordinal(name string) string {
 	digits := name[strings.LastIndexByte(name, '-')+1:]
 	for i := range len(digits) {
