@@ -258,7 +258,7 @@ func (st *stream) send(what watch.EventType, o *stored) error {
 }
 
 // appendEvent appends a frame with a metav1.WatchEvent. Its object is the bytes of a
-// runtime.Unknown, behind the four bytes that identify one.
+// runtime.Unknown, after the four bytes that identify one.
 func appendEvent(to []byte, what watch.EventType, k *kind, raw []byte) []byte {
 	field := func(to []byte, number protowire.Number, value string) []byte {
 		return protowire.AppendString(protowire.AppendTag(to, number, protowire.BytesType), value)

@@ -32,9 +32,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// Cluster is a stand-in API server with its objects. It runs in a process of its own, so
-// that its memory and CPU are not those of the measured server. Its methods are called
-// over the process's pipes, with which it ends.
+// Cluster is a stand-in API server with its objects. It runs in its own process, so that
+// its memory and CPU are not those of the measured server. Its methods are called over
+// the process's pipes, with which it ends.
 type Cluster struct {
 	api      *apiserver.Server
 	services []service

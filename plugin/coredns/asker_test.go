@@ -16,7 +16,7 @@ import (
 type asker struct {
 	stop   context.CancelFunc
 	done   chan struct{}
-	rounds chan struct{} // receives one value a round, if somebody waits
+	rounds chan struct{} // receives one value a round, if a test waits
 	n      int
 	wrong  int
 	first  error

@@ -63,9 +63,9 @@ func (s *diffServers) ours(c *diffCluster) *diffServer {
 
 func (*diffServers) fromSlices(c *diffCluster) bool { return c.seed%4 == 1 }
 
-// diffStart starts the plugins, each in a server block of its own. They start together:
-// at its setup the kubernetes plugin writes klog's logger, which the watches of a running
-// plugin read.
+// diffStart starts the plugins, each in its own server block. They start together: at its
+// setup the kubernetes plugin writes klog's logger, which the watches of a running plugin
+// read.
 func diffStart(t *testing.T, endpoint string) (started *diffServers, stop func()) {
 	t.Helper()
 	diffTapOnce.Do(diffRegisterTap)

@@ -39,8 +39,8 @@ var resolverQuestions = []struct{ ask, want string }{
 }
 
 // TestResolvers runs clients with a resolv.conf as a kubelet writes it, and the server on
-// port 53. They run in a network and a mount namespace of their own, which end with their
-// first process.
+// port 53. They run in their own network and mount namespaces, which end with their first
+// process.
 func TestResolvers(t *testing.T) {
 	work := t.TempDir()
 	manifests, err := filepath.Abs("../../testdata/run")

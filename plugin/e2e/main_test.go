@@ -5,7 +5,7 @@
 // starts a node of containerd, kubelet and kube-proxy beside a control plane. It deploys
 // the server's image behind the Service of the cluster's DNS, as plugin/deploy does.
 //
-// The node lives in namespaces of its own (testdata/cluster/isolated.sh), so this program
+// The node lives in its own namespaces (testdata/cluster/isolated.sh), so this program
 // runs twice. The outer program starts the inner one there, and compares the host's state
 // before and after. The inner one is the test.
 //
