@@ -148,19 +148,19 @@ func (s *stanza) sourceError(err error) error {
 // unanswered.
 func (h *Headless) warnChain(s *stanza, config *dnsserver.Config) {
 	if h.Next == nil && !h.authoritative {
-		s.warn(pluginName, "no plugin is behind, so that other names than those of headless services are REFUSED; add one, such as \"forward\", or set \"authoritative\"")
+		s.warn(pluginName, "no plugin comes after it, so queries for other names than those of headless services get REFUSED; add one, such as \"forward\", or set \"authoritative\"")
 	}
 	if h.Next == nil && len(h.Fall.Zones) > 0 {
-		s.warn("fallthrough", "no plugin is behind, so that no name falls through")
+		s.warn("fallthrough", "no plugin comes after headless, so no name falls through")
 	}
 	before := func(directive string) bool {
 		at := slices.Index(dnsserver.Directives, directive)
 		return config.Handler(directive) != nil && 0 <= at && at < slices.Index(dnsserver.Directives, pluginName)
 	}
 	if before("cache") {
-		s.warn(pluginName, "\"cache\" is before it in this build, so that a name which was queried too early stays NXDOMAIN for the TTL")
+		s.warn(pluginName, "\"cache\" comes before it in this build, so a name that is queried too early stays NXDOMAIN until the TTL expires")
 	}
 	if before("kubernetes") {
-		s.warn(pluginName, "\"kubernetes\" is before it in this build, and answers first")
+		s.warn(pluginName, "\"kubernetes\" comes before it in this build, and answers first")
 	}
 }

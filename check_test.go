@@ -55,10 +55,10 @@ func TestWarnNoNext(t *testing.T) {
 		next       plugin.Handler
 		want       []string
 	}{
-		{"ttl 5", nil, []string{"Testfile:1: headless: no plugin is behind"}},
-		{"ttl 5\nfallthrough", nil, []string{"Testfile:1: headless: no plugin is behind", "Testfile:4: fallthrough: no plugin is behind"}},
+		{"ttl 5", nil, []string{"Testfile:1: headless: no plugin comes after it"}},
+		{"ttl 5\nfallthrough", nil, []string{"Testfile:1: headless: no plugin comes after it", "Testfile:4: fallthrough: no plugin comes after headless"}},
 		{"authoritative", nil, nil},
-		{"authoritative\nfallthrough", nil, []string{"Testfile:4: fallthrough: no plugin is behind"}},
+		{"authoritative\nfallthrough", nil, []string{"Testfile:4: fallthrough: no plugin comes after headless"}},
 		{"ttl 5\nfallthrough", freeNext, nil},
 	} {
 		c := caddy.NewTestController("dns", "headless cluster.local {\nmanifests testdata/handler.yaml\n"+tc.directives+"\n}")
@@ -84,8 +84,8 @@ func (p namedPlugin) Name() string { return p.name }
 // order in the build and on the plugins of the server block.
 func TestWarnPluginsBefore(t *testing.T) {
 	const (
-		kubernetes = `Testfile:1: headless: "kubernetes" is before it in this build, and answers first`
-		cache      = `Testfile:1: headless: "cache" is before it in this build, so that a name which was queried too early stays NXDOMAIN`
+		kubernetes = `Testfile:1: headless: "kubernetes" comes before it in this build, and answers first`
+		cache      = `Testfile:1: headless: "cache" comes before it in this build, so a name that is queried too early stays NXDOMAIN`
 	)
 	saved := dnsserver.Directives
 	defer func() { dnsserver.Directives = saved }()

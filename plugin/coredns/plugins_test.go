@@ -220,9 +220,9 @@ func TestChainWarnings(t *testing.T) {
 		want   []string
 	}{
 		{"cache", []string{"cache", forward}, nil},
-		{"template", []string{"cache", forward}, []string{`"cache" is before it in this build`}},
+		{"template", []string{"cache", forward}, []string{`"cache" comes before it in this build`}},
 		{"template", []string{forward}, nil},
-		{"forward", []string{"cache", forward}, []string{`"cache" is before it in this build`}},
+		{"forward", []string{"cache", forward}, []string{`"cache" comes before it in this build`}},
 	} {
 		t.Run(test.next, func(t *testing.T) {
 			placeBefore(t, test.next)
