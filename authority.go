@@ -20,15 +20,15 @@ const versionTTL = 28800
 // answerZone answers for a name that is neither a headless service nor below one, in a zone
 // that the plugin is authoritative for: the apex, the name server, the version, and empty
 // non-terminals. Other names are missing.
-func (h *Headless) answerZone(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, name *records.Name, zone *records.Zone) (int, error) {
+func (h *Headless) answerZone(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
 	q := &r.Question[0]
-	apex := zoneSuffix(q.Name, zone)
-	rrs, exists := h.zoneRecords(name, zone, q.Name, apex, q.Qtype)
+	apex := zoneSuffix(q.Name, l.zone)
+	rrs, exists := h.zoneRecords(&l.name, l.zone, q.Name, apex, q.Qtype)
 	if !exists {
-		return h.answerMissing(ctx, w, r, zone)
+		return h.answerMissing(ctx, w, r, l)
 	}
 	if len(rrs) == 0 {
-		return h.noData(w, r, zone)
+		return h.noData(w, r, l)
 	}
 	m := newReply(r)
 	m.Answer = rrs

@@ -25,26 +25,49 @@ func (h *Headless) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 		return h.callNext(ctx, w, r)
 	}
 	if !h.source.synced() {
-		outcomes.unsynced.Inc()
-		if h.delegate {
-			return h.callNext(ctx, w, r)
-		}
-		return dns.RcodeServerFailure, nil
+		return h.notSynced(ctx, w, r)
 	}
-	var name records.Name
-	name.Fold(q.Name)
-	node, result := h.find(&name, zone)
-	switch result {
+	var l lookup
+	l.zone = zone
+	l.name.Fold(q.Name)
+	switch h.find(&l) {
 	case records.Found:
-		return h.answerNode(w, r, &node, zone)
+		return h.answerNode(w, r, &l)
 	case records.Missing:
-		return h.answerMissing(ctx, w, r, zone)
+		return h.answerMissing(ctx, w, r, &l)
 	case records.Outside:
 		if h.authoritative {
-			return h.answerZone(ctx, w, r, &name, zone)
+			return h.answerZone(ctx, w, r, &l)
 		}
 	}
 	return h.callNext(ctx, w, r)
+}
+
+// lookup is the name of a query and what was found there.
+type lookup struct {
+	zone *records.Zone
+	name records.Name
+	node records.Node
+}
+
+// notSynced replies SERVFAIL, or passes the query to the kubernetes plugin.
+func (h *Headless) notSynced(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	outcomes.unsynced.Inc()
+	if h.delegate {
+		return h.callNext(ctx, w, r)
+	}
+	opt := r.IsEdns0()
+	if opt == nil || !h.explain {
+		return dns.RcodeServerFailure, nil
+	}
+	m := new(dns.Msg).SetRcode(r, dns.RcodeServerFailure)
+	var x extended
+	x.add(dns.ExtendedErrorCodeNotReady, "not every kind of object has been listed yet")
+	x.attach(m, opt)
+	if err := w.WriteMsg(m); err != nil {
+		return dns.RcodeServerFailure, plugin.Error(pluginName, err)
+	}
+	return dns.RcodeSuccess, nil // for another rcode the server would write a second reply
 }
 
 // callNext passes a query to the next plugin. Without one it replies REFUSED, as a server does
@@ -78,18 +101,21 @@ func (h *Headless) refuses(zone *records.Zone, r *dns.Msg) bool {
 	}
 }
 
-func (h *Headless) find(name *records.Name, zone *records.Zone) (records.Node, records.Result) {
-	if addr, ok := name.Reverse(); ok {
-		return h.trie.FindAddr(addr)
+// find looks up the name and sets the node.
+func (h *Headless) find(l *lookup) (result records.Result) {
+	if addr, ok := l.name.Reverse(); ok {
+		l.node, result = h.trie.FindAddr(addr)
+		return result
 	}
-	if zone.Reverse { // services have no names there
-		return records.Node{}, records.Outside
+	if l.zone.Reverse { // services have no names there
+		return records.Outside
 	}
-	return h.trie.Find(name, zone.Labels())
+	l.node, result = h.trie.Find(&l.name, l.zone.Labels())
+	return result
 }
 
 // answerNode answers with the records of a node.
-func (h *Headless) answerNode(w dns.ResponseWriter, r *dns.Msg, node *records.Node, zone *records.Zone) (int, error) {
+func (h *Headless) answerNode(w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
 	state := request.Request{W: w, Req: r}
 	query := records.Query{
 		Name:  r.Question[0].Name,
@@ -99,9 +125,9 @@ func (h *Headless) answerNode(w dns.ResponseWriter, r *dns.Msg, node *records.No
 		Size:  sizeLimit(&state),
 		Start: rand.Uint64(),
 	}
-	answer := h.answer(node, &query)
+	answer := h.answer(&l.node, &query)
 	if len(answer.Records) == 0 && !answer.Truncated {
-		return h.noData(w, r, zone)
+		return h.noData(w, r, l)
 	}
 	m := newReply(r)
 	m.Answer, m.Extra = answer.Records, answer.Glue
@@ -126,28 +152,31 @@ func (h *Headless) answer(node *records.Node, q *records.Query) records.Answer {
 }
 
 // noData answers that the name exists and has no records of the queried type.
-func (h *Headless) noData(w dns.ResponseWriter, r *dns.Msg, zone *records.Zone) (int, error) {
+func (h *Headless) noData(w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
 	outcomes.nodata.Inc()
-	return write(w, h.newNegative(r, zone))
+	m := h.newNegative(r, l.zone)
+	h.explainTo(m, w, r, l)
+	return write(w, m)
 }
 
 // answerMissing answers for a name that the plugin owns and that has no records: NODATA if a
 // zone is below it, else the next plugin with fallthrough, else NXDOMAIN.
-func (h *Headless) answerMissing(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, zone *records.Zone) (int, error) {
+func (h *Headless) answerMissing(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
 	if h.zones.Below(r.Question[0].Name) {
-		return h.noData(w, r, zone)
+		return h.noData(w, r, l)
 	}
 	if h.Next != nil && h.Fall.Through(r.Question[0].Name) {
 		outcomes.fallthroughs.Inc()
 		return h.callNext(ctx, w, r)
 	}
-	return h.nameError(w, r, zone)
+	return h.nameError(w, r, l)
 }
 
 // nameError answers that the name does not exist (NXDOMAIN).
-func (h *Headless) nameError(w dns.ResponseWriter, r *dns.Msg, zone *records.Zone) (int, error) {
+func (h *Headless) nameError(w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
 	outcomes.nxdomain.Inc()
-	m := h.newNegative(r, zone)
+	m := h.newNegative(r, l.zone)
 	m.Rcode = dns.RcodeNameError
+	h.explainTo(m, w, r, l)
 	return write(w, m)
 }

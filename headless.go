@@ -78,6 +78,8 @@ type Headless struct {
 	source  *source
 	release func() // releases source; further calls do nothing
 
+	explain bool // negative answers say why (RFC 8914)
+
 	// delegate sends queries to the next plugin until the first sync: a kubernetes plugin in
 	// the same server block answers them.
 	delegate bool

@@ -52,6 +52,7 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 		ptrZone:       s.ptrZone(),
 		ttl:           s.ttl,
 		authoritative: s.authoritative,
+		explain:       s.explain,
 		trie:          source.trie,
 		source:        source,
 		release:       release,
@@ -133,6 +134,7 @@ func parse(c *caddy.Controller) (*stanza, error) {
 func parseStanza(c *caddy.Controller) (*stanza, error) {
 	s := &stanza{
 		ttl:            5,
+		explain:        true,
 		startupTimeout: 5 * time.Second,
 		places:         map[string]string{pluginName: place(c)},
 	}

@@ -64,7 +64,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: %v", test.input, err)
 			continue
 		}
-		want := &stanza{zones: []string{"cluster.local."}, ttl: 5, startupTimeout: 5 * time.Second, places: got.places}
+		want := &stanza{zones: []string{"cluster.local."}, ttl: 5, explain: true, startupTimeout: 5 * time.Second, places: got.places}
 		want.config.Cluster.UserAgent = got.config.Cluster.UserAgent
 		want.config.SnapshotInterval = time.Minute
 		test.want(want)

@@ -24,6 +24,7 @@ type source struct {
 	start    func()       // starts the informer; further calls do nothing
 
 	settings settings
+	stale    atomic.Bool // the trie has records of a snapshot, as a list is missing
 	stopped  atomic.Bool // nothing keeps the trie up to date any more
 
 	// sources.mu guards these.
@@ -123,6 +124,10 @@ func newSource(wanted settings, successor bool) *source {
 	src.open = sync.OnceValue(func() (err error) {
 		src.metrics = newSourceMetrics()
 		config.Hooks = src.metrics.hooks(src.scheduleNotify)
+		config.Hooks.Restored = func(is bool) {
+			src.stale.Store(is)
+			src.metrics.setFromSnapshot(is)
+		}
 		if src.informer, err = informer.New(src.trie, config); err != nil {
 			src.metrics.withdraw()
 			return err

@@ -47,7 +47,6 @@ func (m *sourceMetrics) hooks(published func()) informer.Hooks {
 		Rejected:     func(error) { manifestErrorsTotal.Inc() },
 		BadManifests: m.setBadManifests,
 
-		Restored: m.setFromSnapshot,
 		Failing: func(k informer.Kind, fails bool) {
 			if fails {
 				m.failing.add(k, 1)

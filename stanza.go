@@ -24,6 +24,7 @@ type stanza struct {
 	startupTimeout time.Duration
 	fall           fall.F
 	authoritative  bool
+	explain        bool
 	config         informer.Config // of the source
 
 	places map[string]string // FILE:LINE by directive, and of the plugin's name
@@ -111,6 +112,11 @@ func (s *stanza) setDirective(c *caddy.Controller, directive string, args []stri
 		}
 	case "endpoint_pod_names":
 		config.PodNames = true
+	case "explain":
+		s.explain = args[0] == "on"
+		if !s.explain && args[0] != "off" {
+			return fmt.Errorf("%q: neither \"on\" nor \"off\"", args[0])
+		}
 	case "authoritative":
 		s.authoritative = true
 	case "snapshot":
@@ -208,6 +214,7 @@ var directives = map[string]arguments{
 	"labels":             {1, unlimited, "a label selector"},
 	"endpoints":          {1, 1, "pods or slices"},
 	"endpoint_pod_names": {0, 0, "no argument"},
+	"explain":            {1, 1, "on or off"},
 	"authoritative":      {0, 0, "no argument"},
 	"snapshot":           {1, 2, "a file and at most a duration"},
 	"ttl":                {1, 1, "one number of seconds"},

@@ -57,6 +57,16 @@ func podEndpoints(s *joinedService, p *object.Pod, n *naming, yield func(records
 	yield(e)
 }
 
+// strayHostname returns the hostname of a pod, and true, if that is no name of the service,
+// which selects the pod: the pod's subdomain is another.
+func strayHostname(s *joinedService, p *object.Pod, n *naming) (records.Stray, bool) {
+	hostname, subdomain := p.Hostname(), p.Template.Value().Subdomain
+	if hostname == "" || subdomain == s.Name || p.Finished() || n.pod(p.Name()) == hostname {
+		return records.Stray{}, false
+	}
+	return records.Stray{Hostname: hostname, Subdomain: subdomain}, true
+}
+
 // sliceEndpoints yields the endpoints that some endpoints of a slice give a service. With
 // publishNotReadyAddresses all are ready: the controllers write them as ready, but other
 // writers may not.

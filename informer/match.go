@@ -40,6 +40,14 @@ func (c counter) count(k records.ServiceKey, e records.Endpoint) {
 	}
 }
 
+func (c counter) countStray(k records.ServiceKey, s records.Stray) {
+	if c.out {
+		c.update.RemoveStray(k, s)
+	} else {
+		c.update.AddStray(k, s)
+	}
+}
+
 // match calls f for each service of n that selects the pod. It caches the services for the
 // pod's template, and so looks up the labels of one pod of each template. If a service
 // selects by a label whose value differs between the pods of a template, match looks up
@@ -88,6 +96,9 @@ func (j *joiner) clearCaches() {
 func (j *joiner) countPod(c counter, s *joinedService, p *object.Pod) {
 	resolved := len(s.resolved) > 0
 	podEndpoints(s, p, &j.naming, func(e records.Endpoint) { c.count(s.key, e) })
+	if stray, ok := strayHostname(s, p, &j.naming); ok {
+		c.countStray(s.key, stray)
+	}
 	if !resolved && len(s.resolved) > 0 {
 		j.portCaches = append(j.portCaches, s)
 	}

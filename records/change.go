@@ -63,7 +63,7 @@ func (h hostList) compare(g hostList) int {
 // count adds the endpoint (1) or removes it (-1).
 func (c *change) count(e *Endpoint, refs int32) {
 	if e.Withheld != Ready {
-		c.withheld = append(c.withheld, delta[withheld]{withheld{e.Host, e.Withheld}, refs})
+		c.withheld = append(c.withheld, delta[withheld]{withheld{host: e.Host, reason: e.Withheld}, refs})
 		return
 	}
 	c.hosts = append(c.hosts, delta[hostAddr]{hostAddr{e.Host, e.Addr, e.Hostname}, refs})

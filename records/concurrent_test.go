@@ -109,7 +109,7 @@ func TestReaders(t *testing.T) {
 								t.Errorf("%s %s is %v with records %q", name, dns.TypeToString[rrtype], result, data)
 							}
 						}
-						trie.Withheld(u.key(), "web-1")
+						denial(trie, pick(u, names...), pick(u, allTypes...))
 						trie.HasNamespace([]byte("prod"))
 						trie.Covers(netip.PrefixFrom(u.addr(), 28))
 						trie.Serial()

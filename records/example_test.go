@@ -30,7 +30,10 @@ func Example() {
 		fmt.Println(answer.Records[0])
 		fmt.Println(answer.Glue[0])
 	}
-	fmt.Println("web-1 is", trie.Withheld(nginx, "web-1"))
+	name.Fold("web-1.nginx.default.svc.cluster.local.")
+	if node, result := trie.Find(&name, 2); result == records.Missing {
+		fmt.Println("web-1 is", node.Denial(&name, 2, dns.TypeA).Reason)
+	}
 	// Output:
 	// _web._tcp.nginx.default.svc.cluster.local.	5	IN	SRV	0 100 80 web-0.nginx.default.svc.cluster.local.
 	// web-0.nginx.default.svc.cluster.local.	5	IN	A	10.244.1.5

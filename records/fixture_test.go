@@ -122,6 +122,19 @@ func lookup(t *Trie, name string, rrtype uint16) (Result, []string, Answer) {
 	return result, data, answer
 }
 
+// denial returns why a name has no records of a type.
+func denial(trie *Trie, name string, rrtype uint16) (Result, Denial) {
+	var n Name
+	n.Fold(name)
+	if addr, ok := n.Reverse(); ok {
+		node, result := trie.FindAddr(addr)
+		return result, node.Denial(&n, 0, rrtype)
+	}
+	const apex = 2 // cluster.local
+	node, result := trie.Find(&n, apex)
+	return result, node.Denial(&n, apex, rrtype)
+}
+
 func lookupAnswer(trie *Trie, name string, rrtype uint16) Answer {
 	_, _, a := lookup(trie, name, rrtype)
 	return a

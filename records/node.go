@@ -2,13 +2,14 @@ package records
 
 import "github.com/miekg/dns"
 
-// Node is a name that a lookup found, with the snapshot that the service had then.
+// Node is a name that a lookup found, or found missing, with the snapshot that the service had then.
 // Later answers may differ only at an address with many names.
 type Node struct {
 	*snapshot              // of the service; nil at a reverse name
 	suffixLen   int        // bytes of the service's name with the zone, at the end of the name asked
 	host        *host      // nil unless the name is a host's
 	port        *port      // nil unless the name is a port's
+	found       bool       // the name exists
 	nonTerminal bool       // an empty non-terminal: a protocol
 	names       []addrName // of an address, at a reverse name
 	nameRange   *nameRange // instead of names, if the address has a set of them

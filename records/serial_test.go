@@ -194,7 +194,7 @@ func TestReadersTakeNoLock(t *testing.T) {
 	trie.Serial()
 	trie.SerialDelay()
 	trie.HasNamespace([]byte("default"))
-	trie.Withheld(ServiceKey{"default", "nginx"}, "web-0")
+	denial(trie, "web-9.nginx.default.svc.cluster.local.", dns.TypeA)
 }
 
 func BenchmarkSerial(b *testing.B) {

@@ -68,6 +68,20 @@ func (s *set[K]) search(key K) int {
 	return before + sort.Search(len(s.items), func(i int) bool { return s.items[i].key.compare(key) >= 0 })
 }
 
+// searchFunc returns the position of the first key for which below reports false. The keys
+// must be sorted so that it is true first.
+func (s *set[K]) searchFunc(below func(K) bool) int {
+	before := 0
+	for len(s.children) > 0 {
+		i := max(0, sort.Search(len(s.children), func(i int) bool { return !below(s.children[i].first()) })-1)
+		if i > 0 {
+			before += s.children[i-1].end
+		}
+		s = s.children[i].set
+	}
+	return before + sort.Search(len(s.items), func(i int) bool { return !below(s.items[i].key) })
+}
+
 // childFor returns the index of the child where key belongs: the last one that
 // starts at or below key, or else the first.
 func (s *set[K]) childFor(key K) int {

@@ -32,7 +32,9 @@ func (s *snapshot) with(c *change) *snapshot {
 		next.counts[Ready] += int(d.refs)
 	}
 	for _, d := range c.withheld {
-		next.counts[d.key.reason] += int(d.refs)
+		if d.key.reason != stray {
+			next.counts[d.key.reason] += int(d.refs)
+		}
 	}
 	return &next
 }

@@ -95,7 +95,8 @@ const (
 	Found
 )
 
-// Find looks up a name. The last apex labels of the name are those of its zone.
+// Find looks up a name. The last apex labels of the name are those of its zone. The node of a
+// missing name has no records, but [Node.Denial].
 func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 	below := n.Len() - apex // labels left of the apex
 	if below < 3 || string(n.Label(apex)) != svc {
@@ -111,29 +112,32 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 	}
 	node := Node{snapshot: s.snapshot.Load(), suffixLen: len(n.suffix(apex + 2))}
 	if node.snapshot.empty() {
-		return Node{}, Missing
+		return node, Missing
 	}
 	switch below {
 	case 3:
+		node.found = true
 		return node, Found
 	case 4:
 		label := n.Label(apex + 3)
 		if node.host = node.snapshot.hostByLabel(label); node.host != nil {
+			node.found = true
 			return node, Found
 		}
-		if len(label) > 1 && label[0] == '_' && node.snapshot.hasProtocol(label[1:]) {
-			node.nonTerminal = true
+		if isUnderscored(label) && node.snapshot.hasProtocol(label[1:]) {
+			node.found, node.nonTerminal = true, true
 			return node, Found
 		}
 	case 5:
 		protocol, name := n.Label(apex+3), n.Label(apex+4)
-		if len(protocol) > 1 && protocol[0] == '_' && len(name) > 1 && name[0] == '_' {
+		if isUnderscored(protocol) && isUnderscored(name) {
 			if node.port = node.snapshot.portNamed(protocol[1:], name[1:]); node.port != nil {
+				node.found = true
 				return node, Found
 			}
 		}
 	}
-	return Node{}, Missing
+	return node, Missing
 }
 
 // FindAddr looks up the reverse name of an address. The result is [Outside] unless

@@ -1,0 +1,194 @@
+package headless
+
+import (
+	"strconv"
+
+	"github.com/coredns/coredns/plugin/pkg/edns"
+	"github.com/coredns/coredns/request"
+	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/records"
+)
+
+// maxExtraText is the most bytes of the EXTRA-TEXT of an extended DNS error.
+const maxExtraText = 100
+
+// extended is the OPT record of a reply with at most two extended DNS errors (RFC 8914). All of
+// it is one allocation, but for the text.
+type extended struct {
+	opt     dns.OPT
+	errors  [2]dns.EDNS0_EDE
+	options [2]dns.EDNS0
+	extra   [1]dns.RR
+}
+
+// add adds an error.
+func (x *extended) add(code uint16, text string) {
+	i := len(x.opt.Option)
+	x.errors[i] = dns.EDNS0_EDE{InfoCode: code, ExtraText: text}
+	x.options[i] = &x.errors[i]
+	x.opt.Option = x.options[:i+1]
+}
+
+// size returns the bytes that the errors take in the record.
+func (x *extended) size() int {
+	size := 0
+	for i := range x.opt.Option {
+		size += 6 + len(x.errors[i].ExtraText) // OPTION-CODE, OPTION-LENGTH and INFO-CODE (RFC 8914, section 2)
+	}
+	return size
+}
+
+// attach makes the record the additional section of a reply without one. query is the OPT record
+// of the query. Otherwise the
+// server attaches a record. As that does, this one returns the client's options that a plugin
+// has registered.
+func (x *extended) attach(m *dns.Msg, query *dns.OPT) {
+	x.opt.Hdr = dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}
+	x.opt.SetUDPSize(query.UDPSize())
+	if query.Do() {
+		x.opt.SetDo()
+	}
+	for _, option := range query.Option {
+		if edns.SupportedOption(option.Option()) {
+			x.opt.Option = append(x.opt.Option, option)
+		}
+	}
+	x.extra[0] = &x.opt
+	m.Extra = x.extra[:]
+}
+
+// explainTo adds to a negative answer why it is one, if the query has an OPT record. The node is
+// the one that the lookup found, so the reason fits the answer.
+func (h *Headless) explainTo(m *dns.Msg, w dns.ResponseWriter, r *dns.Msg, l *lookup) {
+	opt := r.IsEdns0()
+	if opt == nil || !h.explain {
+		return
+	}
+	x := new(extended)
+	if h.source.stale.Load() {
+		code := dns.ExtendedErrorCodeStaleAnswer
+		if m.Rcode == dns.RcodeNameError {
+			code = dns.ExtendedErrorCodeStaleNXDOMAINAnswer
+		}
+		x.add(code, "from a snapshot, as no API server can be reached")
+	}
+	d := l.node.Denial(&l.name, l.zone.Labels(), r.Question[0].Qtype)
+	var buffer [maxExtraText]byte
+	if text := appendDenial(buffer[:0], &d); len(text) > 0 {
+		x.add(dns.ExtendedErrorCodeOther, string(abridge(text)))
+	}
+	if len(x.opt.Option) == 0 {
+		return
+	}
+	size := negativeSize(r.Question[0].Name) + x.size()
+	if size+replyOPTSize(opt) > dns.MinMsgSize {
+		if state := (request.Request{W: w, Req: r}); size > sizeLimit(&state) {
+			return
+		}
+	}
+	x.attach(m, opt)
+}
+
+// negativeSize returns the most bytes of a negative answer to a name, without an OPT record: the
+// header, the question, and an SOA record with compressed names.
+func negativeSize(qname string) int {
+	const header, question, soa = 12, 4, 54
+	return header + len(qname) + 1 + question + soa
+}
+
+// abridge cuts a text that is too long.
+func abridge(text []byte) []byte {
+	const dots = "..."
+	if len(text) > maxExtraText {
+		text = append(text[:maxExtraText-len(dots)], dots...)
+	}
+	return text
+}
+
+// appendLabel appends a label of the query. It may have any bytes: those that are not printable
+// ASCII become question marks.
+func appendLabel(b, label []byte) []byte {
+	for _, c := range label {
+		if c <= ' ' || c > '~' {
+			c = '?'
+		}
+		b = append(b, c)
+	}
+	return b
+}
+
+// appendDenial appends the text of a denial to an empty buffer. The vocabulary is stable: the
+// documentation lists it.
+func appendDenial(b []byte, d *records.Denial) []byte {
+	switch d.Cause {
+	case records.NoService:
+		b = appendLabel(append(b, "no headless service "...), d.Service)
+		return appendLabel(append(b, " in namespace "...), d.Namespace)
+	case records.NoEndpoint:
+		b = appendService(b, d)
+		total := 0
+		for _, n := range d.Counts {
+			total += n
+		}
+		if total == 0 {
+			return append(b, "no endpoints"...)
+		}
+		b = append(b, "0 of "...)
+		b = strconv.AppendInt(b, int64(total), 10)
+		return append(b, " endpoints ready"...)
+	case records.HostWithheld:
+		return append(appendPod(b, d), d.Reason.String()...)
+	case records.HostElsewhere:
+		b = append(appendPod(b, d), `subdomain is "`...)
+		b = append(b, d.Subdomain...)
+		b = append(b, `", not "`...)
+		b = appendLabel(b, d.Service)
+		return append(b, '"')
+	case records.NoHost:
+		return appendLabel(append(b, "no pod with hostname "...), d.Host)
+	case records.NoPort:
+		b = append(appendService(b, d), "no "...)
+		b = appendLabel(b, d.Protocol)
+		if len(d.Port) == 0 {
+			return append(b, " port with a name"...)
+		}
+		return appendLabel(append(b, " port named "...), d.Port)
+	case records.UnnamedPort:
+		b = append(appendService(b, d), "its "...)
+		return append(appendLabel(b, d.Protocol), " port has no name"...)
+	case records.NoSuchName:
+		return append(b, "neither a pod nor a port has such a name"...)
+	case records.NoIPv4:
+		return append(appendOwner(b, d), "no IPv4 address"...)
+	case records.NoIPv6:
+		return append(appendOwner(b, d), "no IPv6 address"...)
+	case records.NoTargets:
+		return append(appendOwner(b, d), "no ports"...)
+	case records.OtherTypes:
+		return append(b, "only A, AAAA and SRV records here"...)
+	case records.OnlySRV:
+		return append(b, "only SRV records here"...)
+	case records.OnlyPorts:
+		return append(b, "only names of ports below"...)
+	case records.OnlyPTR:
+		return append(b, "only PTR records here"...)
+	}
+	return b
+}
+
+func appendService(b []byte, d *records.Denial) []byte {
+	return append(appendLabel(append(b, "service "...), d.Service), ": "...)
+}
+
+func appendPod(b []byte, d *records.Denial) []byte {
+	return append(appendLabel(append(b, "pod "...), d.Host), ": "...)
+}
+
+// appendOwner appends the pod or, without one, the service.
+func appendOwner(b []byte, d *records.Denial) []byte {
+	if len(d.Host) > 0 {
+		return appendPod(b, d)
+	}
+	return appendService(b, d)
+}

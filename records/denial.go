@@ -1,0 +1,136 @@
+package records
+
+import "github.com/miekg/dns"
+
+// Denial is why a name at or below a headless service has no records of a type.
+type Denial struct {
+	Cause Cause
+	// Namespace, of NoService, and Service and Host are labels of the name asked, in lower case. They share its memory.
+	// Host is empty if the name is that of the service or of a port.
+	Namespace, Service, Host []byte
+	// Port and Protocol are those of the name asked, without their underscores. Port is
+	// empty if the name is that of a protocol.
+	Port, Protocol []byte
+	Reason         Reason // of HostWithheld
+	Subdomain      string // of HostElsewhere: that of a pod
+	Counts         Counts // of the service
+}
+
+// Cause is the kind of a denial.
+type Cause uint8
+
+// The causes of a denial. Those up to NoSuchName are of names that do not exist.
+const (
+	// Unexplained: no object of Kubernetes could make the name exist.
+	Unexplained Cause = iota
+	// NoService: no headless service is at the name or above it.
+	NoService
+	// NoEndpoint: the service has no ready endpoint. Counts has the others.
+	NoEndpoint
+	// HostWithheld: all endpoints with the host label are withheld.
+	HostWithheld
+	// HostElsewhere: the label is the hostname of a pod whose subdomain is not the name of
+	// the service.
+	HostElsewhere
+	// NoHost: no endpoint has the label.
+	NoHost
+	// NoPort: the service has no port with the name and the protocol.
+	NoPort
+	// UnnamedPort: the service has a port with the protocol, but without a name.
+	UnnamedPort
+	// NoSuchName: the name has the form of neither a host nor a port.
+	NoSuchName
+
+	// NoIPv4 and NoIPv6: the host, or the service, has addresses of the other family only.
+	NoIPv4
+	NoIPv6
+	// NoTargets: the host, or the service, has no ports.
+	NoTargets
+	// OtherTypes: the host, or the service, has A, AAAA and SRV records only.
+	OtherTypes
+	// OnlySRV: the name is that of a port.
+	OnlySRV
+	// OnlyPorts: the name is the parent of names of ports, and has no records.
+	OnlyPorts
+	// OnlyPTR: the name is a reverse name.
+	OnlyPTR
+)
+
+// Denial returns why [Trie.Find] reports name as [Missing], or why the node that it found
+// has no records of the type. It reads the snapshot that the lookup found, so it can't
+// contradict the reply. The last apex labels of the name are those of its zone.
+func (n *Node) Denial(name *Name, apex int, qtype uint16) Denial {
+	if n.snapshot == nil {
+		if n.names != nil || n.nameRange != nil {
+			return Denial{Cause: OnlyPTR}
+		}
+		return denyOutside(name, apex)
+	}
+	d := Denial{Service: name.Label(apex + 2), Counts: n.counts}
+	labels := name.Len() - apex - 3 // below the service
+	switch {
+	case labels == 1 && !isUnderscored(name.Label(apex+3)):
+		d.Host = name.Label(apex + 3)
+	case labels == 1:
+		d.Protocol = name.Label(apex + 3)[1:]
+	case labels == 2 && isUnderscored(name.Label(apex+3)) && isUnderscored(name.Label(apex+4)):
+		d.Protocol, d.Port = name.Label(apex + 3)[1:], name.Label(apex + 4)[1:]
+	case labels > 0:
+		d.Cause = NoSuchName
+		return d
+	}
+	switch {
+	case n.found:
+		d.Cause = n.denyType(qtype)
+	case d.Host != nil:
+		n.denyHost(&d)
+	case n.empty():
+		d.Cause = NoEndpoint
+	case n.portNamed(d.Protocol, nil) != nil:
+		d.Cause = UnnamedPort
+	default:
+		d.Cause = NoPort
+	}
+	return d
+}
+
+// denyOutside returns the denial of a name that is neither a headless service nor below one.
+func denyOutside(name *Name, apex int) Denial {
+	if name.Len()-apex < 3 || string(name.Label(apex)) != svc {
+		return Denial{}
+	}
+	return Denial{Cause: NoService, Namespace: name.Label(apex + 1), Service: name.Label(apex + 2)}
+}
+
+// denyHost sets the cause that no host has the label.
+func (n *Node) denyHost(d *Denial) {
+	w, ok := n.withheldHost(d.Host)
+	switch {
+	case !ok:
+		d.Cause = NoHost
+	case w.reason == stray:
+		d.Cause, d.Subdomain = HostElsewhere, w.subdomain
+	default:
+		d.Cause, d.Reason = HostWithheld, w.reason
+	}
+}
+
+// denyType returns why a name that exists has no records of a type.
+func (n *Node) denyType(qtype uint16) Cause {
+	switch {
+	case n.nonTerminal:
+		return OnlyPorts
+	case n.port != nil:
+		return OnlySRV
+	case qtype == dns.TypeA:
+		return NoIPv4
+	case qtype == dns.TypeAAAA:
+		return NoIPv6
+	case qtype == dns.TypeSRV:
+		return NoTargets
+	}
+	return OtherTypes
+}
+
+// isUnderscored reports whether a label has the form of a protocol or a port.
+func isUnderscored(label []byte) bool { return len(label) > 1 && label[0] == '_' }
