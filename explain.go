@@ -107,10 +107,10 @@ func abridge(text []byte) []byte {
 }
 
 // appendLabel appends a label of the query. It may have any bytes: those that are not printable
-// ASCII become question marks.
+// ASCII become question marks, as do the characters with which the DNS library escapes others.
 func appendLabel(b, label []byte) []byte {
 	for _, c := range label {
-		if c <= ' ' || c > '~' {
+		if c <= ' ' || c > '~' || c == '\\' || c == '"' {
 			c = '?'
 		}
 		b = append(b, c)

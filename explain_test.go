@@ -74,7 +74,7 @@ func TestExplain(t *testing.T) {
 		"web-5.nginx.default.svc A":          `0: pod web-5: subdomain is "web", not "nginx"`,
 		"web-6.nginx.default.svc A":          `0: pod web-6: subdomain is "", not "nginx"`,
 		"web-9.nginx.default.svc A":          "0: no pod with hostname web-9",
-		`w\000b\"\255.nginx.default.svc A`:   `0: no pod with hostname w\000b\"\255`,
+		`w\000b\"\255.nginx.default.svc A`:   "0: no pod with hostname w?000b???255",
 		"start-1.starting.default.svc A":     "0: pod start-1: not ready",
 		"start-9.starting.default.svc A":     "0: no pod with hostname start-9",
 		"starting.default.svc A":             "0: service starting: 0 of 3 endpoints ready",

@@ -24,12 +24,15 @@ func (h *Headless) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 		}
 		return h.callNext(ctx, w, r)
 	}
-	if !h.source.synced() {
-		return h.notSynced(ctx, w, r)
-	}
 	var l lookup
 	l.zone = zone
 	l.name.Fold(q.Name)
+	if h.explain && isWhy(&l.name, zone) {
+		return h.answerWhy(w, r, &l)
+	}
+	if !h.source.synced() {
+		return h.notSynced(ctx, w, r)
+	}
 	switch h.find(&l) {
 	case records.Found:
 		return h.answerNode(w, r, &l)

@@ -28,6 +28,8 @@
 //
 //	handler.go        ServeDNS, and the reply to each outcome of a lookup
 //	reply.go          replies and their SOA records
+//	explain.go        why an answer is negative, as an extended DNS error
+//	why.go            TXT records that explain a name
 //	size.go           how large a reply may be
 //	authority.go      names that a zone has with "authoritative"
 //	nameserver.go     the name server of a zone, and its addresses
@@ -52,6 +54,7 @@ import (
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/fall"
+	"golang.org/x/time/rate"
 
 	"github.com/headless-dns/headless/records"
 )
@@ -78,7 +81,8 @@ type Headless struct {
 	source  *source
 	release func() // releases source; further calls do nothing
 
-	explain bool // negative answers say why (RFC 8914)
+	explain    bool // negative answers say why (RFC 8914), as do TXT records below whyLabel
+	whyLimiter *rate.Limiter
 
 	// delegate sends queries to the next plugin until the first sync: a kubernetes plugin in
 	// the same server block answers them.

@@ -117,7 +117,7 @@ var (
 
 // outcomes are the counters of answers_total, looked up once.
 var outcomes = struct {
-	answer, truncated, nodata, nxdomain, fallthroughs, unsynced prometheus.Counter
+	answer, truncated, nodata, nxdomain, fallthroughs, unsynced, explanation prometheus.Counter
 }{
 	answer:       answersTotal.WithLabelValues("answer"),
 	truncated:    answersTotal.WithLabelValues("truncated"),
@@ -125,6 +125,7 @@ var outcomes = struct {
 	nxdomain:     answersTotal.WithLabelValues("nxdomain"),
 	fallthroughs: answersTotal.WithLabelValues("fallthrough"),
 	unsynced:     answersTotal.WithLabelValues("unsynced"),
+	explanation:  answersTotal.WithLabelValues("explanation"),
 }
 
 // endpointStates are the values of the label state of endpoints.

@@ -32,7 +32,7 @@ func TestMetrics(t *testing.T) {
 		for _, state := range endpointStates {
 			out["endpoints "+state] = testutil.ToFloat64(endpointsByState.WithLabelValues(state))
 		}
-		for _, outcome := range []string{"answer", "truncated", "nodata", "nxdomain", "fallthrough", "unsynced"} {
+		for _, outcome := range []string{"answer", "truncated", "nodata", "nxdomain", "fallthrough", "unsynced", "explanation"} {
 			out["answers "+outcome] = testutil.ToFloat64(answersTotal.WithLabelValues(outcome))
 		}
 		return out

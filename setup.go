@@ -53,6 +53,7 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 		ttl:           s.ttl,
 		authoritative: s.authoritative,
 		explain:       s.explain,
+		whyLimiter:    newWhyLimiter(),
 		trie:          source.trie,
 		source:        source,
 		release:       release,

@@ -15,6 +15,7 @@
 //	join                 join.go         objects and their changes
 //	                     selectors.go    which services select a pod; match.go
 //	                     endpoints.go    the endpoints that a pod or slice gives a service
+//	explanations         explain.go      why a name has records, or none; explainpods.go
 //	internal/object      slim objects, and how they are decoded
 //	internal/selection   which objects are listed and watched
 //
@@ -25,6 +26,7 @@ package informer
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/transport"
@@ -43,6 +45,8 @@ type Informer struct {
 	leftovers *leftovers // nil if no pods are watched, or with manifests
 	keeper    *keeper    // nil without a snapshot
 	hooks     Hooks
+	config    Config      // as given to New, for Explain
+	stale     atomic.Bool // restored, for Explain
 
 	// Only the writer uses these.
 	missing  map[object.Origin]bool // lists that have not arrived
@@ -86,6 +90,7 @@ func New(trie *records.Trie, c Config) (*Informer, error) {
 	i := &Informer{
 		keeper:  k,
 		source:  s,
+		config:  c,
 		queue:   newQueue(received),
 		joiner:  j,
 		broken:  brokenObjects{log: c.Log, hook: c.Hooks.Broken},

@@ -85,6 +85,7 @@ func (i *Informer) apply(batch []event) {
 	if incomplete && len(i.missing) == 0 {
 		if i.restored {
 			i.restored = false
+			i.stale.Store(false)
 			i.hooks.Restored(false)
 		}
 		close(i.complete)
@@ -118,6 +119,7 @@ func (i *Informer) restore(u *records.Update, objects *[object.Kinds][]object.Ob
 		}
 	}
 	i.restored = true
+	i.stale.Store(true)
 	i.hooks.Restored(true)
 }
 

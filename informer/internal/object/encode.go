@@ -72,7 +72,12 @@ func (p *Pod) marshal(b []byte) []byte {
 		status = appendText(status, 1, string(corev1.PodSucceeded))
 	}
 	if p.has(podReady) {
-		status = appendBytes(status, 2, appendText(appendText(nil, 1, string(corev1.PodReady)), 2, string(corev1.ConditionTrue)))
+		condition := appendText(appendText(nil, 1, string(corev1.PodReady)), 2, string(corev1.ConditionTrue))
+		if p.since > 0 {
+			seconds := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), uint64(p.since))
+			condition = appendBytes(condition, 4, seconds)
+		}
+		status = appendBytes(status, 2, condition)
 	}
 	for a := range p.Addrs {
 		status = appendBytes(status, 12, appendText(nil, 1, a.String()))

@@ -2,6 +2,7 @@ package object
 
 import (
 	"net/netip"
+	"time"
 	"unique"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +17,7 @@ type Pod struct {
 	nameLen  uint32
 	v4       [4]byte
 	state    podState
+	since    uint32 // when it became ready: seconds since 1970, or 0 if that is unknown
 }
 
 // PodTemplate is what the pods of a template share. It is stored once for all of them.
@@ -65,6 +67,15 @@ func (p *Pod) Ready() bool { return p.has(podReady) }
 // Terminating reports whether the pod is being deleted.
 func (p *Pod) Terminating() bool { return p.has(podTerminating) }
 
+// ReadySince returns when the pod became ready. It returns the zero time if the pod is not ready,
+// or if that is unknown.
+func (p *Pod) ReadySince() time.Time {
+	if !p.Ready() || p.since == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(p.since), 0)
+}
+
 // Finished reports whether the pod has ended and does not restart.
 func (p *Pod) Finished() bool { return p.has(podFinished) }
 
@@ -78,10 +89,10 @@ func (p *Pod) Addrs(yield func(netip.Addr) bool) {
 	}
 }
 
-// Equal reports whether DNS could not tell two pods apart.
+// Equal reports whether neither DNS nor an explanation of it could tell two pods apart.
 func (p *Pod) Equal(q *Pod) bool {
 	return p == q || p.Template == q.Template && p.text == q.text && p.nameLen == q.nameLen &&
-		p.state == q.state && p.v4 == q.v4 && (p.v6 == q.v6 || p.v6 != nil && q.v6 != nil && *p.v6 == *q.v6)
+		p.state == q.state && p.since == q.since && p.v4 == q.v4 && (p.v6 == q.v6 || p.v6 != nil && q.v6 != nil && *p.v6 == *q.v6)
 }
 
 // SameLabels reports whether two versions of a pod certainly have the same labels.
@@ -106,7 +117,9 @@ func NewPod(p *corev1.Pod) *Pod {
 		}
 	}
 	for _, c := range p.Status.Conditions {
-		f.ready = f.ready || c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+			f.setReady(c.LastTransitionTime.Unix())
+		}
 	}
 	for _, ip := range p.Status.PodIPs {
 		f.ips = append(f.ips, ip.IP)

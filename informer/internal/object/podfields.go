@@ -2,9 +2,11 @@ package object
 
 import (
 	"crypto/sha256"
+	"math"
 	"strings"
 	"unique"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -17,16 +19,25 @@ type podFields struct {
 	sidecarPorts        []containerPort // of init containers that keep running
 	phase               string
 	ready               bool
+	since               uint32 // when it became ready
 	ip                  string
 	ips                 []string
 
 	buffer []byte // scratch of pod
 }
 
+// setReady records a condition that the pod is ready, and since when, in seconds since 1970.
+func (f *podFields) setReady(since int64) {
+	f.ready = true
+	if 0 < since && since <= math.MaxUint32 {
+		f.since = uint32(since)
+	}
+}
+
 // pod returns the pod with these fields. It keeps none of their strings.
 func (f *podFields) pod() *Pod {
 	hostname := strings.ToLower(f.hostname)
-	p := &Pod{nameLen: uint32(len(f.name))}
+	p := &Pod{nameLen: uint32(len(f.name)), since: f.since}
 	b := append(f.buffer[:0], f.name...)
 	if hostname == f.name {
 		p.state |= podHostnameIsName
@@ -167,8 +178,7 @@ func (f *podFields) decodeStatus(outer *message) {
 		case 1:
 			f.phase = m.string()
 		case 2:
-			ready := decodeReady(&m)
-			f.ready = f.ready || ready
+			f.decodeCondition(&m)
 		case 6:
 			f.ip = m.string()
 		case 12:
@@ -178,9 +188,9 @@ func (f *podFields) decodeStatus(outer *message) {
 	outer.finish(&m)
 }
 
-// decodeReady reports whether a condition says that the pod is ready.
-func decodeReady(outer *message) bool {
+func (f *podFields) decodeCondition(outer *message) {
 	var kind, status string
+	var since int64
 	m := newMessage("condition", outer.embedded())
 	for m.next() {
 		switch m.number {
@@ -188,10 +198,27 @@ func decodeReady(outer *message) bool {
 			kind = m.string()
 		case 2:
 			status = m.string()
+		case 4:
+			since = decodeSeconds(&m)
 		}
 	}
 	outer.finish(&m)
-	return kind == string(corev1.PodReady) && status == string(corev1.ConditionTrue)
+	if kind == string(corev1.PodReady) && status == string(corev1.ConditionTrue) {
+		f.setReady(since)
+	}
+}
+
+// decodeSeconds decodes a metav1.Time, and returns its seconds since 1970.
+func decodeSeconds(outer *message) int64 {
+	var seconds int64
+	m := newMessage("time", outer.embedded())
+	for m.next() {
+		if m.number == 1 && m.expect(protowire.VarintType) {
+			seconds = int64(m.varint)
+		}
+	}
+	outer.finish(&m)
+	return seconds
 }
 
 func decodePodIP(outer *message) string {

@@ -1,0 +1,366 @@
+package informer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/headless-dns/headless/informer/internal/object"
+	"github.com/headless-dns/headless/records"
+)
+
+// maxListed is the most pods or ports that one reason lists.
+const maxListed = 5
+
+// service explains the name of a headless service.
+func (e *explanation) service(v *view, s *joinedService) {
+	ready, total := 0, 0
+	var withheld []*object.Pod
+	for _, p := range e.selected(v, s) {
+		total++
+		if e.reason(s, p) == records.Ready {
+			ready++
+		} else {
+			withheld = append(withheld, p)
+		}
+	}
+	own := e.slicesOf(v, s)
+	for _, slice := range own {
+		for _, x := range slice.Endpoints {
+			total++
+			if sliceReason(s, x) == records.Ready {
+				ready++
+			}
+		}
+	}
+	e.add("service %s: %d of %d endpoints ready, from %s", s.Name, ready, total, e.source(s))
+	if total == 0 {
+		e.nothing(v, s)
+	}
+	sortPods(withheld)
+	for _, p := range withheld {
+		e.state(s, p)
+	}
+	for _, slice := range own {
+		for _, x := range slice.Endpoints {
+			if sliceReason(s, x) != records.Ready {
+				e.sliceEndpoint(s, slice, x)
+			}
+		}
+	}
+}
+
+func sortPods(pods []*object.Pod) {
+	slices.SortFunc(pods, func(p, q *object.Pod) int { return strings.Compare(p.Name(), q.Name()) })
+}
+
+// source returns what the endpoints of a service are made of.
+func (e *explanation) source(s *joinedService) string {
+	of, origin := "pods", "the API server"
+	if len(e.informer.config.Manifests) > 0 {
+		origin = "manifests"
+	}
+	if e.informer.joiner.slicesOnly || len(s.Selector) == 0 {
+		of = "EndpointSlices"
+	}
+	return of + " of " + origin
+}
+
+// nothing explains that a service has no endpoints.
+func (e *explanation) nothing(v *view, s *joinedService) {
+	switch {
+	case len(s.Selector) == 0:
+		e.add("service %s: it has no selector, so its endpoints are those of EndpointSlices that someone writes; there are none", s.Name)
+		return
+	case e.informer.joiner.slicesOnly:
+		e.add("service %s: no EndpointSlice has an endpoint of it: its selector %s matches no pod with an address", s.Name, selectorText(s.Selector))
+		return
+	}
+	e.add("service %s: its selector %s matches no pod in namespace %s; correct the selector, or the labels of the pods", s.Name, selectorText(s.Selector), s.Namespace)
+	pods := slices.DeleteFunc(slices.Clone(v.pods), func(p *object.Pod) bool { return p.Template.Value().Subdomain != s.Name })
+	sortPods(pods)
+	for _, p := range pods {
+		e.unselected(s, p)
+	}
+}
+
+// host explains a name below a service.
+func (e *explanation) host(v *view, s *joinedService, label string) {
+	found := false
+	if !e.informer.joiner.slicesOnly {
+		pods := slices.DeleteFunc(slices.Clone(v.pods), func(p *object.Pod) bool {
+			return p.Hostname() != label && p.Name() != label && !e.isLabelOf(s, p, label)
+		})
+		sortPods(pods)
+		for _, p := range pods {
+			found = true
+			e.pod(s, p, label)
+		}
+	}
+	for _, slice := range e.slicesOf(v, s) {
+		for _, endpoint := range slice.Endpoints {
+			if e.sliceLabel(endpoint) == label {
+				found = true
+				e.sliceEndpoint(s, slice, endpoint)
+			}
+		}
+	}
+	if found {
+		return
+	}
+	if e.informer.joiner.slicesOnly || len(s.Selector) == 0 {
+		e.add("no endpoint with hostname %s in the EndpointSlices of service %s", label, s.Name)
+	} else {
+		e.add("no pod with hostname %s in namespace %s", label, s.Namespace)
+	}
+	e.service(v, s)
+	if example := e.selected(v, s); len(example) > 0 {
+		first := slices.MinFunc(example, func(p, q *object.Pod) int { return strings.Compare(p.Name(), q.Name()) })
+		e.add("service %s: it selects %d pods; the name of pod %s is %s.%s", s.Name, len(example), first.Name(), e.label(s, first), s.Name)
+	}
+}
+
+// pod explains what a pod with a hostname, a name or a generated label does for a service.
+func (e *explanation) pod(s *joinedService, p *object.Pod, label string) {
+	subdomain := p.Template.Value().Subdomain
+	switch own := e.label(s, p); {
+	case !s.selects(p):
+		e.unselected(s, p)
+	case own == label:
+		e.state(s, p)
+	case p.Hostname() == "":
+		e.add("pod %s: it has no hostname, so its name is %s.%s; set hostname, and subdomain to %s, as a StatefulSet does", p.Name(), own, s.Name, s.Name)
+	case subdomain != s.Name:
+		e.add("pod %s: its subdomain is %q, not %q, so its name is %s.%s; set its subdomain, which is the serviceName of a StatefulSet, to %s",
+			p.Name(), subdomain, s.Name, own, s.Name, s.Name)
+	default:
+		e.add("pod %s: its hostname is %q, so its name is %s.%s", p.Name(), p.Hostname(), own, s.Name)
+	}
+}
+
+// unselected explains why a service does not select a pod.
+func (e *explanation) unselected(s *joinedService, p *object.Pod) {
+	if len(s.Selector) == 0 {
+		e.add("pod %s: service %s has no selector, so it selects no pod", p.Name(), s.Name)
+		return
+	}
+	want := mismatch(s.Selector, p)
+	has := "it has no label " + want.Key
+	for l := range p.Labels {
+		if l.Key == want.Key {
+			has = fmt.Sprintf("its label %s is %q", l.Key, l.Value)
+		}
+	}
+	e.add("pod %s: service %s does not select it: %s, but the selector wants %q", p.Name(), s.Name, has, want.Value)
+}
+
+// state explains whether a pod that a service selects answers.
+func (e *explanation) state(s *joinedService, p *object.Pod) {
+	name := p.Name()
+	switch e.reason(s, p) {
+	case records.Ready:
+		e.add("pod %s: %s.%s has %s%s, from %s", name, e.label(s, p), s.Name, addrsText(s, p), sinceText(p), e.source(s))
+	case records.Terminating:
+		e.add("pod %s: terminating; the pod that replaces it gets the name when it is ready", name)
+	case records.NoAddress:
+		e.add("pod %s: no address yet; it gets the name when it is scheduled, started and ready", name)
+	case records.WrongFamily:
+		e.add("pod %s: no address in a family of service %s, whose ipFamilies are %s", name, s.Name, familiesText(s))
+	default:
+		e.add("pod %s: not ready; it gets the name when its readiness probe succeeds, or at once with publishNotReadyAddresses in service %s", name, s.Name)
+	}
+}
+
+// reason returns the reason of the endpoints that a pod gives a service.
+func (e *explanation) reason(s *joinedService, p *object.Pod) records.Reason {
+	reason := records.Ready
+	n := naming{podNames: e.informer.joiner.naming.podNames}
+	podEndpoints(&joinedService{Service: s.Service}, p, &n, func(x records.Endpoint) { reason = max(reason, x.Withheld) })
+	return reason
+}
+
+// label returns the label of a pod below a service that selects it.
+func (e *explanation) label(s *joinedService, p *object.Pod) string {
+	label := ""
+	n := naming{podNames: e.informer.joiner.naming.podNames}
+	podEndpoints(&joinedService{Service: s.Service}, p, &n, func(x records.Endpoint) { label = x.Host })
+	return label
+}
+
+// isLabelOf reports whether a service selects a pod, under the label.
+func (e *explanation) isLabelOf(s *joinedService, p *object.Pod, label string) bool {
+	return s.selects(p) && e.label(s, p) == label
+}
+
+// port explains the name of a port, or of a protocol if the port is "".
+func (e *explanation) port(v *view, s *joinedService, port, protocol string) {
+	var others []string
+	for _, sp := range s.Ports {
+		others = append(others, portText(sp))
+		switch {
+		case sp.Protocol != protocol:
+		case sp.Name == "":
+			e.add("service %s: port %s has no name; give it one in the Service", s.Name, portText(sp))
+		case port == "" && len(e.reasons) == 0:
+			e.add("service %s: only names of ports, such as _%s._%s, are below _%s", s.Name, sp.Name, protocol, protocol)
+		case sp.Name == port && sp.Target != "":
+			e.targets(v, s, sp)
+		case sp.Name == port:
+			e.service(v, s)
+		}
+	}
+	if len(e.reasons) == 0 {
+		e.add("service %s: no %s port named %s; it has %s", s.Name, protocol, port, list(others))
+	}
+}
+
+// targets explains a port whose number is that of a named port of the pods.
+func (e *explanation) targets(v *view, s *joinedService, sp object.ServicePort) {
+	lack := 0
+	pods := e.selected(v, s)
+	for _, p := range pods {
+		t := p.Template.Value()
+		named := t.NamedPorts()
+		if number, _ := named.Find(sp.TargetPort()); number == 0 {
+			lack++
+		}
+	}
+	if lack > 0 {
+		e.add("service %s: targetPort %q of port %s is no %s port of the containers of %d of %d pods", s.Name, sp.Target, sp.Name, sp.Protocol, lack, len(pods))
+	}
+	e.service(v, s)
+}
+
+// selected returns the pods that a service selects.
+func (e *explanation) selected(v *view, s *joinedService) []*object.Pod {
+	var out []*object.Pod
+	for _, p := range v.pods {
+		if !p.Finished() && s.selects(p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// selects reports whether the service selects a pod.
+func (s *joinedService) selects(p *object.Pod) bool {
+	return len(s.Selector) > 0 && mismatch(s.Selector, p) == nil
+}
+
+// mismatch returns the first label of a selector that a pod does not have, or nil.
+func mismatch(selector object.Selector, p *object.Pod) *object.Label {
+	i := 0
+	for l := range p.Labels { // both are sorted by key
+		switch {
+		case i == len(selector) || l.Key < selector[i].Key:
+		case l != selector[i]:
+			return &selector[i]
+		default:
+			i++
+		}
+	}
+	if i < len(selector) {
+		return &selector[i]
+	}
+	return nil
+}
+
+// slicesOf returns the slices whose endpoints a service has.
+func (e *explanation) slicesOf(v *view, s *joinedService) []*object.EndpointSlice {
+	return slices.DeleteFunc(slices.Clone(v.slices), func(slice *object.EndpointSlice) bool {
+		return !e.counts(s, slice)
+	})
+}
+
+// counts reports whether a service has the endpoints of a slice.
+func (e *explanation) counts(s *joinedService, slice *object.EndpointSlice) bool {
+	return slice.Service == s.Name && (!slice.Controlled || e.informer.joiner.slicesOnly || len(s.Selector) == 0)
+}
+
+// sliceEndpoint explains whether an endpoint of a slice answers.
+func (e *explanation) sliceEndpoint(s *joinedService, slice *object.EndpointSlice, x object.Endpoint) {
+	state := "ready"
+	switch sliceReason(s, x) {
+	case records.Terminating:
+		state = "terminating"
+	case records.NotReady:
+		state = "not ready"
+	}
+	e.add("endpoint %s of EndpointSlice %s: %s, with the name %s.%s", x.Addr, slice.Name, state, e.sliceLabel(x), s.Name)
+}
+
+func sliceReason(s *joinedService, x object.Endpoint) records.Reason {
+	var reason records.Reason
+	sliceEndpoints(s, new(object.EndpointSlice), []object.Endpoint{x}, new(naming), func(x records.Endpoint) { reason = x.Withheld })
+	return reason
+}
+
+// sliceLabel returns the host label of an endpoint of a slice.
+func (e *explanation) sliceLabel(x object.Endpoint) string {
+	label := ""
+	n := naming{podNames: e.informer.joiner.naming.podNames}
+	sliceEndpoints(&joinedService{Service: new(object.Service)}, new(object.EndpointSlice), []object.Endpoint{x}, &n, func(x records.Endpoint) { label = x.Host })
+	return label
+}
+
+func selectorText(s object.Selector) string {
+	var out []string
+	for _, l := range s {
+		out = append(out, l.Key+"="+l.Value)
+	}
+	return strings.Join(out, ",")
+}
+
+func addrsText(s *joinedService, p *object.Pod) string {
+	var out []string
+	for a := range p.Addrs {
+		if a.Is4() && s.V4 || a.Is6() && s.V6 {
+			out = append(out, a.String())
+		}
+	}
+	return strings.Join(out, " and ")
+}
+
+// sinceText returns since when a pod is ready. A pod that answers need not be ready.
+func sinceText(p *object.Pod) string {
+	switch since := p.ReadySince(); {
+	case !since.IsZero():
+		return ", ready since " + since.UTC().Format(time.RFC3339)
+	case p.Ready():
+		return ", ready"
+	}
+	return ", not ready, but the service has publishNotReadyAddresses"
+}
+
+func familiesText(s *joinedService) string {
+	switch {
+	case s.V4 && s.V6:
+		return "IPv4 and IPv6"
+	case s.V6:
+		return "IPv6"
+	}
+	return "IPv4"
+}
+
+func portText(p object.ServicePort) string {
+	number := p.Target
+	if number == "" {
+		number = fmt.Sprint(p.Number)
+	}
+	if p.Name == "" {
+		return number + "/" + p.Protocol
+	}
+	return p.Name + " (" + number + "/" + p.Protocol + ")"
+}
+
+// list joins names, of which it shows the first few.
+func list(names []string) string {
+	switch n := len(names); {
+	case n == 0:
+		return "none"
+	case n > maxListed:
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxListed], ", "), n-maxListed)
+	}
+	return strings.Join(names, ", ")
+}
