@@ -32,7 +32,7 @@ const (
 // It reads the objects as they are now, which may be newer than what the trie has. It holds no
 // lock for longer than it takes to copy the references to the objects of one namespace.
 func (i *Informer) Explain(s Subject) []string {
-	e := explanation{informer: i}
+	e := explanation{informer: i, naming: naming{podNames: i.joiner.naming.podNames}}
 	switch {
 	case !i.closed(i.synced):
 		e.add("the server is not ready: it has not listed every kind of object yet; its log says why")
@@ -60,6 +60,7 @@ func (i *Informer) closed(c <-chan struct{}) bool {
 // explanation collects reasons.
 type explanation struct {
 	informer *Informer
+	naming   naming
 	reasons  []string
 }
 
@@ -83,12 +84,13 @@ type view struct {
 	services map[string]*joinedService
 	pods     []*object.Pod // in no order
 	slices   []*object.EndpointSlice
+	selected map[*joinedService][]*object.Pod // by explanation.selected
 }
 
 // view returns the objects of a namespace. It is safe for concurrent use.
 func (j *joiner) view(namespace string) view {
 	j.mu.RLock()
-	v := view{served: j.served(namespace)}
+	v := view{served: j.served(namespace), selected: make(map[*joinedService][]*object.Pod)}
 	if m := j.namespaces[namespace]; m != nil {
 		v.services = maps.Clone(m.services)
 		v.pods = make([]*object.Pod, 0, len(m.pods))
@@ -161,15 +163,19 @@ func (e *explanation) narrowed() string {
 // elsewhere explains where the pod of a name is that is not below its service.
 func (e *explanation) elsewhere(v *view, s Subject) {
 	waiting := 0
-	sortPods(v.pods)
+	var named []*object.Pod
 	for _, p := range v.pods {
-		switch subdomain := p.Template.Value().Subdomain; {
-		case subdomain == s.Service && p.Hostname() != "":
+		if p.Hostname() != "" && p.Template.Value().Subdomain == s.Service {
 			waiting++
-		case s.Host == "" || p.Hostname() != s.Host && p.Name() != s.Host:
-		case v.services[subdomain] != nil && v.services[subdomain].Headless:
+		} else if s.Host != "" && (p.Hostname() == s.Host || p.Name() == s.Host) {
+			named = append(named, p)
+		}
+	}
+	for _, p := range firstPods(named) {
+		subdomain := p.Template.Value().Subdomain
+		if other := v.services[subdomain]; other != nil && other.Headless {
 			e.add("pod %s: its subdomain is %q, so its name is %s.%s", p.Name(), subdomain, p.Hostname(), subdomain)
-		default:
+		} else {
 			e.add("pod %s: its subdomain is %q, which is no headless service that this server watches", p.Name(), subdomain)
 		}
 	}

@@ -2,6 +2,7 @@ package informer
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -38,8 +39,7 @@ func (e *explanation) service(v *view, s *joinedService) {
 	if total == 0 {
 		e.nothing(v, s)
 	}
-	sortPods(withheld)
-	for _, p := range withheld {
+	for _, p := range firstPods(withheld) {
 		e.state(s, p)
 	}
 	for _, slice := range own {
@@ -51,8 +51,18 @@ func (e *explanation) service(v *view, s *joinedService) {
 	}
 }
 
-func sortPods(pods []*object.Pod) {
-	slices.SortFunc(pods, func(p, q *object.Pod) int { return strings.Compare(p.Name(), q.Name()) })
+// firstPods returns the pods that an explanation has room for, sorted by name. It sorts no more
+// than these: there may be ten thousand.
+func firstPods(pods []*object.Pod) []*object.Pod {
+	compare := func(p, q *object.Pod) int { return strings.Compare(p.Name(), q.Name()) }
+	var first []*object.Pod
+	for _, p := range pods {
+		at, _ := slices.BinarySearchFunc(first, p, compare)
+		if at < MaxReasons {
+			first = slices.Insert(first[:min(len(first), MaxReasons-1)], at, p)
+		}
+	}
+	return first
 }
 
 // source returns what the endpoints of a service are made of.
@@ -79,8 +89,7 @@ func (e *explanation) nothing(v *view, s *joinedService) {
 	}
 	e.add("service %s: its selector %s matches no pod in namespace %s; correct the selector, or the labels of the pods", s.Name, selectorText(s.Selector), s.Namespace)
 	pods := slices.DeleteFunc(slices.Clone(v.pods), func(p *object.Pod) bool { return p.Template.Value().Subdomain != s.Name })
-	sortPods(pods)
-	for _, p := range pods {
+	for _, p := range firstPods(pods) {
 		e.unselected(s, p)
 	}
 }
@@ -89,11 +98,11 @@ func (e *explanation) nothing(v *view, s *joinedService) {
 func (e *explanation) host(v *view, s *joinedService, label string) {
 	found := false
 	if !e.informer.joiner.slicesOnly {
+		a := undashed(label)
 		pods := slices.DeleteFunc(slices.Clone(v.pods), func(p *object.Pod) bool {
-			return p.Hostname() != label && p.Name() != label && !e.isLabelOf(s, p, label)
+			return p.Hostname() != label && p.Name() != label && !(hasAddr(p, a) && s.selects(p) && e.label(s, p) == label)
 		})
-		sortPods(pods)
-		for _, p := range pods {
+		for _, p := range firstPods(pods) {
 			found = true
 			e.pod(s, p, label)
 		}
@@ -116,7 +125,7 @@ func (e *explanation) host(v *view, s *joinedService, label string) {
 	}
 	e.service(v, s)
 	if example := e.selected(v, s); len(example) > 0 {
-		first := slices.MinFunc(example, func(p, q *object.Pod) int { return strings.Compare(p.Name(), q.Name()) })
+		first := firstPods(example)[0]
 		e.add("service %s: it selects %d pods; the name of pod %s is %s.%s", s.Name, len(example), first.Name(), e.label(s, first), s.Name)
 	}
 }
@@ -172,25 +181,29 @@ func (e *explanation) state(s *joinedService, p *object.Pod) {
 	}
 }
 
-// reason returns the reason of the endpoints that a pod gives a service.
+// endpoint returns one of the endpoints that a pod gives a service, without ports. They all have
+// one reason and, unless it is generated from the address, one label. It returns the zero Endpoint
+// for a pod that has ended.
+func (e *explanation) endpoint(s *joinedService, p *object.Pod) (out records.Endpoint) {
+	podEndpoints(&joinedService{Service: s.Service}, p, &e.naming, func(x records.Endpoint) { out = x })
+	return out
+}
+
 func (e *explanation) reason(s *joinedService, p *object.Pod) records.Reason {
-	reason := records.Ready
-	n := naming{podNames: e.informer.joiner.naming.podNames}
-	podEndpoints(&joinedService{Service: s.Service}, p, &n, func(x records.Endpoint) { reason = max(reason, x.Withheld) })
-	return reason
+	return e.endpoint(s, p).Withheld
 }
 
 // label returns the label of a pod below a service that selects it.
-func (e *explanation) label(s *joinedService, p *object.Pod) string {
-	label := ""
-	n := naming{podNames: e.informer.joiner.naming.podNames}
-	podEndpoints(&joinedService{Service: s.Service}, p, &n, func(x records.Endpoint) { label = x.Host })
-	return label
-}
+func (e *explanation) label(s *joinedService, p *object.Pod) string { return e.endpoint(s, p).Host }
 
-// isLabelOf reports whether a service selects a pod, under the label.
-func (e *explanation) isLabelOf(s *joinedService, p *object.Pod, label string) bool {
-	return s.selects(p) && e.label(s, p) == label
+// undashed returns the address that a label is generated from, or the zero Addr.
+func undashed(label string) netip.Addr {
+	for _, separator := range []string{".", ":"} {
+		if a, err := netip.ParseAddr(strings.ReplaceAll(label, "-", separator)); err == nil {
+			return a
+		}
+	}
+	return netip.Addr{}
 }
 
 // port explains the name of a port, or of a protocol if the port is "".
@@ -234,12 +247,16 @@ func (e *explanation) targets(v *view, s *joinedService, sp object.ServicePort) 
 
 // selected returns the pods that a service selects.
 func (e *explanation) selected(v *view, s *joinedService) []*object.Pod {
+	if out, ok := v.selected[s]; ok {
+		return out
+	}
 	var out []*object.Pod
 	for _, p := range v.pods {
 		if !p.Finished() && s.selects(p) {
 			out = append(out, p)
 		}
 	}
+	v.selected[s] = out
 	return out
 }
 
@@ -299,8 +316,7 @@ func sliceReason(s *joinedService, x object.Endpoint) records.Reason {
 // sliceLabel returns the host label of an endpoint of a slice.
 func (e *explanation) sliceLabel(x object.Endpoint) string {
 	label := ""
-	n := naming{podNames: e.informer.joiner.naming.podNames}
-	sliceEndpoints(&joinedService{Service: new(object.Service)}, new(object.EndpointSlice), []object.Endpoint{x}, &n, func(x records.Endpoint) { label = x.Host })
+	sliceEndpoints(&joinedService{Service: new(object.Service)}, new(object.EndpointSlice), []object.Endpoint{x}, &e.naming, func(x records.Endpoint) { label = x.Host })
 	return label
 }
 
