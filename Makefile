@@ -47,9 +47,9 @@ run: build
 		echo "make run: port $(PORT) is in use; for another one: make run PORT=1054" >&2; exit 1; \
 	fi
 	@echo 'Try in another shell:'
-	@echo '  dig @127.0.0.1 -p $(PORT) web-0.nginx.default.svc.cluster.local'
 	@echo '  dig @127.0.0.1 -p $(PORT) _web._tcp.nginx.default.svc.cluster.local SRV'
-	@echo '  dig @127.0.0.1 -p $(PORT) -x 10.244.1.5'
+	@echo '  dig @127.0.0.1 -p $(PORT) mariadb-2.mariadb.default.svc.cluster.local  # missing, and why:'
+	@echo '  dig @127.0.0.1 -p $(PORT) _why.mariadb-2.mariadb.default.svc.cluster.local TXT +short'
 	@exec ./coredns -conf testdata/run/Corefile -dns.port $(PORT)
 
 # On two cores this takes about 25 minutes the first time, mostly to compile CoreDNS,

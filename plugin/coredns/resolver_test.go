@@ -11,11 +11,14 @@ import (
 	"testing"
 )
 
+// resolverQuestion is a command, and a regular expression for what it prints.
+type resolverQuestion struct{ ask, want string }
+
 // resolverQuestions are the queries of clients in a pod of namespace default, after the
 // end-to-end tests of Kubernetes for headless services. They ask for the service, its
 // ports and its pods, by relative and absolute names, over UDP and TCP, and by address.
 // want is a regular expression for the client's output, with its lines joined by spaces.
-var resolverQuestions = []struct{ ask, want string }{
+var resolverQuestions = []resolverQuestion{
 	{"dig +notcp +noall +answer +search nginx A", `nginx\.default\.svc\.cluster\.local\.\s+5\s+IN\s+A\s+10\.244\.1\.5 .*10\.244\.2\.5`},
 	{"dig +tcp +short +search nginx A", `^10\.244\.1\.5 10\.244\.1\.6 10\.244\.2\.5$`},
 	{"dig +notcp +short +search nginx.default A", `^10\.244\.1\.5 10\.244\.1\.6 10\.244\.2\.5$`},
@@ -34,8 +37,28 @@ var resolverQuestions = []struct{ ask, want string }{
 	{"getent hosts 10.244.1.5", `^10\.244\.1\.5\s+web-0\.nginx\.default\.svc\.cluster\.local$`},
 	{"busybox nslookup web-0.nginx.default.svc.cluster.local", `Address: 10\.244\.1\.5`},
 	{"busybox nslookup -type=srv _web._tcp.nginx.default.svc.cluster.local", `web-2\.nginx\.default\.svc\.cluster\.local`},
+	{"dig +noall +comments web-9.nginx.default.svc.cluster.local", `EDE: 0 \(Other\): \(no pod with hostname web-9\)`},
+	{"busybox nslookup -type=txt _why.web-9.nginx.default.svc.cluster.local", `text = "no pod with hostname web-9 in namespace default"`},
 	{"getent hosts web-9.nginx; echo none", `^none$`},
 	{"getent hosts web-0.other; echo none", `^none$`},
+}
+
+// tryIt returns the queries of README.md's section "Try it", with the beginnings of their answers.
+func tryIt(t *testing.T) (questions []resolverQuestion) {
+	t.Helper()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "\n## Try it\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|[^`]*`([^`]+)`").FindAllStringSubmatch(section, -1) {
+		questions = append(questions, resolverQuestion{"dig +short " + row[1], "^" + regexp.QuoteMeta(row[2])})
+	}
+	if len(questions) != 3 {
+		t.Fatalf("README.md has %d queries to try, want 3", len(questions))
+	}
+	return questions
 }
 
 // TestResolvers runs clients with a resolv.conf as a kubelet writes it, and the server on
@@ -66,7 +89,8 @@ until dig +short +tries=1 +time=1 web-0.nginx.default.svc.cluster.local | grep -
 	busybox sleep 0.1
 done
 `, work, program, work)
-	for _, q := range resolverQuestions {
+	questions := append(resolverQuestions, tryIt(t)...)
+	for _, q := range questions {
 		sorted := "sort"
 		if strings.HasPrefix(q.ask, "busybox") {
 			sorted = "cat"
@@ -78,10 +102,10 @@ done
 		t.Fatal(err)
 	}
 	replies := strings.Split(out, "== \n")[1:]
-	if len(replies) != len(resolverQuestions) {
-		t.Fatalf("%d of %d clients printed something:\n%s", len(replies), len(resolverQuestions), out)
+	if len(replies) != len(questions) {
+		t.Fatalf("%d of %d clients printed something:\n%s", len(replies), len(questions), out)
 	}
-	for i, q := range resolverQuestions {
+	for i, q := range questions {
 		reply := strings.Join(strings.Split(strings.TrimSpace(replies[i]), "\n"), " ")
 		if !regexp.MustCompile(q.want).MatchString(reply) {
 			t.Errorf("%s prints %q, want %q", q.ask, reply, q.want)
