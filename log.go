@@ -13,11 +13,15 @@ import (
 
 var log = clog.NewWithPlugin(pluginName)
 
-// logger returns a logger for client-go and the informer. It writes to CoreDNS's log.
-func logger() logr.Logger { return logr.New(logSink{}) }
+// sourceLogger returns a logger for the informer of a source. It writes to CoreDNS's log, and names
+// the source if there are several.
+func sourceLogger(source string) logr.Logger { return logr.New(logSink{source: source}) }
 
 // logSink implements logr.LogSink.
-type logSink struct{ values []any }
+type logSink struct {
+	source string
+	values []any
+}
 
 func (logSink) Init(logr.RuntimeInfo) {}
 
@@ -36,7 +40,7 @@ func (s logSink) Error(err error, msg string, values ...any) {
 }
 
 func (s logSink) WithValues(values ...any) logr.LogSink {
-	return logSink{slices.Concat(s.values, values)}
+	return logSink{s.source, slices.Concat(s.values, values)}
 }
 
 func (s logSink) WithName(string) logr.LogSink { return s }
@@ -50,6 +54,9 @@ func (s logSink) line(msg string, values []any) string {
 		if len(pair) == 2 {
 			fmt.Fprintf(&b, " %v=%q", pair[0], fmt.Sprint(pair[1]))
 		}
+	}
+	if s.source != "" && sources.several.Load() {
+		fmt.Fprintf(&b, " source=%q", s.source)
 	}
 	return printable(b.String())
 }

@@ -7,12 +7,14 @@ import (
 	golog "log"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
 
 	"github.com/coredns/caddy"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 // TestLogLine checks that values are quoted. The name of an object may contain a line break if
@@ -60,7 +62,7 @@ func checkLine(t *testing.T, text, level string) {
 // or a value.
 func TestLoggerInjection(t *testing.T) {
 	for _, text := range hostile {
-		l := logger().WithValues("reflector", text)
+		l := sourceLogger("").WithValues("reflector", text)
 		checkLine(t, logged(t, func() { l.Info("message", "name", text) }), "INFO")
 		checkLine(t, logged(t, func() { l.Info(text) }), "INFO")
 		line := logged(t, func() { l.Error(errors.New(text), "message", "object", fmt.Errorf("%s", text)) })
@@ -89,7 +91,7 @@ func TestWarnfInjection(t *testing.T) {
 	if want := "notify: a; b: c; d\n"; !strings.HasSuffix(line, want) {
 		t.Errorf("got line %q, want the end %q", line, want)
 	}
-	line = logged(t, func() { logger().Error(errors.Join(errors.New("a"), errors.New("b")), "read") })
+	line = logged(t, func() { sourceLogger("").Error(errors.Join(errors.New("a"), errors.New("b")), "read") })
 	if want := "read: a; b\n"; !strings.HasSuffix(line, want) {
 		t.Errorf("got line %q, want the end %q", line, want)
 	}
@@ -124,7 +126,7 @@ func TestManifestInjection(t *testing.T) {
 			lines := logged(t, func() {
 				h, err := newHeadless(s, new(lifetime))
 				if err != nil { // log it as the informer does for a file that was good before
-					logger().Error(err, "manifest can't be read; its last good state is served")
+					sourceLogger("").Error(err, "manifest can't be read; its last good state is served")
 					return
 				}
 				h.source.start()
@@ -144,6 +146,37 @@ func TestManifestInjection(t *testing.T) {
 			if n := strings.Count(lines, "\n"); n < 1 || n > 2 {
 				t.Errorf("%q in %s: got %d lines of log, want 1 or 2: %q", text, object, n, lines)
 			}
+		}
+	}
+}
+
+// TestStartLog checks that a start logs one line about each source, and that a reload which keeps
+// the source logs none.
+func TestStartLog(t *testing.T) {
+	r := newRig(t)
+	r.put()
+	line := regexp.MustCompile(`\[INFO\] plugin/headless: serving (\d+ services with \d+ ready endpoints) from (.*), after [0-9.]+m?s; ` + regexp.QuoteMeta(built.String()) + "\n")
+	text := logged(t, func() {
+		r.start(t, "")
+		r.reload(t, r.corefile("ttl 7"), "")
+	})
+	if lines := line.FindAllStringSubmatch(text, -1); len(lines) != 1 || lines[0][1] != "1 services with 1 ready endpoints" || lines[0][2] != "the API server "+r.api.URL {
+		t.Errorf("got log %q, want one line about 1 service", text)
+	}
+	if strings.Contains(text, "source=") {
+		t.Errorf("got log %q, which names the only source", text)
+	}
+	text = logged(t, func() {
+		r.reload(t, r.corefiles("ttl 7", "namespaces default"), "")
+		r.api.Close()
+		await(t, func() float64 { return testutil.ToFloat64(failingWatches.WithLabelValues("pods")) }, 2)
+	})
+	for _, want := range []string{
+		"can't watch ", ": connection refused (serving what was known at ",
+		`source="the API server ` + r.api.URL + `"`, `source="the API server ` + r.api.URL + `, namespaces default"`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("got log %q, want %q in it", text, want)
 		}
 	}
 }

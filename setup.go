@@ -65,7 +65,6 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 // start prepares the plugin to serve. The server opens its sockets once the start of every plugin
 // has returned nil.
 func (h *Headless) start(s *stanza, config *dnsserver.Config, l *lifetime) error {
-	announce()
 	h.delegate = config.Handler("kubernetes") != nil
 	h.warnChain(s, config)
 	if h.authoritative {
@@ -118,7 +117,7 @@ func (h *Headless) awaitSync(l *lifetime, timeout time.Duration) error {
 	if l.usesAlone(h.source) && l.replacesServing() {
 		return fmt.Errorf("reload: not every kind of object was listed within startup_timeout, %s; the old Corefile stays in force", timeout)
 	}
-	log.Warningf("starting before the first sync: not every kind of object was listed within %s", timeout)
+	log.Warningf("starting before the first sync: not every kind of object was listed within %s; %s", timeout, built)
 	return nil
 }
 

@@ -6,8 +6,10 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/headless-dns/headless/informer"
 	"github.com/headless-dns/headless/records"
@@ -26,6 +28,7 @@ type source struct {
 	settings settings
 	stale    atomic.Bool // the trie has records of a snapshot, as a list is missing
 	stopped  atomic.Bool // nothing keeps the trie up to date any more
+	started  time.Time
 
 	// sources.mu guards these.
 	users          int  // nobody else may acquire the source once it is 0
@@ -53,11 +56,42 @@ func newSettings(s *stanza) settings {
 	return out
 }
 
+// String returns where the objects come from.
+func (s settings) String() string {
+	of := &s.config
+	out := "the API server of this cluster"
+	switch {
+	case len(of.Manifests) > 0:
+		out = "manifests " + strings.Join(of.Manifests, " ")
+	case of.Cluster.Kubeconfig != "":
+		out = "the API server of " + strings.TrimSpace(of.Cluster.Kubeconfig+" "+of.Cluster.Context)
+	case of.Cluster.Endpoint != "":
+		out = "the API server " + of.Cluster.Endpoint
+	}
+	if len(of.Namespaces) > 0 {
+		out += ", namespaces " + strings.Join(of.Namespaces, " ")
+	}
+	return out
+}
+
+// logSynced logs what the source serves. A start without faults logs this line alone; of
+// manifests, there is another one.
+func (s *source) logSynced(stats records.Stats) {
+	from := s.settings.String()
+	if s.stale.Load() {
+		from = "the snapshot " + s.settings.config.Snapshot
+	}
+	log.Info(printable(fmt.Sprintf("serving %d services with %d ready endpoints from %s, after %s; %s",
+		stats.Services, stats.Endpoints[records.Ready], from, time.Since(s.started).Round(time.Millisecond), built)))
+}
+
 // sources lists the sources with users, in the order of their first use, and those that are
 // stopping. Of the sources with the same snapshot file, the first one writes it.
 var sources struct {
 	mu   sync.Mutex
 	list []*source
+
+	several atomic.Bool // list has several; a line of the log then names the source
 }
 
 // acquire returns the source for a stanza of an instance, and a function that releases it. The
@@ -105,6 +139,7 @@ func reserve(wanted settings, l *lifetime) (*source, error) {
 		}
 		i = len(sources.list)
 		sources.list = append(sources.list, src)
+		sources.several.Store(len(sources.list) > 1)
 	}
 	src := sources.list[i]
 	src.users++
@@ -120,7 +155,7 @@ func newSource(wanted settings, successor bool) *source {
 	}
 	config := wanted.config
 	config.Successor = successor
-	config.Transport, config.Log = instrument, logger()
+	config.Transport, config.Log = instrument, sourceLogger(wanted.String())
 	src.open = sync.OnceValue(func() (err error) {
 		src.metrics = newSourceMetrics()
 		config.Hooks = src.metrics.hooks(src.scheduleNotify)
@@ -128,11 +163,15 @@ func newSource(wanted settings, successor bool) *source {
 			src.stale.Store(is)
 			src.metrics.setFromSnapshot(is)
 		}
+		config.Hooks.Synced = src.logSynced
 		if src.informer, err = informer.New(src.trie, config); err != nil {
 			src.metrics.withdraw()
 			return err
 		}
-		src.start = sync.OnceFunc(src.informer.Start)
+		src.start = sync.OnceFunc(func() {
+			src.started = time.Now()
+			src.informer.Start()
+		})
 		sources.mu.Lock()
 		defer sources.mu.Unlock()
 		if src.opened = true; src.writesSnapshot {
@@ -161,6 +200,7 @@ func (s *source) release() {
 	sources.mu.Lock()
 	defer sources.mu.Unlock()
 	sources.list = slices.DeleteFunc(sources.list, func(other *source) bool { return other == s })
+	sources.several.Store(len(sources.list) > 1)
 	if next := snapshotWriter(s.settings.config.Snapshot); next != nil {
 		next.takeOverSnapshot()
 	}

@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"sync/atomic"
 
 	"github.com/coredns/coredns/coremain"
 	"github.com/coredns/coredns/plugin"
@@ -88,16 +87,6 @@ func (b buildID) userAgent() string {
 
 func (b buildID) String() string {
 	return fmt.Sprintf("version %s, revision %s, %s", b.version, b.revision, runtime.Version())
-}
-
-// announced is true once the log has the version.
-var announced atomic.Bool
-
-// announce logs the version, once in a process.
-func announce() {
-	if announced.CompareAndSwap(false, true) {
-		log.Info(built)
-	}
 }
 
 func init() {

@@ -74,22 +74,6 @@ func TestUserAgent(t *testing.T) {
 	}
 }
 
-// TestAnnounce checks that the plugin logs its version once, however many server
-// blocks and reloads there are.
-func TestAnnounce(t *testing.T) {
-	announced.Store(false)
-	text := logged(t, func() {
-		r := newRig(t)
-		r.start(t, "")
-		r.reload(t, r.corefile("ttl 7"), "")
-		r.stop(t)
-	})
-	line := fmt.Sprintf("plugin/headless: version %s, revision %s, %s\n", built.version, built.revision, runtime.Version())
-	if n := strings.Count(text, line); n != 1 {
-		t.Errorf("%q is in the log %d times, want once:\n%s", line, n, text)
-	}
-}
-
 func TestBuildInfo(t *testing.T) {
 	families, err := prometheus.DefaultGatherer.Gather()
 	if err != nil {

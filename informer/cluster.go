@@ -88,6 +88,7 @@ type cluster struct {
 	log             logr.Logger
 	failing         func(object.Kind, bool) // Failing of Hooks
 	outage          outage
+	restored        atomic.Bool // a snapshot stands in for the missing lists
 	// allServices is set once the API server has refused to select headless Services.
 	allServices atomic.Bool
 

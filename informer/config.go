@@ -57,6 +57,8 @@ type Hooks struct {
 	// Received is called for each event, list and bookmark of a watch, with the namespace
 	// of the watch, or "" if it covers all. It is not called for manifests.
 	Received func(kind object.Kind, namespace string)
+	// Synced is called once, when the trie holds what Informer.Synced waits for.
+	Synced func(stats records.Stats)
 	// Published is called after each publication with the number of services that changed and
 	// the counts of the trie. Delays are the times since the receipt of each watch event in
 	// it; lists are left out. The callee must not keep the slice.

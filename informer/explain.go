@@ -42,7 +42,7 @@ func (i *Informer) Explain(s Subject) []string {
 	default:
 		e.name(s)
 	}
-	if i.stale.Load() {
+	if i.restored.Load() {
 		e.add("the server has reached no API server since its start, so all this is from its snapshot")
 	}
 	return e.reasons

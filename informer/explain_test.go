@@ -208,7 +208,7 @@ func TestExplainView(t *testing.T) {
 			origin = "manifests"
 		}
 		checkReasons(t, i, here, []string{"pod web-0: web-0.nginx has 10.0.0.1, ready since 2026-11-27T10:03:12Z, from pods of " + origin})
-		i.stale.Store(true)
+		i.restored.Store(true)
 		if got := i.Explain(here); len(got) != 2 || got[1] != "the server has reached no API server since its start, so all this is from its snapshot" {
 			t.Errorf("%s, from a snapshot: %q", name, got)
 		}

@@ -183,7 +183,7 @@ func (f *faulty) locked(check func()) {
 }
 
 const (
-	fails      = "watch fails"
+	fails      = "can't watch "
 	failsFirst = "\"others\"=0\n" // the first line of a cause
 	worksAgain = "watch works again"
 	twoPods    = "10.244.0.1, 10.244.0.2"

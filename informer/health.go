@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -38,7 +39,10 @@ type health struct {
 	hook   func(object.Kind, bool) // Failing of Hooks
 	outage *outage                 // shared by all watches of the informer
 
+	restored *atomic.Bool // a snapshot stands in for what was not listed
+
 	failing bool
+	current time.Time // of the last list, event or bookmark; zero before the first
 	// silent: the watch delivered nothing although bookmarks were due. An open watch is then
 	// no sign of health.
 	silent bool
@@ -48,7 +52,25 @@ type health struct {
 }
 
 func newHealth(o object.Origin, c *cluster) *health {
-	return &health{Origin: o, clock: c.clock, log: c.log.WithValues("kind", o.Kind, "namespace", o.Namespace), hook: c.failing, outage: &c.outage}
+	return &health{
+		Origin: o, clock: c.clock, log: c.log.WithValues("kind", o.Kind, "namespace", o.Namespace),
+		hook: c.failing, outage: &c.outage, restored: &c.restored,
+	}
+}
+
+// serving returns what the server answers with while the watch fails.
+func (h *health) serving(now time.Time) string {
+	layout := time.TimeOnly
+	if now.Sub(h.current) > 12*time.Hour {
+		layout = time.DateTime
+	}
+	switch {
+	case !h.current.IsZero():
+		return "serving what was known at " + h.current.Format(layout)
+	case h.restored.Load():
+		return "serving the snapshot"
+	}
+	return "nothing to serve yet"
 }
 
 // fails records a fault.
@@ -88,6 +110,7 @@ func (h *health) list(outer context.Context, do func(context.Context) (runtime.O
 	case outer.Err() != nil: // the caller cancelled it
 	case err == nil:
 		h.silent = false // no watch has been silent since
+		h.current = h.clock.Now()
 	default:
 		if ctx.Err() != nil {
 			err = fmt.Errorf("list: not complete within %v", silenceLimit)

@@ -45,15 +45,14 @@ type Informer struct {
 	leftovers *leftovers // nil if no pods are watched, or with manifests
 	keeper    *keeper    // nil without a snapshot
 	hooks     Hooks
-	config    Config      // as given to New, for Explain
-	stale     atomic.Bool // restored, for Explain
+	config    Config // as given to New, for Explain
 
 	// Only the writer uses these.
-	missing  map[object.Origin]bool // lists that have not arrived
-	restored bool                   // a snapshot stands in for the missing lists
-	seen     []time.Time            // scratch of apply
-	delays   []time.Duration
+	missing map[object.Origin]bool // lists that have not arrived
+	seen    []time.Time            // scratch of apply
+	delays  []time.Duration
 
+	restored atomic.Bool   // a snapshot stands in for the missing lists
 	synced   chan struct{} // closed when the trie holds all objects, or those of a snapshot
 	complete chan struct{} // closed when no list is missing
 

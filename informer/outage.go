@@ -2,7 +2,10 @@ package informer
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,7 +95,22 @@ func (o *outage) fails(h *health, err error) {
 	o.causes[text] = c
 	o.logged++
 	c.line, c.at, c.counted = o.logged, now, len(c.watches)
-	c.first.log.Error(err, "watch fails; known names keep resolving", "others", c.counted-1)
+	c.first.log.Error(fmt.Errorf("%s (%s)", plainCause(err), c.first.serving(now)), "can't watch "+c.first.Kind.String(), "others", c.counted-1)
+}
+
+// plainCause returns the text of an error without what a reader knows already: the URL of the
+// request, and the address of the API server.
+func plainCause(err error) string {
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		err = u.Err
+	}
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		err = op.Err
+		if call := (*os.SyscallError)(nil); errors.As(err, &call) {
+			err = call.Err
+		}
+	}
+	return err.Error()
 }
 
 // lastCause returns the cause that was last logged for a watch.

@@ -47,6 +47,7 @@ func newProbe(c Config) (*probe, error) {
 	}
 	c.Log = funcr.New(func(_, args string) { note(func() { p.logged = append(p.logged, args) }) }, funcr.Options{})
 	c.Hooks = Hooks{
+		Synced:    func(records.Stats) {},
 		Received:  func(k object.Kind, _ string) { note(func() { p.received[k]++ }) },
 		Published: func(n int, _ records.Stats, _ []time.Duration) { note(func() { p.published = append(p.published, n) }) },
 		Rejected:  func(err error) { note(func() { p.rejected = append(p.rejected, err) }) },

@@ -105,6 +105,7 @@ func (w *watched) pass(e watch.Event) bool {
 		return false
 	}
 	w.heard = true
+	w.current = w.clock.Now()
 	switch {
 	case w.initial:
 		w.initial = e.Type != watch.Bookmark || !d.InitialEvents

@@ -69,6 +69,7 @@ func eventOf(o object.Object) event {
 // quietHooks returns hooks that do nothing.
 func quietHooks() Hooks {
 	return Hooks{
+		Synced:    func(records.Stats) {},
 		Received:  func(object.Kind, string) {},
 		Published: func(int, records.Stats, []time.Duration) {},
 		Rejected:  func(error) {},

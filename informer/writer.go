@@ -65,7 +65,7 @@ func (i *Informer) apply(batch []event) {
 		i.leftovers.check(i.missing)
 	}
 	n := update.Commit()
-	starts := !i.joiner.started && (len(i.missing) == 0 || i.restored)
+	starts := !i.joiner.started && (len(i.missing) == 0 || i.restored.Load())
 	if starts {
 		n += i.joiner.start()
 		seen = seen[:0] // they waited for the first lists, not for the writer
@@ -83,14 +83,13 @@ func (i *Informer) apply(batch []event) {
 		i.keeper.unwritten.add()
 	}
 	if incomplete && len(i.missing) == 0 {
-		if i.restored {
-			i.restored = false
-			i.stale.Store(false)
-			i.hooks.Restored(false)
+		if i.restored.Load() {
+			i.setRestored(false)
 		}
 		close(i.complete)
 	}
 	if starts {
+		i.hooks.Synced(i.joiner.trie.Stats())
 		close(i.synced)
 	}
 }
@@ -118,9 +117,16 @@ func (i *Informer) restore(u *records.Update, objects *[object.Kinds][]object.Ob
 			}
 		}
 	}
-	i.restored = true
-	i.stale.Store(true)
-	i.hooks.Restored(true)
+	i.setRestored(true)
+}
+
+// setRestored records whether a snapshot stands in for the missing lists.
+func (i *Informer) setRestored(is bool) {
+	i.restored.Store(is)
+	if c, ok := i.source.(*cluster); ok {
+		c.restored.Store(is)
+	}
+	i.hooks.Restored(is)
 }
 
 // set stores an object and reports whether DNS could see a difference. A broken object
