@@ -28,7 +28,7 @@ func (h *Headless) answerZone(ctx context.Context, w dns.ResponseWriter, r *dns.
 		return h.answerMissing(ctx, w, r, l)
 	}
 	if len(rrs) == 0 {
-		return h.noData(w, r, l)
+		return h.noData(ctx, w, r, l)
 	}
 	m := newReply(r)
 	m.Answer = rrs
@@ -36,7 +36,7 @@ func (h *Headless) answerZone(ctx context.Context, w dns.ResponseWriter, r *dns.
 		m.Extra = h.nameServerGlue(apex)
 	}
 	m.Truncate(sizeLimit(&request.Request{W: w, Req: r}))
-	return writeAnswer(w, m)
+	return h.writeAnswer(ctx, w, m)
 }
 
 // zoneRecords returns the records of a name outside all headless services, and whether the

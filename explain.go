@@ -1,8 +1,10 @@
 package headless
 
 import (
+	"context"
 	"strconv"
 
+	"github.com/coredns/coredns/plugin/metadata"
 	"github.com/coredns/coredns/plugin/pkg/edns"
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
@@ -58,11 +60,20 @@ func (x *extended) attach(m *dns.Msg, query *dns.OPT) {
 	m.Extra = x.extra[:]
 }
 
-// explainTo adds to a negative answer why it is one, if the query has an OPT record. The node is
-// the one that the lookup found, so the reason fits the answer.
-func (h *Headless) explainTo(m *dns.Msg, w dns.ResponseWriter, r *dns.Msg, l *lookup) {
+// explainTo adds to a negative answer why it is one, if the query has an OPT record, and sets the
+// reason in the metadata. The node is the one that the lookup found, so the reason fits the answer.
+func (h *Headless) explainTo(ctx context.Context, m *dns.Msg, w dns.ResponseWriter, r *dns.Msg, l *lookup) {
 	opt := r.IsEdns0()
-	if opt == nil || !h.explain {
+	if !h.explain || opt == nil && !h.metadata {
+		return
+	}
+	d := l.node.Denial(&l.name, l.zone.Labels(), r.Question[0].Qtype)
+	var buffer [maxExtraText]byte
+	text := string(abridge(appendDenial(buffer[:0], &d)))
+	if h.metadata {
+		metadata.SetValueFunc(ctx, metaReason, func() string { return text })
+	}
+	if opt == nil {
 		return
 	}
 	x := new(extended)
@@ -73,10 +84,8 @@ func (h *Headless) explainTo(m *dns.Msg, w dns.ResponseWriter, r *dns.Msg, l *lo
 		}
 		x.add(code, "from a snapshot, as no API server can be reached")
 	}
-	d := l.node.Denial(&l.name, l.zone.Labels(), r.Question[0].Qtype)
-	var buffer [maxExtraText]byte
-	if text := appendDenial(buffer[:0], &d); len(text) > 0 {
-		x.add(dns.ExtendedErrorCodeOther, string(abridge(text)))
+	if text != "" {
+		x.add(dns.ExtendedErrorCodeOther, text)
 	}
 	if len(x.opt.Option) == 0 {
 		return

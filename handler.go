@@ -28,14 +28,14 @@ func (h *Headless) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 	l.zone = zone
 	l.name.Fold(q.Name)
 	if h.explain && isWhy(&l.name, zone) {
-		return h.answerWhy(w, r, &l)
+		return h.answerWhy(ctx, w, r, &l)
 	}
 	if !h.source.synced() {
 		return h.notSynced(ctx, w, r)
 	}
 	switch h.find(&l) {
 	case records.Found:
-		return h.answerNode(w, r, &l)
+		return h.answerNode(ctx, w, r, &l)
 	case records.Missing:
 		return h.answerMissing(ctx, w, r, &l)
 	case records.Outside:
@@ -55,7 +55,7 @@ type lookup struct {
 
 // notSynced replies SERVFAIL, or passes the query to the kubernetes plugin.
 func (h *Headless) notSynced(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	outcomes.unsynced.Inc()
+	h.count(ctx, outcomes.unsynced)
 	if h.delegate {
 		return h.callNext(ctx, w, r)
 	}
@@ -118,7 +118,7 @@ func (h *Headless) find(l *lookup) (result records.Result) {
 }
 
 // answerNode answers with the records of a node.
-func (h *Headless) answerNode(w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
+func (h *Headless) answerNode(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
 	state := request.Request{W: w, Req: r}
 	query := records.Query{
 		Name:  r.Question[0].Name,
@@ -130,14 +130,14 @@ func (h *Headless) answerNode(w dns.ResponseWriter, r *dns.Msg, l *lookup) (int,
 	}
 	answer := h.answer(&l.node, &query)
 	if len(answer.Records) == 0 && !answer.Truncated {
-		return h.noData(w, r, l)
+		return h.noData(ctx, w, r, l)
 	}
 	m := newReply(r)
 	m.Answer, m.Extra = answer.Records, answer.Glue
 	// Addresses of targets may be left out (RFC 2181, section 9), but a client
 	// that can have them over TCP should know.
 	m.Truncated = answer.Truncated || answer.GlueTruncated && state.Proto() == "udp"
-	return writeAnswer(w, m)
+	return h.writeAnswer(ctx, w, m)
 }
 
 // answer returns the records of the queried type. For ANY it returns those of one type that the
@@ -155,10 +155,10 @@ func (h *Headless) answer(node *records.Node, q *records.Query) records.Answer {
 }
 
 // noData answers that the name exists and has no records of the queried type.
-func (h *Headless) noData(w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
-	outcomes.nodata.Inc()
+func (h *Headless) noData(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
+	h.count(ctx, outcomes.nodata)
 	m := h.newNegative(r, l.zone)
-	h.explainTo(m, w, r, l)
+	h.explainTo(ctx, m, w, r, l)
 	return write(w, m)
 }
 
@@ -166,20 +166,20 @@ func (h *Headless) noData(w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, err
 // zone is below it, else the next plugin with fallthrough, else NXDOMAIN.
 func (h *Headless) answerMissing(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
 	if h.zones.Below(r.Question[0].Name) {
-		return h.noData(w, r, l)
+		return h.noData(ctx, w, r, l)
 	}
 	if h.Next != nil && h.Fall.Through(r.Question[0].Name) {
-		outcomes.fallthroughs.Inc()
+		h.count(ctx, outcomes.fallthroughs)
 		return h.callNext(ctx, w, r)
 	}
-	return h.nameError(w, r, l)
+	return h.nameError(ctx, w, r, l)
 }
 
 // nameError answers that the name does not exist (NXDOMAIN).
-func (h *Headless) nameError(w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
-	outcomes.nxdomain.Inc()
+func (h *Headless) nameError(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
+	h.count(ctx, outcomes.nxdomain)
 	m := h.newNegative(r, l.zone)
 	m.Rcode = dns.RcodeNameError
-	h.explainTo(m, w, r, l)
+	h.explainTo(ctx, m, w, r, l)
 	return write(w, m)
 }

@@ -30,6 +30,7 @@
 //	reply.go          replies and their SOA records
 //	explain.go        why an answer is negative, as an extended DNS error
 //	why.go            TXT records that explain a name
+//	metadata.go       metadata for other plugins
 //	size.go           how large a reply may be
 //	authority.go      names that a zone has with "authoritative"
 //	nameserver.go     the name server of a zone, and its addresses
@@ -83,6 +84,7 @@ type Headless struct {
 
 	explain    bool // negative answers say why (RFC 8914), as do TXT records below whyLabel
 	whyLimiter *rate.Limiter
+	metadata   bool // the metadata plugin is in the server block
 
 	// delegate sends queries to the next plugin until the first sync: a kubernetes plugin in
 	// the same server block answers them.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/metadata"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -115,17 +116,27 @@ var (
 	}, []string{"code", "method"})
 )
 
-// outcomes are the counters of answers_total, looked up once.
+// outcome is a value of the label outcome of answers_total, with its counter.
+type outcome struct {
+	prometheus.Counter
+	name metadata.Func
+}
+
+func newOutcome(name string) *outcome {
+	return &outcome{answersTotal.WithLabelValues(name), func() string { return name }}
+}
+
+// outcomes are looked up once.
 var outcomes = struct {
-	answer, truncated, nodata, nxdomain, fallthroughs, unsynced, explanation prometheus.Counter
+	answer, truncated, nodata, nxdomain, fallthroughs, unsynced, explanation *outcome
 }{
-	answer:       answersTotal.WithLabelValues("answer"),
-	truncated:    answersTotal.WithLabelValues("truncated"),
-	nodata:       answersTotal.WithLabelValues("nodata"),
-	nxdomain:     answersTotal.WithLabelValues("nxdomain"),
-	fallthroughs: answersTotal.WithLabelValues("fallthrough"),
-	unsynced:     answersTotal.WithLabelValues("unsynced"),
-	explanation:  answersTotal.WithLabelValues("explanation"),
+	answer:       newOutcome("answer"),
+	truncated:    newOutcome("truncated"),
+	nodata:       newOutcome("nodata"),
+	nxdomain:     newOutcome("nxdomain"),
+	fallthroughs: newOutcome("fallthrough"),
+	unsynced:     newOutcome("unsynced"),
+	explanation:  newOutcome("explanation"),
 }
 
 // endpointStates are the values of the label state of endpoints.

@@ -1,6 +1,7 @@
 package headless
 
 import (
+	"context"
 	"strings"
 
 	"github.com/coredns/coredns/plugin"
@@ -79,11 +80,11 @@ func write(w dns.ResponseWriter, m *dns.Msg) (int, error) {
 }
 
 // writeAnswer counts and writes a reply that has records, or TC set because no record fits.
-func writeAnswer(w dns.ResponseWriter, m *dns.Msg) (int, error) {
+func (h *Headless) writeAnswer(ctx context.Context, w dns.ResponseWriter, m *dns.Msg) (int, error) {
 	if m.Truncated {
-		outcomes.truncated.Inc()
+		h.count(ctx, outcomes.truncated)
 	} else {
-		outcomes.answer.Inc()
+		h.count(ctx, outcomes.answer)
 	}
 	return write(w, m)
 }

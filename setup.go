@@ -66,6 +66,7 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 // has returned nil.
 func (h *Headless) start(s *stanza, config *dnsserver.Config, l *lifetime) error {
 	h.delegate = config.Handler("kubernetes") != nil
+	h.metadata = config.Handler("metadata") != nil
 	h.warnChain(s, config)
 	if h.authoritative {
 		if err := h.startAuthority(config); err != nil {

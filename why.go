@@ -1,6 +1,7 @@
 package headless
 
 import (
+	"context"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -30,10 +31,10 @@ func isWhy(name *records.Name, zone *records.Zone) bool {
 
 // answerWhy answers with the explanation of the name behind [whyLabel], a TXT record a reason. It
 // does so before the first sync, too.
-func (h *Headless) answerWhy(w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
+func (h *Headless) answerWhy(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
 	q := &r.Question[0]
 	if q.Qtype != dns.TypeTXT && q.Qtype != dns.TypeANY {
-		return h.noData(w, r, l)
+		return h.noData(ctx, w, r, l)
 	}
 	reasons := []string{"the server explains only a few names a second; ask again in a second"}
 	if h.whyLimiter.Allow() {
@@ -47,24 +48,32 @@ func (h *Headless) answerWhy(w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, 
 			Txt: []string{reason},
 		})
 	}
-	outcomes.explanation.Inc()
+	h.count(ctx, outcomes.explanation)
 	return write(w, m)
 }
 
 // reasons returns the explanation of a name.
 func (h *Headless) reasons(l *lookup) []string {
-	const form = "not a name of a headless service: such names are SERVICE.NAMESPACE.svc.ZONE, HOST and _PORT._PROTOCOL below it, and reverse names of addresses"
-	addr, reverse := l.name.Reverse()
-	if reverse {
+	if addr, ok := l.name.Reverse(); ok {
 		return h.source.informer.Explain(informer.Subject{Addr: addr})
 	}
-	apex := l.zone.Labels()
-	label := func(i int) string { return string(appendLabel(nil, l.name.Label(apex+i))) }
-	below := l.name.Len() - apex
-	if l.zone.Reverse || below < 3 || label(0) != "svc" {
-		return []string{form}
+	s, ok := subjectOf(&l.name, l.zone)
+	if !ok {
+		return []string{"not a name of a headless service: such names are SERVICE.NAMESPACE.svc.ZONE, HOST and _PORT._PROTOCOL below it, and reverse names of addresses"}
 	}
-	s := informer.Subject{Namespace: label(1), Service: label(2)}
+	return h.source.informer.Explain(s)
+}
+
+// subjectOf parses the name of a service, or of a host or a port below one. It reports whether
+// the name has that form.
+func subjectOf(name *records.Name, zone *records.Zone) (s informer.Subject, ok bool) {
+	apex := zone.Labels()
+	label := func(i int) string { return string(appendLabel(nil, name.Label(apex+i))) }
+	below := name.Len() - apex
+	if zone.Reverse || below < 3 || label(0) != "svc" {
+		return informer.Subject{}, false
+	}
+	s.Namespace, s.Service = label(1), label(2)
 	switch {
 	case below == 3:
 	case below == 4 && strings.HasPrefix(label(3), "_"):
@@ -74,7 +83,7 @@ func (h *Headless) reasons(l *lookup) []string {
 	case below == 5 && strings.HasPrefix(label(3), "_") && strings.HasPrefix(label(4), "_"):
 		s.Protocol, s.Port = label(3)[1:], label(4)[1:]
 	default:
-		return []string{form}
+		return informer.Subject{}, false
 	}
-	return h.source.informer.Explain(s)
+	return s, true
 }
