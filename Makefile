@@ -24,7 +24,7 @@ actionlint = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 govulncheck = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 VULNDB = https://vuln.go.dev
 
-.PHONY: build coredns-amd64 coredns-arm64 run test tools daemons lint unit race cluster compat differential histories fuzz soak bench growth relist hostile image release generate reproducible e2e e2e-check clean
+.PHONY: build coredns-amd64 coredns-arm64 run test tools daemons resolvers lint unit race cluster compat differential histories fuzz soak bench growth relist hostile image release generate reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
 # CoreDNS prints its own version, with this version as its commit.
@@ -58,7 +58,8 @@ test: tools lint unit race cluster
 	@echo "== all tests passed"
 
 # Programs that the tests need besides Go, as program:Debian package.
-programs = dig:dnsutils busybox:busybox-static jq:jq openssl:openssl shellcheck:shellcheck gcc:gcc gnuplot:gnuplot-nox
+programs = dig:dnsutils busybox:busybox-static jq:jq openssl:openssl shellcheck:shellcheck gcc:gcc gnuplot:gnuplot-nox \
+	kdig:knot-dnsutils drill:ldnsutils delv:bind9-dnsutils dnsmasq:dnsmasq-base
 tools:
 	@missing=; for tool in $(programs); do \
 		command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; \
@@ -93,6 +94,20 @@ daemons:
 		done; \
 		echo "make: could not get the package $$package" >&2; exit 1; \
 	done
+
+# Resolvers between a client and the server. They are unpacked with the libraries that the
+# machine lacks, for the same reason.
+resolvers:
+	@test -x $(unpacked)/resolvers/usr/sbin/unbound && exit 0; \
+	echo "== unpacking unbound"; \
+	mkdir -p $(unpacked)/resolvers && cd $(unpacked)/resolvers && rm -rf archives; \
+	for try in 1 2; do \
+		mkdir -p archives/partial && apt-get -qq -o Dir::Cache::archives=$$PWD/archives -o APT::Sandbox::User= \
+			--download-only --no-install-recommends install unbound </dev/null >/dev/null && \
+			for deb in archives/*.deb; do dpkg-deb -x $$deb . || exit 1; done && rm -rf archives && exit 0; \
+		apt-get -qq update || true; \
+	done; \
+	echo "make: could not get the package unbound" >&2; exit 1
 
 lint:
 	@echo "== lint"
@@ -130,7 +145,7 @@ race:
 # TestFaults has its own control plane and mostly waits for timeouts, so the others run
 # beside it. The two that compare with the in-tree plugin need no Kubernetes and have run.
 cluster_tests = HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags cluster -count=1 -timeout 30m
-cluster: build daemons
+cluster: build daemons resolvers
 	@echo "== tests with Kubernetes, and of the deployments with Prometheus"
 	testdata/cluster/build.sh
 	$(cluster_tests) -run '^TestFaults$$' ./plugin/coredns & faults=$$!; \
