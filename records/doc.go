@@ -3,7 +3,7 @@
 //
 // A [Trie] is walked label by label from a zone's apex down: the label "svc", the
 // namespace, the service, then a host, or a protocol and a port. A lookup returns a
-// [Node], and [Node.Answer] makes its records. The writer collects changes in an
+// [Node], and [Node.Answer] makes its records, or [Node.Denial] says why there are none. The writer collects changes in an
 // [Update] and publishes them with [Update.Commit].
 //
 // The package imports neither Kubernetes nor CoreDNS.
@@ -35,7 +35,8 @@
 // # Files
 //
 //	trie.go name.go zone.go             names, zones and lookups
-//	withheld.go stats.go covers.go      what else a trie reports
+//	denial.go withheld.go               why a name has no records
+//	stats.go covers.go                  what else a trie reports
 //	image.go serial.go                  the trie at one time, and its serial
 //	endpoint.go portlist.go             what the writer adds and removes
 //	snapshot.go host.go address.go      a service at one time: its hosts,

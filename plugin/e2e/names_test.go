@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"strconv"
@@ -102,6 +103,44 @@ func TestNamespaces(t *testing.T) {
 	ask(t, "staging", pods(t, "default", "app=nginx", 3), []question{
 		{"dnsutils", "getent ahostsv4 web-2.nginx.default", `^$A2 `},
 	})
+}
+
+// TestWhy asks for missing names with testdata/why.yaml, and why they are missing, from pods. Each
+// cause has a question with busybox and one with dig. $A0 is the address of db-0, $A1 that of db-2,
+// $A2 that of db-3-x7k2p, and so on.
+func TestWhy(t *testing.T) {
+	kubectl(t, "apply", "-f", "testdata/why.yaml")
+	t.Cleanup(func() { kubectl(t, "delete", "--wait=false", "-f", "testdata/why.yaml") })
+	ready := pods(t, "why", "state=ready", 6)
+	eventually(t, func() error {
+		phase, err := command("kubectl", "-n", "why", "get", "pod", "db-1", "-o", "jsonpath={.status.phase}")
+		if err == nil && phase != "Running" {
+			err = fmt.Errorf("db-1 is %s", phase)
+		}
+		return err
+	})
+	const since = `, ready since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ, from pods of the API server`
+	var questions []question
+	for _, cause := range []struct{ name, rrtype, why, answer string }{
+		{"db-1.db", "A", `pod db-1: not ready; `, `NXDOMAIN.*EDE: 0 \(Other\): \(pod db-1: not ready\)`},
+		{"db-6.db", "A", `pod db-6: no address yet; `, `NXDOMAIN.*EDE: 0 \(Other\): \(pod db-6: no address yet\)`},
+		{"db-0.db", "A", `pod db-0: db-0\.db has $A0` + since, `NOERROR.* IN A $A0 `}, // a cached denial
+		{"db-2.db", "A", `pod db-2: its subdomain is "postgres", not "db", so its name is [\d-]+\.db; set its subdomain`, `NXDOMAIN.*EDE: 0 \(Other\): \(pod db-2: subdomain is "postgres", not "db"\)`},
+		{"db-0.vip", "A", `why/vip: no headless service that this server watches; create it with clusterIP: None`, `NXDOMAIN`},
+		{"typo", "A", `service typo: its selector app=bd matches no pod in namespace why`, `NXDOMAIN.*EDE: 0 \(Other\): \(service typo: no endpoints\)`},
+		{"web-0.db", "A", `pod web-0: service db does not select it: its label app is "web", but the selector wants "db"`, `NXDOMAIN.*EDE: 0 \(Other\): \(no pod with hostname web-0\)`},
+		{"db-3-x7k2p.db", "A", `pod db-3-x7k2p: it has no hostname, so its name is [\d-]+\.db; set hostname`, `NXDOMAIN.*EDE: 0 \(Other\): \(no pod with hostname db-3-x7k2p\)`},
+		{"db-0.peers", "A", `pod db-0: its subdomain is "db", not "peers"`, `NXDOMAIN.*EDE: 0 \(Other\): \(pod db-0: subdomain is "db", not "peers"\)`},
+		{"shared.db", "A", `pod db-4: shared\.db has $A3` + since + `.*pod db-5: shared\.db has $A4` + since, `ANSWER: 2, .* IN A `},
+		{"_sql._tcp.db", "SRV", `service db: port 5432/tcp has no name`, `NXDOMAIN.*EDE: 0 \(Other\): \(service db: its tcp port has no name\)`},
+		{"_sql._tcp.peers", "SRV", `service peers: targetPort "sql" of port sql is no tcp port of the containers of \d of \d pods`, `NXDOMAIN.*EDE: 0 \(Other\): \(service peers: no tcp port named sql\)`},
+	} {
+		questions = append(questions,
+			question{"busybox", "nslookup -type=txt _why." + cause.name + ".$D", cause.why},
+			question{"dnsutils", "dig +short TXT _why." + cause.name + ".$D", strings.ReplaceAll(cause.why, `"`, `\\"`)},
+			question{"dnsutils", "dig " + cause.name + ".$D " + cause.rrtype, cause.answer})
+	}
+	ask(t, "default", ready, questions)
 }
 
 // TestIndexedJob runs testdata/job.yaml, whose workers look each other up by name.
