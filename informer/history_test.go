@@ -389,6 +389,11 @@ func (h *history) check(t testing.TB) error {
 			q := &questions[i]
 			if got, want := ask(p.joiner.trie, q), s.answer(q); got != want {
 				return fmt.Errorf("%s %s is %q, want %q", q.name, dns.TypeToString[q.qtype], got, want)
+			} else if want != "missing" || q.host == "" || q.qtype != dns.TypeA {
+				continue
+			}
+			if got, want := denialOf(p.joiner.trie, q.name), p.expected.denial(q.service, q.host); got != want {
+				return fmt.Errorf("%s is missing because of %q, want %q", q.name, got, want)
 			}
 		}
 		return nil
