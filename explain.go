@@ -46,11 +46,7 @@ func (x *extended) size() int {
 // server attaches a record. As that does, this one returns the client's options that a plugin
 // has registered.
 func (x *extended) attach(m *dns.Msg, query *dns.OPT) {
-	x.opt.Hdr = dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}
-	x.opt.SetUDPSize(query.UDPSize())
-	if query.Do() {
-		x.opt.SetDo()
-	}
+	x.opt.Hdr = dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT} // the server sets the size and the flags
 	for _, option := range query.Option {
 		if edns.SupportedOption(option.Option()) {
 			x.opt.Option = append(x.opt.Option, option)

@@ -174,6 +174,11 @@ func TestStartFromSnapshot(t *testing.T) {
 	if reply == nil || len(reply.Answer) != 1 || reply.Answer[0].(*dns.A).A.String() != "10.244.0.1" {
 		t.Errorf("got reply %v, want the address 10.244.0.1", reply)
 	}
+	r := new(dns.Msg).SetQuestion("web-1.nginx.default.svc.cluster.local.", dns.TypeA)
+	r.SetEdns0(1232, false)
+	if _, reply = ask(t, h, r, &test.ResponseWriter{}); !strings.HasPrefix(explanations(reply), "19: ") {
+		t.Errorf("got %q, want the error that the answer is stale", explanations(reply))
+	}
 	h.stop()
 	if n := testutil.ToFloat64(snapshotServing); n != 0 {
 		t.Errorf("after the stop: got %v sources that serve a snapshot, want 0", n)

@@ -64,6 +64,10 @@ func TestWhy(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", question, got, want)
 		}
 	}
+	apex := startTestHeadless(t, "headless _why.example {\nmanifests "+explainManifests(t)+"\n}")
+	if got := askWhy(t, apex, "_why.example. TXT"); got != "passed on" {
+		t.Errorf("a zone that is called so: got %q", got)
+	}
 	off := startTestHeadless(t, stanza+"\nexplain off\n}")
 	if got := askWhy(t, off, "_why.web-1.nginx.default.svc.cluster.local. TXT"); got != "NXDOMAIN" {
 		t.Errorf("with explain off: got %q", got)

@@ -102,6 +102,13 @@ func TestExplain(t *testing.T) {
 		readyPod("pod-9", "nginx", "nginx", "10.0.0.10", hostname("shared")),
 		readyPod("typo-0", "typo", "typo", "10.0.0.11"),
 		readyPod("missing-0", "missing", "missing", "10.0.0.12"),
+		readyPod("web-10", "nginx", "nginx", "10.0.0.13", func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }),
+		&discoveryv1.EndpointSlice{ // the pods have the same endpoints
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx-abc", Labels: map[string]string{
+				discoveryv1.LabelServiceName: "nginx", discoveryv1.LabelManagedBy: object.SliceController}},
+			AddressType: discoveryv1.AddressTypeIPv4,
+			Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.1"}, Hostname: ptr.To("web-0")}},
+		},
 		readyPod("start-0", "starting", "starting", "10.0.1.1", notReady),
 		readyPod("start-1", "starting", "starting", "", noAddress),
 	)
@@ -246,6 +253,28 @@ func TestExplainSlices(t *testing.T) {
 	} {
 		test.subject.Namespace = "default"
 		checkReasons(t, i, test.subject, test.want)
+	}
+}
+
+// TestStrayHostname checks which hostnames a service does not have as names.
+func TestStrayHostname(t *testing.T) {
+	s := newJoinedService(object.NewService(headlessService("nginx", "nginx")))
+	for _, test := range []struct {
+		pod      *corev1.Pod
+		podNames bool
+		want     records.Stray
+	}{
+		{readyPod("web-0", "web", "nginx", "10.0.0.1"), false, records.Stray{Hostname: "web-0", Subdomain: "web"}},
+		{readyPod("web-0", "", "nginx", "10.0.0.1"), false, records.Stray{Hostname: "web-0"}},
+		{readyPod("web-0", "nginx", "nginx", "10.0.0.1"), false, records.Stray{}},
+		{readyPod("web-0", "web", "nginx", "10.0.0.1", noHostname), false, records.Stray{}},
+		{readyPod("web-0", "web", "nginx", "10.0.0.1"), true, records.Stray{}}, // it has the name anyway
+		{readyPod("web-0", "web", "nginx", "10.0.0.1", hostname("other")), true, records.Stray{Hostname: "other", Subdomain: "web"}},
+	} {
+		got, ok := strayHostname(s, object.NewPod(test.pod), &naming{podNames: test.podNames})
+		if got != test.want || ok != (test.want != records.Stray{}) {
+			t.Errorf("pod %s of %q has %+v, %v, want %+v", test.pod.Name, test.pod.Spec.Subdomain, got, ok, test.want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package informer
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/go-logr/logr/funcr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clocktesting "k8s.io/utils/clock/testing"
 
@@ -99,6 +101,33 @@ func TestFaultChanges(t *testing.T) {
 	j.clock.Step(newPause)
 	h.fails(errors.New("the last"))
 	j.expect(t, "a cause that stays", "the last")
+}
+
+// TestFaultText checks that a line leads with the cause, and says what is served meanwhile.
+func TestFaultText(t *testing.T) {
+	j := newJournal()
+	h := newHealth(object.Origin{Kind: object.Pods}, j.cluster)
+	fails := func(want string, err error) {
+		t.Helper()
+		h.fails(err)
+		j.expect(t, want, want)
+		h.works()
+		j.lines = nil
+	}
+	missing := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "api.example.org"}}
+	fails(`"msg"="can't watch pods" "error"="connection refused (nothing to serve yet)"`, asked(refused(1), 1))
+	fails(`"error"="lookup api.example.org: no such host (nothing to serve yet)"`, asked(missing, 1))
+	fails(`"error"="x509: certificate signed by unknown authority (nothing to serve yet)"`, asked(x509.UnknownAuthorityError{}, 1))
+	j.restored.Store(true)
+	fails(`"error"="connection refused (serving the snapshot)"`, refused(1))
+	if _, err := h.list(t.Context(), func(context.Context) (runtime.Object, error) { return nil, nil }); err != nil {
+		t.Fatal(err)
+	}
+	listed := j.clock.Now()
+	j.clock.Step(time.Hour)
+	fails(`"error"="connection refused (serving what was known at `+listed.Format(time.TimeOnly)+`)"`, refused(1))
+	j.clock.Step(12 * time.Hour)
+	fails(`"error"="connection refused (serving what was known at `+listed.Format(time.DateTime)+`)"`, refused(1))
 }
 
 // TestOutage makes the watches of a hundred namespaces fail together. The log names one

@@ -3,13 +3,16 @@ package object
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 	"unsafe"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/headless-dns/headless/informer/internal/fixture"
 )
@@ -123,6 +126,23 @@ func TestPodAddrs(t *testing.T) {
 	}
 }
 
+// TestReadySince checks the times that a pod keeps.
+func TestReadySince(t *testing.T) {
+	for seconds, want := range map[int64]time.Time{
+		1: time.Unix(1, 0), 1e9: time.Unix(1e9, 0), math.MaxUint32: time.Unix(math.MaxUint32, 0),
+		0: {}, -1: {}, math.MaxUint32 + 1: {},
+	} {
+		pod := fixture.Web(0, func(p *corev1.Pod) { p.Status.Conditions[0].LastTransitionTime = metav1.Unix(seconds, 5) })
+		if got := NewPod(pod).ReadySince(); !got.Equal(want) {
+			t.Errorf("%d seconds: a pod is ready since %v, want %v", seconds, got, want)
+		}
+		fixture.NotReady(pod)
+		if got := NewPod(pod).ReadySince(); !got.IsZero() {
+			t.Errorf("%d seconds: a pod that is not ready is ready since %v", seconds, got)
+		}
+	}
+}
+
 // TestPodEqual checks that pods differ if DNS could see it.
 func TestPodEqual(t *testing.T) {
 	if !NewPod(fixture.Web(0)).Equal(NewPod(fixture.Web(0, func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} }))) {
@@ -139,6 +159,7 @@ func TestPodEqual(t *testing.T) {
 		"IPv6":        func(p *corev1.Pod) { p.Status.PodIPs[1].IP = "fd00::9" },
 		"no IPv6":     func(p *corev1.Pod) { p.Status.PodIPs = p.Status.PodIPs[:1] },
 		"ready":       fixture.NotReady,
+		"since when":  func(p *corev1.Pod) { p.Status.Conditions[0].LastTransitionTime = metav1.Unix(1e9, 0) },
 		"terminating": fixture.Terminating,
 		"finished":    func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed },
 	} {
