@@ -214,6 +214,10 @@ func (e *explanation) address(a netip.Addr) {
 func (e *explanation) podAt(v *view, p *object.Pod, a netip.Addr) {
 	namespace := p.ID().Namespace
 	selected := false
+	if p.Finished() {
+		e.finished(p)
+		return
+	}
 	if v.served {
 		for _, name := range slices.Sorted(maps.Keys(v.services)) {
 			if s := v.services[name]; s.Headless && s.selects(p) {

@@ -2,8 +2,11 @@ package informer
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,6 +112,8 @@ func TestExplain(t *testing.T) {
 			AddressType: discoveryv1.AddressTypeIPv4,
 			Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.1"}, Hostname: ptr.To("web-0")}},
 		},
+		headlessService("ended", "ended"),
+		readyPod("ended-0", "ended", "ended", "10.0.0.14", func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }),
 		readyPod("start-0", "starting", "starting", "10.0.1.1", notReady),
 		readyPod("start-1", "starting", "starting", "", noAddress),
 	)
@@ -168,6 +173,9 @@ func TestExplain(t *testing.T) {
 		// Addresses.
 		{Subject{Addr: netip.MustParseAddr("10.0.0.1")}, []string{"pod web-0: web-0.nginx has 10.0.0.1, ready since", "pod web-0: 10-0-0-1.peers has 10.0.0.1, ready since"}},
 		{Subject{Addr: netip.MustParseAddr("10.0.0.2")}, []string{"pod web-1: not ready; ", "pod web-1: not ready; "}},
+		{Subject{Addr: netip.MustParseAddr("10.0.0.13")}, []string{"pod web-10: it has ended, so it has no name"}},
+		{Subject{Service: "nginx", Host: "web-10"}, []string{"pod web-10: it has ended, so it has no name"}},
+		{Subject{Service: "ended"}, []string{"service ended: 0 of 0 endpoints ready", "service ended: its selector app=ended matches no pod", "pod ended-0: it has ended, so it has no name"}},
 		{Subject{Addr: netip.MustParseAddr("10.0.0.12")}, []string{"pod default/missing-0 has the address 10.0.0.12, but no headless service that this server serves selects it"}},
 		{Subject{Addr: netip.MustParseAddr("10.9.9.9")}, []string{"10.9.9.9: no pod that this server watches has this address"}},
 	} {
@@ -253,6 +261,39 @@ func TestExplainSlices(t *testing.T) {
 	} {
 		test.subject.Namespace = "default"
 		checkReasons(t, i, test.subject, test.want)
+	}
+}
+
+// TestExplainDuringChanges explains names while the writer applies histories, for the race
+// detector.
+func TestExplainDuringChanges(t *testing.T) {
+	for seed := range uint64(5) {
+		h := drawHistory(rand.New(rand.NewPCG(seed, 0)), 400)
+		p := newPipeline(h)
+		var stop atomic.Bool
+		var readers sync.WaitGroup
+		for n := range 2 {
+			readers.Go(func() {
+				rng := rand.New(rand.NewPCG(seed, uint64(n)))
+				for !stop.Load() {
+					q := questions[rng.IntN(len(questions))]
+					s := Subject{Namespace: q.service.Namespace, Service: q.service.Name, Host: q.host, Port: q.port, Protocol: q.protocol, Addr: q.addr}
+					if len(p.Explain(s)) == 0 {
+						t.Errorf("%+v has no reasons", s)
+					}
+				}
+			})
+		}
+		err := h.play(t, p, func() error {
+			p.apply(p.batch)
+			p.batch = nil
+			return nil
+		})
+		stop.Store(true)
+		readers.Wait()
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -90,7 +90,11 @@ func (e *explanation) nothing(v *view, s *joinedService) {
 	e.add("service %s: its selector %s matches no pod in namespace %s; correct the selector, or the labels of the pods", s.Name, selectorText(s.Selector), s.Namespace)
 	pods := slices.DeleteFunc(slices.Clone(v.pods), func(p *object.Pod) bool { return p.Template.Value().Subdomain != s.Name })
 	for _, p := range firstPods(pods) {
-		e.unselected(s, p)
+		if p.Finished() {
+			e.finished(p)
+		} else {
+			e.unselected(s, p)
+		}
 	}
 }
 
@@ -134,6 +138,8 @@ func (e *explanation) host(v *view, s *joinedService, label string) {
 func (e *explanation) pod(s *joinedService, p *object.Pod, label string) {
 	subdomain := p.Template.Value().Subdomain
 	switch own := e.label(s, p); {
+	case p.Finished():
+		e.finished(p)
 	case !s.selects(p):
 		e.unselected(s, p)
 	case own == label:
@@ -148,7 +154,11 @@ func (e *explanation) pod(s *joinedService, p *object.Pod, label string) {
 	}
 }
 
-// unselected explains why a service does not select a pod.
+func (e *explanation) finished(p *object.Pod) {
+	e.add("pod %s: it has ended, so it has no name", p.Name())
+}
+
+// unselected explains why a service does not select a pod, which it does not.
 func (e *explanation) unselected(s *joinedService, p *object.Pod) {
 	if len(s.Selector) == 0 {
 		e.add("pod %s: service %s has no selector, so it selects no pod", p.Name(), s.Name)
