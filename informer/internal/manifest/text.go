@@ -179,7 +179,8 @@ func splitList(text []byte) (rest []byte, items []int, ok bool) {
 		line := text[n:]
 		line = line[:lineEnd(line)]
 		n += len(line)
-		if value, found := bytes.CutPrefix(line, []byte(key)); found && isBlank(value) {
+		// A comment needs a space before it: items:# is another key.
+		if value, found := bytes.CutPrefix(line, []byte(key)); found && isBlank(value) && !bytes.HasPrefix(value, []byte("#")) {
 			start = n
 			break
 		}
