@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/headless-dns/headless/informer/internal/selection"
 )
+
+// laterMark is a byte order mark at the start of a line that is not the first.
+var laterMark = regexp.MustCompile("([\n\r\u0085\u2028\u2029])" + byteOrderMark)
 
 // FuzzText parses any bytes. The parts of a split list make up the list, errors name the
 // document, and no document is lost.
@@ -56,9 +60,9 @@ func FuzzText(f *testing.F) {
 			}
 		}
 		// The library may find fewer documents: it accepts none without a marker after an end
-		// marker.
+		// marker. It takes a byte order mark at the start of a later line for content.
 		if text, err := decodeText(data); err == nil && !bytes.Contains(text, []byte("{")) {
-			if got, want := countDocuments(string(text)), countByLibrary(string(text)); got < want {
+			if got, want := countDocuments(string(text)), countByLibrary(laterMark.ReplaceAllString(string(text), "$1")); got < want {
 				t.Errorf("there are %d documents, want %d", got, want)
 			}
 		}

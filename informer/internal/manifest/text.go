@@ -179,7 +179,8 @@ func splitList(text []byte) (rest []byte, items []int, ok bool) {
 		line := text[n:]
 		line = line[:lineEnd(line)]
 		n += len(line)
-		if value, found := bytes.CutPrefix(line, []byte(key)); found && isBlank(value) {
+		// A comment needs a space before it: items:# is another key.
+		if value, found := bytes.CutPrefix(line, []byte(key)); found && isBlank(value) && !bytes.HasPrefix(value, []byte("#")) {
 			start = n
 			break
 		}
@@ -209,9 +210,9 @@ func splitList(text []byte) (rest []byte, items []int, ok bool) {
 	if len(items) == 0 || !isPlain(text[:start]) || !isPlain(text[end:]) {
 		return nil, nil, false
 	}
-	items = append(items, end)
-	rest = append(rest, text[:start]...)
+	rest = append(rest, text[:items[0]]...) // with the comments before the first item
 	rest = append(rest, "  []\n"...)
+	items = append(items, end)
 	return append(rest, text[end:]...), items, true
 }
 

@@ -75,6 +75,8 @@ func TestSplitList(t *testing.T) {
 		{"no items", "apiVersion: v1\nkind: List\n", 0},
 		{"empty", "kind: List\nitems: []\n", 0},
 		{"none", "kind: List\nitems:\nmetadata: {}\n", 0},
+		{"nothing at all", "items:", 0},
+		{"another key", "items:# c:\n- a: 1\n", 0},
 		{"items elsewhere", "metadata:\n  items:\n  - a: 1\n", 0},
 		{"of another form", "items:\n  {a: 1}\n", 0},
 		{"with an anchor", "items: &a\n- a: 1\n", 0},
