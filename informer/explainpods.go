@@ -102,11 +102,14 @@ func (e *explanation) nothing(v *view, s *joinedService) {
 func (e *explanation) host(v *view, s *joinedService, label string) {
 	found := false
 	if !e.informer.joiner.slicesOnly {
+		var named []*object.Pod
 		a := undashed(label)
-		pods := slices.DeleteFunc(slices.Clone(v.pods), func(p *object.Pod) bool {
-			return p.Hostname() != label && p.Name() != label && !(hasAddr(p, a) && s.selects(p) && e.label(s, p) == label)
-		})
-		for _, p := range firstPods(pods) {
+		for _, p := range v.pods {
+			if p.Hostname() == label || p.Name() == label || hasAddr(p, a) && s.selects(p) && e.label(s, p) == label {
+				named = append(named, p)
+			}
+		}
+		for _, p := range firstPods(named) {
 			found = true
 			e.pod(s, p, label)
 		}
