@@ -31,15 +31,31 @@ func isWhy(name *records.Name, zone *records.Zone) bool {
 
 // answerWhy answers with the explanation of the name behind [whyLabel], a TXT record a reason. It
 // does so before the first sync, too.
+//
+// A name with too many labels below "svc" does not exist: a client that tries its search list must
+// go on to the next domain, as for _why.web-0.nginx.prod in namespace default.
 func (h *Headless) answerWhy(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
 	q := &r.Question[0]
-	if q.Qtype != dns.TypeTXT && q.Qtype != dns.TypeANY {
-		return h.noData(ctx, w, r, l)
+	l.name.Fold(q.Name[len(whyLabel)+1:])
+	addr, reverse := l.name.Reverse()
+	subject, ok := subjectOf(&l.name, l.zone)
+	switch {
+	case !ok && !reverse && l.name.Len()-l.zone.Labels() > 3 && h.find(l) != records.Found:
+		return h.nameError(ctx, w, r, l)
+	case q.Qtype != dns.TypeTXT && q.Qtype != dns.TypeANY:
+		h.count(ctx, outcomes.nodata)
+		return write(w, h.newNegative(r, l.zone))
 	}
-	reasons := []string{"the server explains only a few names a second; ask again in a second"}
-	if h.whyLimiter.Allow() {
-		l.name.Fold(q.Name[len(whyLabel)+1:])
-		reasons = h.reasons(l)
+	var reasons []string
+	switch {
+	case !h.whyLimiter.Allow():
+		reasons = []string{"the server explains only a few names a second; ask again in a second"}
+	case reverse:
+		reasons = h.source.informer.Explain(informer.Subject{Addr: addr})
+	case ok:
+		reasons = h.source.informer.Explain(subject)
+	default:
+		reasons = []string{"not a name of a headless service: such names are SERVICE.NAMESPACE.svc.ZONE, HOST and _PORT._PROTOCOL below it, and reverse names of addresses"}
 	}
 	m := newReply(r)
 	for _, reason := range reasons {
@@ -50,18 +66,6 @@ func (h *Headless) answerWhy(ctx context.Context, w dns.ResponseWriter, r *dns.M
 	}
 	h.count(ctx, outcomes.explanation)
 	return write(w, m)
-}
-
-// reasons returns the explanation of a name.
-func (h *Headless) reasons(l *lookup) []string {
-	if addr, ok := l.name.Reverse(); ok {
-		return h.source.informer.Explain(informer.Subject{Addr: addr})
-	}
-	s, ok := subjectOf(&l.name, l.zone)
-	if !ok {
-		return []string{"not a name of a headless service: such names are SERVICE.NAMESPACE.svc.ZONE, HOST and _PORT._PROTOCOL below it, and reverse names of addresses"}
-	}
-	return h.source.informer.Explain(s)
 }
 
 // subjectOf parses the name of a service, or of a host or a port below one. It reports whether

@@ -54,9 +54,10 @@ func TestWhy(t *testing.T) {
 		"_why.cluster.local. TXT":                                 form,
 		"_why.default.svc.cluster.local. TXT":                     form,
 		"_why.10-0-0-1.default.pod.cluster.local. TXT":            form,
-		"_why.a.web-0.nginx.default.svc.cluster.local. TXT":       form,
-		"_why.web.tcp.nginx.default.svc.cluster.local. TXT":       form,
-		"_why._web.tcp.nginx.default.svc.cluster.local. TXT":      form,
+		"_why.a.web-0.nginx.default.svc.cluster.local. TXT":       "NXDOMAIN",
+		"_why.web.tcp.nginx.default.svc.cluster.local. TXT":       "NXDOMAIN",
+		"_why._web.tcp.nginx.default.svc.cluster.local. TXT":      "NXDOMAIN",
+		"_why.web-0.nginx.prod.default.svc.cluster.local. A":      "NXDOMAIN", // from a search list
 		"_why.example.org. TXT":                                   "passed on",
 		"why.cluster.local. TXT":                                  "passed on",
 	} {
@@ -67,6 +68,15 @@ func TestWhy(t *testing.T) {
 	apex := startTestHeadless(t, "headless _why.example {\nmanifests "+explainManifests(t)+"\n}")
 	if got := askWhy(t, apex, "_why.example. TXT"); got != "passed on" {
 		t.Errorf("a zone that is called so: got %q", got)
+	}
+	r := new(dns.Msg).SetQuestion("_why.web-0.nginx.default.svc.cluster.local.", dns.TypeA)
+	r.SetEdns0(1232, false)
+	if _, m := ask(t, h, r, &test.ResponseWriter{}); m.Rcode != dns.RcodeSuccess || len(m.Ns) != 1 || explanations(m) != "" {
+		t.Errorf("another type: got %v", m)
+	}
+	r.SetQuestion("_why.a.web-0.nginx.default.svc.cluster.local.", dns.TypeTXT)
+	if _, m := ask(t, h, r, &test.ResponseWriter{}); explanations(m) != "0: neither a pod nor a port has such a name" {
+		t.Errorf("too many labels: got %v", m)
 	}
 	off := startTestHeadless(t, stanza+"\nexplain off\n}")
 	if got := askWhy(t, off, "_why.web-1.nginx.default.svc.cluster.local. TXT"); got != "NXDOMAIN" {
