@@ -62,12 +62,16 @@ type explanation struct {
 	informer *Informer
 	naming   naming
 	reasons  []string
+	states   int // pairs of a service and a pod that were explained; a test has a budget for them
 }
+
+// full reports whether there are enough reasons. What costs the product of two sizes asks first.
+func (e *explanation) full() bool { return len(e.reasons) == MaxReasons }
 
 // add adds a reason, unless there are enough. Names in objects are printable: the API server
 // and the manifests admit no others.
 func (e *explanation) add(format string, args ...any) {
-	if len(e.reasons) == MaxReasons {
+	if e.full() {
 		return
 	}
 	reason := fmt.Sprintf(format, args...)
@@ -188,9 +192,12 @@ func (e *explanation) elsewhere(v *view, s Subject) {
 func (e *explanation) address(a netip.Addr) {
 	found := false
 	for _, namespace := range e.informer.joiner.withAddress(a) {
+		if e.full() {
+			return
+		}
 		v := e.informer.joiner.view(namespace)
 		for _, p := range v.pods {
-			if hasAddr(p, a) {
+			if hasAddr(p, a) && !e.full() {
 				found = true
 				e.podAt(&v, p, a)
 			}
@@ -220,7 +227,7 @@ func (e *explanation) podAt(v *view, p *object.Pod, a netip.Addr) {
 	}
 	if v.served {
 		for _, name := range slices.Sorted(maps.Keys(v.services)) {
-			if s := v.services[name]; s.Headless && s.selects(p) {
+			if s := v.services[name]; !e.full() && s.Headless && s.selects(p) {
 				selected = true
 				e.state(s, p)
 			}

@@ -341,6 +341,21 @@ func TestExplainLimits(t *testing.T) {
 	}
 }
 
+// TestExplainCost explains the address of many pods that many services select: the work must not
+// be the product.
+func TestExplainCost(t *testing.T) {
+	var objects []any
+	for n := range 300 {
+		objects = append(objects, headlessService(fmt.Sprint("s-", n), "nginx"), readyPod(fmt.Sprint("web-", n), "s-0", "nginx", "10.0.0.1"))
+	}
+	i := explained(t, Config{}, objects...)
+	e := explanation{informer: i}
+	e.address(netip.MustParseAddr("10.0.0.1"))
+	if len(e.reasons) != MaxReasons || e.states != MaxReasons {
+		t.Errorf("%d reasons took %d looks at a pod and a service, want %d", len(e.reasons), e.states, MaxReasons)
+	}
+}
+
 // BenchmarkExplain explains names in a namespace of 10,000 pods. The writer waits for no longer
 // than the part "view".
 func BenchmarkExplain(b *testing.B) {

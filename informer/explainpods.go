@@ -179,6 +179,7 @@ func (e *explanation) unselected(s *joinedService, p *object.Pod) {
 
 // state explains whether a pod that a service selects answers.
 func (e *explanation) state(s *joinedService, p *object.Pod) {
+	e.states++
 	name := p.Name()
 	switch e.reason(s, p) {
 	case records.Ready:
@@ -224,16 +225,21 @@ func (e *explanation) port(v *view, s *joinedService, port, protocol string) {
 	var others []string
 	for _, sp := range s.Ports {
 		others = append(others, portText(sp))
+		if sp.Protocol != protocol {
+			continue
+		}
 		switch {
-		case sp.Protocol != protocol:
 		case sp.Name == "":
 			e.add("service %s: port %s has no name; give it one in the Service", s.Name, portText(sp))
-		case port == "" && len(e.reasons) == 0:
+		case port == "":
 			e.add("service %s: only names of ports, such as _%s._%s, are below _%s", s.Name, sp.Name, protocol, protocol)
-		case sp.Name == port && sp.Target != "":
-			e.targets(v, s, sp)
+			return
 		case sp.Name == port:
+			if sp.Target != "" {
+				e.targets(v, s, sp)
+			}
 			e.service(v, s)
+			return
 		}
 	}
 	if len(e.reasons) == 0 {
@@ -255,7 +261,6 @@ func (e *explanation) targets(v *view, s *joinedService, sp object.ServicePort) 
 	if lack > 0 {
 		e.add("service %s: targetPort %q of port %s is no %s port of the containers of %d of %d pods", s.Name, sp.Target, sp.Name, sp.Protocol, lack, len(pods))
 	}
-	e.service(v, s)
 }
 
 // selected returns the pods that a service selects.
