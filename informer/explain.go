@@ -183,7 +183,10 @@ func (e *explanation) elsewhere(v *view, s Subject) {
 			e.add("pod %s: its subdomain is %q, which is no headless service that this server watches", p.Name(), subdomain)
 		}
 	}
-	if waiting > 0 {
+	switch {
+	case waiting == 1:
+		e.add("1 pod has subdomain %q and would have a name below such a service, if it selects the pod", s.Service)
+	case waiting > 1:
 		e.add("%d pods have subdomain %q and would have names below such a service, if it selects them", waiting, s.Service)
 	}
 }

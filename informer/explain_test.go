@@ -157,9 +157,9 @@ func TestExplain(t *testing.T) {
 		{Subject{Service: "vip"}, []string{"service vip: it is not headless, so its pods have no names; only clusterIP: None makes it headless"}},
 		{Subject{Service: "missing"}, []string{
 			"default/missing: no headless service that this server watches; create it with clusterIP: None, or correct the name",
-			`1 pods have subdomain "missing" and would have names below such a service, if it selects them`,
+			`1 pod has subdomain "missing" and would have a name below such a service, if it selects the pod`,
 		}},
-		{Subject{Service: "web", Host: "web-0"}, []string{"default/web: no headless service that this server watches", `pod web-0: its subdomain is "nginx", so its name is web-0.nginx`, `1 pods have subdomain "web"`}},
+		{Subject{Service: "web", Host: "web-0"}, []string{"default/web: no headless service that this server watches", `pod web-0: its subdomain is "nginx", so its name is web-0.nginx`, `1 pod has subdomain "web"`}},
 		{Subject{Namespace: "other", Service: "nginx"}, []string{"other/nginx: no headless service that this server watches; create it with clusterIP: None, or correct the name"}},
 
 		// Ports.
