@@ -41,10 +41,9 @@ func (x *extended) size() int {
 	return size
 }
 
-// attach makes the record the additional section of a reply without one. query is the OPT record
-// of the query. Otherwise the
-// server attaches a record. As that does, this one returns the client's options that a plugin
-// has registered.
+// attach makes the record the additional section of a reply that has none. query is the OPT record
+// of the query, of which it returns the options that a plugin has registered. Without attach, the
+// server adds an OPT record, which returns the same options.
 func (x *extended) attach(m *dns.Msg, query *dns.OPT) {
 	x.opt.Hdr = dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT} // the server sets the size and the flags
 	for _, option := range query.Option {
