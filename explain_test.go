@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -60,8 +61,43 @@ func explanations(m *dns.Msg) string {
 	return strings.Join(out, "; ")
 }
 
-// TestExplain checks the text of each kind of negative answer. The documentation lists them.
+// documentedTexts returns the texts that docs/explain.md lists, with placeholders for names.
+func documentedTexts(t *testing.T) map[string]bool {
+	t.Helper()
+	out := make(map[string]bool)
+	_, table, _ := strings.Cut(readPage(t, "docs/explain.md"), "| code | text | cause |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	for _, row := range regexp.MustCompile(`(?m)^\| [0-9, ]+ \| (.*) \| [^|]* \|$`).FindAllStringSubmatch(table, -1) {
+		for _, text := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[1], -1) {
+			out[placeholders(text[1])] = false
+		}
+	}
+	if len(out) < 15 {
+		t.Fatalf("docs/explain.md lists the texts %v", out)
+	}
+	return out
+}
+
+// placeholders replaces the names and numbers in a text.
+func placeholders(text string) string {
+	for pattern, placeholder := range map[string]string{
+		`(pod|service|hostname|namespace|named) [^: ]+`: "$1 NAME",
+		`"[a-z]*"`:         `"NAME"`,
+		`\b(tcp|udp|sctp)`: "PROTOCOL",
+		`\d+ of \d+`:       "NUMBERS",
+		`IPv[46]`:          "FAMILY",
+	} {
+		text = regexp.MustCompile(pattern).ReplaceAllString(text, placeholder)
+	}
+	return text
+}
+
+// TestExplain checks the text of each kind of negative answer, and that docs/explain.md lists it.
 func TestExplain(t *testing.T) {
+	documented := documentedTexts(t)
+	documented[placeholders("from a snapshot, as no API server can be reached")] = true // by TestExplainStale
+	documented[placeholders("not every kind of object has been listed yet")] = true     // by TestExplainNotSynced
+	documented[placeholders("only PTR records here")] = true                            // below
 	stanza := "headless cluster.local in-addr.arpa {\nmanifests " + explainManifests(t) + "\nauthoritative\n%s}"
 	h := startTestHeadless(t, fmt.Sprintf(stanza, ""))
 	off := startTestHeadless(t, fmt.Sprintf(stanza, "explain off\n"))
@@ -98,6 +134,12 @@ func TestExplain(t *testing.T) {
 		strings.Repeat("a", 63) + "." + strings.Repeat("b", 63) + ".default.svc A": "0: no headless service " + strings.Repeat("b", 63) + " in namespace ...",
 		"web-0.nginx.default.svc A": "", // it has an answer
 	} {
+		if text := placeholders(strings.TrimPrefix(want, "0: ")); text != "" && !strings.Contains(text, "...") {
+			if _, ok := documented[text]; !ok {
+				t.Errorf("docs/explain.md does not list %q", text)
+			}
+			documented[text] = true
+		}
 		name, rrtype, _ := strings.Cut(question, " ")
 		for _, size := range []uint16{0, 512, 1232} {
 			r := new(dns.Msg).SetQuestion(name+".cluster.local.", dns.StringToType[rrtype])
@@ -130,6 +172,11 @@ func TestExplain(t *testing.T) {
 			if m.String() != without.String() {
 				t.Errorf("%s: got\n%v\nwant as with explain off\n%v", question, m, without)
 			}
+		}
+	}
+	for text, tested := range documented {
+		if !tested {
+			t.Errorf("no answer has the text %q of docs/explain.md", text)
 		}
 	}
 	r := new(dns.Msg).SetQuestion("9.9.0.10.in-addr.arpa.", dns.TypePTR)
