@@ -15,8 +15,7 @@ import (
 // maxExtraText is the most bytes of the EXTRA-TEXT of an extended DNS error.
 const maxExtraText = 100
 
-// extended is the OPT record of a reply with at most two extended DNS errors (RFC 8914). All of
-// it is one allocation, but for the text.
+// extended is the OPT record of a reply with at most two extended DNS errors (RFC 8914).
 type extended struct {
 	opt     dns.OPT
 	errors  [2]dns.EDNS0_EDE
@@ -55,43 +54,79 @@ func (x *extended) attach(m *dns.Msg, query *dns.OPT) {
 	m.Extra = x.extra[:]
 }
 
-// explainTo adds to a negative answer why it is one, if the query has an OPT record, and sets the
-// reason in the metadata. The node is the one that the lookup found, so the reason fits the answer.
-func (h *Headless) explainTo(ctx context.Context, m *dns.Msg, w dns.ResponseWriter, r *dns.Msg, l *lookup) {
+// explained is a negative answer that says why it is one. It is one allocation.
+type explained struct {
+	negative
+	extended
+}
+
+// deny returns a negative answer with an rcode. If the query has an OPT record, it says why. The
+// node is the one that the lookup found, so the reason fits the answer. deny also sets the reason
+// in the metadata.
+func (h *Headless) deny(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l *lookup, rcode int) *dns.Msg {
 	opt := r.IsEdns0()
-	if !h.explain || opt == nil && !h.metadata {
-		return
+	text := ""
+	if h.explain && (opt != nil || h.metadata) {
+		text = h.reason(ctx, r, l)
 	}
+	if opt == nil || !h.explain || text == "" && !h.source.stale.Load() {
+		m := h.newNegative(r, l.zone)
+		m.Rcode = rcode
+		return m
+	}
+	m := new(explained)
+	m.init(h, r, l.zone)
+	m.Rcode = rcode
+	if h.source.stale.Load() {
+		code := dns.ExtendedErrorCodeStaleAnswer
+		if rcode == dns.RcodeNameError {
+			code = dns.ExtendedErrorCodeStaleNXDOMAINAnswer
+		}
+		m.add(code, "from a snapshot, as no API server can be reached")
+	}
+	if text != "" {
+		m.add(dns.ExtendedErrorCodeOther, text)
+	}
+	size := negativeSize(r.Question[0].Name) + m.size()
+	if size+replyOPTSize(opt) > dns.MinMsgSize {
+		if state := (request.Request{W: w, Req: r}); size > sizeLimit(&state) {
+			return &m.Msg
+		}
+	}
+	m.attach(&m.Msg, opt)
+	return &m.Msg
+}
+
+// reason returns why an answer is negative, and sets it in the metadata.
+func (h *Headless) reason(ctx context.Context, r *dns.Msg, l *lookup) string {
 	d := l.node.Denial(&l.name, l.zone.Labels(), r.Question[0].Qtype)
-	var buffer [maxExtraText]byte
-	text := string(abridge(appendDenial(buffer[:0], &d)))
+	text := fixedText(d.Cause)
+	if text == "" && d.Cause != records.Unexplained {
+		var buffer [maxExtraText]byte
+		text = string(abridge(appendDenial(buffer[:0], &d)))
+	}
 	if h.metadata {
 		metadata.SetValueFunc(ctx, metaReason, func() string { return text })
 	}
-	if opt == nil {
-		return
+	return text
+}
+
+// fixedText returns the text of a cause if it has no names, else "". Together with those of
+// appendDenial, the vocabulary is stable: the documentation lists it.
+func fixedText(c records.Cause) string {
+	switch c {
+	case records.NoSuchName:
+		return "neither a pod nor a port has such a name"
+	case records.OtherTypes:
+		return "only A, AAAA and SRV records here"
+	case records.OnlySRV:
+		return "only SRV records here"
+	case records.OnlyPorts:
+		return "only names of ports below"
+	case records.OnlyPTR:
+		return "only PTR records here"
 	}
-	x := new(extended)
-	if h.source.stale.Load() {
-		code := dns.ExtendedErrorCodeStaleAnswer
-		if m.Rcode == dns.RcodeNameError {
-			code = dns.ExtendedErrorCodeStaleNXDOMAINAnswer
-		}
-		x.add(code, "from a snapshot, as no API server can be reached")
-	}
-	if text != "" {
-		x.add(dns.ExtendedErrorCodeOther, text)
-	}
-	if len(x.opt.Option) == 0 {
-		return
-	}
-	size := negativeSize(r.Question[0].Name) + x.size()
-	if size+replyOPTSize(opt) > dns.MinMsgSize {
-		if state := (request.Request{W: w, Req: r}); size > sizeLimit(&state) {
-			return
-		}
-	}
-	x.attach(m, opt)
+	return ""
 }
 
 // negativeSize returns the most bytes of a negative answer to a name, without an OPT record: the
@@ -122,8 +157,7 @@ func appendLabel(b, label []byte) []byte {
 	return b
 }
 
-// appendDenial appends the text of a denial to an empty buffer. The vocabulary is stable: the
-// documentation lists it.
+// appendDenial appends the text of a denial with names to an empty buffer.
 func appendDenial(b []byte, d *records.Denial) []byte {
 	switch d.Cause {
 	case records.NoService:
@@ -161,22 +195,12 @@ func appendDenial(b []byte, d *records.Denial) []byte {
 	case records.UnnamedPort:
 		b = append(appendService(b, d), "its "...)
 		return append(appendLabel(b, d.Protocol), " port has no name"...)
-	case records.NoSuchName:
-		return append(b, "neither a pod nor a port has such a name"...)
 	case records.NoIPv4:
 		return append(appendOwner(b, d), "no IPv4 address"...)
 	case records.NoIPv6:
 		return append(appendOwner(b, d), "no IPv6 address"...)
 	case records.NoTargets:
 		return append(appendOwner(b, d), "no ports"...)
-	case records.OtherTypes:
-		return append(b, "only A, AAAA and SRV records here"...)
-	case records.OnlySRV:
-		return append(b, "only SRV records here"...)
-	case records.OnlyPorts:
-		return append(b, "only names of ports below"...)
-	case records.OnlyPTR:
-		return append(b, "only PTR records here"...)
 	}
 	return b
 }

@@ -157,9 +157,7 @@ func (h *Headless) answer(node *records.Node, q *records.Query) records.Answer {
 // noData answers that the name exists and has no records of the queried type.
 func (h *Headless) noData(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
 	h.count(ctx, outcomes.nodata)
-	m := h.newNegative(r, l.zone)
-	h.explainTo(ctx, m, w, r, l)
-	return write(w, m)
+	return write(w, h.deny(ctx, w, r, l, dns.RcodeSuccess))
 }
 
 // answerMissing answers for a name that the plugin owns and that has no records: NODATA if a
@@ -178,8 +176,5 @@ func (h *Headless) answerMissing(ctx context.Context, w dns.ResponseWriter, r *d
 // nameError answers that the name does not exist (NXDOMAIN).
 func (h *Headless) nameError(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l *lookup) (int, error) {
 	h.count(ctx, outcomes.nxdomain)
-	m := h.newNegative(r, l.zone)
-	m.Rcode = dns.RcodeNameError
-	h.explainTo(ctx, m, w, r, l)
-	return write(w, m)
+	return write(w, h.deny(ctx, w, r, l, dns.RcodeNameError))
 }

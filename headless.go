@@ -69,9 +69,10 @@ type Headless struct {
 	Next plugin.Handler
 	Fall fall.F
 
-	zones   records.Zones
-	ptrZone string // zone that PTR records point into
-	ttl     uint32 // seconds
+	zones    records.Zones
+	soaNames []string // of each zone; see the function
+	ptrZone  string   // zone that PTR records point into
+	ttl      uint32   // seconds
 
 	authoritative bool         // answer for the whole zone, not only for headless services
 	serverAddrs   []netip.Addr // of the zones' name server; nil unless authoritative

@@ -21,21 +21,28 @@ func newReply(r *dns.Msg) *dns.Msg {
 	return &reply.Msg
 }
 
-// newNegative returns a negative answer: no records, and the zone's SOA. The SOA has the letter
-// case of the query. Its TTL, which is that of the negative answer (RFC 2308, section 5), is
-// the TTL of the records. Everything but the names in the SOA is one allocation.
+// negative is a negative answer: no records, and the zone's SOA.
+type negative struct {
+	dns.Msg
+	question  [1]dns.Question
+	authority [1]dns.RR
+	soa       dns.SOA
+}
+
+// newNegative returns a negative answer. All but the names in the SOA is one allocation.
 func (h *Headless) newNegative(r *dns.Msg, zone *records.Zone) *dns.Msg {
-	reply := &struct {
-		dns.Msg
-		question  [1]dns.Question
-		authority [1]dns.RR
-		soa       dns.SOA
-	}{}
-	reply.soa = h.soa(zoneSuffix(r.Question[0].Name, zone), h.trie.Serial())
-	initReply(&reply.Msg, &reply.question, r)
-	reply.authority[0] = &reply.soa
-	reply.Ns = reply.authority[:]
-	return &reply.Msg
+	m := new(negative)
+	m.init(h, r, zone)
+	return &m.Msg
+}
+
+// init turns m, which is empty, into an answer to r. The SOA has the letter case of the query. Its
+// TTL, which is that of the negative answer (RFC 2308, section 5), is the TTL of the records.
+func (m *negative) init(h *Headless, r *dns.Msg, zone *records.Zone) {
+	m.soa = h.soa(zoneSuffix(r.Question[0].Name, zone), h.trie.Serial())
+	initReply(&m.Msg, &m.question, r)
+	m.authority[0] = &m.soa
+	m.Ns = m.authority[:]
 }
 
 // initReply turns m, an empty message, into an authoritative reply to r. It stores the question
@@ -55,15 +62,30 @@ func zoneSuffix(qname string, zone *records.Zone) string {
 	return qname[len(qname)-len(zone.Name):]
 }
 
+const soaServer, soaMailbox = "ns.dns.", "hostmaster."
+
+// soaNames returns the two names in the SOA record of a zone, one after the other.
+func soaNames(apex string) string {
+	zone := strings.TrimPrefix(apex, ".") // the root zone has no labels
+	return soaServer + zone + soaMailbox + zone
+}
+
 // soa returns the SOA record of a zone (RFC 1035, section 3.3.13).
 func (h *Headless) soa(apex string, serial uint32) dns.SOA {
-	const server, mailbox = "ns.dns.", "hostmaster."
-	zone := strings.TrimPrefix(apex, ".") // the root zone has no labels
-	names := server + zone + mailbox + zone
+	names := ""
+	for i := range h.zones {
+		if h.zones[i].Name == apex { // nearly all queries are in lower case
+			names = h.soaNames[i]
+		}
+	}
+	if names == "" {
+		names = soaNames(apex)
+	}
+	server := (len(names) + len(soaServer) - len(soaMailbox)) / 2
 	return dns.SOA{
 		Hdr:     dns.RR_Header{Name: apex, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: h.ttl},
-		Ns:      names[:len(server)+len(zone)],
-		Mbox:    names[len(server)+len(zone):],
+		Ns:      names[:server],
+		Mbox:    names[server:],
 		Serial:  serial,
 		Refresh: 7200,
 		Retry:   1800,

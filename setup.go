@@ -58,6 +58,9 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 		source:        source,
 		release:       release,
 	}
+	for i := range h.zones {
+		h.soaNames = append(h.soaNames, soaNames(h.zones[i].Name))
+	}
 	l.add(h)
 	return h, nil
 }
