@@ -43,6 +43,7 @@ func logged(t *testing.T, f func()) string {
 	golog.SetOutput(&b)
 	defer golog.SetOutput(os.Stderr)
 	f()
+	golog.SetOutput(os.Stderr) // so that no goroutine writes to b below
 	return b.String()
 }
 
