@@ -33,10 +33,13 @@ const (
 // lock for longer than it takes to copy the references to the objects of one namespace.
 func (i *Informer) Explain(s Subject) []string {
 	e := explanation{informer: i, naming: naming{podNames: i.joiner.naming.podNames}}
-	switch {
-	case !i.closed(i.synced):
+	select {
+	case <-i.synced:
+	default:
 		e.add("the server is not ready: it has not listed every kind of object yet; its log says why")
 		return e.reasons
+	}
+	switch {
 	case s.Addr.IsValid():
 		e.address(s.Addr)
 	default:
@@ -46,15 +49,6 @@ func (i *Informer) Explain(s Subject) []string {
 		e.add("the server has reached no API server since its start, so all this is from its snapshot")
 	}
 	return e.reasons
-}
-
-func (i *Informer) closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 // explanation collects reasons.
@@ -102,10 +96,8 @@ func (j *joiner) view(namespace string) view {
 			v.pods = append(v.pods, p)
 		}
 		v.slices = make([]*object.EndpointSlice, 0, len(m.slices)+len(m.leftovers))
-		for _, of := range []map[string]*object.EndpointSlice{m.slices, m.leftovers} {
-			for _, s := range of {
-				v.slices = append(v.slices, s)
-			}
+		for s := range m.allSlices {
+			v.slices = append(v.slices, s)
 		}
 	}
 	j.mu.RUnlock()
@@ -208,7 +200,7 @@ func (e *explanation) address(a netip.Addr) {
 		for _, s := range v.slices {
 			for _, endpoint := range s.Endpoints {
 				service := v.services[s.Service]
-				if endpoint.Addr == a && service != nil && service.Headless && e.counts(service, s) {
+				if endpoint.Addr == a && service != nil && service.Headless && e.informer.joiner.counts(service, s) {
 					found = true
 					e.sliceEndpoint(service, s, endpoint)
 				}
@@ -258,11 +250,9 @@ func (j *joiner) withAddress(a netip.Addr) []string {
 				return false
 			}
 		}
-		for _, of := range []map[string]*object.EndpointSlice{m.slices, m.leftovers} {
-			for _, s := range of {
-				if slices.ContainsFunc(s.Endpoints, func(e object.Endpoint) bool { return e.Addr == a }) {
-					return false
-				}
+		for s := range m.allSlices {
+			if slices.ContainsFunc(s.Endpoints, func(e object.Endpoint) bool { return e.Addr == a }) {
+				return false
 			}
 		}
 		return true

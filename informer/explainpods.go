@@ -30,7 +30,7 @@ func (e *explanation) service(v *view, s *joinedService) {
 	for _, slice := range own {
 		for _, x := range slice.Endpoints {
 			total++
-			if sliceReason(s, x) == records.Ready {
+			if e.givenBySlice(s, x).Withheld == records.Ready {
 				ready++
 			}
 		}
@@ -44,7 +44,7 @@ func (e *explanation) service(v *view, s *joinedService) {
 	}
 	for _, slice := range own {
 		for _, x := range slice.Endpoints {
-			if sliceReason(s, x) != records.Ready {
+			if e.givenBySlice(s, x).Withheld != records.Ready {
 				e.sliceEndpoint(s, slice, x)
 			}
 		}
@@ -71,7 +71,7 @@ func (e *explanation) source(s *joinedService) string {
 	if len(e.informer.config.Manifests) > 0 {
 		origin = "manifests"
 	}
-	if e.informer.joiner.slicesOnly || len(s.Selector) == 0 {
+	if e.informer.joiner.fromSlices(s) {
 		of = "EndpointSlices"
 	}
 	return of + " of " + origin
@@ -116,7 +116,7 @@ func (e *explanation) host(v *view, s *joinedService, label string) {
 	}
 	for _, slice := range e.slicesOf(v, s) {
 		for _, endpoint := range slice.Endpoints {
-			if e.sliceLabel(endpoint) == label {
+			if e.givenBySlice(s, endpoint).Host == label {
 				found = true
 				e.sliceEndpoint(s, slice, endpoint)
 			}
@@ -125,7 +125,7 @@ func (e *explanation) host(v *view, s *joinedService, label string) {
 	if found {
 		return
 	}
-	if e.informer.joiner.slicesOnly || len(s.Selector) == 0 {
+	if e.informer.joiner.fromSlices(s) {
 		e.add("no endpoint with hostname %s in the EndpointSlices of service %s", label, s.Name)
 	} else {
 		e.add("no pod with hostname %s in namespace %s", label, s.Namespace)
@@ -195,20 +195,20 @@ func (e *explanation) state(s *joinedService, p *object.Pod) {
 	}
 }
 
-// endpoint returns one of the endpoints that a pod gives a service, without ports. They all have
+// givenByPod returns one of the endpoints that a pod gives a service, without ports. They all have
 // one reason and, unless it is generated from the address, one label. It returns the zero Endpoint
 // for a pod that has ended.
-func (e *explanation) endpoint(s *joinedService, p *object.Pod) (out records.Endpoint) {
+func (e *explanation) givenByPod(s *joinedService, p *object.Pod) (out records.Endpoint) {
 	podEndpoints(&joinedService{Service: s.Service}, p, &e.naming, func(x records.Endpoint) { out = x })
 	return out
 }
 
 func (e *explanation) reason(s *joinedService, p *object.Pod) records.Reason {
-	return e.endpoint(s, p).Withheld
+	return e.givenByPod(s, p).Withheld
 }
 
 // label returns the label of a pod below a service that selects it.
-func (e *explanation) label(s *joinedService, p *object.Pod) string { return e.endpoint(s, p).Host }
+func (e *explanation) label(s *joinedService, p *object.Pod) string { return e.givenByPod(s, p).Host }
 
 // undashed returns the address that a label is generated from, or the zero Addr.
 func undashed(label string) netip.Addr {
@@ -304,38 +304,27 @@ func mismatch(selector object.Selector, p *object.Pod) *object.Label {
 // slicesOf returns the slices whose endpoints a service has.
 func (e *explanation) slicesOf(v *view, s *joinedService) []*object.EndpointSlice {
 	return slices.DeleteFunc(slices.Clone(v.slices), func(slice *object.EndpointSlice) bool {
-		return !e.counts(s, slice)
+		return slice.Service != s.Name || !e.informer.joiner.counts(s, slice)
 	})
-}
-
-// counts reports whether a service has the endpoints of a slice.
-func (e *explanation) counts(s *joinedService, slice *object.EndpointSlice) bool {
-	return slice.Service == s.Name && (!slice.Controlled || e.informer.joiner.slicesOnly || len(s.Selector) == 0)
 }
 
 // sliceEndpoint explains whether an endpoint of a slice answers.
 func (e *explanation) sliceEndpoint(s *joinedService, slice *object.EndpointSlice, x object.Endpoint) {
 	state := "ready"
-	switch sliceReason(s, x) {
+	given := e.givenBySlice(s, x)
+	switch given.Withheld {
 	case records.Terminating:
 		state = "terminating"
 	case records.NotReady:
 		state = "not ready"
 	}
-	e.add("endpoint %s of EndpointSlice %s: %s, with the name %s.%s", x.Addr, slice.Name, state, e.sliceLabel(x), s.Name)
+	e.add("endpoint %s of EndpointSlice %s: %s, with the name %s.%s", x.Addr, slice.Name, state, given.Host, s.Name)
 }
 
-func sliceReason(s *joinedService, x object.Endpoint) records.Reason {
-	var reason records.Reason
-	sliceEndpoints(s, new(object.EndpointSlice), []object.Endpoint{x}, new(naming), func(x records.Endpoint) { reason = x.Withheld })
-	return reason
-}
-
-// sliceLabel returns the host label of an endpoint of a slice.
-func (e *explanation) sliceLabel(x object.Endpoint) string {
-	label := ""
-	sliceEndpoints(&joinedService{Service: new(object.Service)}, new(object.EndpointSlice), []object.Endpoint{x}, &e.naming, func(x records.Endpoint) { label = x.Host })
-	return label
+// givenBySlice returns the endpoint that one of a slice gives a service, without ports.
+func (e *explanation) givenBySlice(s *joinedService, x object.Endpoint) (out records.Endpoint) {
+	sliceEndpoints(s, new(object.EndpointSlice), []object.Endpoint{x}, &e.naming, func(x records.Endpoint) { out = x })
+	return out
 }
 
 func selectorText(s object.Selector) string {

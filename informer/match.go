@@ -110,11 +110,20 @@ func (j *joiner) countSlices(c counter, s *joinedService, m *namespaceObjects) {
 	}
 }
 
+// counts reports whether a service, whose slice this is, has the endpoints of the slice. The
+// SliceController makes its slices from the pods that the service selects, which count themselves.
+func (j *joiner) counts(s *joinedService, slice *object.EndpointSlice) bool {
+	return !slice.Controlled || j.fromSlices(s)
+}
+
+// fromSlices reports whether slices alone are the source of a service's endpoints.
+func (j *joiner) fromSlices(s *joinedService) bool { return j.slicesOnly || len(s.Selector) == 0 }
+
 // countSlice counts the given endpoints of a slice. Where pods are watched, they replace
 // the slices of the EndpointSlice controller, except for a service without a selector: the
 // controller neither updates nor deletes its slices.
 func (j *joiner) countSlice(c counter, s *joinedService, slice *object.EndpointSlice, endpoints []object.Endpoint) {
-	if slice.Controlled && !j.slicesOnly && len(s.Selector) > 0 {
+	if !j.counts(s, slice) {
 		return
 	}
 	sliceEndpoints(s, slice, endpoints, &j.naming, func(e records.Endpoint) { c.count(s.key, e) })

@@ -49,6 +49,17 @@ func (m *namespaceObjects) slicesOfKind(kind object.Kind) map[string]*object.End
 	return m.slices
 }
 
+// allSlices yields the slices of both kinds.
+func (m *namespaceObjects) allSlices(yield func(*object.EndpointSlice) bool) {
+	for _, of := range []map[string]*object.EndpointSlice{m.slices, m.leftovers} {
+		for _, s := range of {
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
 // prune removes a namespace without objects.
 func (j *joiner) prune(namespace string, m *namespaceObjects) {
 	if len(m.pods)+len(m.services)+len(m.slices)+len(m.leftovers) == 0 {
@@ -68,10 +79,7 @@ func (j *joiner) objects() []object.Object {
 		for _, p := range m.pods {
 			out = append(out, p)
 		}
-		for _, s := range m.slices {
-			out = append(out, s)
-		}
-		for _, s := range m.leftovers {
+		for s := range m.allSlices {
 			out = append(out, s)
 		}
 	}
