@@ -8,7 +8,6 @@ import (
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/records"
@@ -20,54 +19,24 @@ func (m *model) denial(k object.Key, host string) string {
 	service := m.objects[object.Services][k].(*corev1.Service)
 	var reasons []records.Reason
 	var subdomains []string
-	for key, o := range m.objects[object.Pods] {
-		pod := o.(*corev1.Pod)
-		if key.Namespace != k.Namespace || len(service.Spec.Selector) == 0 ||
-			!labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(pod.Labels)) ||
-			pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-			continue
-		}
-		named := pod.Spec.Hostname != "" && pod.Spec.Subdomain == service.Name
-		if !named && pod.Spec.Hostname == host && host != "" && (!m.podNames || pod.Name != host) {
+	for _, pod := range m.selected(service) {
+		if !isNamed(service, pod) && pod.Spec.Hostname == host && host != "" && (!m.podNames || pod.Name != host) {
 			subdomains = append(subdomains, pod.Spec.Subdomain)
-		}
-		label := func(a netip.Addr) string {
-			switch {
-			case named:
-				return pod.Spec.Hostname
-			case m.podNames:
-				return pod.Name
-			case a.IsValid():
-				return dashes.Replace(a.String())
-			}
-			return ""
 		}
 		publishes := service.Spec.PublishNotReadyAddresses
 		terminates := pod.DeletionTimestamp != nil && !publishes
-		ready := publishes || slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-		})
-		fits := false
-		for _, ip := range pod.Status.PodIPs {
-			a := netip.MustParseAddr(ip.IP)
-			family := corev1.IPv4Protocol
-			if a.Is6() {
-				family = corev1.IPv6Protocol
-			}
-			if !slices.Contains(service.Spec.IPFamilies, family) {
-				continue
-			}
-			fits = true
+		addrs := podAddrs(service, pod)
+		for _, a := range addrs {
 			switch {
-			case label(a) != host:
+			case m.label(service, pod, a) != host:
 			case terminates:
 				reasons = append(reasons, records.Terminating)
-			case !ready:
+			case !isReady(pod) && !publishes:
 				reasons = append(reasons, records.NotReady)
 			}
 		}
 		switch {
-		case fits || label(netip.Addr{}) != host:
+		case len(addrs) > 0 || m.label(service, pod, netip.Addr{}) != host:
 		case terminates:
 			reasons = append(reasons, records.Terminating)
 		case len(pod.Status.PodIPs) == 0:

@@ -72,45 +72,72 @@ func (m *model) state() state {
 
 func (m *model) ofPods(service *corev1.Service) []modelEndpoint {
 	var out []modelEndpoint
+	for _, pod := range m.selected(service) {
+		if (pod.DeletionTimestamp != nil || !isReady(pod)) && !service.Spec.PublishNotReadyAddresses {
+			continue
+		}
+		for _, addr := range podAddrs(service, pod) {
+			out = append(out, modelEndpoint{m.label(service, pod, addr), isNamed(service, pod), addr, podPorts(service, pod)})
+		}
+	}
+	return out
+}
+
+// selected returns the pods that a service selects and that have not ended.
+func (m *model) selected(service *corev1.Service) []*corev1.Pod {
+	var out []*corev1.Pod
 	if len(service.Spec.Selector) == 0 {
 		return nil
 	}
 	for k, o := range m.objects[object.Pods] {
 		pod := o.(*corev1.Pod)
-		if k.Namespace != service.Namespace || !labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(pod.Labels)) {
-			continue
-		}
-		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-			continue
-		}
-		ready := pod.DeletionTimestamp == nil && slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-		})
-		if !ready && !service.Spec.PublishNotReadyAddresses {
-			continue
-		}
-		for _, ip := range pod.Status.PodIPs {
-			addr := netip.MustParseAddr(ip.IP)
-			family := corev1.IPv4Protocol
-			if addr.Is6() {
-				family = corev1.IPv6Protocol
-			}
-			if !slices.Contains(service.Spec.IPFamilies, family) {
-				continue
-			}
-			e := modelEndpoint{addr: addr, ports: podPorts(service, pod)}
-			switch {
-			case pod.Spec.Hostname != "" && pod.Spec.Subdomain == service.Name:
-				e.host, e.hostname = pod.Spec.Hostname, true
-			case m.podNames:
-				e.host = pod.Name
-			default:
-				e.host = dashes.Replace(addr.String())
-			}
-			out = append(out, e)
+		ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+		if k.Namespace == service.Namespace && !ended && labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(pod.Labels)) {
+			out = append(out, pod)
 		}
 	}
 	return out
+}
+
+func isReady(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// isNamed reports whether the hostname of a pod is a name of the service.
+func isNamed(service *corev1.Service, pod *corev1.Pod) bool {
+	return pod.Spec.Hostname != "" && pod.Spec.Subdomain == service.Name
+}
+
+// podAddrs returns the addresses of a pod in the families of a service.
+func podAddrs(service *corev1.Service, pod *corev1.Pod) []netip.Addr {
+	var out []netip.Addr
+	for _, ip := range pod.Status.PodIPs {
+		addr := netip.MustParseAddr(ip.IP)
+		family := corev1.IPv4Protocol
+		if addr.Is6() {
+			family = corev1.IPv6Protocol
+		}
+		if slices.Contains(service.Spec.IPFamilies, family) {
+			out = append(out, addr)
+		}
+	}
+	return out
+}
+
+// label returns the label that a pod has below a service at an address. Without an address, which
+// is the zero Addr, it is "" if the label would be made of one.
+func (m *model) label(service *corev1.Service, pod *corev1.Pod, addr netip.Addr) string {
+	switch {
+	case isNamed(service, pod):
+		return pod.Spec.Hostname
+	case m.podNames:
+		return pod.Name
+	case addr.IsValid():
+		return dashes.Replace(addr.String())
+	}
+	return ""
 }
 
 // dashes makes a label of those addresses that the test uses.
