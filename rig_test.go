@@ -78,11 +78,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := cluster.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{api: api, port: port}
+	r := &rig{api: api, port: cluster.MustFreePort(t)}
 	app := map[string]string{"app": "nginx"}
 	api.Put(&corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nginx", Labels: app},

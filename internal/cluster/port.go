@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"testing"
 )
 
 // The range of ports is below that of outgoing connections, which the kernel takes from
@@ -35,6 +36,16 @@ func FreePort() (string, error) {
 		return strconv.Itoa(port), nil
 	}
 	return "", errors.New("find a free port: 1000 random ports are taken")
+}
+
+// MustFreePort is [FreePort] for a test, which it fails if there is none.
+func MustFreePort(t testing.TB) string {
+	t.Helper()
+	port, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 func free(port int) bool {

@@ -31,15 +31,6 @@ func start(t *testing.T, name string, cmd *exec.Cmd) {
 	})
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	port, err := cluster.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
 // writeFile writes a file that is removed when the test ends, and returns its path.
 func writeFile(t *testing.T, name, content string) string {
 	t.Helper()
@@ -54,7 +45,7 @@ func writeFile(t *testing.T, name, content string) string {
 // returns the port.
 func corefileServer(t *testing.T, name, corefile string) string {
 	t.Helper()
-	port := freePort(t)
+	port := cluster.MustFreePort(t)
 	start(t, name, exec.Command(program, "-conf", writeFile(t, "Corefile", strings.ReplaceAll(corefile, "PORT", port))))
 	return port
 }
@@ -72,7 +63,7 @@ func unbound(t *testing.T, upstream string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port := cluster.MustFreePort(t)
 	cmd := exec.Command(root+"/usr/sbin/unbound", "-d", "-c", writeFile(t, "unbound.conf", fmt.Sprintf(`
 server:
   interface: 127.0.0.1@%s
@@ -99,7 +90,7 @@ remote-control:
 
 func dnsmasq(t *testing.T, upstream string) string {
 	t.Helper()
-	port := freePort(t)
+	port := cluster.MustFreePort(t)
 	start(t, "dnsmasq", exec.Command("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--port="+port,
 		"--listen-address=127.0.0.1", "--bind-interfaces", "--server=127.0.0.1#"+upstream, "--user=root", "--pid-file="))
 	return port

@@ -64,7 +64,7 @@ func TestMetadata(t *testing.T) {
 	})
 
 	t.Run("view", func(t *testing.T) {
-		port := freePort(t)
+		port := cluster.MustFreePort(t)
 		s := serve(t, fmt.Sprintf(`cluster.local:%[1]s {
 			bind 127.0.0.1
 			metadata

@@ -15,6 +15,8 @@ import (
 
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 // nginxFolder returns a folder with manifests of a service nginx with two pods.
@@ -185,7 +187,7 @@ func TestWithPlugins(t *testing.T) {
 
 	t.Run("view", func(t *testing.T) {
 		empty := t.TempDir()
-		port := freePort(t)
+		port := cluster.MustFreePort(t)
 		view := func(dir, expression string) string {
 			return fmt.Sprintf("cluster.local:%s {\nbind 127.0.0.1\nview v {\nexpr %s\n}\nheadless {\nmanifests %s\n}\n}\n", port, expression, dir)
 		}
@@ -194,7 +196,7 @@ func TestWithPlugins(t *testing.T) {
 	})
 
 	t.Run("two server blocks and two zones", func(t *testing.T) {
-		port := freePort(t)
+		port := cluster.MustFreePort(t)
 		other := t.TempDir()
 		if err := os.WriteFile(filepath.Join(other, "a.yaml"), []byte(manifest+podManifest("web-0", "10.9.9.9")), 0o600); err != nil {
 			t.Fatal(err)

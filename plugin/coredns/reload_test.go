@@ -17,6 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/headless-dns/headless/internal/apiserver"
+
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 // TestReload reloads a changed Corefile several times under load, like the reload plugin.
@@ -46,7 +48,7 @@ func TestReload(t *testing.T) {
 	}
 	put("web-0", "10.244.0.1")
 	put("web-1", "10.244.0.2")
-	port := freePort(t)
+	port := cluster.MustFreePort(t)
 	corefile := func(ttl int, setting, more string) caddy.Input {
 		headless := fmt.Sprintf("bind 127.0.0.1\nheadless {\nendpoint %s\nttl %d\n%s\n}\n", api.URL, ttl, setting)
 		return caddy.CaddyfileInput{

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 // exchange sends a query over TCP.
@@ -32,7 +34,7 @@ func TestSecondary(t *testing.T) {
 	}
 	write(manifest + podManifest("web-0", "10.244.0.1"))
 	const host = "127.0.0.1"
-	primary, secondary := freePort(t), freePort(t)
+	primary, secondary := cluster.MustFreePort(t), cluster.MustFreePort(t)
 	serve(t, fmt.Sprintf(`cluster.local:%s 10.in-addr.arpa:%s {
 		bind %s
 		headless cluster.local 10.in-addr.arpa {

@@ -9,8 +9,6 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
-
-	"github.com/headless-dns/headless/internal/cluster"
 )
 
 // served is a whole CoreDNS, with every plugin, in this process.
@@ -64,15 +62,6 @@ func describe(m *dns.Msg) string {
 		out = append(out, strings.TrimPrefix(rr.String(), rr.Header().String()))
 	}
 	return strings.Join(out, " ")
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	port, err := cluster.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 // manifest is a headless service nginx.

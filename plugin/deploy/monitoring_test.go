@@ -76,10 +76,7 @@ func TestMonitoring(t *testing.T) {
 	s := start(t, string(text), "headless")
 	s.await(t)
 
-	port, err := cluster.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := cluster.MustFreePort(t)
 	rules, err := filepath.Abs("monitoring/rules.yaml")
 	if err != nil {
 		t.Fatal(err)

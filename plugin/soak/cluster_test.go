@@ -119,9 +119,5 @@ func (k *kubernetes) start(t *testing.T, name string, cmd *exec.Cmd) {
 // freeAddr returns an address that is free for TCP and UDP.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	port, err := cluster.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "127.0.0.1:" + port
+	return "127.0.0.1:" + cluster.MustFreePort(t)
 }
