@@ -11,20 +11,23 @@ import (
 // the wall clock does not change serials.
 type serial struct {
 	start time.Time
-	unix  int64         // start in nanoseconds since 1970
-	last  atomic.Uint32 // the second of the last change
+	unix  int64        // start in nanoseconds since 1970
+	last  atomic.Int64 // the second since 1970 of the last change
+	// over is the last change whose second was seen to be over: with it, a query needs no clock.
+	over atomic.Int64
 }
 
 func (s *serial) init() {
 	s.start = time.Now()
 	s.unix = s.start.UnixNano()
+	s.over.Store(-1)
 	s.advance()
 }
 
 // now returns the time in nanoseconds since 1970.
 func (s *serial) now() int64 { return s.unix + int64(time.Since(s.start)) }
 
-func (s *serial) second() uint32 { return uint32(s.now() / int64(time.Second)) }
+func (s *serial) second() int64 { return s.now() / int64(time.Second) }
 
 // advance records a change, which must be published already. So a reader that missed
 // the change read the serial no later than in the second that the change gets.
@@ -40,11 +43,15 @@ func (s *serial) advance() { s.last.Store(s.second()) }
 //
 // A caller that reads the serial and then the trie sees all changes up to that serial.
 func (t *Trie) Serial() uint32 {
-	last, now := t.serial.last.Load(), t.serial.second()
-	if int32(now-last) <= 0 { // RFC 1982
-		return now - 1
+	last := t.serial.last.Load()
+	if t.serial.over.Load() == last {
+		return uint32(last)
 	}
-	return last
+	if now := t.serial.second(); now <= last {
+		return uint32(now - 1)
+	}
+	t.serial.over.Store(last)
+	return uint32(last)
 }
 
 // AdvanceSerial gives the zones another serial, as a commit does. Zones may change
@@ -55,7 +62,7 @@ func (t *Trie) AdvanceSerial() { t.serial.advance() }
 // does already.
 func (t *Trie) SerialDelay() time.Duration {
 	last, now := t.serial.last.Load(), t.serial.now()
-	if int32(uint32(now/int64(time.Second))-last) > 0 { // RFC 1982
+	if now/int64(time.Second) > last {
 		return 0
 	}
 	return time.Second - time.Duration(now%int64(time.Second))
