@@ -14,6 +14,25 @@ type change struct {
 	ports    []portDelta       // of short lists
 	lists    []delta[hostList] // long lists
 	withheld []delta[withheld]
+
+	// addressed are withheld endpoints that give their host an address. If the service has
+	// any, mixed is set, and resolved are the deltas of what the hosts have. See settle.
+	addressed []delta[addressed]
+	resolved  []delta[hostAddr]
+	mixed     bool
+}
+
+// names returns the deltas of the addresses that hosts have.
+func (c *change) names() []delta[hostAddr] {
+	if c.mixed {
+		return c.resolved
+	}
+	return c.hosts // those of the ready endpoints
+}
+
+// empty reports whether the change changes nothing.
+func (c *change) empty() bool {
+	return len(c.hosts)+len(c.ports)+len(c.lists)+len(c.withheld)+len(c.addressed) == 0
 }
 
 // hostAddr is an address of a host.
@@ -62,6 +81,10 @@ func (h hostList) compare(g hostList) int {
 
 // count adds the endpoint (1) or removes it (-1).
 func (c *change) count(e *Endpoint, refs int32) {
+	if e.Addressed {
+		c.addressed = append(c.addressed, delta[addressed]{addressed{hostAddr: hostAddr{e.Host, e.Addr, e.Hostname}}, refs})
+		return
+	}
 	if e.Withheld != Ready {
 		c.withheld = append(c.withheld, delta[withheld]{withheld{host: e.Host, reason: e.Withheld}, refs})
 		return
@@ -82,12 +105,14 @@ func (c *change) count(e *Endpoint, refs int32) {
 // reset empties the change.
 func (c *change) reset() {
 	c.hosts, c.ports, c.lists, c.withheld = reuse(c.hosts), reuse(c.ports), reuse(c.lists), reuse(c.withheld)
+	c.addressed, c.resolved, c.mixed = reuse(c.addressed), reuse(c.resolved), false
 }
 
 // sum sorts the deltas and adds up those of each key. It reports whether any is left.
 func (c *change) sum() bool {
 	c.hosts, c.ports, c.lists, c.withheld = sum(c.hosts), sumPorts(c.ports), sum(c.lists), sum(c.withheld)
-	return len(c.hosts)+len(c.ports)+len(c.lists)+len(c.withheld) > 0
+	c.addressed = sum(c.addressed)
+	return !c.empty()
 }
 
 // clamp drops from a summed change the removals of what base does not have, so that
@@ -102,15 +127,16 @@ func (c *change) clamp(base *snapshot) bool {
 			continue
 		}
 		if name.host != d.key.host || name.addr != d.key.addr {
-			name, refs = d.key, base.refsOf(d.key.host, d.key.addr)
+			name, refs = d.key, base.readyRefsOf(d.key.host, d.key.addr)
 		}
 		d.refs = max(d.refs, -refs)
 		refs += d.refs
 	}
 	c.hosts = slices.DeleteFunc(c.hosts, func(d delta[hostAddr]) bool { return d.refs == 0 })
+	c.settle(base)
 	for i := range c.ports {
 		d := &c.ports[i]
-		h := base.hostByLabel([]byte(d.host))
+		h := base.readyHost(d.host)
 		switch {
 		case h == nil:
 			if d.refs < 0 || !c.addsHost(d.host) {
@@ -127,7 +153,7 @@ func (c *change) clamp(base *snapshot) bool {
 	c.ports = slices.DeleteFunc(c.ports, func(d portDelta) bool { return d.refs == 0 })
 	for i := range c.lists {
 		d := &c.lists[i]
-		h := base.hostByLabel([]byte(d.key.host))
+		h := base.readyHost(d.key.host)
 		switch {
 		case h == nil:
 			if d.refs < 0 || !c.addsHost(d.key.host) {
@@ -147,7 +173,7 @@ func (c *change) clamp(base *snapshot) bool {
 		d.refs = max(d.refs, -base.withheld.refsOf(d.key))
 	}
 	c.withheld = slices.DeleteFunc(c.withheld, func(d delta[withheld]) bool { return d.refs == 0 })
-	return len(c.hosts)+len(c.ports)+len(c.lists)+len(c.withheld) > 0
+	return !c.empty()
 }
 
 // addsHost reports whether the change adds an address to the host.
@@ -180,9 +206,14 @@ func sumPorts(deltas []portDelta) []portDelta {
 // removals returns the removals of the change. A host that loses all addresses and
 // gains others is absent in between, but keeps its targets.
 func (c *change) removals() *change {
+	added := func(d delta[hostAddr]) bool { return d.refs > 0 }
 	out := &change{
-		hosts: slices.DeleteFunc(slices.Clone(c.hosts), func(d delta[hostAddr]) bool { return d.refs > 0 }),
+		hosts: slices.DeleteFunc(slices.Clone(c.hosts), added),
 		ports: slices.DeleteFunc(slices.Clone(c.ports), func(d portDelta) bool { return d.refs > 0 }),
+		mixed: c.mixed,
+	}
+	if c.mixed {
+		out.resolved = slices.DeleteFunc(slices.Clone(c.resolved), added)
 	}
 	if len(c.lists) > 0 {
 		c.removeLists(out)
@@ -212,16 +243,26 @@ func (c *change) removeLists(out *change) {
 // kept returns the part of the change that old already had, for a service that was
 // deleted and created again.
 func (c *change) kept(old *snapshot) *change {
-	var out change
-	ids := make(map[string]hostID) // of the hosts that are kept
-	for _, d := range c.hosts {
-		h := old.hostByLabel([]byte(d.key.host))
+	out := change{mixed: c.mixed || old.addressed != nil}
+	had := func(h *host, d delta[hostAddr]) bool {
 		if h == nil {
-			continue
+			return false
 		}
-		if addrs := h.addrs(); addrs.has(d.key.addr) {
+		addrs := h.addrs()
+		return addrs.has(d.key.addr)
+	}
+	ids := make(map[string]hostID) // of the hosts that are kept with a ready endpoint
+	for _, d := range c.hosts {
+		if h := old.readyHost(d.key.host); had(h, d) {
 			ids[d.key.host] = h.id
 			out.hosts = append(out.hosts, d)
+		}
+	}
+	if out.mixed {
+		for _, d := range c.names() {
+			if had(old.hostByLabel([]byte(d.key.host)), d) {
+				out.resolved = append(out.resolved, d)
+			}
 		}
 	}
 	for _, d := range c.ports {

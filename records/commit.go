@@ -71,7 +71,7 @@ func portionOf(steps []step) int {
 // cost estimates how many hosts, ports and endpoints a step of the service changes.
 func (p *pending) cost() int {
 	c := &p.change
-	n := 1 + len(c.hosts) + len(c.ports) + len(c.lists) + len(c.withheld)
+	n := 1 + len(c.hosts) + len(c.ports) + len(c.lists) + len(c.withheld) + len(c.addressed) + len(c.resolved)
 	if p.deleted {
 		n += p.old.hosts.n
 	}
@@ -93,9 +93,9 @@ func (u *Update) publish(steps []step) {
 		next := s.build()
 		if !s.interim {
 			s.next = next
-			wasReady, isReady := s.existed && !s.old.empty(), s.exists && !next.empty()
-			if s.losesReady = wasReady && !isReady; isReady && !wasReady {
-				t.countReady(s.pending, tables.namespaces, 1)
+			was, is := s.existed && !s.old.empty(), s.exists && !next.empty()
+			if s.empties = was && !is; is && !was {
+				t.countPopulated(s.pending, tables.namespaces, 1)
 			}
 		}
 		s.service.snapshot.Store(next)
@@ -120,11 +120,10 @@ func (u *Update) publish(steps []step) {
 	u.scratch = final
 }
 
-// countReady counts a service that gets its first ready endpoint (1) or loses its last
-// one (-1).
-func (t *Trie) countReady(p *pending, namespaces *table[*namespace], n int64) {
-	t.readyServices.Add(n)
-	namespaceOf(namespaces, []byte(p.key.Namespace)).readyServices.Add(n)
+// countPopulated counts a service that gets its first name (1) or loses its last one (-1).
+func (t *Trie) countPopulated(p *pending, namespaces *table[*namespace], n int64) {
+	t.populated.Add(n)
+	namespaceOf(namespaces, []byte(p.key.Namespace)).populated.Add(n)
 }
 
 // removeEmptied removes the names that have nothing below them after the commit: those
@@ -134,8 +133,8 @@ func (t *Trie) countReady(p *pending, namespaces *table[*namespace], n int64) {
 func (u *Update) removeEmptied() {
 	t := u.trie
 	for _, p := range u.changed {
-		if p.losesReady {
-			t.countReady(p, t.namespaces.Load(), -1)
+		if p.empties {
+			t.countPopulated(p, t.namespaces.Load(), -1)
 		}
 	}
 	t.removeNamespaces(u.emptied)

@@ -24,7 +24,7 @@ func TestCovers(t *testing.T) {
 			p := netip.MustParsePrefix(text)
 			want := false
 			for key := range o {
-				want = want || slices.ContainsFunc(o.ready(key), func(e Endpoint) bool { return p.Contains(e.Addr) })
+				want = want || slices.ContainsFunc(o.named(key), func(e Endpoint) bool { return p.Contains(e.Addr) })
 			}
 			if got := trie.Covers(p); got != want {
 				t.Fatalf("Covers(%s) is %v, want %v", p, got, want)

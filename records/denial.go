@@ -19,15 +19,18 @@ type Denial struct {
 // Cause is the kind of a denial.
 type Cause uint8
 
-// The causes of a denial. Those up to NoSuchName are of names that do not exist.
+// The causes of a denial. Those up to NoSuchName are of names that do not exist, except where
+// they say otherwise.
 const (
 	// Unexplained: no object of Kubernetes could make the name exist.
 	Unexplained Cause = iota
 	// NoService: no headless service is at the name or above it.
 	NoService
-	// NoEndpoint: the service has no ready endpoint. Counts has the others.
+	// NoEndpoint: the service has no ready endpoint. Counts has the others. If the name exists,
+	// hosts below it have addresses.
 	NoEndpoint
-	// HostWithheld: all endpoints with the host label are withheld.
+	// HostWithheld: all endpoints with the host label are withheld. If the name exists, they are
+	// addressed, and SRV records were asked for.
 	HostWithheld
 	// HostElsewhere: the label is the hostname of a pod whose subdomain is not the name of
 	// the service.
@@ -81,10 +84,10 @@ func (n *Node) Denial(name *Name, apex int, qtype uint16) Denial {
 	}
 	switch {
 	case n.found:
-		d.Cause = n.denyType(qtype)
+		n.denyType(&d, qtype)
 	case d.Host != nil:
 		n.denyHost(&d)
-	case n.empty():
+	case n.counts[Ready] == 0:
 		d.Cause = NoEndpoint
 	case n.portNamed(d.Protocol, nil) != nil:
 		d.Cause = UnnamedPort
@@ -115,21 +118,26 @@ func (n *Node) denyHost(d *Denial) {
 	}
 }
 
-// denyType returns why a name that exists has no records of a type.
-func (n *Node) denyType(qtype uint16) Cause {
+// denyType sets the cause that a name that exists has no records of a type.
+func (n *Node) denyType(d *Denial, qtype uint16) {
 	switch {
 	case n.nonTerminal:
-		return OnlyPorts
+		d.Cause = OnlyPorts
 	case n.port != nil:
-		return OnlySRV
+		d.Cause = OnlySRV
+	case qtype != dns.TypeA && qtype != dns.TypeAAAA && qtype != dns.TypeSRV:
+		d.Cause = OtherTypes
+	case n.host == nil && n.counts[Ready] == 0:
+		d.Cause = NoEndpoint
 	case qtype == dns.TypeA:
-		return NoIPv4
+		d.Cause = NoIPv4
 	case qtype == dns.TypeAAAA:
-		return NoIPv6
-	case qtype == dns.TypeSRV:
-		return NoTargets
+		d.Cause = NoIPv6
+	case n.host != nil && n.shows(n.host.id):
+		d.Cause, d.Reason = HostWithheld, NotReady
+	default:
+		d.Cause = NoTargets
 	}
-	return OtherTypes
 }
 
 // isUnderscored reports whether a label has the form of a protocol or a port.

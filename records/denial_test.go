@@ -13,9 +13,10 @@ func TestDenial(t *testing.T) {
 	trie := New()
 	u := trie.Update()
 	nginx, empty, none := ServiceKey{"default", "nginx"}, ServiceKey{"default", "empty"}, ServiceKey{"default", "none"}
+	early := ServiceKey{"default", "early"}
 	addr := netip.MustParseAddr
 	ports := NewPortList([]Port{{"web", "tcp", 80}, {"", "sctp", 81}, {"", "udp", 82}, {"dns", "udp", 53}})
-	for _, key := range []ServiceKey{nginx, empty, none} {
+	for _, key := range []ServiceKey{nginx, empty, none, early} {
 		u.Create(key)
 	}
 	u.Add(nginx, Endpoint{Host: "web-0", Hostname: true, Addr: addr("10.244.0.1"), Ports: ports})
@@ -31,8 +32,10 @@ func TestDenial(t *testing.T) {
 	u.Add(empty, Endpoint{Host: "web-1", Hostname: true, Withheld: NotReady})
 	u.Add(empty, Endpoint{Withheld: NoAddress})
 	u.AddStray(none, Stray{"web-1", ""})
+	u.Add(early, Endpoint{Host: "web-0", Hostname: true, Addr: addr("10.244.0.20"), Ports: ports, Withheld: NotReady, Addressed: true})
+	u.Add(early, Endpoint{Host: "web-1", Hostname: true, Addr: addr("10.244.0.21"), Ports: ports, Withheld: Terminating, Addressed: true})
 	u.Commit()
-	if got, want := trie.Stats().Endpoints, (Counts{Ready: 3, NotReady: 2, NoAddress: 2, Terminating: 2, WrongFamily: 1}); got != want {
+	if got, want := trie.Stats().Endpoints, (Counts{Ready: 3, NotReady: 3, NoAddress: 2, Terminating: 3, WrongFamily: 1}); got != want {
 		t.Errorf("the numbers of endpoints are %v, want %v", got, want)
 	}
 
@@ -79,6 +82,16 @@ func TestDenial(t *testing.T) {
 		{"nginx", dns.TypeMX, Found, Denial{Cause: OtherTypes}},
 		{"_web._tcp.nginx", dns.TypeA, Found, port(OnlySRV, "web", "tcp")},
 		{"_tcp.nginx", dns.TypeSRV, Found, port(OnlyPorts, "", "tcp")},
+
+		{"early", dns.TypeA, Found, Denial{Cause: NoEndpoint}},
+		{"early", dns.TypeSRV, Found, Denial{Cause: NoEndpoint}},
+		{"early", dns.TypeMX, Found, Denial{Cause: OtherTypes}},
+		{"web-0.early", dns.TypeSRV, Found, withheld("web-0", NotReady)},
+		{"web-0.early", dns.TypeAAAA, Found, Denial{Cause: NoIPv6, Host: []byte("web-0")}},
+		{"web-0.early", dns.TypeMX, Found, Denial{Cause: OtherTypes, Host: []byte("web-0")}},
+		{"web-1.early", dns.TypeA, Missing, withheld("web-1", Terminating)},
+		{"_web._tcp.early", dns.TypeSRV, Missing, port(NoEndpoint, "web", "tcp")},
+		{"_tcp.early", dns.TypeSRV, Missing, port(NoEndpoint, "", "tcp")},
 
 		{"other", dns.TypeA, Outside, Denial{Cause: NoService}},
 		{"web-0.other", dns.TypeA, Outside, Denial{Cause: NoService}},

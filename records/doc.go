@@ -22,8 +22,8 @@
 // # Invariants
 //
 //   - A reply reads one snapshot, so it never mixes two states of a service.
-//   - A host exists while it has an address. A service without a ready endpoint has
-//     no names at or below it.
+//   - A host exists while it has an address: of a ready endpoint or, without one, of an
+//     addressed one. A service whose hosts have no address has no names at or below it.
 //   - Endpoints are counted: one that was added twice stays until it is removed twice.
 //   - An address leaves its old names before it enters new ones. A host keeps, all
 //     through a commit, the addresses that it has before and after it.
@@ -40,6 +40,7 @@
 //	image.go serial.go                  the trie at one time, and its serial
 //	endpoint.go portlist.go             what the writer adds and removes
 //	snapshot.go host.go address.go      a service at one time: its hosts,
+//	addressed.go                        those whose pods are not ready,
 //	port.go longlist.go target.go       its ports and their targets
 //	table.go set.go merge.go            the persistent hash table and sorted set
 //	reverse.go nameset.go shard.go      the names of each address

@@ -17,6 +17,10 @@ type Endpoint struct {
 	Ports *PortList
 	// Withheld is the reason why no record has the endpoint, or Ready.
 	Withheld Reason
+	// Addressed, of an endpoint that is NotReady, means that its host has the address all the
+	// same while the host has no ready endpoint. Nothing else has it: neither the service's own
+	// name nor an SRV record. Of other endpoints it has no meaning.
+	Addressed bool
 }
 
 // Port is a port of an endpoint, under the name that the service gives it.

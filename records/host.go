@@ -98,9 +98,27 @@ func (s *snapshot) idOf(old *snapshot, label string) hostID {
 	return h.id
 }
 
-// refsOf returns how many endpoints have the address at the host.
-func (s *snapshot) refsOf(label string, addr netip.Addr) int32 {
+// readyHost returns the host with the label if it has a ready endpoint, or nil.
+func (s *snapshot) readyHost(label string) *host {
 	h := hostWithLabel(&s.hosts, hashString(label), label)
+	if h == nil || s.shows(h.id) {
+		return nil
+	}
+	return h
+}
+
+// readyRefsOf returns how many ready endpoints have the address at the host.
+func (s *snapshot) readyRefsOf(label string, addr netip.Addr) int32 {
+	return refsAt(s.readyHost(label), addr)
+}
+
+// refsOf returns how many of the endpoints whose addresses the host has have this one.
+func (s *snapshot) refsOf(label string, addr netip.Addr) int32 {
+	return refsAt(hostWithLabel(&s.hosts, hashString(label), label), addr)
+}
+
+// refsAt is refsOf for a host, which may be nil.
+func refsAt(h *host, addr netip.Addr) int32 {
 	if h == nil {
 		return 0
 	}

@@ -60,7 +60,7 @@ func (i *Image) Names(zone string) iter.Seq2[string, Node] {
 	}
 }
 
-// names yields the names of a service that has a ready endpoint. It reports whether
+// names yields the names of a service that has any. It reports whether
 // yield wants more.
 func (s imageService) names(zone string, yield func(string, Node) bool) bool {
 	suffix := joinLabels(s.name, s.namespace, svc, zone)

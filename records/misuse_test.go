@@ -250,7 +250,15 @@ func checkConsistent(t *testing.T, trie *Trie, names []string) {
 				addrs := h.addrs()
 				want.Shared += int(addrs.sharedHosts())
 				for a := range addrs.all {
-					want.Endpoints[Ready] += int(addrs.refsOf(a))
+					want.Endpoints[Ready] += int(snapshot.readyRefsOf(h.label, a))
+				}
+			}
+			for h := range snapshot.hosts.all {
+				for _, a := range snapshot.addressedAt(&h) {
+					want.Endpoints[NotReady] += int(a.refs)
+					if host := snapshot.readyHost(h.label); (host != nil) != a.key.hidden {
+						t.Errorf("%+v, but the host is %+v", a.key, host)
+					}
 				}
 			}
 			for w := range snapshot.withheld.all {

@@ -26,6 +26,15 @@ func (o oracle) ready(key ServiceKey) []Endpoint {
 	return slices.DeleteFunc(slices.Clone(o[key]), func(e Endpoint) bool { return e.Withheld != Ready })
 }
 
+// named returns the endpoints whose addresses hosts have: the ready ones, and the addressed ones
+// of hosts without a ready one.
+func (o oracle) named(key ServiceKey) []Endpoint {
+	ready := o.ready(key)
+	return append(ready, slices.DeleteFunc(slices.Clone(o[key]), func(e Endpoint) bool {
+		return e.Withheld != NotReady || !e.Addressed || slices.ContainsFunc(ready, func(r Endpoint) bool { return r.Host == e.Host })
+	})...)
+}
+
 // portsOf returns a function that returns the ports of an endpoint that have SRV records.
 // Of the long lists of the service, the first 8 by digest are served.
 func (o oracle) portsOf(key ServiceKey) func(Endpoint) []Port {
@@ -39,6 +48,9 @@ func (o oracle) portsOf(key ServiceKey) func(Endpoint) []Port {
 	served = slices.Compact(served)
 	served = served[:min(len(served), 8)]
 	return func(e Endpoint) []Port {
+		if e.Withheld != Ready {
+			return nil
+		}
 		if e.Ports != nil && e.Ports.digest != "" && !slices.Contains(served, e.Ports.digest) {
 			return nil
 		}
@@ -67,9 +79,12 @@ func (o oracle) find(name string, rrtype uint16) (Result, []string) {
 	var targets []string
 	exists := false
 	ports := o.portsOf(key)
-	for _, e := range o.ready(key) {
+	for _, e := range o.named(key) {
 		address := func() {
 			exists = true
+			if e.Withheld != Ready && len(labels) == 2 {
+				return
+			}
 			if e.Addr.Is4() == (rrtype == dns.TypeA) && (rrtype == dns.TypeA || rrtype == dns.TypeAAAA) {
 				answer = append(answer, e.Addr.String())
 			}
@@ -121,7 +136,7 @@ func foldASCII(name string) string {
 func (o oracle) findAddr(reverse string, rrtype uint16) (Result, []string) {
 	var hostnames, generated []string
 	for key := range o {
-		for _, e := range o.ready(key) {
+		for _, e := range o.named(key) {
 			if name, _ := dns.ReverseAddr(e.Addr.String()); name != foldASCII(reverse) {
 				continue
 			}
@@ -156,17 +171,17 @@ func (o oracle) stats() Stats {
 		shared, first := map[string]bool{}, map[string]netip.Addr{} // by host; and family
 		for _, e := range endpoints {
 			s.Endpoints[e.Withheld]++
-			if e.Withheld == Ready {
-				hosts[e.Host], addrs[e.Addr] = true, true
-				family := fmt.Sprint(e.Host, e.Addr.Is4())
-				if addr, ok := first[family]; ok && addr != e.Addr {
-					shared[e.Host] = true
-				}
-				first[family] = e.Addr
-				for _, p := range ports(e) {
-					if p.Name != "" && len(p.Name) < 63 {
-						names[p.Protocol+" "+p.Name] = true
-					}
+		}
+		for _, e := range o.named(key) {
+			hosts[e.Host], addrs[e.Addr] = true, true
+			family := fmt.Sprint(e.Host, e.Addr.Is4())
+			if addr, ok := first[family]; ok && addr != e.Addr {
+				shared[e.Host] = true
+			}
+			first[family] = e.Addr
+			for _, p := range ports(e) {
+				if p.Name != "" && len(p.Name) < 63 {
+					names[p.Protocol+" "+p.Name] = true
 				}
 			}
 		}

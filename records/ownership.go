@@ -12,8 +12,8 @@ package records
 //     namespace.services, service.snapshot and the shards. Only a commit stores them,
 //     with Trie.mu held. An image takes Trie.mu, so it sees all of a commit or nothing.
 //   - A new service has its snapshot before a table with the service is published.
-//   - The counters readyServices are incremented in the portion that makes a service
-//     ready, and decremented after the last portion.
+//   - The counters named populated are incremented in the portion that gives a service
+//     its first name, and decremented after the last portion.
 //   - The serial advances after the last portion. Any goroutine may advance it.
 //   - Trie.stats, Trie.update and service.pending are the writer's. Readers never look
 //     at them.

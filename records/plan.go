@@ -79,8 +79,11 @@ func losers(changed []*pending) map[netip.Addr][]*pending {
 			for a := range p.old.allAddrs.all {
 				lose(a)
 			}
+			for a := range p.old.shown {
+				lose(a)
+			}
 		}
-		for _, d := range p.change.hosts {
+		for _, d := range p.change.names() {
 			if d.refs < 0 {
 				lose(d.key.addr)
 			}
@@ -91,8 +94,9 @@ func losers(changed []*pending) map[netip.Addr][]*pending {
 
 // gains reports whether the service gains an address that another one loses.
 func (p *planner) gains(s *pending) bool {
-	for i := range s.change.hosts {
-		d := &s.change.hosts[i]
+	names := s.change.names()
+	for i := range names {
+		d := &names[i]
 		if d.refs < 0 {
 			continue
 		}
@@ -133,8 +137,9 @@ func (p *planner) schedule(s *pending) {
 // continues where it stopped for s. A loser leaves its list only once it is released:
 // other services, on the path or later, may wait for it too.
 func (p *planner) blocker(s *pending) *pending {
-	for ; s.planned < len(s.change.hosts); s.planned++ {
-		d := &s.change.hosts[s.planned]
+	names := s.change.names()
+	for ; s.planned < len(names); s.planned++ {
+		d := &names[s.planned]
 		if d.refs < 0 {
 			continue
 		}

@@ -224,7 +224,7 @@ func (u *Update) reverseChange(changed []*pending) (out reverseChange) {
 				}
 			}
 		}
-		for _, d := range p.change.hosts {
+		for _, d := range p.change.names() {
 			id := p.next.idOf(p.base, d.key.host)
 			if d.refs < 0 && p.next.refsOf(d.key.host, d.key.addr) == 0 {
 				u.noteRemoval(p.service, id, len(d.key.host), d.key.addr)

@@ -13,23 +13,23 @@ const svc = "svc"
 // Trie is the tree of names. Any number of goroutines may call its methods at any time,
 // except for Update and Stats, which are the writer's, and EnableCovers.
 type Trie struct {
-	namespaces    atomic.Pointer[table[*namespace]]
-	readyServices atomic.Int64 // services with a ready endpoint
-	v4            reverseIndex[addr4]
-	v6            reverseIndex[addr6]
-	addrs         atomic.Pointer[addresses] // of all services, sorted; nil unless EnableCovers was called
-	serial        serial
-	stats         Stats   // the writer's
-	update        *Update // the writer's: memory for its next update; nil if there is none
+	namespaces atomic.Pointer[table[*namespace]]
+	populated  atomic.Int64 // services with a name
+	v4         reverseIndex[addr4]
+	v6         reverseIndex[addr6]
+	addrs      atomic.Pointer[addresses] // of all services, sorted; nil unless EnableCovers was called
+	serial     serial
+	stats      Stats   // the writer's
+	update     *Update // the writer's: memory for its next update; nil if there is none
 
 	mu sync.Mutex // held while a commit publishes, and while an image is taken
 }
 
 // namespace is a namespace with its headless services.
 type namespace struct {
-	name          string
-	services      atomic.Pointer[table[*service]]
-	readyServices atomic.Int64 // services with a ready endpoint
+	name      string
+	services  atomic.Pointer[table[*service]]
+	populated atomic.Int64 // services with a name
 }
 
 // service is the place of a service in the trie. It stays the same while its snapshots
@@ -141,7 +141,7 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 }
 
 // FindAddr looks up the reverse name of an address. The result is [Outside] unless
-// a ready endpoint has the address.
+// a host has the address.
 func (t *Trie) FindAddr(a netip.Addr) (Node, Result) {
 	if a.Is4() {
 		return t.v4.lookup(a.As4(), a)
@@ -149,13 +149,12 @@ func (t *Trie) FindAddr(a netip.Addr) (Node, Result) {
 	return t.v6.lookup(a.As16(), a)
 }
 
-// HasNamespace reports whether a service of the namespace has a ready endpoint. If
-// so, the name of the namespace is an empty non-terminal (RFC 4592, section 2.2.2).
+// HasNamespace reports whether a service of the namespace has a name. If so, the name of the namespace is an empty non-terminal (RFC 4592, section 2.2.2).
 // Otherwise nothing is below the name, and it does not exist (RFC 8020).
 func (t *Trie) HasNamespace(name []byte) bool {
 	ns := namespaceOf(t.namespaces.Load(), name)
-	return ns != nil && ns.readyServices.Load() > 0
+	return ns != nil && ns.populated.Load() > 0
 }
 
-// Empty reports whether no service has a ready endpoint.
-func (t *Trie) Empty() bool { return t.readyServices.Load() == 0 }
+// Empty reports whether no service has a name.
+func (t *Trie) Empty() bool { return t.populated.Load() == 0 }

@@ -69,6 +69,10 @@ func (u universe) endpoint() Endpoint {
 	if u.IntN(4) == 0 {
 		e.Withheld = Reason(1 + u.IntN(int(reasons)-1))
 	}
+	if u.IntN(4) == 0 {
+		e.Withheld = NotReady
+	}
+	e.Addressed = u.IntN(3) > 0
 	return e
 }
 
@@ -157,7 +161,7 @@ func compare(t *testing.T, trie *Trie, o oracle, names []string) {
 	}
 	populated := map[string]bool{}
 	for key := range o {
-		if len(o.ready(key)) > 0 {
+		if len(o.named(key)) > 0 {
 			populated[key.Namespace] = true
 		}
 	}

@@ -11,7 +11,7 @@ type ServiceKey struct{ Namespace, Name string }
 //
 //   - Commit ignores endpoints of a service that does not exist then.
 //   - Commit ignores the removal of what was not added.
-//   - Add and Remove ignore a ready endpoint without a valid address.
+//   - Add and Remove ignore an endpoint that is ready or addressed without a valid address.
 //   - An IPv4 address that is mapped into IPv6 counts as the IPv4 address.
 //   - The zone of an IPv6 address is dropped.
 type Update struct {
@@ -44,14 +44,14 @@ type pending struct {
 	base *snapshot // what change applies to: old, or an empty one after Delete
 	next *snapshot // to be published; nil until its portion builds it
 
-	existed    bool // before the update
-	exists     bool // after it
-	deleted    bool // by the update, which may have created it again
-	losesReady bool // its last ready endpoint
+	existed bool // before the update
+	exists  bool // after it
+	deleted bool // by the update, which may have created it again
+	empties bool // it loses its last name
 
 	// Of the plan.
 	progress progress
-	planned  int // the number of deltas of change.hosts that wait for no other service any more
+	planned  int // the number of deltas of change.names that wait for no other service any more
 }
 
 // Create makes the service exist. It has no effect if the service exists already.
@@ -81,7 +81,8 @@ func (u *Update) Size() int { return u.size }
 
 func (u *Update) count(key ServiceKey, e Endpoint, refs int32) {
 	e.Addr = e.Addr.Unmap().WithZone("")
-	if e.Withheld == Ready && !e.Addr.IsValid() || e.Withheld >= reasons {
+	e.Addressed = e.Addressed && e.Withheld == NotReady
+	if (e.Withheld == Ready || e.Addressed) && !e.Addr.IsValid() || e.Withheld >= reasons {
 		return
 	}
 	u.pendingFor(key).change.count(&e, refs)
