@@ -153,6 +153,9 @@ func (h *Headless) warnChain(s *stanza, config *dnsserver.Config) {
 	if h.Next == nil && len(h.Fall.Zones) > 0 {
 		s.warn("fallthrough", "no plugin comes after headless, so no name falls through")
 	}
+	if h.denial.bare && config.Handler("dnssec") != nil {
+		s.warn("denial", "\"dnssec\" does not sign an NXDOMAIN without SOA, so a client that validates takes it for a fault; leave out \"bare\"")
+	}
 	before := func(directive string) bool {
 		at := slices.Index(dnsserver.Directives, directive)
 		return config.Handler(directive) != nil && 0 <= at && at < slices.Index(dnsserver.Directives, pluginName)

@@ -63,13 +63,25 @@ type explained struct {
 // deny returns a negative answer with an rcode. If the query has an OPT record, it says why. The
 // node is the one that the lookup found, so the reason fits the answer. deny also sets the reason
 // in the metadata.
+//
+// With "denial TTL bare", an NXDOMAIN has no SOA record if the name is known but withheld. So no
+// cache keeps it (RFC 2308, section 5) while the pod becomes ready.
 func (h *Headless) deny(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l *lookup, rcode int) *dns.Msg {
 	opt := r.IsEdns0()
-	text := ""
-	if h.explain && (opt != nil || h.metadata) {
-		text = h.reason(ctx, r, l)
+	text, bare := "", h.denial.bare && rcode == dns.RcodeNameError
+	if explains := h.explain && (opt != nil || h.metadata); explains || bare {
+		d := l.node.Denial(&l.name, l.zone.Labels(), r.Question[0].Qtype)
+		bare = bare && d.Passing()
+		if explains {
+			text = h.reason(ctx, &d)
+		}
 	}
 	if opt == nil || !h.explain || text == "" && !h.source.stale.Load() {
+		if bare {
+			m := newReply(r)
+			m.Rcode = rcode
+			return m
+		}
 		m := h.newNegative(r, l.zone)
 		m.Rcode = rcode
 		return m
@@ -77,6 +89,9 @@ func (h *Headless) deny(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l
 	m := new(explained)
 	m.init(h, r, l.zone)
 	m.Rcode = rcode
+	if bare {
+		m.Ns = nil
+	}
 	if h.source.stale.Load() {
 		code := dns.ExtendedErrorCodeStaleAnswer
 		if rcode == dns.RcodeNameError {
@@ -97,13 +112,12 @@ func (h *Headless) deny(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l
 	return &m.Msg
 }
 
-// reason returns why an answer is negative, and sets it in the metadata.
-func (h *Headless) reason(ctx context.Context, r *dns.Msg, l *lookup) string {
-	d := l.node.Denial(&l.name, l.zone.Labels(), r.Question[0].Qtype)
+// reason returns the text of a denial, and sets it in the metadata.
+func (h *Headless) reason(ctx context.Context, d *records.Denial) string {
 	text := fixedText(d.Cause)
 	if text == "" && d.Cause != records.Unexplained {
 		var buffer [maxExtraText]byte
-		text = string(abridge(appendDenial(buffer[:0], &d)))
+		text = string(abridge(appendDenial(buffer[:0], d)))
 	}
 	if h.metadata {
 		metadata.SetValueFunc(ctx, metaReason, func() string { return text })

@@ -73,6 +73,7 @@ type Headless struct {
 	soaNames []string // of each zone; see the function
 	ptrZone  string   // zone that PTR records point into
 	ttl      uint32   // seconds
+	denial   denialOptions
 
 	authoritative bool         // answer for the whole zone, not only for headless services
 	serverAddrs   []netip.Addr // of the zones' name server; nil unless authoritative

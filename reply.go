@@ -36,8 +36,7 @@ func (h *Headless) newNegative(r *dns.Msg, zone *records.Zone) *dns.Msg {
 	return &m.Msg
 }
 
-// init turns m, which is empty, into an answer to r. The SOA has the letter case of the query. Its
-// TTL, which is that of the negative answer (RFC 2308, section 5), is the TTL of the records.
+// init turns m, which is empty, into an answer to r. The SOA has the letter case of the query.
 func (m *negative) init(h *Headless, r *dns.Msg, zone *records.Zone) {
 	m.soa = h.soa(zoneSuffix(r.Question[0].Name, zone), h.trie.Serial())
 	initReply(&m.Msg, &m.question, r)
@@ -70,7 +69,8 @@ func soaNames(apex string) string {
 	return soaServer + zone + soaMailbox + zone
 }
 
-// soa returns the SOA record of a zone (RFC 1035, section 3.3.13).
+// soa returns the SOA record of a zone (RFC 1035, section 3.3.13). A cache keeps a negative answer
+// for the lesser of its TTL and its minimum (RFC 2308, section 5), so both are the same.
 func (h *Headless) soa(apex string, serial uint32) dns.SOA {
 	names := ""
 	for i := range h.zones {
@@ -83,14 +83,14 @@ func (h *Headless) soa(apex string, serial uint32) dns.SOA {
 	}
 	server := (len(names) + len(soaServer) - len(soaMailbox)) / 2
 	return dns.SOA{
-		Hdr:     dns.RR_Header{Name: apex, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: h.ttl},
+		Hdr:     dns.RR_Header{Name: apex, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: h.denial.ttl},
 		Ns:      names[:server],
 		Mbox:    names[server:],
 		Serial:  serial,
 		Refresh: 7200,
 		Retry:   1800,
 		Expire:  86400,
-		Minttl:  h.ttl,
+		Minttl:  h.denial.ttl,
 	}
 }
 

@@ -51,6 +51,7 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 		zones:         records.NewZones(s.zones),
 		ptrZone:       s.ptrZone(),
 		ttl:           s.ttl,
+		denial:        s.denial,
 		authoritative: s.authoritative,
 		explain:       s.explain,
 		whyLimiter:    newWhyLimiter(),
@@ -156,6 +157,9 @@ func parseStanza(c *caddy.Controller) (*stanza, error) {
 		if err := s.setDirective(c, directive, c.RemainingArgs()); err != nil {
 			return nil, s.errorAt(directive, err)
 		}
+	}
+	if s.places["denial"] == "" {
+		s.denial.ttl = s.ttl
 	}
 	if err := s.checkCombination(); err != nil {
 		return nil, err

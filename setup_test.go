@@ -43,14 +43,19 @@ func TestParse(t *testing.T) {
 		{"headless cluster.local {\nlabels !legacy\n}", func(s *stanza) { s.config.Labels = "!legacy" }},
 		{"headless cluster.local {\nendpoints pods\n}", func(*stanza) {}},
 		{"headless cluster.local {\nendpoints slices\n}", func(s *stanza) { s.config.Slices = true }},
+		{"headless cluster.local {\nhosts ready\n}", func(*stanza) {}},
+		{"headless cluster.local {\nhosts addressed\n}", func(s *stanza) { s.config.Addressed = true }},
+		{"headless cluster.local {\nexplain off\n}", func(s *stanza) { s.explain = false }},
+		{"headless cluster.local {\ndenial 0\n}", func(s *stanza) { s.denial.ttl = 0 }},
+		{"headless cluster.local {\ndenial 3600 bare\nttl 7\n}", func(s *stanza) { s.ttl, s.denial = 7, denialOptions{3600, true} }},
 		{"headless cluster.local {\nendpoint_pod_names\n}", func(s *stanza) { s.config.PodNames = true }},
 		{"headless cluster.local {\nauthoritative\n}", func(s *stanza) { s.authoritative = true }},
 		{"headless cluster.local {\nsnapshot /no-such-file\n}", func(s *stanza) { s.config.Snapshot = "/no-such-file" }},
 		{"headless cluster.local {\nsnapshot file 90s\n}", func(s *stanza) {
 			s.config.Snapshot, s.config.SnapshotInterval = "file", 90*time.Second
 		}},
-		{"headless cluster.local {\nttl 0\n}", func(s *stanza) { s.ttl = 0 }},
-		{"headless cluster.local {\nttl 3600\n}", func(s *stanza) { s.ttl = 3600 }},
+		{"headless cluster.local {\nttl 0\n}", func(s *stanza) { s.ttl, s.denial.ttl = 0, 0 }},
+		{"headless cluster.local {\nttl 3600\n}", func(s *stanza) { s.ttl, s.denial.ttl = 3600, 3600 }},
 		{"headless cluster.local {\nstartup_timeout 1m30s\n}", func(s *stanza) { s.startupTimeout = 90 * time.Second }},
 		{"headless cluster.local {\nfallthrough\n}", func(s *stanza) { s.fall = fall.Root }},
 		{"headless cluster.local {\nfallthrough in-addr.arpa 10.0.0.0/8\n}", func(s *stanza) {
@@ -64,7 +69,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: %v", test.input, err)
 			continue
 		}
-		want := &stanza{zones: []string{"cluster.local."}, ttl: 5, explain: true, startupTimeout: 5 * time.Second, places: got.places}
+		want := &stanza{zones: []string{"cluster.local."}, ttl: 5, denial: denialOptions{ttl: 5}, explain: true, startupTimeout: 5 * time.Second, places: got.places}
 		want.config.Cluster.UserAgent = got.config.Cluster.UserAgent
 		want.config.SnapshotInterval = time.Minute
 		test.want(want)
@@ -105,6 +110,14 @@ func TestParseErrors(t *testing.T) {
 		{"headless {\nendpoints\n}", "endpoints: needs pods or slices, given none"},
 		{"headless {\nendpoints pods slices\n}", `endpoints: needs pods or slices, given "pods" "slices"`},
 		{"headless {\nendpoints Slices\n}", `endpoints: "Slices": neither "pods" nor "slices"`},
+		{"headless {\nhosts\n}", "hosts: needs ready or addressed, given none"},
+		{"headless {\nhosts Addressed\n}", `hosts: "Addressed": neither "ready" nor "addressed"`},
+		{"headless {\nhosts ready addressed\n}", `hosts: needs ready or addressed, given "ready" "addressed"`},
+		{"headless {\ndenial\n}", `denial: needs a number of seconds and at most "bare", given none`},
+		{"headless {\ndenial bare\n}", `denial: "bare": not a number of seconds from 0 to 3600`},
+		{"headless {\ndenial 5 naked\n}", `denial: "naked": not "bare"`},
+		{"headless {\ndenial 5 bare 5\n}", `denial: needs a number of seconds and at most "bare", given "5" "bare" "5"`},
+		{"headless {\ndenial 3601\n}", `denial: "3601": not a number of seconds from 0 to 3600`},
 		{"headless {\nendpoint_pod_names yes\n}", `endpoint_pod_names: needs no argument, given "yes"`},
 		{"headless {\nauthoritative yes\n}", `authoritative: needs no argument, given "yes"`},
 		{"headless {\nsnapshot\n}", "snapshot: needs a file and at most a duration, given none"},

@@ -21,6 +21,7 @@ import (
 type stanza struct {
 	zones          []string
 	ttl            uint32 // seconds
+	denial         denialOptions
 	startupTimeout time.Duration
 	fall           fall.F
 	authoritative  bool
@@ -28,6 +29,12 @@ type stanza struct {
 	config         informer.Config // of the source
 
 	places map[string]string // FILE:LINE by directive, and of the plugin's name
+}
+
+// denialOptions are the arguments of the directive "denial".
+type denialOptions struct {
+	ttl  uint32 // seconds; that of the stanza unless given
+	bare bool   // NXDOMAIN for a name that is about to exist has no SOA record
 }
 
 // ptrZone returns the zone that PTR records point into: the first one that is not a reverse
@@ -110,6 +117,11 @@ func (s *stanza) setDirective(c *caddy.Controller, directive string, args []stri
 		if !config.Slices && args[0] != "pods" {
 			return fmt.Errorf("%q: neither \"pods\" nor \"slices\"", args[0])
 		}
+	case "hosts":
+		config.Addressed = args[0] == "addressed"
+		if !config.Addressed && args[0] != "ready" {
+			return fmt.Errorf("%q: neither \"ready\" nor \"addressed\"", args[0])
+		}
 	case "endpoint_pod_names":
 		config.PodNames = true
 	case "explain":
@@ -122,7 +134,12 @@ func (s *stanza) setDirective(c *caddy.Controller, directive string, args []stri
 	case "snapshot":
 		return s.setSnapshot(c, args)
 	case "ttl":
-		return s.setTTL(args[0])
+		return parseTTL(args[0], &s.ttl)
+	case "denial":
+		if s.denial.bare = len(args) == 2; s.denial.bare && args[1] != "bare" {
+			return fmt.Errorf("%q: not \"bare\"", args[1])
+		}
+		return parseTTL(args[0], &s.denial.ttl)
 	case "startup_timeout":
 		return s.setStartupTimeout(args[0])
 	case "fallthrough":
@@ -155,12 +172,12 @@ func checkSelector(expression string) error {
 	return err
 }
 
-func (s *stanza) setTTL(arg string) error {
+func parseTTL(arg string, seconds *uint32) error {
 	ttl, err := strconv.ParseUint(arg, 10, 32)
 	if err != nil || ttl > 3600 {
 		return fmt.Errorf("%q: not a number of seconds from 0 to 3600", arg)
 	}
-	s.ttl = uint32(ttl)
+	*seconds = uint32(ttl)
 	return nil
 }
 
@@ -213,11 +230,13 @@ var directives = map[string]arguments{
 	"namespace_labels":   {1, unlimited, "a label selector"},
 	"labels":             {1, unlimited, "a label selector"},
 	"endpoints":          {1, 1, "pods or slices"},
+	"hosts":              {1, 1, "ready or addressed"},
 	"endpoint_pod_names": {0, 0, "no argument"},
 	"explain":            {1, 1, "on or off"},
 	"authoritative":      {0, 0, "no argument"},
 	"snapshot":           {1, 2, "a file and at most a duration"},
 	"ttl":                {1, 1, "one number of seconds"},
+	"denial":             {1, 2, "a number of seconds and at most \"bare\""},
 	"startup_timeout":    {1, 1, "one duration"},
 	"fallthrough":        {0, unlimited, "zones, or none for all"},
 }

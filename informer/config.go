@@ -33,6 +33,10 @@ type Config struct {
 	// time after the pod changed. A pod without an address is in no slice, so such pods are
 	// not counted.
 	Slices bool
+	// Addressed makes a host have the address of a pod that is not ready, unless it terminates,
+	// while no ready pod has the host's label. The annotation of a Service,
+	// headless-dns.github.io/hosts, wins: "addressed" or "ready".
+	Addressed bool
 	// Snapshot is the file of the snapshot, or empty for none. It is written every
 	// SnapshotInterval if an object changed, and at the end. At a start without an API
 	// server, the objects come from it until the lists arrive. Ignored with Manifests.

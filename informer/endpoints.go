@@ -27,7 +27,7 @@ func podEndpoints(s *joinedService, p *object.Pod, n *naming, yield func(records
 	case p.Terminating():
 		e.Withheld = records.Terminating
 	case !p.Ready():
-		e.Withheld = records.NotReady
+		e.Withheld, e.Addressed = records.NotReady, s.addressed
 	}
 	t := p.Template.Value()
 	e.Host = p.Hostname()
@@ -48,6 +48,7 @@ func podEndpoints(s *joinedService, p *object.Pod, n *naming, yield func(records
 	if fits {
 		return
 	}
+	e.Addressed = false
 	if e.Withheld != records.Terminating {
 		e.Withheld = records.NoAddress
 		if addressed {
@@ -84,7 +85,10 @@ func sliceEndpoints(s *joinedService, slice *object.EndpointSlice, endpoints []o
 		if host == "" {
 			host = n.pod(e.Pod)
 		}
-		yield(n.at(records.Endpoint{Host: host, Hostname: e.Hostname != "", Ports: slice.Ports, Withheld: reason}, e.Addr))
+		yield(n.at(records.Endpoint{
+			Host: host, Hostname: e.Hostname != "", Ports: slice.Ports,
+			Withheld: reason, Addressed: reason == records.NotReady && s.addressed,
+		}, e.Addr))
 	}
 }
 

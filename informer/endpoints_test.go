@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -31,8 +32,24 @@ func TestPodEndpoints(t *testing.T) {
 		service  []func(*corev1.Service)
 		pod      []func(*corev1.Pod)
 		podNames bool
-		want     string
+		// addressed is the setting of the service.
+		addressed bool
+		want      string
 	}{
+		{what: "a ready pod", addressed: true, want: "web-0* 10.244.0.1 tcp/web:80"},
+		{what: "not ready, addressed", addressed: true, pod: []func(*corev1.Pod){fixture.NotReady}, want: "web-0* 10.244.0.1 tcp/web:80 (not ready) addressed"},
+		{what: "not ready, addressed, dual-stack", addressed: true, service: []func(*corev1.Service){dual}, pod: []func(*corev1.Pod){fixture.NotReady},
+			want: "web-0* 10.244.0.1 tcp/web:80 (not ready) addressed, web-0* fd00::1 tcp/web:80 (not ready) addressed"},
+		{what: "not ready, addressed and published", addressed: true, service: []func(*corev1.Service){publish}, pod: []func(*corev1.Pod){fixture.NotReady},
+			want: "web-0* 10.244.0.1 tcp/web:80"},
+		{what: "terminating, addressed", addressed: true, pod: []func(*corev1.Pod){fixture.Terminating, fixture.NotReady},
+			want: "web-0* 10.244.0.1 tcp/web:80 (terminating)"},
+		{what: "no IP yet, addressed", addressed: true, pod: []func(*corev1.Pod){fixture.NoAddress}, want: "web-0* (no address yet)"},
+		{what: "a family that the pod lacks, addressed", addressed: true, service: []func(*corev1.Service){only6},
+			pod:  []func(*corev1.Pod){fixture.NotReady, func(p *corev1.Pod) { p.Status.PodIPs = p.Status.PodIPs[:1] }},
+			want: "web-0* (no address in a family of the service)"},
+		{what: "failed, addressed", addressed: true, pod: []func(*corev1.Pod){func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }}, want: ""},
+
 		{what: "a ready pod", want: "web-0* 10.244.0.1 tcp/web:80"},
 		{what: "dual-stack", service: []func(*corev1.Service){dual},
 			want: "web-0* 10.244.0.1 tcp/web:80, web-0* fd00::1 tcp/web:80"},
@@ -92,7 +109,9 @@ func TestPodEndpoints(t *testing.T) {
 		}}, want: "web-0* 10.244.0.1 tcp/:3306"},
 	} {
 		got := describe(func(yield func(records.Endpoint)) {
-			podEndpoints(newJoinedService(object.NewService(fixture.Nginx(test.service...))), object.NewPod(fixture.Web(0, test.pod...)), &naming{podNames: test.podNames}, yield)
+			s := newJoinedService(object.NewService(fixture.Nginx(test.service...)))
+			s.addressed = test.addressed
+			podEndpoints(s, object.NewPod(fixture.Web(0, test.pod...)), &naming{podNames: test.podNames}, yield)
 		})
 		if got != test.want {
 			t.Errorf("%s: the endpoints are %q, want %q", test.what, got, test.want)
@@ -117,6 +136,9 @@ func describe(each func(func(records.Endpoint))) string {
 		if e.Withheld != records.Ready {
 			s += fmt.Sprintf(" (%v)", e.Withheld)
 		}
+		if e.Addressed {
+			s += " addressed"
+		}
 		out = append(out, s)
 	})
 	return strings.Join(out, ", ")
@@ -134,10 +156,12 @@ func TestSliceEndpoints(t *testing.T) {
 	slice.Ports = append(slice.Ports, discoveryv1.EndpointPort{Name: ptr.To("any")}) // without a number
 	const published = "db-0* 10.0.0.1 tcp/web:8080, db-0* 10.0.0.2 tcp/web:8080, 10-0-0-3 10.0.0.3 tcp/web:8080, " +
 		"10-0-0-4 10.0.0.4 tcp/web:8080, 10-0-0-5 10.0.0.5 tcp/web:8080"
+	addressed := false
 	endpoints := func(podNames bool, change ...func(*corev1.Service)) string {
 		return describe(func(yield func(records.Endpoint)) {
-			s := object.NewEndpointSlice(slice)
-			sliceEndpoints(newJoinedService(object.NewService(fixture.Nginx(change...))), s, s.Endpoints, &naming{podNames: podNames}, yield)
+			s, service := object.NewEndpointSlice(slice), newJoinedService(object.NewService(fixture.Nginx(change...)))
+			service.addressed = addressed
+			sliceEndpoints(service, s, s.Endpoints, &naming{podNames: podNames}, yield)
 		})
 	}
 	if got := endpoints(false, publish); got != published {
@@ -151,6 +175,52 @@ func TestSliceEndpoints(t *testing.T) {
 	} {
 		if got := endpoints(podNames); got != want {
 			t.Errorf("with pod names %v, the endpoints are %q, want %q", podNames, got, want)
+		}
+	}
+	addressed = true
+	want := "db-0* 10.0.0.1 tcp/web:8080, db-0* 10.0.0.2 tcp/web:8080, 10-0-0-3 10.0.0.3 tcp/web:8080, " +
+		"10-0-0-4 10.0.0.4 tcp/web:8080 (not ready) addressed, 10-0-0-5 10.0.0.5 tcp/web:8080 (terminating)"
+	if got := endpoints(false); got != want {
+		t.Errorf("addressed, the endpoints are %q, want %q", got, want)
+	}
+	if got := endpoints(false, publish); got != published {
+		t.Errorf("addressed and published, the endpoints are %q, want %q", got, published)
+	}
+}
+
+// TestHostsAnnotation checks that the annotation of a service wins over the setting, also when it
+// comes, changes and goes.
+func TestHostsAnnotation(t *testing.T) {
+	pod := fixture.Web(0, fixture.NotReady)
+	for _, byDefault := range []bool{false, true} {
+		for _, inSlices := range []bool{false, true} {
+			i := explained(t, Config{Addressed: byDefault, Slices: inSlices})
+			set := func(o object.Object) {
+				u := i.joiner.trie.Update()
+				i.joiner.set(u, o)
+				i.joiner.flush(u)
+				u.Commit()
+			}
+			if set(object.NewPod(pod)); inSlices {
+				slice := fixture.Slice("nginx-1", discoveryv1.Endpoint{Addresses: []string{"10.244.0.1"}, Hostname: ptr.To("web-0"),
+					Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(false)}})
+				slice.Labels = map[string]string{discoveryv1.LabelServiceName: "nginx"}
+				set(object.NewEndpointSlice(slice))
+			}
+			for _, value := range []string{"", "addressed", "ready", "addressed", "", "ready", "Addressed", "ready", "unset", "addressed"} {
+				set(object.NewService(fixture.Nginx(func(s *corev1.Service) {
+					if value != "unset" {
+						s.Annotations = map[string]string{"headless-dns.github.io/hosts": value}
+					}
+				})))
+				want := "missing"
+				if value == "addressed" || value != "ready" && byDefault {
+					want = "10.244.0.1"
+				}
+				if got := answer(i.joiner.trie, "web-0.nginx.default.svc.cluster.local.", dns.TypeA); got != want {
+					t.Errorf("default %v, from slices %v, annotation %q: got %q, want %q", byDefault, inSlices, value, got, want)
+				}
+			}
 		}
 	}
 }

@@ -130,6 +130,9 @@ func (e *explanation) name(s Subject) {
 	default:
 		e.service(&v, service)
 	}
+	if service.Hosts == object.HostsUnknown {
+		e.add(`service %s: its annotation %s is neither "ready" nor "addressed", so the option hosts counts`, service.Name, object.HostsAnnotation)
+	}
 }
 
 // narrowing returns what hides services from the server, as the end of a reason.

@@ -26,7 +26,7 @@ var readyTime = time.Date(2026, 11, 27, 10, 3, 12, 0, time.UTC)
 func explained(t testing.TB, c Config, objects ...any) *Informer {
 	t.Helper()
 	j := newJoiner(records.New(), c.PodNames, c.NamespaceLabels != "")
-	j.slicesOnly = c.Slices
+	j.slicesOnly, j.addressed = c.Slices, c.Addressed
 	u := j.trie.Update()
 	for _, o := range objects {
 		switch o := o.(type) {
@@ -130,7 +130,7 @@ func TestExplain(t *testing.T) {
 		{Subject{Service: "nginx", Host: "10-0-0-8"}, []string{"pod deploy-7: 10-0-0-8.nginx has 10.0.0.8, ready since 2026-11-27T10:03:12Z, from pods of the API server"}},
 
 		// Pods that do not answer.
-		{Subject{Service: "nginx", Host: "web-1"}, []string{"pod web-1: not ready; it gets the name when its readiness probe succeeds, or at once with publishNotReadyAddresses in service nginx"}},
+		{Subject{Service: "nginx", Host: "web-1"}, []string{"pod web-1: not ready; it gets the name when its readiness probe succeeds, or at once with the annotation headless-dns.github.io/hosts: addressed of service nginx"}},
 		{Subject{Service: "nginx", Host: "web-2"}, []string{"pod web-2: no address yet; it gets the name when it is scheduled, started and ready"}},
 		{Subject{Service: "nginx", Host: "web-3"}, []string{"pod web-3: terminating; the pod that replaces it gets the name when it is ready"}},
 		{Subject{Service: "nginx", Host: "web-4"}, []string{"pod web-4: no address in a family of service nginx, whose ipFamilies are IPv4"}},
@@ -183,6 +183,44 @@ func TestExplain(t *testing.T) {
 			test.subject.Namespace = "default"
 		}
 		checkReasons(t, i, test.subject, test.want)
+	}
+}
+
+// TestExplainAddressed explains pods whose hosts have their addresses before they are ready.
+func TestExplainAddressed(t *testing.T) {
+	notReady := func(p *corev1.Pod) { p.Status.Conditions[0].Status = corev1.ConditionFalse }
+	annotated := func(s *corev1.Service, value string) *corev1.Service {
+		s.Annotations = map[string]string{object.HostsAnnotation: value}
+		return s
+	}
+	byHand := headlessService("by-hand", "")
+	i := explained(t, Config{Addressed: true}, headlessService("nginx", "nginx"), annotated(headlessService("typo", "typo"), "adressed"),
+		annotated(headlessService("late", "late"), "ready"), byHand,
+		readyPod("web-0", "nginx", "nginx", "10.0.0.1", notReady),
+		readyPod("web-1", "nginx", "nginx", "10.0.0.2", func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: readyTime} }),
+		readyPod("web-2", "nginx", "nginx", "", func(p *corev1.Pod) { p.Status.PodIP, p.Status.PodIPs = "", nil }, notReady),
+		readyPod("typo-0", "typo", "typo", "10.0.0.3"),
+		readyPod("late-0", "late", "late", "10.0.0.4", notReady),
+		&discoveryv1.EndpointSlice{
+			ObjectMeta:  metav1.ObjectMeta{Namespace: "default", Name: "by-hand-1", Labels: map[string]string{discoveryv1.LabelServiceName: "by-hand"}},
+			AddressType: discoveryv1.AddressTypeIPv4,
+			Endpoints: []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.5"}, Hostname: ptr.To("db-0"),
+				Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(false)}}},
+		})
+	const typo = `service typo: its annotation headless-dns.github.io/hosts is neither "ready" nor "addressed", so the option hosts counts`
+	for _, test := range []struct {
+		service, host string
+		want          []string
+	}{
+		{"nginx", "web-0", []string{"pod web-0: not ready; web-0.nginx has 10.0.0.1 all the same while no ready pod has that name (hosts addressed); nginx and SRV records have the pod when it is ready"}},
+		{"nginx", "web-1", []string{"pod web-1: terminating; the pod that replaces it gets the name when it has an address"}},
+		{"nginx", "web-2", []string{"pod web-2: no address yet; it gets the name when it is scheduled and started"}},
+		{"late", "late-0", []string{"pod late-0: not ready; it gets the name when its readiness probe succeeds, or at once with the annotation headless-dns.github.io/hosts: addressed of service late"}},
+		{"typo", "typo-0", []string{"pod typo-0: typo-0.typo has 10.0.0.3, ready since ", typo}},
+		{"typo", "", []string{"service typo: 1 of 1 endpoints ready, from pods of the API server", typo}},
+		{"by-hand", "db-0", []string{"endpoint 10.0.0.5 of EndpointSlice by-hand-1: not ready (hosts addressed), with the name db-0.by-hand"}},
+	} {
+		checkReasons(t, i, Subject{Namespace: "default", Service: test.service, Host: test.host}, test.want)
 	}
 }
 

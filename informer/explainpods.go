@@ -180,18 +180,26 @@ func (e *explanation) unselected(s *joinedService, p *object.Pod) {
 // state explains whether a pod that a service selects answers.
 func (e *explanation) state(s *joinedService, p *object.Pod) {
 	e.states++
-	name := p.Name()
+	name, scheduled, replaced := p.Name(), "scheduled, started and ready", "is ready"
+	if s.addressed {
+		scheduled, replaced = "scheduled and started", "has an address"
+	}
 	switch e.reason(s, p) {
 	case records.Ready:
 		e.add("pod %s: %s.%s has %s%s, from %s", name, e.label(s, p), s.Name, addrsText(s, p), sinceText(p), e.source(s))
 	case records.Terminating:
-		e.add("pod %s: terminating; the pod that replaces it gets the name when it is ready", name)
+		e.add("pod %s: terminating; the pod that replaces it gets the name when it %s", name, replaced)
 	case records.NoAddress:
-		e.add("pod %s: no address yet; it gets the name when it is scheduled, started and ready", name)
+		e.add("pod %s: no address yet; it gets the name when it is %s", name, scheduled)
 	case records.WrongFamily:
 		e.add("pod %s: no address in a family of service %s, whose ipFamilies are %s", name, s.Name, familiesText(s))
-	default:
-		e.add("pod %s: not ready; it gets the name when its readiness probe succeeds, or at once with publishNotReadyAddresses in service %s", name, s.Name)
+	case records.NotReady:
+		if s.addressed {
+			e.add("pod %s: not ready; %s.%s has %s all the same while no ready pod has that name (hosts addressed); %s and SRV records have the pod when it is ready",
+				name, e.label(s, p), s.Name, addrsText(s, p), s.Name)
+			break
+		}
+		e.add("pod %s: not ready; it gets the name when its readiness probe succeeds, or at once with the annotation %s: addressed of service %s", name, object.HostsAnnotation, s.Name)
 	}
 }
 
@@ -199,7 +207,7 @@ func (e *explanation) state(s *joinedService, p *object.Pod) {
 // one reason and, unless it is generated from the address, one label. It returns the zero Endpoint
 // for a pod that has ended.
 func (e *explanation) givenByPod(s *joinedService, p *object.Pod) (out records.Endpoint) {
-	podEndpoints(&joinedService{Service: s.Service}, p, &e.naming, func(x records.Endpoint) { out = x })
+	podEndpoints(&joinedService{Service: s.Service, addressed: s.addressed}, p, &e.naming, func(x records.Endpoint) { out = x })
 	return out
 }
 
@@ -317,6 +325,9 @@ func (e *explanation) sliceEndpoint(s *joinedService, slice *object.EndpointSlic
 		state = "terminating"
 	case records.NotReady:
 		state = "not ready"
+		if given.Addressed {
+			state = "not ready (hosts addressed)"
+		}
 	}
 	e.add("endpoint %s of EndpointSlice %s: %s, with the name %s.%s", x.Addr, slice.Name, state, given.Host, s.Name)
 }

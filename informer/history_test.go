@@ -31,8 +31,8 @@ import (
 // independent of each other, so a history without some steps is still a history. So shrink
 // can remove the steps that a failure does not need.
 type history struct {
-	podNames, selectNamespaces bool
-	steps                      []step
+	podNames, selectNamespaces, addressed bool
+	steps                                 []step
 }
 
 type step struct {
@@ -63,7 +63,7 @@ func (s step) String() string {
 
 func (h *history) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "history{%t, %t, []step{\n", h.podNames, h.selectNamespaces)
+	fmt.Fprintf(&b, "history{%t, %t, %t, []step{\n", h.podNames, h.selectNamespaces, h.addressed)
 	for _, s := range h.steps {
 		fmt.Fprintf(&b, "\t%v,", s)
 		if s.op == changed {
@@ -150,6 +150,9 @@ func build(kind object.Kind, name int, seed uint64) kruntime.Object {
 			}
 			s.Spec.Ports[5].TargetPort = intstr.FromString([]string{"http", "none"}[rng.IntN(2)])
 		}
+		if rng.IntN(3) == 0 {
+			s.Annotations = map[string]string{"headless-dns.github.io/hosts": []string{"addressed", "addressed", "ready", "Addressed"}[rng.IntN(4)]}
+		}
 		return s
 	case object.Pods:
 		p := &corev1.Pod{ObjectMeta: meta, Spec: corev1.PodSpec{
@@ -168,7 +171,7 @@ func build(kind object.Kind, name int, seed uint64) kruntime.Object {
 				p.Status.PodIPs = append(p.Status.PodIPs, corev1.PodIP{IP: address6(rng.IntN(addresses6))})
 			}
 		}
-		if rarely() {
+		if rng.IntN(4) == 0 {
 			fixture.NotReady(p)
 		}
 		if rarely() {
@@ -210,8 +213,8 @@ func address6(n int) string { return fmt.Sprint("fd00::", 1+n) }
 func sketch(o kruntime.Object) string {
 	switch o := o.(type) {
 	case *corev1.Service:
-		return fmt.Sprintf("%s/%s clusterIP %s selector %v families %v ports %d publish %t", o.Namespace, o.Name,
-			o.Spec.ClusterIP, o.Spec.Selector, o.Spec.IPFamilies, len(o.Spec.Ports), o.Spec.PublishNotReadyAddresses)
+		return fmt.Sprintf("%s/%s clusterIP %s selector %v families %v ports %d publish %t %v", o.Namespace, o.Name,
+			o.Spec.ClusterIP, o.Spec.Selector, o.Spec.IPFamilies, len(o.Spec.Ports), o.Spec.PublishNotReadyAddresses, o.Annotations)
 	case *corev1.Pod:
 		return fmt.Sprintf("%s/%s labels %v host %s.%s IPs %v ready %s terminating %t %s", o.Namespace, o.Name, o.Labels, o.Spec.Hostname,
 			o.Spec.Subdomain, o.Status.PodIPs, o.Status.Conditions[0].Status, o.DeletionTimestamp != nil, o.Status.Phase)
@@ -226,8 +229,8 @@ func sketch(o kruntime.Object) string {
 // drawHistory draws a history of n steps. It begins with a few objects and the lists of all
 // kinds, in some order.
 func drawHistory(rng *rand.Rand, n int) *history {
-	h := &history{podNames: rng.IntN(4) == 0, selectNamespaces: rng.IntN(4) == 0}
-	watched := newModel(false, h.selectNamespaces).watched()
+	h := &history{podNames: rng.IntN(4) == 0, selectNamespaces: rng.IntN(4) == 0, addressed: rng.IntN(4) == 0}
+	watched := newModel(h).watched()
 	draw := func() step {
 		s := step{op: changed, kind: watched[rng.IntN(len(watched))], seed: rng.Uint64N(1 << 32)}
 		if rng.IntN(3) > 0 {
@@ -277,7 +280,7 @@ func drawHistory(rng *rand.Rand, n int) *history {
 // at the first error.
 func (h *history) play(t testing.TB, p *pipeline, look func() error) error {
 	var watching [object.Kinds]bool
-	truth := newModel(h.podNames, h.selectNamespaces)
+	truth := newModel(h)
 	old := truth.clone()
 	for i, s := range h.steps {
 		k := keyOf(s.kind, s.name)

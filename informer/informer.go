@@ -72,7 +72,7 @@ type source interface {
 // on manifests that can't be read. It sends no request to an API server yet.
 func New(trie *records.Trie, c Config) (*Informer, error) {
 	j := newJoiner(trie, c.PodNames, c.NamespaceLabels != "")
-	j.slicesOnly = c.Slices
+	j.slicesOnly, j.addressed = c.Slices, c.Addressed
 	var k *keeper
 	if c.Snapshot != "" {
 		k = newKeeper(&c)

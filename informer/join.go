@@ -15,6 +15,7 @@ import (
 type joiner struct {
 	trie       *records.Trie
 	naming     naming
+	addressed  bool // Config.Addressed
 	slicesOnly bool // no pods are watched; the slices of the EndpointSlice controller count instead
 	// allowed are the namespaces to serve, or nil for all.
 	allowed map[string]bool
@@ -256,6 +257,7 @@ func (j *joiner) putService(k object.Key, next *object.Service) bool {
 		delete(m.services, k.Name)
 	default:
 		s = newJoinedService(next)
+		s.addressed = next.Hosts == object.HostsAddressed || next.Hosts != object.HostsReady && j.addressed
 		m.services[s.Name] = s
 	}
 	was, is := old != nil && old.Headless, s != nil && s.Headless

@@ -16,9 +16,11 @@ import (
 // lists.
 type joinedService struct {
 	*object.Service
-	key     records.ServiceKey
-	targets []object.TargetPort // named container ports that the ports refer to, sorted
-	fixed   *records.PortList   // the port list, if there are no targets
+	key records.ServiceKey
+	// addressed: pods that are not ready give their hosts their addresses. The joiner sets it.
+	addressed bool
+	targets   []object.TargetPort // named container ports that the ports refer to, sorted
+	fixed     *records.PortList   // the port list, if there are no targets
 	// With targets, resolved caches the port list for each set of named ports, for one batch.
 	resolved map[unique.Handle[object.NamedPorts]]*records.PortList
 	// With targets and a long port list, sorted is a copy of the ports for lazy lists, and

@@ -24,10 +24,12 @@ type model struct {
 	listed    [object.Kinds]bool               // the kind was listed; nothing is served until all kinds were
 	podNames  bool
 	selective bool // only namespaces with an object are served
+	addressed bool // hosts have the addresses of pods that are not ready
 }
 
-func newModel(podNames, selectNamespaces bool) *model {
-	m := &model{podNames: podNames, selective: selectNamespaces}
+// newModel returns the model of a history.
+func newModel(h *history) *model {
+	m := &model{podNames: h.podNames, selective: h.selectNamespaces, addressed: h.addressed}
 	for k := range m.objects {
 		m.objects[k] = make(map[object.Key]any)
 	}
@@ -42,7 +44,7 @@ func (m *model) watched() []object.Kind {
 	return []object.Kind{object.Services, object.Pods, object.EndpointSlices}
 }
 
-// state has the ready endpoints of each service that is served.
+// state has the endpoints of each service that is served.
 type state map[object.Key][]modelEndpoint
 
 // modelEndpoint is an address of a host, with its ports as "protocol name number".
@@ -51,6 +53,7 @@ type modelEndpoint struct {
 	hostname bool // the host is a pod's hostname
 	addr     netip.Addr
 	ports    string
+	early    bool // the pod is not ready: only its host and its address have the endpoint
 }
 
 func (m *model) state() state {
@@ -65,19 +68,44 @@ func (m *model) state() state {
 		if _, ok := m.objects[object.Namespaces][object.Key{Name: k.Namespace}]; m.selective && !ok || service.Spec.ClusterIP != corev1.ClusterIPNone {
 			continue
 		}
-		s[k] = append(m.ofPods(service), m.ofSlices(service)...)
+		s[k] = withoutLate(append(m.ofPods(service), m.ofSlices(service)...))
 	}
 	return s
+}
+
+// withoutLate returns the endpoints without the early ones of hosts that have others.
+func withoutLate(endpoints []modelEndpoint) []modelEndpoint {
+	ready := make(map[string]bool)
+	for _, e := range endpoints {
+		ready[e.host] = ready[e.host] || !e.early
+	}
+	return slices.DeleteFunc(endpoints, func(e modelEndpoint) bool { return e.early && ready[e.host] })
+}
+
+// isAddressed reports whether the hosts of a service have the addresses of pods that are not ready.
+func (m *model) isAddressed(service *corev1.Service) bool {
+	switch service.Annotations["headless-dns.github.io/hosts"] {
+	case "addressed":
+		return true
+	case "ready":
+		return false
+	}
+	return m.addressed
 }
 
 func (m *model) ofPods(service *corev1.Service) []modelEndpoint {
 	var out []modelEndpoint
 	for _, pod := range m.selected(service) {
-		if (pod.DeletionTimestamp != nil || !isReady(pod)) && !service.Spec.PublishNotReadyAddresses {
+		answers := pod.DeletionTimestamp == nil && isReady(pod) || service.Spec.PublishNotReadyAddresses
+		if !answers && (pod.DeletionTimestamp != nil || !m.isAddressed(service)) {
 			continue
 		}
 		for _, addr := range podAddrs(service, pod) {
-			out = append(out, modelEndpoint{m.label(service, pod, addr), isNamed(service, pod), addr, podPorts(service, pod)})
+			e := modelEndpoint{m.label(service, pod, addr), isNamed(service, pod), addr, podPorts(service, pod), !answers}
+			if e.early {
+				e.ports = ""
+			}
+			out = append(out, e)
 		}
 	}
 	return out
@@ -181,11 +209,14 @@ func (m *model) ofSlices(service *corev1.Service) []modelEndpoint {
 			ports = append(ports, fmt.Sprintf("%s %s %d", strings.ToLower(string(*p.Protocol)), *p.Name, *p.Port))
 		}
 		for _, e := range slice.Endpoints {
-			if e.Conditions.Ready != nil && !*e.Conditions.Ready && !service.Spec.PublishNotReadyAddresses {
-				continue
-			}
 			addr := netip.MustParseAddr(e.Addresses[0])
-			out = append(out, modelEndpoint{*e.Hostname, true, addr, strings.Join(ports, ",")})
+			terminates := e.Conditions.Terminating != nil && *e.Conditions.Terminating
+			switch {
+			case e.Conditions.Ready == nil || *e.Conditions.Ready || service.Spec.PublishNotReadyAddresses:
+				out = append(out, modelEndpoint{*e.Hostname, true, addr, strings.Join(ports, ","), false})
+			case m.isAddressed(service) && !terminates:
+				out = append(out, modelEndpoint{*e.Hostname, true, addr, "", true})
+			}
 		}
 	}
 	return out
@@ -219,6 +250,9 @@ func (s state) answer(q *question) string {
 		}
 		if q.port == "" {
 			exists = true
+			if e.early && q.host == "" {
+				continue
+			}
 			if q.qtype == dns.TypeA && e.addr.Is4() || q.qtype == dns.TypeAAAA && e.addr.Is6() {
 				data = append(data, e.addr.String())
 			}
@@ -292,6 +326,7 @@ func (s state) interim(t state, k object.Key, recreated bool) state {
 		if i < 0 {
 			continue
 		}
+		e.early = e.early || rest[i].early
 		var ports []string
 		for p := range strings.SplitSeq(e.ports, ",") {
 			if slices.Contains(strings.Split(rest[i].ports, ","), p) {

@@ -22,8 +22,9 @@ func newPipeline(h *history) *pipeline {
 	p := &pipeline{
 		Informer: &Informer{joiner: newJoiner(records.New(), h.podNames, h.selectNamespaces), hooks: quietHooks(),
 			missing: make(map[object.Origin]bool), synced: make(chan struct{}), complete: make(chan struct{})},
-		expected: newModel(h.podNames, h.selectNamespaces),
+		expected: newModel(h),
 	}
+	p.joiner.addressed = h.addressed
 	c := object.NewCodec(p.joiner.reuse)
 	info, _ := kruntime.SerializerInfoForMediaType(c.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
 	p.decoder = c.DecoderToVersion(info.Serializer, nil)

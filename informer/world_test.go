@@ -114,6 +114,8 @@ func draw(rng *rand.Rand) (object.Kind, object.Object) {
 				s.Spec.ClusterIP = "10.96.0.1"
 			case 3:
 				s.Spec.PublishNotReadyAddresses = true
+			case 6:
+				s.Annotations = map[string]string{object.HostsAnnotation: "addressed"}
 			case 4:
 				s.Spec.Ports[0].TargetPort = intstr.FromString("http")
 			case 5:

@@ -59,6 +59,19 @@ const (
 	OnlyPTR
 )
 
+// Passing reports whether the denial is about to end by itself: a pod of the name exists, and is
+// not ready, has no address yet, or is being replaced.
+func (d *Denial) Passing() bool {
+	switch d.Cause {
+	case HostWithheld:
+		return d.Reason == NotReady || d.Reason == NoAddress || d.Reason == Terminating
+	case NoEndpoint:
+		return d.Counts[NotReady]+d.Counts[NoAddress]+d.Counts[Terminating] > 0
+	default:
+		return false
+	}
+}
+
 // Denial returns why [Trie.Find] reports name as [Missing], or why the node that it found
 // has no records of the type. It reads the snapshot that the lookup found, so it can't
 // contradict the reply. The last apex labels of the name are those of its zone.

@@ -98,6 +98,9 @@ func (s *Service) full() *corev1.Service {
 		ObjectMeta: s.meta(),
 		Spec:       corev1.ServiceSpec{PublishNotReadyAddresses: s.PublishNotReady},
 	}
+	if s.Hosts != HostsUnset {
+		out.Annotations = map[string]string{HostsAnnotation: s.Hosts.String()}
+	}
 	if s.Headless {
 		out.Spec.ClusterIP = corev1.ClusterIPNone
 	}

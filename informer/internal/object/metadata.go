@@ -11,6 +11,7 @@ type metadata struct {
 	version         string // of the resource
 	labels          []Label
 	terminating     bool
+	hosts           Hosts // of a Service
 	// initialEvents marks the bookmark at the end of the initial events of a watch.
 	initialEvents bool
 }
@@ -64,8 +65,11 @@ func (m *metadata) decode(outer *message) {
 		case 11:
 			m.labels = append(m.labels, o.entry("label"))
 		case 12:
-			if a := o.entry("annotation"); a.Key == metav1.InitialEventsAnnotationKey {
+			switch a := o.entry("annotation"); a.Key {
+			case metav1.InitialEventsAnnotationKey:
 				m.initialEvents = a.Value == "true"
+			case HostsAnnotation:
+				m.hosts = parseHosts(a.Value)
 			}
 		}
 	}

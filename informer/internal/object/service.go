@@ -17,12 +17,40 @@ type Service struct {
 	Ports           []ServicePort
 	V4, V6          bool // its address families
 	PublishNotReady bool
+	Hosts           Hosts
 }
+
+// HostsAnnotation of a Service says which pods give its hosts their addresses.
+const HostsAnnotation = "headless-dns.github.io/hosts"
+
+// Hosts is the value of HostsAnnotation.
+type Hosts uint8
+
+// The values of the annotation.
+const (
+	HostsUnset     Hosts = iota // there is none
+	HostsReady                  // "ready": ready pods
+	HostsAddressed              // "addressed": pods with an address, too, until they are ready
+	HostsUnknown                // any other
+)
+
+func parseHosts(value string) Hosts {
+	switch value {
+	case "ready":
+		return HostsReady
+	case "addressed":
+		return HostsAddressed
+	}
+	return HostsUnknown
+}
+
+// String returns the value of the annotation, or "unknown" or "".
+func (h Hosts) String() string { return [...]string{"", "ready", "addressed", "unknown"}[h] }
 
 // Equal reports whether DNS could not tell two objects apart.
 func (s *Service) Equal(t *Service) bool {
 	return s == t || s.Key == t.Key && s.Headless == t.Headless && s.V4 == t.V4 && s.V6 == t.V6 &&
-		s.PublishNotReady == t.PublishNotReady &&
+		s.PublishNotReady == t.PublishNotReady && s.Hosts == t.Hosts &&
 		slices.Equal(s.Selector, t.Selector) && slices.Equal(s.Ports, t.Ports)
 }
 
@@ -33,6 +61,9 @@ func NewService(s *corev1.Service) *Service {
 		Headless:        s.Spec.ClusterIP == corev1.ClusterIPNone && s.Spec.Type != corev1.ServiceTypeExternalName,
 		Selector:        NewSelector(s.Spec.Selector),
 		PublishNotReady: s.Spec.PublishNotReadyAddresses,
+	}
+	if value, ok := s.Annotations[HostsAnnotation]; ok {
+		out.Hosts = parseHosts(value)
 	}
 	for _, f := range s.Spec.IPFamilies {
 		out.V4 = out.V4 || f == corev1.IPv4Protocol
@@ -74,7 +105,9 @@ func decodeService(b []byte) (*Service, metadata, error) {
 		return nil, metadata{}, m.err
 	}
 	s.Namespace, s.Name = meta.namespace, meta.name
-	return NewService(&s), meta, nil
+	out := NewService(&s)
+	out.Hosts = meta.hosts
+	return out, meta, nil
 }
 
 func decodeServiceSpec(outer *message, spec *corev1.ServiceSpec) {
