@@ -91,3 +91,42 @@ func BenchmarkUpdate(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAddressed measures the change of one pod where hosts have the addresses of pods that
+// are not ready: of 10,000 pods with names of their own, and of as many that share one name, which
+// a ready pod takes from them and gives back.
+func BenchmarkAddressed(b *testing.B) {
+	const n = 10_000
+	key := ServiceKey{"default", "nginx"}
+	for _, shared := range []bool{false, true} {
+		b.Run(fmt.Sprintf("shared=%v", shared), func(b *testing.B) {
+			trie := New()
+			update := trie.Update()
+			update.Create(key)
+			pod := func(i int, withheld Reason) Endpoint {
+				e := Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i), Ports: universePorts[1], Withheld: withheld, Addressed: true}
+				if shared {
+					e.Host = "web-0"
+				}
+				return e
+			}
+			for i := range n {
+				update.Add(key, pod(i, NotReady))
+			}
+			update.Commit()
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				from, to := NotReady, Ready
+				if i%2 == 1 {
+					from, to = to, from
+				}
+				update := trie.Update()
+				update.Remove(key, pod(i/2%n, from))
+				update.Add(key, pod(i/2%n, to))
+				update.Commit()
+				i++
+			}
+		})
+	}
+}
