@@ -143,6 +143,65 @@ func TestWhy(t *testing.T) {
 	ask(t, "default", ready, questions)
 }
 
+// TestEarly queries the names of pods that have addresses and are not ready, from each of them and
+// from another pod. The service itself has only those that are ready.
+func TestEarly(t *testing.T) {
+	kubectl(t, "apply", "-f", "testdata/early.yaml")
+	t.Cleanup(func() { kubectl(t, "delete", "--wait=false", "-f", "testdata/early.yaml") })
+	peers := podsWith(t, "early", "app=peer", 3, func(pod *corev1.Pod) error {
+		if addr(pod, 4) == "" || pod.Status.Phase != corev1.PodRunning {
+			return fmt.Errorf("%s is %s with the addresses %v", pod.Name, pod.Status.Phase, pod.Status.PodIPs)
+		}
+		return nil
+	})
+	for _, pod := range peers {
+		if ready(&pod) {
+			t.Fatalf("%s is ready", pod.Name)
+		}
+	}
+	for _, from := range []string{"peer-0", "peer-1", "peer-2"} {
+		ask(t, "early", peers, []question{
+			{from, "nslookup -type=a peer-0.peers.$D; nslookup -type=a peer-1.peers.$D; nslookup -type=a peer-2.peers.$D", `Address: $A0 .*Address: $A1 .*Address: $A2$`},
+			{from, "ping -4 -c 1 peer-1.peers", `PING peer-1\.peers \($A1\).* 1 packets received`},
+		})
+	}
+	ask(t, "default", peers, []question{
+		{"dnsutils", "dig peer-0.peers.$D A", `status: NOERROR.* flags: qr aa rd; .*peer-0\.peers\.$D\. 5 IN A $A0 `},
+		{"dnsutils", "dig peer-0.peers.$D SRV", `status: NOERROR.*EDE: 0 \(Other\): \(pod peer-0: not ready\).*ANSWER: 0|ANSWER: 0.*EDE: 0 \(Other\): \(pod peer-0: not ready\)`},
+		{"dnsutils", "dig -x $A2", `5 IN PTR peer-2\.peers\.$D\. `},
+		{"dnsutils", "dig peers.$D A", `status: NOERROR.*ANSWER: 0, .*service peers: 0 of 3 endpoints ready`},
+		{"dnsutils", "dig _peer._tcp.peers.$D SRV", `status: NXDOMAIN`},
+		{"busybox", "nslookup -type=txt _why.peer-1.peers.$D", `pod peer-1: not ready; peer-1\.peers has $A1 all the same while no ready pod has that name`},
+	})
+	execute(t, "early", "peer-1", "touch /tmp/ready")
+	eventually(t, func() error {
+		out, err := command("kubectl", "exec", "dnsutils", "--", "dig", "+short", "peers.early.svc.cluster.local")
+		if err == nil && strings.TrimSpace(out) != addr(&peers[1], 4) {
+			err = fmt.Errorf("the service has the addresses %q, want that of peer-1", out)
+		}
+		return err
+	})
+	ask(t, "default", peers, []question{
+		{"dnsutils", "dig +short peer-1.peers.$D", `^$A1$`},
+		{"dnsutils", "dig +short peer-2.peers.$D", `^$A2$`},
+		{"dnsutils", "dig +short _peer._tcp.peers.$D SRV", `^0 100 7000 peer-1\.peers\.$D\.$`},
+	})
+}
+
+// TestMPI runs testdata/mpi.yaml, whose launcher reaches each host of its file by name before the
+// host is ready.
+func TestMPI(t *testing.T) {
+	kubectl(t, "-n", "staging", "apply", "-f", "testdata/mpi.yaml")
+	t.Cleanup(func() { kubectl(t, "-n", "staging", "delete", "--wait=false", "-f", "testdata/mpi.yaml") })
+	kubectl(t, "-n", "staging", "wait", "job/launcher", "--for=condition=Complete", "--timeout=240s")
+	out := kubectl(t, "-n", "staging", "logs", "job/launcher")
+	for i := range 3 {
+		if want := fmt.Sprintf("worker-%d.mpi ran on worker-%d", i, i); !strings.Contains(out, want) {
+			t.Errorf("the launcher prints %q, want %q", out, want)
+		}
+	}
+}
+
 // TestIndexedJob runs testdata/job.yaml, whose workers look each other up by name.
 func TestIndexedJob(t *testing.T) {
 	kubectl(t, "-n", "staging", "apply", "-f", "testdata/job.yaml")

@@ -42,6 +42,17 @@ func execute(t *testing.T, ns, pod, line string) string {
 // pods waits until exactly n pods have the label, all ready. It returns them sorted by name.
 func pods(t *testing.T, ns, label string, n int) []corev1.Pod {
 	t.Helper()
+	return podsWith(t, ns, label, n, func(pod *corev1.Pod) error {
+		if !ready(pod) {
+			return fmt.Errorf("%s is not ready", pod.Name)
+		}
+		return nil
+	})
+}
+
+// podsWith waits until exactly n pods have the label, and check returns nil for all of them.
+func podsWith(t *testing.T, ns, label string, n int, check func(*corev1.Pod) error) []corev1.Pod {
+	t.Helper()
 	var list corev1.PodList
 	eventually(t, func() error {
 		out, err := command("kubectl", "-n", ns, "get", "pods", "-l", label, "-o", "json")
@@ -53,8 +64,8 @@ func pods(t *testing.T, ns, label string, n int) []corev1.Pod {
 			return err
 		}
 		for _, pod := range list.Items {
-			if !ready(&pod) {
-				return fmt.Errorf("%s is not ready", pod.Name)
+			if err := check(&pod); err != nil {
+				return err
 			}
 		}
 		if len(list.Items) != n {
