@@ -24,7 +24,7 @@ actionlint = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 govulncheck = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 VULNDB = https://vuln.go.dev
 
-.PHONY: build coredns-amd64 coredns-arm64 run test tools daemons resolvers lint unit race cluster compat differential histories fuzz soak bench growth relist hostile image release generate reproducible e2e e2e-check clean
+.PHONY: build coredns-amd64 coredns-arm64 run test tools daemons resolvers lint unit race cluster compat differential histories fuzz soak bench growth rendezvous relist hostile image release generate reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
 # CoreDNS prints its own version, with this version as its commit.
@@ -219,6 +219,16 @@ growth: tools build
 	HEADLESS_COREDNS=$(CURDIR)/coredns "$$dir/bench" -test.run '^$$' -test.timeout 30m -test.bench '^BenchmarkGrowth$$' \
 		-test.benchtime 1x | tee growth.txt
 	go run ./plugin/bench -report growth -revision $(or $(version),unknown) growth.txt docs/performance.md plugin/bench/growth.svg
+
+# Takes about fifteen minutes on two cores. The machine should do nothing else meanwhile.
+rendezvous: programs = openssl:openssl jq:jq
+rendezvous: SHELL = /bin/bash
+rendezvous: tools build
+	@echo "== pods that look each other up"
+	testdata/cluster/build.sh
+	set -o pipefail; HEADLESS_COREDNS=$(CURDIR)/coredns go test -tags cluster -run '^$$' -timeout 40m -bench '^BenchmarkRendezvous$$' \
+		-benchtime 1x ./plugin/rendezvous | tee rendezvous.txt
+	go run ./plugin/bench -report rendezvous -revision $(or $(version),unknown) rendezvous.txt docs/performance.md
 
 # Takes five minutes on two cores, as a reflector that is disconnected again and again
 # backs off. Relist: a server with little memory relists 100,000 pods; the benchmark

@@ -64,8 +64,8 @@ type explained struct {
 // node is the one that the lookup found, so the reason fits the answer. deny also sets the reason
 // in the metadata.
 //
-// With "denial TTL bare", an NXDOMAIN has no SOA record if the name is known but withheld. So no
-// cache keeps it (RFC 2308, section 5) while the pod becomes ready.
+// With "denial TTL bare", an NXDOMAIN has no SOA record if a pod may be about to get the name. So
+// no cache keeps it (RFC 2308, section 5).
 func (h *Headless) deny(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l *lookup, rcode int) *dns.Msg {
 	opt := r.IsEdns0()
 	text, bare := "", h.denial.bare && rcode == dns.RcodeNameError

@@ -34,7 +34,7 @@ type stanza struct {
 // denialOptions are the arguments of the directive "denial".
 type denialOptions struct {
 	ttl  uint32 // seconds; that of the stanza unless given
-	bare bool   // NXDOMAIN for a name that is about to exist has no SOA record
+	bare bool   // NXDOMAIN for a name that a pod may be about to get has no SOA record
 }
 
 // ptrZone returns the zone that PTR records point into: the first one that is not a reverse

@@ -59,14 +59,14 @@ const (
 	OnlyPTR
 )
 
-// Passing reports whether the denial is about to end by itself: a pod of the name exists, and is
-// not ready, has no address yet, or is being replaced.
+// Passing reports whether the denial may end by itself, without a change of the Service or of what
+// a pod asks for: a pod of the name becomes ready, gets an address, is replaced, or is created.
 func (d *Denial) Passing() bool {
 	switch d.Cause {
+	case NoEndpoint, NoHost:
+		return true
 	case HostWithheld:
-		return d.Reason == NotReady || d.Reason == NoAddress || d.Reason == Terminating
-	case NoEndpoint:
-		return d.Counts[NotReady]+d.Counts[NoAddress]+d.Counts[Terminating] > 0
+		return d.Reason != WrongFamily
 	default:
 		return false
 	}

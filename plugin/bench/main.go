@@ -1,5 +1,6 @@
 // Bench writes a report of the benchmarks into docs/performance.md, and draws its picture.
-// The benchmarks are the tests of this package; `make bench` and `make growth` run them.
+// The benchmarks are the tests of this package and of plugin/rendezvous; `make bench`, `make growth`
+// and `make rendezvous` run them.
 package main
 
 import (
@@ -13,18 +14,20 @@ import (
 // reports by name. In the page a report stands between two comments, NAME and /NAME.
 var reports = map[string]struct {
 	text    func(r *results, revision, machine string) string
-	picture func(r *results) *picture
+	picture func(r *results) *picture // nil for none
 }{
-	"bench":  {(*results).bench, (*results).queryPicture},
-	"growth": {(*results).growth, (*results).growthPicture},
+	"bench":      {(*results).bench, (*results).queryPicture},
+	"growth":     {(*results).growth, (*results).growthPicture},
+	"rendezvous": {(*results).rendezvous, nil},
 }
 
 func main() {
-	name := flag.String("report", "bench", "which report: bench or growth")
+	name := flag.String("report", "bench", "which report: bench, growth or rendezvous")
 	revision := flag.String("revision", "", "the measured commit")
 	flag.Parse()
-	if _, ok := reports[*name]; !ok || flag.NArg() != 3 {
+	if report, ok := reports[*name]; !ok || report.picture != nil && flag.NArg() != 3 || report.picture == nil && flag.NArg() != 2 {
 		fmt.Fprintln(os.Stderr, "usage: bench [-report bench|growth] -revision COMMIT RESULTS PAGE.md PICTURE.svg")
+		fmt.Fprintln(os.Stderr, "       bench -report rendezvous -revision COMMIT RESULTS PAGE.md")
 		os.Exit(2)
 	}
 	if err := run(*name, *revision, flag.Arg(0), flag.Arg(1), flag.Arg(2)); err != nil {
@@ -33,7 +36,7 @@ func main() {
 	}
 }
 
-// run writes a report into a page, and its picture to a file.
+// run writes a report into a page, and its picture, if it has one, to a file.
 func run(name, revision, from, page, svg string) error {
 	f, err := os.Open(from)
 	if err != nil {
@@ -44,9 +47,11 @@ func run(name, revision, from, page, svg string) error {
 	if err != nil {
 		return err
 	}
-	drawn, err := reports[name].picture(r).draw()
-	if err != nil {
-		return err
+	var drawn []byte
+	if picture := reports[name].picture; picture != nil {
+		if drawn, err = picture(r).draw(); err != nil {
+			return err
+		}
 	}
 	text, err := os.ReadFile(page)
 	if err != nil {
@@ -58,8 +63,10 @@ func run(name, revision, from, page, svg string) error {
 	if err != nil {
 		return fmt.Errorf("write the report to %s: %w", page, err)
 	}
-	if err := os.WriteFile(svg, drawn, 0o644); err != nil {
-		return err
+	if drawn != nil {
+		if err := os.WriteFile(svg, drawn, 0o644); err != nil {
+			return err
+		}
 	}
 	fmt.Print(report)
 	return os.WriteFile(page, []byte(updated), 0o644)

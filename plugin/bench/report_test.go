@@ -33,6 +33,29 @@ func sample() string {
 	return b.String()
 }
 
+// met returns results of the rendezvous: of ten pods that ask the server, with the option and without.
+func met() string {
+	return "pkg: github.com/headless-dns/headless/plugin/rendezvous\n" +
+		"BenchmarkRendezvous/n=10/server=addressed/cache=false-2 1 5 ns/op 19 all-ms 0 failed 56.67 first-% 51 known\n" +
+		"BenchmarkRendezvous/n=10/server=headless/cache=true-2 1 5 ns/op 4929 all-ms 48 failed 0 first-% 48 known\n"
+}
+
+// TestRendezvousTables checks the cells of what was measured and of what was not.
+func TestRendezvousTables(t *testing.T) {
+	r := read(t, met())
+	for cached, want := range map[bool][]string{
+		false: {"|  |  | N = 10 | N = 100 | N = 1,000 |", "first lookups that succeed | 56.7 % | – | – |", "and fail | 0 of 51 | – of – | – of – |", "until all have succeeded | 19 ms | – | – |"},
+		true:  {"| *headless* by default | first lookups that succeed | 0 % | – | – |", "and fail | 48 of 48 |", "until all have succeeded | 4,929 ms |"},
+	} {
+		table := r.rendezvousTable(cached)
+		for _, text := range want {
+			if !strings.Contains(table, text) {
+				t.Errorf("the table with cache %v is\n%s\nwithout %q", cached, table, text)
+			}
+		}
+	}
+}
+
 // growing returns results of clusters. For 1,000 pods, the k-th server uses k megabytes
 // beyond 50, and the API server sends it k KB a second. For the second server the
 // stand-in is the limit.
@@ -234,12 +257,12 @@ func TestRun(t *testing.T) {
 	needGnuplot(t)
 	dir := t.TempDir()
 	from, page := filepath.Join(dir, "bench.txt"), filepath.Join(dir, "page.md")
-	if err := errors.Join(os.WriteFile(from, []byte(sample()+growing()), 0o600), os.WriteFile(page, []byte("# x\n<!-- bench -->\n<!-- /bench -->\n<!-- growth -->\n<!-- /growth -->\n"), 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(from, []byte(sample()+growing()+met()), 0o600), os.WriteFile(page, []byte("# x\n<!-- bench -->\n<!-- /bench -->\n<!-- growth -->\n<!-- /growth -->\n<!-- rendezvous -->\n<!-- /rendezvous -->\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	var texts [2]string
 	for i := range texts {
-		if err := errors.Join(run("bench", "v1", from, page, filepath.Join(dir, "bench.svg")), run("growth", "v2", from, page, filepath.Join(dir, "growth.svg"))); err != nil {
+		if err := errors.Join(run("bench", "v1", from, page, filepath.Join(dir, "bench.svg")), run("growth", "v2", from, page, filepath.Join(dir, "growth.svg")), run("rendezvous", "v3", from, page, "")); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(page)
@@ -248,7 +271,7 @@ func TestRun(t *testing.T) {
 		}
 		texts[i] = string(text)
 	}
-	if texts[0] != texts[1] || !strings.Contains(texts[0], "Measured at v1") || !strings.Contains(texts[0], "Measured at v2") {
+	if texts[0] != texts[1] || !strings.Contains(texts[0], "Measured at v1") || !strings.Contains(texts[0], "Measured at v2") || !strings.Contains(texts[0], "Measured at v3") {
 		t.Errorf("first report %q, second report %q", texts[0], texts[1])
 	}
 	for _, name := range []string{"bench", "growth"} {

@@ -4,6 +4,8 @@
 # get an address of each family and become ready at once. On one more node, "manual",
 # nothing simulates a kubelet: a test writes the status of its pods.
 #
+# CLUSTER_STAGES may name a file with stages for kwok, which replace others of the same names.
+#
 # The admin's kubeconfig is admin.kubeconfig in CLUSTER_DIR.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -40,6 +42,7 @@ node() {
 await kube-controller-manager kubectl wait --for=jsonpath='{.spec.podCIDRs[1]}' node --all --timeout=5s
 
 start kwok kwok --kubeconfig="$KUBECONFIG" --config="$CLUSTER_BIN/kwok-stages.yaml" --config="$PWD/pod-delete.yaml" \
+	${CLUSTER_STAGES:+--config="$CLUSTER_STAGES"} \
 	--manage-all-nodes=false --manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake \
 	--node-ip=10.77.1.1 --server-address="127.0.0.1:$KWOK_PORT"
 await kwok kubectl wait --for=condition=Ready node --all --timeout=5s
