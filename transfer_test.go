@@ -35,9 +35,41 @@ func receive(t *testing.T, h *Headless, zone string, serial uint32) []dns.RR {
 // TestTransfer checks that a transfer begins and ends with the SOA and has each record once. A
 // query for each of its names and types must return the same records.
 func TestTransfer(t *testing.T) {
-	h := startAuthoritative(t)
+	checkTransfer(t, startAuthoritative(t), map[string]int{"cluster.local.": 25, "244.10.in-addr.arpa.": 6, "ip6.arpa.": 4})
+}
+
+// TestTransferAddressed checks that a transfer has the hosts whose pods are not ready, and nothing
+// more of them.
+func TestTransferAddressed(t *testing.T) {
+	h := startTestHeadless(t, "headless cluster.local 10.in-addr.arpa {\nauthoritative\nhosts addressed\nmanifests "+explainManifests(t)+"\n}")
+	checkTransfer(t, h, map[string]int{"cluster.local.": 20, "10.in-addr.arpa.": 6})
+	var got []string
+	for _, zone := range []string{"cluster.local.", "10.in-addr.arpa."} {
+		for _, rr := range receive(t, h, zone, 0) {
+			if text := strings.Join(strings.Fields(rr.String()), " "); strings.Contains(text, "start") || strings.Contains(text, "web-1") {
+				got = append(got, text)
+			}
+		}
+	}
+	slices.Sort(got)
+	if want := []string{
+		"1.1.0.10.in-addr.arpa. 5 IN PTR start-0.starting.default.svc.cluster.local.",
+		"2.0.0.10.in-addr.arpa. 5 IN PTR web-1.nginx.default.svc.cluster.local.",
+		"2.1.0.10.in-addr.arpa. 5 IN PTR start-1.starting.default.svc.cluster.local.",
+		"3.1.0.10.in-addr.arpa. 5 IN PTR start-2.starting.default.svc.cluster.local.",
+		"start-0.starting.default.svc.cluster.local. 5 IN A 10.0.1.1",
+		"start-1.starting.default.svc.cluster.local. 5 IN A 10.0.1.2",
+		"start-2.starting.default.svc.cluster.local. 5 IN A 10.0.1.3",
+		"web-1.nginx.default.svc.cluster.local. 5 IN A 10.0.0.2",
+	}; !slices.Equal(got, want) {
+		t.Errorf("got the records\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func checkTransfer(t *testing.T, h *Headless, zones map[string]int) {
+	t.Helper()
 	<-time.After(h.trie.SerialDelay()) // the serial is constant from then on
-	for zone, least := range map[string]int{"cluster.local.": 25, "244.10.in-addr.arpa.": 6, "ip6.arpa.": 4} {
+	for zone, least := range zones {
 		rrs := receive(t, h, zone, 0)
 		if len(rrs) < least {
 			t.Errorf("%s: got %d records, want at least %d", zone, len(rrs), least)
