@@ -4,8 +4,6 @@ package main_test
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,87 +12,6 @@ import (
 
 	"github.com/headless-dns/headless/internal/cluster"
 )
-
-// start runs a program until the test ends, or with the cluster at the latest.
-func start(t *testing.T, name string, cmd *exec.Cmd) {
-	t.Helper()
-	if err := kube.Launch(name, cmd); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := kube.Kill(name); err != nil {
-			t.Error(err)
-		}
-		if err := cmd.Wait(); t.Failed() {
-			t.Logf("%s: %v, log:\n%s", name, err, kube.Log(name))
-		}
-	})
-}
-
-// writeFile writes a file that is removed when the test ends, and returns its path.
-func writeFile(t *testing.T, name, content string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// corefileServer starts a server with a Corefile in which PORT stands for a port of its own, and
-// returns the port.
-func corefileServer(t *testing.T, name, corefile string) string {
-	t.Helper()
-	port := cluster.MustFreePort(t)
-	start(t, name, exec.Command(program, "-conf", writeFile(t, "Corefile", strings.ReplaceAll(corefile, "PORT", port))))
-	return port
-}
-
-// unbound starts an unbound that forwards everything to a port, and returns its port. Make
-// unpacks it, as the package would start a daemon.
-func unbound(t *testing.T, upstream string) string {
-	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := filepath.Join(cache, "headless-daemons", "resolvers")
-	libraries, err := filepath.Glob(root + "/usr/lib/*-linux-gnu")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := cluster.MustFreePort(t)
-	cmd := exec.Command(root+"/usr/sbin/unbound", "-d", "-c", writeFile(t, "unbound.conf", fmt.Sprintf(`
-server:
-  interface: 127.0.0.1@%s
-  do-daemonize: no
-  chroot: ""
-  username: ""
-  directory: "%s"
-  pidfile: ""
-  use-syslog: no
-  do-not-query-localhost: no
-  module-config: "iterator"
-  local-zone: "10.in-addr.arpa." nodefault
-  ede: yes
-forward-zone:
-  name: "."
-  forward-addr: 127.0.0.1@%s
-remote-control:
-  control-enable: no
-`, port, t.TempDir(), upstream)))
-	cmd.Env = append(slices.Clone(kube.Env), "LD_LIBRARY_PATH="+strings.Join(libraries, ":"))
-	start(t, "unbound", cmd)
-	return port
-}
-
-func dnsmasq(t *testing.T, upstream string) string {
-	t.Helper()
-	port := cluster.MustFreePort(t)
-	start(t, "dnsmasq", exec.Command("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--port="+port,
-		"--listen-address=127.0.0.1", "--bind-interfaces", "--server=127.0.0.1#"+upstream, "--user=root", "--pid-file="))
-	return port
-}
 
 // TestWhyThroughForwarders asks through what stands between clients and servers, and with several
 // clients. The explanation passes everything; an extended DNS error does not.
@@ -122,8 +39,7 @@ func TestWhyThroughForwarders(t *testing.T) {
 		{"dnsmasq", dnsmasq(t, direct), true},
 		{"unbound", unbound(t, direct), false},
 		{"cache", corefileServer(t, "cache", fmt.Sprintf(".:PORT {\nbind 127.0.0.1\ncache 30\nforward . 127.0.0.1:%s\n}", direct)), false},
-		// As NodeLocal DNSCache is configured by default.
-		{"NodeLocal", corefileServer(t, "nodelocal", fmt.Sprintf("cluster.local:PORT {\nbind 127.0.0.1\ncache {\nsuccess 9984 30\ndenial 9984 5\n}\nforward . 127.0.0.1:%s {\nforce_tcp\n}\n}", direct)), false},
+		{"NodeLocal", nodeLocal(t, direct, "denial 9984 5"), false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dig := func(args ...string) (string, error) {
