@@ -97,17 +97,18 @@ daemons:
 
 # Resolvers between a client and the server. They are unpacked with the libraries that the
 # machine lacks, for the same reason.
+resolver_packages = unbound pdns-recursor
 resolvers:
-	@test -x $(unpacked)/resolvers/usr/sbin/unbound && exit 0; \
-	echo "== unpacking unbound"; \
+	@test -x $(unpacked)/resolvers/usr/sbin/unbound && test -x $(unpacked)/resolvers/usr/sbin/pdns_recursor && exit 0; \
+	echo "== unpacking $(resolver_packages)"; \
 	mkdir -p $(unpacked)/resolvers && cd $(unpacked)/resolvers && rm -rf archives; \
 	for try in 1 2; do \
 		mkdir -p archives/partial && apt-get -qq -o Dir::Cache::archives=$$PWD/archives -o APT::Sandbox::User= \
-			--download-only --no-install-recommends install unbound </dev/null >/dev/null && \
+			--download-only --no-install-recommends install $(resolver_packages) </dev/null >/dev/null && \
 			for deb in archives/*.deb; do dpkg-deb -x $$deb . || exit 1; done && rm -rf archives && exit 0; \
 		apt-get -qq update || true; \
 	done; \
-	echo "make: could not get the package unbound" >&2; exit 1
+	echo "make: could not get the packages $(resolver_packages)" >&2; exit 1
 
 lint:
 	@echo "== lint"
@@ -154,7 +155,7 @@ cluster: build daemons resolvers
 
 # Tests the server with another version of Kubernetes: a minor one, such as 1.31, or a full
 # one. The first run builds that control plane.
-compat: tools build
+compat: tools build resolvers
 	@echo "== tests with Kubernetes $(or $(VERSION),$(error give a version: make compat VERSION=1.31))"
 	export CLUSTER_BIN && CLUSTER_BIN=$$(testdata/cluster/build.sh $(VERSION)) && \
 		$(cluster_tests) -v -skip '$(agreement)' ./plugin/coredns
