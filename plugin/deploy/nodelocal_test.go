@@ -5,6 +5,7 @@ package deploy_test
 import (
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -47,22 +48,43 @@ func TestNodelocal(t *testing.T) {
 	})
 }
 
-// nodeLocalCache requires that a cache with the configuration of the guide serves a
-// new name at once, although the name was queried too early.
+// nodeLocalCache requires that caches serve new names at once, although they were queried too early:
+// NodeLocal DNSCache as it is, that of a pod, and with the change of the guide, that of a Service.
 func nodeLocalCache(t *testing.T, s *server) {
-	cache := newServer(t)
-	cache.run(t, "cluster.local:"+cache.port+" {\nbind 127.0.0.1\nerrors\nready 127.0.0.1:"+cache.ready+"\nhealth 127.0.0.1:"+cache.health+
-		"\n"+block(t, guide, "On every node", "corefile", 0)+"forward . 127.0.0.1:"+s.port+" {\nforce_tcp\n}\n}\n")
-	const host = "web-0.nginx.default.svc.cluster.local"
-	cache.await(t)
-	for range 2 {
-		if r, err := cache.ask(host, dns.TypeA); err != nil || r.Rcode != dns.RcodeNameError {
-			t.Fatalf("want NXDOMAIN, got %v: %v", err, r)
+	const service, pod = "nginx.default.svc.cluster.local", "web-2.nginx.default.svc.cluster.local"
+	change := block(t, guide, "On every node", "corefile", 0)
+	const disable = "        disable denial cluster.local\n"
+	if !strings.Contains(change, disable) {
+		t.Fatalf("the guide does not add %q:\n%s", disable, change)
+	}
+	start := func(stanza string) *server {
+		cache := newServer(t)
+		cache.run(t, "cluster.local:"+cache.port+" {\nbind 127.0.0.1\nerrors\nready 127.0.0.1:"+cache.ready+"\nhealth 127.0.0.1:"+cache.health+
+			"\n"+stanza+"forward . 127.0.0.1:"+s.port+" {\nforce_tcp\n}\n}\n")
+		cache.await(t)
+		return cache
+	}
+	deny := func(cache *server, name string) {
+		t.Helper()
+		for range 2 {
+			if r, err := cache.ask(name, dns.TypeA); err != nil || r.Rcode != dns.RcodeNameError {
+				t.Fatalf("want NXDOMAIN, got %v: %v", err, r)
+			}
 		}
 	}
+	plain, changed := start(strings.Replace(change, disable, "", 1)), start(change)
+	deny(changed, service)
 	ip := nginx(t)
-	eventually(t, func() error { return s.hasA(host, ip) })
-	if err := cache.hasA(host, ip); err != nil {
+	eventually(t, func() error { return s.hasA("web-0."+service, ip) })
+	if r, err := changed.ask(service, dns.TypeA); err != nil || len(r.Answer) == 0 {
+		t.Errorf("want the addresses of the Service, got %v: %v", err, r)
+	}
+	deny(plain, pod)
+	kubectl(t, "scale", "statefulset", "web", "--replicas=3")
+	kubectl(t, "rollout", "status", "statefulset", "web")
+	ip = kubectl(t, "get", "pod", "web-2", "-o", "jsonpath={.status.podIP}")
+	eventually(t, func() error { return s.hasA(pod, ip) })
+	if err := plain.hasA(pod, ip); err != nil {
 		t.Error(err)
 	}
 }
