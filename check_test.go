@@ -122,3 +122,29 @@ func TestWarnPluginsBefore(t *testing.T) {
 		checkWarnings(t, fmt.Sprintf("%q with %q", tc.build, tc.block), text, tc.want)
 	}
 }
+
+// TestWarnBare checks the warning about denials without SOA in a block that signs them.
+func TestWarnBare(t *testing.T) {
+	const want = `Testfile:3: denial: "dnssec" does not sign an NXDOMAIN without SOA`
+	for _, tc := range []struct {
+		arguments, block string
+		want             []string
+	}{
+		{"5 bare", "dnssec", []string{want}},
+		{"5", "dnssec", nil},
+		{"5 bare", "errors", nil},
+	} {
+		c := caddy.NewTestController("dns", "headless cluster.local {\nmanifests testdata/handler.yaml\ndenial "+tc.arguments+"\n}")
+		s, err := parse(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := dnsserver.GetConfig(c)
+		config.AddPlugin(func(next plugin.Handler) plugin.Handler { return namedPlugin{next, tc.block} })
+		if _, err := dnsserver.NewServer("dns://:53", []*dnsserver.Config{config}); err != nil { // NewServer chains the plugins
+			t.Fatal(err)
+		}
+		text := logged(t, func() { (&Headless{Next: freeNext, denial: s.denial}).warnChain(s, config) })
+		checkWarnings(t, tc.arguments+" "+tc.block, text, tc.want)
+	}
+}

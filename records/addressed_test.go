@@ -81,6 +81,29 @@ func TestAddressed(t *testing.T) {
 	}
 }
 
+// TestAddressedPorts removes a ready endpoint that was never added, and adds another at the same
+// address, where the host has an endpoint that is not ready. The ports that are left of that must
+// not have SRV records.
+func TestAddressedPorts(t *testing.T) {
+	nginx := ServiceKey{"default", "nginx"}
+	for what, ports := range map[string]*PortList{"short": universePorts[1], "long": manyPorts(maxShortPorts + 1)} {
+		trie := New()
+		update := trie.Update()
+		update.Create(nginx)
+		update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(1), Withheld: NotReady, Addressed: true})
+		update.Commit()
+		update = trie.Update()
+		update.Remove(nginx, Endpoint{Host: "web-0", Addr: ipv4(1)})
+		update.Add(nginx, Endpoint{Host: "web-0", Addr: ipv4(1), Ports: ports})
+		update.Commit()
+		for _, name := range []string{"nginx.default.svc.cluster.local.", "web-0.nginx.default.svc.cluster.local."} {
+			if _, targets, _ := lookup(trie, name, dns.TypeSRV); len(targets) > 0 {
+				t.Errorf("%s list: %s has the targets %q", what, name, targets)
+			}
+		}
+	}
+}
+
 // TestAddressedMemory checks that a pod takes at most 8 bytes more than a ready one does where
 // it is addressed, and no more than before once it is ready.
 func TestAddressedMemory(t *testing.T) {

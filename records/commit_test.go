@@ -110,6 +110,24 @@ func TestDeletedCost(t *testing.T) {
 	}
 }
 
+// TestAddressedCost checks that a ready pod that hides many others costs as much as they do.
+func TestAddressedCost(t *testing.T) {
+	const n = 20
+	key := ServiceKey{"default", "nginx"}
+	trie := New()
+	update := trie.Update()
+	update.Create(key)
+	for i := range n {
+		update.Add(key, Endpoint{Host: "web-0", Addr: ipv4(i), Withheld: NotReady, Addressed: true})
+	}
+	update.Commit()
+	update = trie.Update()
+	update.Add(key, Endpoint{Host: "web-0", Addr: ipv4(n)})
+	if got := update.netChanges()[0].cost(); got < 2*n {
+		t.Errorf("the cost is %d, want at least %d", got, 2*n)
+	}
+}
+
 // TestNamesAbove checks that a name with others below it before and after a commit also
 // exists between its portions.
 func TestNamesAbove(t *testing.T) {

@@ -239,6 +239,47 @@ func TestPlanKeepsRecreated(t *testing.T) {
 	}
 }
 
+// TestPlanKeepsAddressed is TestPlanKeepsRecreated for a host whose pod becomes ready: it keeps its
+// address, and the service has none before the host is ready.
+func TestPlanKeepsAddressed(t *testing.T) {
+	nginx, mariadb := ServiceKey{"default", "nginx"}, ServiceKey{"default", "mariadb"}
+	for _, recreated := range []bool{false, true} {
+		trie := New()
+		update := trie.Update()
+		update.Create(nginx)
+		update.Create(mariadb)
+		early, ready := Endpoint{Host: "web-0", Addr: ipv4(0), Withheld: NotReady, Addressed: true}, Endpoint{Host: "web-0", Addr: ipv4(0)}
+		update.Add(nginx, early)
+		update.Add(nginx, Endpoint{Host: "web-1", Addr: ipv4(1)})
+		update.Add(mariadb, Endpoint{Host: "db-0", Addr: ipv4(2)})
+		update.Commit()
+
+		update = trie.Update()
+		if recreated {
+			update.Delete(nginx)
+			update.Create(nginx)
+		} else {
+			update.Remove(nginx, early)
+			update.Remove(nginx, Endpoint{Host: "web-1", Addr: ipv4(1)})
+		}
+		update.Add(nginx, ready)
+		update.Add(nginx, Endpoint{Host: "web-2", Addr: ipv4(2)})
+		update.Remove(mariadb, Endpoint{Host: "db-0", Addr: ipv4(2)})
+		update.Add(mariadb, Endpoint{Host: "db-1", Addr: ipv4(1)})
+		steps := planFor(update)
+		if len(steps) != 3 || steps[0].service.name != "nginx" {
+			t.Fatalf("recreated %v: the plan is %v", recreated, steps)
+		}
+		interim := steps[0].build()
+		if h := interim.hostByLabel([]byte("web-0")); interim.hosts.n != 1 || h == nil || h.one[0].key != ipv4(0).As4() {
+			t.Errorf("recreated %v: the interim snapshot has %d hosts, and web-0 is %v", recreated, interim.hosts.n, h)
+		}
+		if n := interim.allAddrs.v4.len(); n != 0 {
+			t.Errorf("recreated %v: in the interim, the service has %d addresses, want none", recreated, n)
+		}
+	}
+}
+
 // TestPlanMovesAtOnce checks that a service that gains an address comes just after the one
 // that loses it, because the address has no name in between.
 func TestPlanMovesAtOnce(t *testing.T) {
