@@ -63,5 +63,6 @@ Go's own resolver.
 
 * Many first lookups are of a pod that has no address yet: they can't succeed. The second row counts the others.
 * The time is from the address of the last pod until every pod has found its peers. It has the pause between two lookups of
-  a pod: 20 ms, and 500 ms for N = 1,000. At N = 1,000, all that runs on the two processors is the limit.
+  a pod: 20 ms, and 500 ms for N = 1,000. There the machine is the limit, which runs the control plane and all pods: it
+  drops packets, and as glibc and musl do, a pod then waits five seconds before it asks again.
 * In-tree's Corefile is kubeadm's, whose *cache* leaves the cluster's zone out.`
