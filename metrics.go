@@ -144,8 +144,8 @@ var endpointStates = [...]string{
 	records.Ready:       "ready",
 	records.Terminating: "terminating",
 	records.NoAddress:   "no_address",
-	records.WrongFamily: "wrong_family",
 	records.NotReady:    "not_ready",
+	records.WrongFamily: "wrong_family",
 }
 
 // instrument returns a transport that counts and times the requests to the API server.

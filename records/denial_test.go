@@ -29,13 +29,16 @@ func TestDenial(t *testing.T) {
 		u.Add(nginx, Endpoint{Host: fmt.Sprint("web-", i+1), Hostname: true, Withheld: reason})
 	}
 	u.Add(nginx, Endpoint{Host: "web-1", Hostname: true, Withheld: Terminating})
+	for _, reason := range []Reason{WrongFamily, NotReady} { // two pods with one hostname
+		u.Add(nginx, Endpoint{Host: "peer", Hostname: true, Withheld: reason})
+	}
 	u.Add(empty, Endpoint{Host: "web-1", Hostname: true, Withheld: NotReady})
 	u.Add(empty, Endpoint{Withheld: NoAddress})
 	u.AddStray(none, Stray{"web-1", ""})
 	u.Add(early, Endpoint{Host: "web-0", Hostname: true, Addr: addr("10.244.0.20"), Ports: ports, Withheld: NotReady, Addressed: true})
 	u.Add(early, Endpoint{Host: "web-1", Hostname: true, Addr: addr("10.244.0.21"), Ports: ports, Withheld: Terminating, Addressed: true})
 	u.Commit()
-	if got, want := trie.Stats().Endpoints, (Counts{Ready: 3, NotReady: 3, NoAddress: 2, Terminating: 3, WrongFamily: 1}); got != want {
+	if got, want := trie.Stats().Endpoints, (Counts{Ready: 3, NotReady: 4, NoAddress: 2, Terminating: 3, WrongFamily: 2}); got != want {
 		t.Errorf("the numbers of endpoints are %v, want %v", got, want)
 	}
 
@@ -56,6 +59,7 @@ func TestDenial(t *testing.T) {
 		{"web-2.nginx", dns.TypeA, Missing, withheld("web-2", NoAddress)},
 		{"web-3.nginx", dns.TypeA, Missing, withheld("web-3", Terminating)},
 		{"web-4.nginx", dns.TypeA, Missing, withheld("web-4", WrongFamily)},
+		{"peer.nginx", dns.TypeA, Missing, withheld("peer", NotReady)},
 		{"web-1.empty", dns.TypeA, Missing, withheld("web-1", NotReady)},
 		{"web-9.nginx", dns.TypeA, Missing, Denial{Cause: HostElsewhere, Host: []byte("web-9"), Subdomain: "web"}},
 		{"web-1.none", dns.TypeA, Missing, Denial{Cause: HostElsewhere, Host: []byte("web-1")}},

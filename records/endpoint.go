@@ -33,13 +33,15 @@ type Port struct {
 // Reason is why an endpoint is withheld.
 type Reason uint8
 
-// An endpoint has one reason: the first of this list that applies.
+// An endpoint has one reason: the first of this list that applies. Of several endpoints with one
+// host label, the host has the first reason, too: a pod that may become ready comes before one that
+// never has the name.
 const (
 	Ready       Reason = iota // it is not withheld
 	Terminating               // its pod is being deleted
 	NoAddress                 // its pod has no IP yet
+	NotReady                  // its pod has an IP in a family of the service, and is not ready
 	WrongFamily               // its pod has no IP in a family of the service
-	NotReady                  // its pod is not ready
 	reasons
 )
 
