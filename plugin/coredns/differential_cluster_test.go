@@ -23,6 +23,7 @@ type diffCluster struct {
 	// subnet is two octets of the addresses, which differ from those of every other
 	// cluster in the same API server.
 	subnet   [2]byte
+	starting bool // few pods are ready, and many have the same hostname
 	services []*corev1.Service
 	pods     []*corev1.Pod
 	// manual are the slices without a controller, controlled those of the EndpointSlice
@@ -65,6 +66,7 @@ func diffNewCluster(seed uint64) *diffCluster {
 	if c.chance(10) { // starts with a digit and has the maximum length
 		c.namespace = fmt.Sprintf("%d-%s", seed, diffLong)[:63]
 	}
+	c.starting = c.chance(30)
 	for i, n := 0, 1+c.rand.IntN(4); i < n; i++ {
 		c.addService()
 	}
@@ -103,6 +105,32 @@ func (c *diffCluster) addSlice(name string) {
 		return
 	}
 	c.manual = append(c.manual, c.newSlice(name))
+}
+
+// diffOptions are the options of headless that clusters differ in.
+type diffOptions struct {
+	slices    bool // endpoints slices
+	addressed bool // hosts addressed
+	bare      bool // denial with bare
+}
+
+// options returns the options of the server for the cluster. One cluster in four has each of
+// them, independently of the others.
+func (c *diffCluster) options() diffOptions {
+	return diffOptions{slices: c.seed%4 == 1, addressed: c.seed/4%4 == 1, bare: c.seed/16%4 == 1}
+}
+
+// diffAllOptions returns each combination of options.
+func diffAllOptions() []diffOptions {
+	var out []diffOptions
+	for _, slices := range []bool{false, true} {
+		for _, addressed := range []bool{false, true} {
+			for _, bare := range []bool{false, true} {
+				out = append(out, diffOptions{slices, addressed, bare})
+			}
+		}
+	}
+	return out
 }
 
 // control simulates the EndpointSlice controller. It keeps the slices of a service that
@@ -159,12 +187,12 @@ func (c *diffCluster) slices() []*discoveryv1.EndpointSlice {
 // before the old pod is gone.
 func (c *diffCluster) change() []apiserver.Change {
 	before := c.objects()
-	c.services = diffChangeEach(c, c.services, c.newService)
+	c.services = diffChangeEach(c, c.services, c.changedService)
 	if c.chance(30) || len(c.services) == 0 {
 		c.addService()
 	}
-	c.pods = diffChangeEach(c, c.pods, c.newPod)
-	c.manual = diffChangeEach(c, c.manual, c.newSlice)
+	c.pods = diffChangeEach(c, c.pods, c.changedPod)
+	c.manual = diffChangeEach(c, c.manual, func(old *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice { return c.newSlice(old.Name) })
 	for range c.rand.IntN(3) {
 		c.addPod()
 	}
@@ -207,24 +235,24 @@ func (c *diffCluster) change() []apiserver.Change {
 	return out
 }
 
-// diffChangeEach keeps half of the objects, recreates some under their names, and deletes
-// the rest.
-func diffChangeEach[T metav1.Object](c *diffCluster, objects []T, create func(string) T) []T {
+// diffChangeEach keeps half of the objects, changes or recreates some, and deletes the rest.
+func diffChangeEach[T metav1.Object](c *diffCluster, objects []T, change func(old T) T) []T {
 	var out []T
 	for _, o := range objects {
 		switch dice := c.rand.IntN(100); {
 		case dice < 50:
 			out = append(out, o)
 		case dice < 85:
-			out = append(out, create(o.GetName()))
+			out = append(out, change(o))
 		}
 	}
 	return out
 }
 
-// String returns the manifests of the cluster.
+// String returns the options and the manifests of the cluster.
 func (c *diffCluster) String() string {
 	var b strings.Builder
+	fmt.Fprintf(&b, "# %+v\n", c.options())
 	for _, o := range c.objects()[1:] {
 		text, err := yaml.Marshal(o)
 		if err != nil {

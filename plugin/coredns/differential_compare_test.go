@@ -61,7 +61,7 @@ func diffMixed(name string) string {
 }
 
 func (c *diffComparer) compareOne(name string, qtype uint16) error {
-	ours, err := c.ask(c.ours, name, qtype)
+	ours, err := c.askOurs(name, qtype)
 	if err != nil {
 		return err
 	}
@@ -76,6 +76,7 @@ func (c *diffComparer) compareOne(name string, qtype uint16) error {
 	if err != nil {
 		return err
 	}
+	theirs = c.addEarly(name, qtype, theirs)
 	if ours.equal(theirs) && (qtype != dns.TypePTR || c.arePointers(name, ours)) {
 		c.counts["agreed"]++
 		return nil
@@ -119,7 +120,7 @@ var diffDeviations = []diffDeviation{
 		if q.qtype != dns.TypeSOA || !q.ours.negative(dns.RcodeNameError) || !q.theirs.negative(dns.RcodeSuccess) || !slices.Equal(q.ours.ns, q.theirs.ns) {
 			return false
 		}
-		a, err := c.ask(c.ours, q.name, dns.TypeA) // kubernetes replies NOERROR to the SOA of every name
+		a, err := c.askOurs(q.name, dns.TypeA) // kubernetes replies NOERROR to the SOA of every name
 		return err == nil && a.negative(dns.RcodeNameError)
 	}},
 	{"another type than PTR at a reverse name is no data (RFC 2308, section 2.2)", func(c *diffComparer, q *diffQuestion) bool {
@@ -178,7 +179,7 @@ func (c *diffComparer) arePointers(name string, r *diffReply) bool {
 // the name.
 func (c *diffComparer) isSet(q *diffQuestion) bool {
 	rrtype := q.ours.answer[0].rrtype
-	set, err := c.ask(c.ours, q.name, rrtype)
+	set, err := c.askOurs(q.name, rrtype)
 	return err == nil && q.ours.equal(set)
 }
 
@@ -201,11 +202,6 @@ func (c *diffComparer) isGlue(r *diffReply) bool {
 	}
 	slices.SortFunc(want, diffRR.compare)
 	return slices.Equal(r.extra, want)
-}
-
-// below returns the labels of a name to the left of the namespace.
-func (c *diffComparer) below(name string) []string {
-	return strings.Split(strings.TrimSuffix(name, c.fqdn("")), ".")
 }
 
 // at returns the endpoints at or below the name of a service, host or port, once for each
@@ -250,33 +246,43 @@ func (counts diffCounts) add(more diffCounts) {
 
 // addAs adds queries of every outcome to the count of one name. They are also counted by
 // outcome.
-func (counts diffCounts) addAs(name string, more diffCounts) {
-	for _, n := range more {
-		counts[name] += n
-	}
-}
+func (counts diffCounts) addAs(name string, more diffCounts) { counts[name] += more.total() }
 
-// missing returns the deviations that did not occur. Headless may have lost them.
-func (counts diffCounts) missing() []string {
-	var out []string
-	for _, d := range diffDeviations {
-		if counts["deviation: "+d.name] == 0 {
-			out = append(out, d.name)
+// total returns the number of queries. It excludes counts "over" a network and "with" an
+// option, whose queries are also counted by outcome.
+func (counts diffCounts) total() int {
+	total := 0
+	for k, n := range counts {
+		if !strings.HasPrefix(k, "over ") && !strings.HasPrefix(k, "with ") {
+			total += n
 		}
 	}
-	return out
+	return total
 }
 
-// String lists the counts. The total excludes counts "over" a network and "with" an
-// option, whose queries are also counted by outcome.
+// diffWanted are counts that must not be zero, besides those of deviations: otherwise the test
+// does not test what an option does.
+var diffWanted = []string{
+	diffLongLists, diffTransferred,
+	diffEarly, diffEarlyNoData, diffEarlyPTR, diffHidden, diffEmpty, diffBeside,
+	diffBare + diffHost + diffNotReady, diffBare + diffHost + diffNoAddress, diffBare + diffHost + diffTerminating,
+	diffBare + diffService, diffBare + diffPort, diffBareUnknown, diffBareNoData,
+}
+
+// missing returns what did not occur. Headless may have lost a deviation.
+func (counts diffCounts) missing() []string {
+	wanted := slices.Clone(diffWanted)
+	for _, d := range diffDeviations {
+		wanted = append(wanted, "deviation: "+d.name)
+	}
+	return slices.DeleteFunc(wanted, func(name string) bool { return counts[name] > 0 })
+}
+
+// String lists the counts.
 func (counts diffCounts) String() string {
 	var b strings.Builder
-	total := 0
 	for _, k := range slices.Sorted(maps.Keys(counts)) {
-		if !strings.HasPrefix(k, "over ") && !strings.HasPrefix(k, "with ") {
-			total += counts[k]
-		}
 		fmt.Fprintf(&b, "\n%10d %s", counts[k], k)
 	}
-	return fmt.Sprintf("%d questions:%s", total, b.String())
+	return fmt.Sprintf("%d questions:%s", counts.total(), b.String())
 }

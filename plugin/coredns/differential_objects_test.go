@@ -21,6 +21,7 @@ func (c *diffCluster) meta(name string) metav1.ObjectMeta {
 
 func (c *diffCluster) newService(name string) *corev1.Service {
 	s := &corev1.Service{ObjectMeta: c.meta(name)}
+	c.annotate(s)
 	s.Spec.Type = corev1.ServiceTypeClusterIP
 	s.Spec.ClusterIP = corev1.ClusterIPNone
 	s.Spec.PublishNotReadyAddresses = c.chance(20)
@@ -51,6 +52,25 @@ func (c *diffCluster) newService(name string) *corev1.Service {
 	if s.Spec.ClusterIP != "" {
 		s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
 	}
+	return s
+}
+
+// annotate gives some services the annotation that overrides the option "hosts". Only the exact
+// values have a meaning.
+func (c *diffCluster) annotate(s *corev1.Service) {
+	s.Annotations = nil
+	if c.chance(40) {
+		s.Annotations = map[string]string{diffHostsAnnotation: diffPick(c, "addressed", "ready", "Addressed")}
+	}
+}
+
+// changedService returns another service of the name, or the same one with another annotation.
+func (c *diffCluster) changedService(old *corev1.Service) *corev1.Service {
+	if c.chance(70) {
+		return c.newService(old.Name)
+	}
+	s := old.DeepCopy()
+	c.annotate(s)
 	return s
 }
 
@@ -133,6 +153,21 @@ func (c *diffCluster) newPod(name string) *corev1.Pod {
 	return p
 }
 
+// changedPod returns another pod of the name, or the same one in another state.
+func (c *diffCluster) changedPod(old *corev1.Pod) *corev1.Pod {
+	if c.chance(50) {
+		return c.newPod(old.Name)
+	}
+	p := old.DeepCopy()
+	p.DeletionTimestamp = nil
+	p.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: old.Status.PodIP, PodIPs: old.Status.PodIPs}
+	if len(p.Status.PodIPs) == 0 {
+		c.giveAddresses(p)
+	}
+	c.giveState(p)
+	return p
+}
+
 func (c *diffCluster) containerPorts() []corev1.ContainerPort {
 	var out []corev1.ContainerPort
 	for i := range c.rand.IntN(3) {
@@ -155,7 +190,7 @@ func (c *diffCluster) giveHostname(p *corev1.Pod) {
 	}
 	hostname := p.Name
 	switch dice := c.rand.IntN(100); {
-	case dice < 15:
+	case dice < 15 || c.starting && dice < 60:
 		hostname = "peer" // shared
 	case dice < 20: // the dashed address of a pod
 		hostname = strings.ReplaceAll(c.addr(true, 10+c.rand.IntN(len(diffPodNames))), ".", "-")
@@ -190,6 +225,9 @@ func (c *diffCluster) giveAddresses(p *corev1.Pod) {
 
 func (c *diffCluster) giveState(p *corev1.Pod) {
 	ready := corev1.ConditionTrue
+	if c.starting && c.chance(65) {
+		ready = corev1.ConditionFalse
+	}
 	switch dice := c.rand.IntN(100); {
 	case dice < 15:
 		ready = diffPick(c, corev1.ConditionFalse, corev1.ConditionUnknown)
@@ -199,7 +237,7 @@ func (c *diffCluster) giveState(p *corev1.Pod) {
 		ready = diffPick(c, corev1.ConditionTrue, corev1.ConditionFalse)
 	case dice < 31:
 		p.Status.Phase = diffPick(c, corev1.PodSucceeded, corev1.PodFailed)
-	case dice < 37:
+	case dice < 37 || c.starting && dice > 85:
 		p.Status = corev1.PodStatus{Phase: corev1.PodPending}
 		return
 	case dice < 39:
@@ -260,6 +298,9 @@ func (c *diffCluster) newSlice(name string) *discoveryv1.EndpointSlice {
 		case 0:
 		case 1:
 			e.Conditions.Ready = ptr.To(false)
+			if c.chance(30) {
+				e.Conditions.Terminating = ptr.To(true)
+			}
 		default:
 			e.Conditions.Ready = ptr.To(true)
 		}

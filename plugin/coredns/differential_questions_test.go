@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -23,16 +24,20 @@ var (
 type diffFacts struct {
 	*diffCluster
 	headless  map[string]bool // by service
-	endpoints []diffFact
+	endpoints []diffFact      // ready
+	withheld  []diffFact      // not ready, terminating or, of pods, without an address
+	early     []diffFact      // those of withheld whose addresses their hosts have
+	hidden    []diffFact      // and those whose hosts would have them without a ready endpoint
 	names     []string
 }
 
-// diffFact is a ready address of a headless service.
+// diffFact is an address of a headless service.
 type diffFact struct {
-	service, host string // labels
-	hostname      bool   // whether host is a hostname, not a dashed address
-	addr          netip.Addr
+	service, host string     // labels
+	hostname      bool       // whether host is a hostname, not a dashed address
+	addr          netip.Addr // zero if the pod has none
 	ports         []discoveryv1.EndpointPort
+	reason        string // why it is withheld, or ""
 }
 
 func (c *diffCluster) fqdn(service string) string {
@@ -55,19 +60,27 @@ func (c *diffCluster) facts() *diffFacts {
 	for _, s := range c.slices() {
 		service := s.Labels[discoveryv1.LabelServiceName]
 		for _, e := range s.Endpoints {
-			if !f.headless[service] || e.Conditions.Ready != nil && !*e.Conditions.Ready {
+			if !f.headless[service] {
 				continue
 			}
 			for _, text := range e.Addresses {
 				a := netip.MustParseAddr(text)
-				fact := diffFact{service: service, host: diffDashed(a), addr: a, ports: s.Ports}
+				fact := diffFact{service: service, host: diffDashed(a), addr: a, ports: s.Ports, reason: diffReason(e)}
 				if e.Hostname != nil {
 					fact.host, fact.hostname = *e.Hostname, true
 				}
-				f.endpoints = append(f.endpoints, fact)
+				if fact.reason == "" {
+					f.endpoints = append(f.endpoints, fact)
+				} else {
+					f.withheld = append(f.withheld, fact)
+				}
 			}
 		}
 	}
+	if !c.options().slices {
+		f.withheld = append(f.withheld, f.withoutAddress()...)
+	}
+	f.giveEarly()
 	f.names = f.questions()
 	return f
 }
@@ -131,7 +144,7 @@ func (f *diffFacts) questions() []string {
 			addPort(p.Name, p.Protocol)
 		}
 	}
-	for _, s := range f.manual {
+	for _, s := range f.slices() {
 		for _, p := range s.Ports {
 			addPort(*p.Name, *p.Protocol)
 		}
@@ -169,22 +182,27 @@ func (f *diffFacts) questions() []string {
 	return out
 }
 
+// below returns the labels of a name to the left of the namespace.
+func (f *diffFacts) below(name string) []string {
+	return strings.Split(strings.TrimSuffix(name, f.fqdn("")), ".")
+}
+
 // ours reports whether headless owns a name: it is at or below a headless service, or the
 // reverse name of one of its endpoints.
 func (f *diffFacts) ours(name string) bool {
-	if below, ok := strings.CutSuffix(name, f.fqdn("")[1:]); ok {
-		labels := strings.Split(strings.TrimSuffix(below, "."), ".")
+	if strings.HasSuffix(name, f.fqdn("")) {
+		labels := f.below(name)
 		return f.headless[labels[len(labels)-1]]
 	}
 	return len(f.pointers(name)) > 0
 }
 
 // pointers returns the targets of a reverse name by headless's rule: the hostnames of
-// endpoints of headless services, else their dashed addresses. They resolve, as they are
-// names of endpoints.
+// endpoints of headless services, else their dashed addresses. They resolve: an endpoint that
+// is not ready has its host's name only while the host has the address.
 func (f *diffFacts) pointers(reverse string) map[string]bool {
 	hostnames, dashed := make(map[string]bool), make(map[string]bool)
-	for _, e := range f.endpoints {
+	for _, e := range slices.Concat(f.endpoints, f.early) {
 		if name, _ := dns.ReverseAddr(e.addr.String()); name != reverse {
 			continue
 		}

@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -48,20 +48,39 @@ type diffServer struct {
 // diffZones are the zones of every plugin.
 const diffZones = "cluster.local in-addr.arpa ip6.arpa"
 
-// diffServers are the compared servers: headless with each source of endpoints, and
+// diffServers are the compared servers: headless with each combination of options, and
 // kubernetes.
-type diffServers struct{ pods, slices, theirs *diffServer }
-
-// ours returns the headless server for a cluster: for one cluster in four, the server
-// that reads only EndpointSlices.
-func (s *diffServers) ours(c *diffCluster) *diffServer {
-	if s.fromSlices(c) {
-		return s.slices
-	}
-	return s.pods
+type diffServers struct {
+	headless   map[diffOptions]*diffServer
+	primary    *diffServer // headless with diffPrimaryOptions and authoritative
+	kubernetes *diffServer
 }
 
-func (*diffServers) fromSlices(c *diffCluster) bool { return c.seed%4 == 1 }
+// diffPrimaryOptions are the options of the clusters whose answers the test compares with a zone
+// transfer.
+var diffPrimaryOptions = diffOptions{addressed: true}
+
+// ours returns the headless server for a cluster.
+func (s *diffServers) ours(c *diffCluster) *diffServer { return s.headless[c.options()] }
+
+func (s *diffServers) all() []*diffServer {
+	return slices.AppendSeq([]*diffServer{s.primary, s.kubernetes}, maps.Values(s.headless))
+}
+
+// lines returns the options as lines of a stanza.
+func (o diffOptions) lines() string {
+	out := ""
+	if o.slices {
+		out += "endpoints slices\n"
+	}
+	if o.addressed {
+		out += "hosts addressed\n"
+	}
+	if o.bare {
+		out += fmt.Sprintf("denial %d bare\n", diffDenialTTL)
+	}
+	return out
+}
 
 // diffStart starts the plugins, each in its own server block. They start together: at its
 // setup the kubernetes plugin writes klog's logger, which the watches of a running plugin
@@ -70,35 +89,39 @@ func diffStart(t *testing.T, endpoint string) (started *diffServers, stop func()
 	t.Helper()
 	diffTapOnce.Do(diffRegisterTap)
 	caddy.Quiet, dnsserver.Quiet = true, true
-	hosts := map[string]string{"headless": "127.0.0.1", "kubernetes": "127.0.0.2", "slices": "127.0.0.3"}
 	corefile := ""
-	for name, host := range hosts {
-		directive, more := name, ""
-		if name == "slices" {
-			directive, more = "headless", "endpoints slices\n"
-		}
+	byHost := make(map[string]*diffServer)
+	add := func(plugin, lines string) *diffServer {
+		host := fmt.Sprint("127.0.0.", 1+len(byHost))
 		corefile += fmt.Sprintf(".:0 {\n bind %s\n %s %s\n %s %s {\n endpoint %s\n startup_timeout 60s\n %s}\n}\n",
-			host, diffTap, name, directive, diffZones, endpoint, more)
+			host, diffTap, host, plugin, diffZones, endpoint, lines)
+		byHost[host] = &diffServer{plugin: plugin, addrs: make(map[string]string)}
+		return byHost[host]
+	}
+	started = &diffServers{
+		headless:   make(map[diffOptions]*diffServer),
+		primary:    add("headless", diffPrimaryOptions.lines()+"authoritative\n"),
+		kubernetes: add("kubernetes", ""),
+	}
+	for _, o := range diffAllOptions() {
+		started.headless[o] = add("headless", o.lines())
 	}
 	instance, err := caddy.Start(caddy.CaddyfileInput{Contents: []byte(corefile), Filepath: "Corefile", ServerTypeName: "dns"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	servers := make(map[string]*diffServer)
-	for name := range hosts {
-		servers[name] = &diffServer{plugin: name, handler: diffTapped[name], addrs: make(map[string]string)}
+	for host, s := range byHost {
+		s.handler = diffTapped[host]
 	}
 	for _, listener := range instance.Servers() {
 		for _, addr := range []net.Addr{listener.Addr(), listener.LocalAddr()} {
-			for name, host := range hosts {
-				if strings.HasPrefix(addr.String(), host+":") {
-					servers[name].addrs[addr.Network()] = addr.String()
-				}
+			if host, _, err := net.SplitHostPort(addr.String()); err == nil && byHost[host] != nil {
+				byHost[host].addrs[addr.Network()] = addr.String()
 			}
 		}
 	}
-	return &diffServers{servers["headless"], servers["slices"], servers["kubernetes"]}, func() {
-		for _, s := range servers {
+	return started, func() {
+		for _, s := range byHost {
 			for _, conn := range s.conns {
 				conn.Close()
 			}
