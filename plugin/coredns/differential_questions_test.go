@@ -20,7 +20,8 @@ var (
 )
 
 // diffFacts are the facts about a cluster by which the test judges replies. They come
-// from the EndpointSlices as the controller would write them, and not from a plugin.
+// from the EndpointSlices as the controller would write them, and not from a plugin. Only
+// pods without an address are in no slice.
 type diffFacts struct {
 	*diffCluster
 	headless  map[string]bool // by service

@@ -61,7 +61,7 @@ func diffRace() bool {
 
 // TestDifferential compares headless with the kubernetes plugin on random clusters in one
 // API server, after the first list and after watched changes. Every difference must be
-// one of [diffDeviations].
+// one of [diffDeviations], or follow from the options of the server for the cluster.
 func TestDifferential(t *testing.T) {
 	clusters := uint64(diffDefaultClusters)
 	if diffRace() {

@@ -72,9 +72,9 @@ func (c *diffCluster) owns(name string) bool {
 	if err != nil {
 		return strings.HasSuffix(name, c.fqdn(""))
 	}
-	octets := a.AsSlice()[1:]
+	bits := 24
 	if a.Is6() {
-		octets = octets[3:]
+		bits = 48
 	}
-	return [2]byte(octets) == c.subnet
+	return netip.PrefixFrom(netip.MustParseAddr(c.addr(a.Is4(), 0)), bits).Contains(a)
 }
