@@ -266,7 +266,7 @@ var diffWanted = []string{
 	diffLongLists, diffTransferred,
 	diffEarly, diffEarlyNoData, diffEarlyPTR, diffHidden, diffEmpty, diffBeside,
 	diffBare + diffHost + diffNotReady, diffBare + diffHost + diffNoAddress, diffBare + diffHost + diffTerminating,
-	diffBare + diffService, diffBare + diffPort, diffBareUnknown, diffBareNoData,
+	diffBare + diffHost + diffNoPod, diffBare + diffService, diffBare + diffPort, diffBareUnknown, diffBareNoData,
 }
 
 // missing returns what did not occur. Headless may have lost a deviation.

@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
+	corev1 "k8s.io/api/core/v1"
 )
 
 const (
@@ -16,6 +18,7 @@ const (
 // What known returns.
 const (
 	diffHost    = "a host that " // followed by the reason
+	diffNoPod   = "no pod has yet"
 	diffService = "a service without a ready endpoint"
 	diffPort    = "a port of a service without a ready endpoint"
 )
@@ -23,7 +26,7 @@ const (
 // The counts of queries that "bare" makes a difference to, or must not.
 const (
 	diffBare        = "with denial bare: no SOA for " // followed by what known returns
-	diffBareUnknown = "with denial bare: SOA for a name that nothing is about to have"
+	diffBareUnknown = "with denial bare: SOA for a name that no pod is about to have"
 	diffBareNoData  = "with denial bare: SOA for no data at a host or service that is not ready"
 )
 
@@ -62,24 +65,34 @@ func (c *diffComparer) askOurs(name string, qtype uint16) (*diffReply, error) {
 	return r, nil
 }
 
-// known returns what has a name that no ready endpoint has: a host that an endpoint is about to
-// have, or a service with such endpoints, or one of its ports. Otherwise it returns "".
+// known returns what a name without a ready endpoint is, if a pod may be about to have it: a host, a
+// headless service, or one of its ports. Otherwise it returns "".
 func (f *diffFacts) known(name string) string {
 	p, ok := f.placeOf(name)
-	if !ok || len(diffAt(f.endpoints, p.service, p.host)) > 0 {
+	if !ok || !f.headless[p.service] || len(diffAt(f.endpoints, p.service, p.host)) > 0 {
 		return ""
 	}
-	withheld := diffAt(f.withheld, p.service, p.host)
 	switch {
-	case len(withheld) == 0:
-		return ""
-	case p.host != "":
-		return diffHost + withheld[0].reason
 	case p.port:
 		return diffPort
-	default:
+	case p.host == "":
 		return diffService
 	}
+	if withheld := diffAt(f.withheld, p.service, p.host); len(withheld) > 0 {
+		return diffHost + withheld[0].reason
+	}
+	if f.mistaken(p) {
+		return ""
+	}
+	return diffHost + diffNoPod
+}
+
+// mistaken reports whether a pod of the service would have the host, but for its subdomain or its
+// address family. Slices do not tell.
+func (f *diffFacts) mistaken(p diffPlace) bool {
+	return !f.options().slices && slices.ContainsFunc(f.services, func(svc *corev1.Service) bool {
+		return svc.Name == p.service && slices.ContainsFunc(f.selected(svc), func(pod *corev1.Pod) bool { return pod.Spec.Hostname == p.host })
+	})
 }
 
 // diffPlace is the place of a name at or below a headless service.

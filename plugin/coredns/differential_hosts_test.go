@@ -50,15 +50,13 @@ func diffReason(e discoveryv1.Endpoint) string {
 func (f *diffFacts) withoutAddress() []diffFact {
 	var out []diffFact
 	for _, svc := range f.services {
-		if !f.headless[svc.Name] || len(svc.Spec.Selector) == 0 {
+		if !f.headless[svc.Name] {
 			continue
 		}
-		selector := labels.SelectorFromSet(svc.Spec.Selector)
-		for _, pod := range f.pods {
-			if !selector.Matches(labels.Set(pod.Labels)) || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed ||
-				slices.ContainsFunc(diffAddressTypes(svc), func(family discoveryv1.AddressType) bool {
-					return len(diffEndpoint(svc, pod, family).Addresses) > 0
-				}) {
+		for _, pod := range f.selected(svc) {
+			if slices.ContainsFunc(diffAddressTypes(svc), func(family discoveryv1.AddressType) bool {
+				return len(diffEndpoint(svc, pod, family).Addresses) > 0
+			}) {
 				continue
 			}
 			e := diffFact{service: svc.Name}
@@ -77,6 +75,17 @@ func (f *diffFacts) withoutAddress() []diffFact {
 		}
 	}
 	return out
+}
+
+// selected returns the pods that a service selects and that have not ended.
+func (f *diffFacts) selected(svc *corev1.Service) []*corev1.Pod {
+	if len(svc.Spec.Selector) == 0 {
+		return nil
+	}
+	selector := labels.SelectorFromSet(svc.Spec.Selector)
+	return slices.DeleteFunc(slices.Clone(f.pods), func(pod *corev1.Pod) bool {
+		return !selector.Matches(labels.Set(pod.Labels)) || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	})
 }
 
 // isAddressed reports whether the hosts of a service have the addresses of endpoints that are not
