@@ -194,7 +194,7 @@ func TestExplainAddressed(t *testing.T) {
 		return s
 	}
 	byHand := headlessService("by-hand", "")
-	i := explained(t, Config{Addressed: true}, headlessService("nginx", "nginx"), annotated(headlessService("typo", "typo"), "adressed"),
+	i := explained(t, Config{Addressed: true}, headlessService("nginx", "nginx"), annotated(headlessService("typo", "typo"), "address"),
 		annotated(headlessService("late", "late"), "ready"), byHand,
 		readyPod("web-0", "nginx", "nginx", "10.0.0.1", notReady),
 		readyPod("web-1", "nginx", "nginx", "10.0.0.2", func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: readyTime} }),
