@@ -36,9 +36,9 @@ func TestWhy(t *testing.T) {
 	h := startTestHeadless(t, stanza+"\n}")
 	h.whyLimiter.SetLimit(rate.Inf)
 	const form = "NOERROR\nnot a name of a headless service: such names are SERVICE.NAMESPACE.svc.ZONE, HOST and _PORT._PROTOCOL below it, and reverse names of addresses"
-	const probe = ": not ready; it gets the name when its readiness probe succeeds, or at once with the annotation headless-dns.github.io/hosts: addressed of service starting"
+	const probe = ": not ready; it gets the name when its readiness probe succeeds, or at once with annotation headless-dns.github.io/hosts: addressed"
 	for question, want := range map[string]string{
-		"_why.web-1.nginx.default.svc.cluster.local. TXT": "NOERROR\npod web-1: not ready; it gets the name when its readiness probe succeeds, or at once with the annotation headless-dns.github.io/hosts: addressed of service nginx",
+		"_why.web-1.nginx.default.svc.cluster.local. TXT": "NOERROR\npod web-1: not ready; it gets the name when its readiness probe succeeds, or at once with annotation headless-dns.github.io/hosts: addressed",
 		"_WHY.Web-2.nginx.default.svc.cluster.local. ANY": "NOERROR\npod web-2: no address yet; it gets the name when it is scheduled, started and ready",
 		"_why.web-0.nginx.default.svc.cluster.local. TXT": "NOERROR\npod web-0: web-0.nginx has 10.0.0.1, ready, from pods of manifests",
 		"_why.web-0.nginx.default.svc.cluster.local. A":   "NOERROR",

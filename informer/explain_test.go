@@ -130,7 +130,7 @@ func TestExplain(t *testing.T) {
 		{Subject{Service: "nginx", Host: "10-0-0-8"}, []string{"pod deploy-7: 10-0-0-8.nginx has 10.0.0.8, ready since 2026-11-27T10:03:12Z, from pods of the API server"}},
 
 		// Pods that do not answer.
-		{Subject{Service: "nginx", Host: "web-1"}, []string{"pod web-1: not ready; it gets the name when its readiness probe succeeds, or at once with the annotation headless-dns.github.io/hosts: addressed of service nginx"}},
+		{Subject{Service: "nginx", Host: "web-1"}, []string{"pod web-1: not ready; it gets the name when its readiness probe succeeds, or at once with annotation headless-dns.github.io/hosts: addressed"}},
 		{Subject{Service: "nginx", Host: "web-2"}, []string{"pod web-2: no address yet; it gets the name when it is scheduled, started and ready"}},
 		{Subject{Service: "nginx", Host: "web-3"}, []string{"pod web-3: terminating; the pod that replaces it gets the name when it is ready"}},
 		{Subject{Service: "nginx", Host: "web-4"}, []string{"pod web-4: no address in a family of service nginx, whose ipFamilies are IPv4"}},
@@ -215,7 +215,7 @@ func TestExplainAddressed(t *testing.T) {
 		{"nginx", "web-0", []string{"pod web-0: not ready; web-0.nginx has 10.0.0.1 all the same while no ready pod has that name (hosts addressed); nginx and SRV records have the pod when it is ready"}},
 		{"nginx", "web-1", []string{"pod web-1: terminating; the pod that replaces it gets the name when it has an address"}},
 		{"nginx", "web-2", []string{"pod web-2: no address yet; it gets the name when it is scheduled and started"}},
-		{"late", "late-0", []string{"pod late-0: not ready; it gets the name when its readiness probe succeeds, or at once with the annotation headless-dns.github.io/hosts: addressed of service late"}},
+		{"late", "late-0", []string{"pod late-0: not ready; it gets the name when its readiness probe succeeds, or at once with annotation headless-dns.github.io/hosts: addressed"}},
 		{"typo", "typo-0", []string{"pod typo-0: typo-0.typo has 10.0.0.3, ready since ", typo}},
 		{"typo", "", []string{"service typo: 1 of 1 endpoints ready, from pods of the API server", typo}},
 		{"by-hand", "db-0", []string{"endpoint 10.0.0.5 of EndpointSlice by-hand-1: not ready (hosts addressed), with the name db-0.by-hand"}},

@@ -199,7 +199,7 @@ func (e *explanation) state(s *joinedService, p *object.Pod) {
 				name, e.label(s, p), s.Name, addrsText(s, p), s.Name)
 			break
 		}
-		e.add("pod %s: not ready; it gets the name when its readiness probe succeeds, or at once with the annotation %s: addressed of service %s", name, object.HostsAnnotation, s.Name)
+		e.add("pod %s: not ready; it gets the name when its readiness probe succeeds, or at once with annotation %s: addressed", name, object.HostsAnnotation)
 	}
 }
 

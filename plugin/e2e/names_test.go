@@ -188,6 +188,27 @@ func TestEarly(t *testing.T) {
 	})
 }
 
+// TestMeeting checks that pods find each other that are ready only when they have found all. It logs
+// how many names each found at its first try, and after how many seconds it had found all.
+func TestMeeting(t *testing.T) {
+	kubectl(t, "-n", "staging", "apply", "-f", "testdata/meeting.yaml")
+	t.Cleanup(func() { kubectl(t, "-n", "staging", "delete", "--wait=false", "-f", "testdata/meeting.yaml") })
+	members := pods(t, "staging", "app=member", 10)
+	var first, last float64
+	total := 0
+	for _, pod := range members {
+		var begin, end float64
+		var found int
+		out := kubectl(t, "-n", "staging", "logs", pod.Name)
+		if _, err := fmt.Sscan(out, &begin, &end, &found); err != nil {
+			t.Fatalf("%s prints %q: %v", pod.Name, out, err)
+		}
+		t.Logf("%s found %d of 10 names at its first try, and all after %.2f s", pod.Name, found, end-begin)
+		first, last, total = max(first, begin), max(last, end), total+found
+	}
+	t.Logf("of 100 first lookups %d succeeded, and %.2f s after the start of the last pod all had succeeded", total, last-first)
+}
+
 // TestMPI runs testdata/mpi.yaml, whose launcher reaches each host of its file by name before the
 // host is ready.
 func TestMPI(t *testing.T) {
