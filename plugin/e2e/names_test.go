@@ -60,7 +60,8 @@ func TestStatefulSet(t *testing.T) {
 		{"dnsutils", "dig _web._tcp.nginx.$D SRV", `ANSWER: 3, .*5 IN SRV 0 \d+ 80 web-\d\.nginx\.$D\. .*ADDITIONAL SECTION: .* IN (A|AAAA) `},
 		{"dnsutils", "dig -x $A0", `in-addr\.arpa\. 5 IN PTR web-0\.nginx\.$D\. `},
 		{"dnsutils", "dig -x $B2", `ip6\.arpa\. 5 IN PTR web-2\.nginx\.$D\. `},
-		{"dnsutils", "dig web-9.nginx.$D A", `status: NXDOMAIN.* flags: qr aa rd; .*ANSWER: 0, .* IN SOA `},
+		{"dnsutils", "dig web-9.nginx.$D A", `status: NXDOMAIN.* flags: qr aa rd; .*ANSWER: 0, AUTHORITY: 0, .*\(no pod with hostname web-9\)`}, // the Corefile has "denial 5 bare"
+		{"dnsutils", "dig _no._tcp.nginx.$D SRV", `status: NXDOMAIN.* flags: qr aa rd; .*ANSWER: 0, AUTHORITY: 1, .* IN SOA `},
 		{"dnsutils", "dig web-0.nginx.$D MX", `status: NOERROR.*ANSWER: 0, .* IN SOA `},
 		{"dnsutils", "dig +short +tcp nginx.$D A | grep -Fxc -e $A0 -e $A1 -e $A2", `^3$`},
 		{"dnsutils", "dig +short nginx.$D AAAA | grep -Fxc -e $B0 -e $B1 -e $B2", `^3$`},
