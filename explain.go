@@ -77,21 +77,12 @@ func (h *Headless) deny(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l
 		}
 	}
 	if opt == nil || !h.explain || text == "" && !h.source.stale.Load() {
-		if bare {
-			m := newReply(r)
-			m.Rcode = rcode
-			return m
-		}
-		m := h.newNegative(r, l.zone)
-		m.Rcode = rcode
-		return m
+		m := new(negative)
+		m.init(h, r, l.zone, rcode, bare)
+		return &m.Msg
 	}
 	m := new(explained)
-	m.init(h, r, l.zone)
-	m.Rcode = rcode
-	if bare {
-		m.Ns = nil
-	}
+	m.init(h, r, l.zone, rcode, bare)
 	if h.source.stale.Load() {
 		code := dns.ExtendedErrorCodeStaleAnswer
 		if rcode == dns.RcodeNameError {

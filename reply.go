@@ -21,7 +21,8 @@ func newReply(r *dns.Msg) *dns.Msg {
 	return &reply.Msg
 }
 
-// negative is a negative answer: no records, and the zone's SOA.
+// negative is a negative answer: no records, and the zone's SOA. All but the names in the SOA is one
+// allocation.
 type negative struct {
 	dns.Msg
 	question  [1]dns.Question
@@ -29,17 +30,15 @@ type negative struct {
 	soa       dns.SOA
 }
 
-// newNegative returns a negative answer. All but the names in the SOA is one allocation.
-func (h *Headless) newNegative(r *dns.Msg, zone *records.Zone) *dns.Msg {
-	m := new(negative)
-	m.init(h, r, zone)
-	return &m.Msg
-}
-
-// init turns m, which is empty, into an answer to r. The SOA has the letter case of the query.
-func (m *negative) init(h *Headless, r *dns.Msg, zone *records.Zone) {
-	m.soa = h.soa(zoneSuffix(r.Question[0].Name, zone), h.trie.Serial())
+// init turns m, which is empty, into an answer to r. The SOA, which a bare answer lacks, has the
+// letter case of the query.
+func (m *negative) init(h *Headless, r *dns.Msg, zone *records.Zone, rcode int, bare bool) {
 	initReply(&m.Msg, &m.question, r)
+	m.Rcode = rcode
+	if bare {
+		return
+	}
+	m.soa = h.soa(zoneSuffix(r.Question[0].Name, zone), h.trie.Serial())
 	m.authority[0] = &m.soa
 	m.Ns = m.authority[:]
 }

@@ -44,7 +44,9 @@ func (h *Headless) answerWhy(ctx context.Context, w dns.ResponseWriter, r *dns.M
 		return h.nameError(ctx, w, r, l)
 	case q.Qtype != dns.TypeTXT && q.Qtype != dns.TypeANY:
 		h.count(ctx, outcomes.nodata)
-		return write(w, h.newNegative(r, l.zone))
+		m := new(negative)
+		m.init(h, r, l.zone, dns.RcodeSuccess, false)
+		return write(w, &m.Msg)
 	}
 	var reasons []string
 	switch {

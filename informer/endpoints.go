@@ -27,7 +27,7 @@ func podEndpoints(s *joinedService, p *object.Pod, n *naming, yield func(records
 	case p.Terminating():
 		e.Withheld = records.Terminating
 	case !p.Ready():
-		e.Withheld, e.Addressed = records.NotReady, s.addressed
+		e.Withheld = records.NotReady
 	}
 	t := p.Template.Value()
 	e.Host = p.Hostname()
@@ -42,13 +42,13 @@ func podEndpoints(s *joinedService, p *object.Pod, n *naming, yield func(records
 			fits = true
 			e := e
 			e.Ports = s.portsOf(&t)
+			e.Addressed = e.Withheld == records.NotReady && s.addressed
 			yield(n.at(e, a))
 		}
 	}
 	if fits {
 		return
 	}
-	e.Addressed = false
 	if e.Withheld != records.Terminating {
 		e.Withheld = records.NoAddress
 		if addressed {

@@ -18,6 +18,7 @@ type (
 type address[A any] interface {
 	addr4 | addr6
 	ordered[A]
+	netip() netip.Addr
 }
 
 func (a addr4) compare(b addr4) int {
@@ -25,6 +26,9 @@ func (a addr4) compare(b addr4) int {
 }
 
 func (a addr6) compare(b addr6) int { return bytes.Compare(a[:], b[:]) }
+
+func (a addr4) netip() netip.Addr { return netip.AddrFrom4(a) }
+func (a addr6) netip() netip.Addr { return netip.AddrFrom16(a) }
 
 // addresses is a sorted set of addresses of both families.
 type addresses struct {
@@ -46,12 +50,12 @@ func (a *addresses) refsOf(addr netip.Addr) int32 {
 // all yields every address.
 func (a *addresses) all(yield func(netip.Addr) bool) {
 	for x := range a.v4.all {
-		if !yield(netip.AddrFrom4(x.key)) {
+		if !yield(x.key.netip()) {
 			return
 		}
 	}
 	for x := range a.v6.all {
-		if !yield(netip.AddrFrom16(x.key)) {
+		if !yield(x.key.netip()) {
 			return
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 // A host has the addresses of its ready endpoints or, if it has none, those of its addressed
@@ -71,12 +70,12 @@ func (s *snapshot) shown(yield func(netip.Addr) bool) {
 		return
 	}
 	for x := range s.addressed.v4.all {
-		if !x.key.hidden && !yield(netip.AddrFrom4(x.key.addr)) {
+		if !x.key.hidden && !yield(x.key.addr.netip()) {
 			return
 		}
 	}
 	for x := range s.addressed.v6.all {
-		if !x.key.hidden && !yield(netip.AddrFrom16(x.key.addr)) {
+		if !x.key.hidden && !yield(x.key.addr.netip()) {
 			return
 		}
 	}
@@ -87,18 +86,18 @@ func (s *snapshot) addressedAt(h *host) []delta[addressed] {
 	if s.addressed == nil || h == nil {
 		return nil
 	}
-	out := appendAddressed(nil, &s.addressed.v4, h, func(a addr4) netip.Addr { return netip.AddrFrom4(a) })
-	return appendAddressed(out, &s.addressed.v6, h, func(a addr6) netip.Addr { return netip.AddrFrom16(a) })
+	out := appendAddressed(nil, &s.addressed.v4, h)
+	return appendAddressed(out, &s.addressed.v6, h)
 }
 
-func appendAddressed[A address[A]](out []delta[addressed], s *set[addressedKey[A]], h *host, addr func(A) netip.Addr) []delta[addressed] {
+func appendAddressed[A address[A]](out []delta[addressed], s *set[addressedKey[A]], h *host) []delta[addressed] {
 	i, _, ok := firstOf(s, h.id)
 	if !ok {
 		return out
 	}
 	for c := s.at(i); i < s.len() && c.item().key.host == h.id; i++ {
 		x := c.item()
-		out = append(out, delta[addressed]{addressed{hostAddr{h.label, addr(x.key.addr), x.key.hostname}, x.key.hidden}, x.refs})
+		out = append(out, delta[addressed]{addressed{hostAddr{h.label, x.key.addr.netip(), x.key.hostname}, x.key.hidden}, x.refs})
 		c.next()
 	}
 	return out
@@ -173,7 +172,7 @@ func lowestLabel(ready []delta[hostAddr], withheld []delta[addressed]) string {
 	switch {
 	case len(ready) == 0:
 		return withheld[0].key.host
-	case len(withheld) == 0 || strings.Compare(ready[0].key.host, withheld[0].key.host) < 0:
+	case len(withheld) == 0 || ready[0].key.host < withheld[0].key.host:
 		return ready[0].key.host
 	}
 	return withheld[0].key.host
@@ -181,7 +180,7 @@ func lowestLabel(ready []delta[hostAddr], withheld []delta[addressed]) string {
 
 // settleHost is settle for one host.
 func (c *change) settleHost(base *snapshot, label string, ready []delta[hostAddr], withheld []delta[addressed]) {
-	h := hostWithLabel(&base.hosts, hashString(label), label)
+	h := base.hostNamed(label)
 	was := h != nil && !base.shows(h.id)
 	is := hasReadyAfter(h, was, ready)
 	for i := range withheld {

@@ -244,23 +244,16 @@ func (c *change) removeLists(out *change) {
 // deleted and created again.
 func (c *change) kept(old *snapshot) *change {
 	out := change{mixed: c.mixed || old.addressed != nil}
-	had := func(h *host, d delta[hostAddr]) bool {
-		if h == nil {
-			return false
-		}
-		addrs := h.addrs()
-		return addrs.has(d.key.addr)
-	}
 	ids := make(map[string]hostID) // of the hosts that are kept with a ready endpoint
 	for _, d := range c.hosts {
-		if h := old.readyHost(d.key.host); had(h, d) {
+		if h := old.readyHost(d.key.host); refsAt(h, d.key.addr) > 0 {
 			ids[d.key.host] = h.id
 			out.hosts = append(out.hosts, d)
 		}
 	}
 	if out.mixed {
 		for _, d := range c.names() {
-			if had(old.hostByLabel([]byte(d.key.host)), d) {
+			if old.refsOf(d.key.host, d.key.addr) > 0 {
 				out.resolved = append(out.resolved, d)
 			}
 		}

@@ -3,8 +3,8 @@
 //
 // A [Trie] is walked label by label from a zone's apex down: the label "svc", the
 // namespace, the service, then a host, or a protocol and a port. A lookup returns a
-// [Node], and [Node.Answer] makes its records, or [Node.Denial] says why there are none. The writer collects changes in an
-// [Update] and publishes them with [Update.Commit].
+// [Node], and [Node.Answer] makes its records, or [Node.Denial] says why there are none.
+// The writer collects changes in an [Update] and publishes them with [Update.Commit].
 //
 // The package imports neither Kubernetes nor CoreDNS.
 //

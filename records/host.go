@@ -77,6 +77,11 @@ func (s *snapshot) hostByLabel(label []byte) *host {
 	return hostWithLabel(&s.hosts, hashBytes(label), label)
 }
 
+// hostNamed is hostByLabel for a string.
+func (s *snapshot) hostNamed(label string) *host {
+	return hostWithLabel(&s.hosts, hashString(label), label)
+}
+
 // hostByID returns the host with the id, or nil.
 func (s *snapshot) hostByID(id hostID) *host {
 	bucket := s.hosts.bucket(id.hash())
@@ -100,7 +105,7 @@ func (s *snapshot) idOf(old *snapshot, label string) hostID {
 
 // readyHost returns the host with the label if it has a ready endpoint, or nil.
 func (s *snapshot) readyHost(label string) *host {
-	h := hostWithLabel(&s.hosts, hashString(label), label)
+	h := s.hostNamed(label)
 	if h == nil || s.shows(h.id) {
 		return nil
 	}
@@ -114,7 +119,7 @@ func (s *snapshot) readyRefsOf(label string, addr netip.Addr) int32 {
 
 // refsOf returns how many of the endpoints whose addresses the host has have this one.
 func (s *snapshot) refsOf(label string, addr netip.Addr) int32 {
-	return refsAt(hostWithLabel(&s.hosts, hashString(label), label), addr)
+	return refsAt(s.hostNamed(label), addr)
 }
 
 // refsAt is refsOf for a host, which may be nil.

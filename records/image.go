@@ -93,14 +93,14 @@ func (i *Image) Addrs() iter.Seq2[netip.Addr, Node] {
 		snapshots[s.service] = s.snapshot
 	}
 	return func(yield func(netip.Addr, Node) bool) {
-		_ = addrNodes(slices.Collect(i.v4.all), snapshots, func(a addr4) netip.Addr { return netip.AddrFrom4(a) }, yield) &&
-			addrNodes(slices.Collect(i.v6.all), snapshots, func(a addr6) netip.Addr { return netip.AddrFrom16(a) }, yield)
+		_ = addrNodes(slices.Collect(i.v4.all), snapshots, yield) &&
+			addrNodes(slices.Collect(i.v6.all), snapshots, yield)
 	}
 }
 
 // addrNodes yields the addresses of one family. It reports whether yield wants more.
 func addrNodes[A address[A]](
-	entries []entry[A], snapshots map[*service]*snapshot, addr func(A) netip.Addr, yield func(netip.Addr, Node) bool,
+	entries []entry[A], snapshots map[*service]*snapshot, yield func(netip.Addr, Node) bool,
 ) bool {
 	slices.SortFunc(entries, func(a, b entry[A]) int { return a.addr.compare(b.addr) })
 	for len(entries) > 0 {
@@ -110,7 +110,7 @@ func addrNodes[A address[A]](
 			e := entries[0]
 			names = append(names, addrName{e.service, snapshots[e.service].hostByID(e.host.id()).label, e.host.hostname()})
 		}
-		if !yield(addr(a), Node{names: preferHostnames(names)}) {
+		if !yield(a.netip(), Node{names: preferHostnames(names)}) {
 			return false
 		}
 	}

@@ -149,8 +149,9 @@ func (t *Trie) FindAddr(a netip.Addr) (Node, Result) {
 	return t.v6.lookup(a.As16(), a)
 }
 
-// HasNamespace reports whether a service of the namespace has a name. If so, the name of the namespace is an empty non-terminal (RFC 4592, section 2.2.2).
-// Otherwise nothing is below the name, and it does not exist (RFC 8020).
+// HasNamespace reports whether a service of the namespace has a name. If so, the name of the
+// namespace is an empty non-terminal (RFC 4592, section 2.2.2). Otherwise nothing is below the
+// name, and it does not exist (RFC 8020).
 func (t *Trie) HasNamespace(name []byte) bool {
 	ns := namespaceOf(t.namespaces.Load(), name)
 	return ns != nil && ns.populated.Load() > 0
