@@ -222,7 +222,7 @@ growth: tools build
 	go run ./plugin/bench -report growth -revision $(or $(version),unknown) growth.txt docs/performance.md plugin/bench/growth.svg
 
 # Takes about fifteen minutes on two cores. The machine should do nothing else meanwhile.
-rendezvous: programs = openssl:openssl jq:jq
+rendezvous: programs = openssl:openssl
 rendezvous: SHELL = /bin/bash
 rendezvous: tools build
 	@echo "== pods that look each other up"

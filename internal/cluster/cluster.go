@@ -12,6 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"testing"
+
+	"k8s.io/client-go/kubernetes"
 )
 
 // Scripts is the folder of the cluster's scripts, relative to a folder of plugin.
@@ -47,6 +50,26 @@ func Start(bin string, nodes int) (*Cluster, error) {
 			return nil, err
 		}
 	}
+}
+
+// MustStart is [Start] for a test, at whose end it stops the cluster. It also returns a client of the
+// API server as the admin.
+func MustStart(t testing.TB, bin string, nodes int) (*Cluster, *kubernetes.Clientset) {
+	t.Helper()
+	c, err := Start(bin, nodes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	api, err := c.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, api
 }
 
 // start starts a cluster once. If it fails and has started something, it returns the

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 )
 
 // Run runs a program to its end and returns its output. The error quotes its stderr.
@@ -46,6 +47,23 @@ func (c *Cluster) Launch(name string, cmd *exec.Cmd) error {
 		return err
 	}
 	return os.WriteFile(c.PIDFile(name), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600)
+}
+
+// MustLaunch is [Cluster.Launch] for a test, at whose end it kills the program. If the test has
+// failed, it prints the program's log.
+func (c *Cluster) MustLaunch(t testing.TB, name string, cmd *exec.Cmd) {
+	t.Helper()
+	if err := c.Launch(name, cmd); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Kill(name); err != nil {
+			t.Error(err)
+		}
+		if err := cmd.Wait(); t.Failed() {
+			t.Logf("%s: %v, log:\n%s", name, err, c.Log(name))
+		}
+	})
 }
 
 // PIDFile returns the path of the file with the process id of a program.

@@ -14,22 +14,6 @@ import (
 	"github.com/headless-dns/headless/internal/cluster"
 )
 
-// start runs a program until the test ends, or with the cluster at the latest.
-func start(t *testing.T, name string, cmd *exec.Cmd) {
-	t.Helper()
-	if err := kube.Launch(name, cmd); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := kube.Kill(name); err != nil {
-			t.Error(err)
-		}
-		if err := cmd.Wait(); t.Failed() {
-			t.Logf("%s: %v, log:\n%s", name, err, kube.Log(name))
-		}
-	})
-}
-
 // writeFile writes a file that is removed when the test ends, and returns its path.
 func writeFile(t *testing.T, name, content string) string {
 	t.Helper()
@@ -45,7 +29,7 @@ func writeFile(t *testing.T, name, content string) string {
 func corefileServer(t *testing.T, name, corefile string) string {
 	t.Helper()
 	port := cluster.MustFreePort(t)
-	start(t, name+"-"+port, exec.Command(program, "-conf", writeFile(t, "Corefile", strings.ReplaceAll(corefile, "PORT", port))))
+	kube.MustLaunch(t, name+"-"+port, exec.Command(program, "-conf", writeFile(t, "Corefile", strings.ReplaceAll(corefile, "PORT", port))))
 	return port
 }
 
@@ -88,7 +72,7 @@ func unbound(t *testing.T, upstream string, settings ...string) string {
 		}
 	}
 	port := cluster.MustFreePort(t)
-	start(t, "unbound-"+port, resolver(t, "unbound", "-d", "-c", writeFile(t, "unbound.conf", fmt.Sprintf(`
+	kube.MustLaunch(t, "unbound-"+port, resolver(t, "unbound", "-d", "-c", writeFile(t, "unbound.conf", fmt.Sprintf(`
 server:
   interface: 127.0.0.1@%s
   do-daemonize: no
@@ -119,7 +103,7 @@ func recursor(t *testing.T, upstream string, settings ...string) string {
 	for _, setting := range settings {
 		args = append(args, "--"+setting)
 	}
-	start(t, "recursor-"+port, resolver(t, "pdns_recursor", args...))
+	kube.MustLaunch(t, "recursor-"+port, resolver(t, "pdns_recursor", args...))
 	return port
 }
 
@@ -132,6 +116,6 @@ func dnsmasq(t *testing.T, upstream string, settings ...string) string {
 	for _, setting := range settings {
 		args = append(args, "--"+setting)
 	}
-	start(t, "dnsmasq-"+port, exec.Command("dnsmasq", args...))
+	kube.MustLaunch(t, "dnsmasq-"+port, exec.Command("dnsmasq", args...))
 	return port
 }

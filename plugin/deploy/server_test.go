@@ -29,11 +29,7 @@ func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{}
 	for _, port := range []*string{&s.port, &s.health, &s.ready, &s.metrics} {
-		p, err := cluster.FreePort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		*port = p
+		*port = cluster.MustFreePort(t)
 	}
 	s.name = strings.ReplaceAll(t.Name(), "/", "-") + "-" + s.port
 	return s

@@ -52,7 +52,7 @@ type outcome struct {
 	lastError error
 }
 
-// create creates the service with an annotation and the StatefulSet.
+// create creates the service, with publishNotReadyAddresses or without, and the StatefulSet.
 func (m *meeting) create(ctx context.Context, publish bool) error {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.namespace}}
 	if _, err := m.api.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {

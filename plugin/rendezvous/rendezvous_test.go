@@ -108,19 +108,7 @@ func BenchmarkRendezvous(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	k, err := cluster.Start(bin, nodes)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := k.Stop(); err != nil {
-			b.Error(err)
-		}
-	})
-	api, err := k.Client()
-	if err != nil {
-		b.Fatal(err)
-	}
+	k, api := cluster.MustStart(b, bin, nodes)
 	kubeconfig, err := k.Kubeconfig("coredns")
 	if err != nil {
 		b.Fatal(err)
@@ -201,16 +189,7 @@ func start(b *testing.B, k *cluster.Cluster, name, program, corefile string) {
 	if err := os.WriteFile(path, []byte(corefile), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	cmd := exec.Command(program, "-conf", path)
-	if err := k.Launch(name, cmd); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := k.Kill(name); err != nil {
-			b.Error(err)
-		}
-		_ = cmd.Wait() // it was killed
-	})
+	k.MustLaunch(b, name, exec.Command(program, "-conf", path))
 }
 
 // awaitServer waits until a server answers for a name of the cluster.

@@ -32,19 +32,7 @@ func up(t *testing.T) *kubernetes {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := cluster.Start(bin, nodes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	api, err := c.Client()
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, api := cluster.MustStart(t, bin, nodes)
 	return &kubernetes{c, api}
 }
 
