@@ -35,10 +35,14 @@ func (x *extended) add(code uint16, text string) {
 func (x *extended) size() int {
 	size := 0
 	for i := range x.opt.Option {
-		size += 6 + len(x.errors[i].ExtraText) // OPTION-CODE, OPTION-LENGTH and INFO-CODE (RFC 8914, section 2)
+		size += edeSize(len(x.errors[i].ExtraText))
 	}
 	return size
 }
+
+// edeSize returns the size of an extended DNS error with a text: OPTION-CODE, OPTION-LENGTH,
+// INFO-CODE and the text (RFC 8914, section 2).
+func edeSize(text int) int { return 6 + text }
 
 // attach makes the record the additional section of a reply that has none. query is the OPT record
 // of the query, of which it returns the options that a plugin has registered. Without attach, the
@@ -93,7 +97,7 @@ func (h *Headless) deny(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l
 	if text != "" {
 		m.add(dns.ExtendedErrorCodeOther, text)
 	}
-	size := negativeSize(r.Question[0].Name) + m.size()
+	size := negativeSize(len(r.Question[0].Name)) + m.size()
 	if size+replyOPTSize(opt) > dns.MinMsgSize {
 		if state := (request.Request{W: w, Req: r}); size > sizeLimit(&state) {
 			return &m.Msg
@@ -116,6 +120,14 @@ func (h *Headless) reason(ctx context.Context, d *records.Denial) string {
 	return text
 }
 
+// appendReason appends the text of a denial to an empty buffer.
+func appendReason(b []byte, d *records.Denial) []byte {
+	if text := fixedText(d.Cause); text != "" || d.Cause == records.Unexplained {
+		return append(b, text...)
+	}
+	return abridge(appendDenial(b, d))
+}
+
 // fixedText returns the text of a cause if it has no names, else "". Together with those of
 // appendDenial, the vocabulary is stable: the documentation lists it.
 func fixedText(c records.Cause) string {
@@ -134,11 +146,11 @@ func fixedText(c records.Cause) string {
 	return ""
 }
 
-// negativeSize returns the most bytes of a negative answer to a name, without an OPT record: the
-// header, the question, and an SOA record with compressed names.
-func negativeSize(qname string) int {
-	const header, question, soa = 12, 4, 54
-	return header + len(qname) + 1 + question + soa
+// negativeSize returns the most bytes of a negative answer to a name of a length in presentation
+// format, without an OPT record: the header, the question, and an SOA record with compressed names.
+func negativeSize(qname int) int {
+	const soa = 54
+	return headerSize + qname + 1 + questionTail + soa
 }
 
 // abridge cuts a text that is too long.

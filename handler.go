@@ -2,7 +2,6 @@ package headless
 
 import (
 	"context"
-	"math/rand/v2"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/request"
@@ -126,7 +125,7 @@ func (h *Headless) answerNode(ctx context.Context, w dns.ResponseWriter, r *dns.
 		Zone:  h.ptrZone,
 		TTL:   h.ttl,
 		Size:  sizeLimit(&state),
-		Start: rand.Uint64(),
+		Start: h.randomStart(),
 	}
 	answer := h.answer(&l.node, &query)
 	if len(answer.Records) == 0 && !answer.Truncated {

@@ -32,6 +32,10 @@
 //	why.go            TXT records that explain a name
 //	metadata.go       metadata for other plugins
 //	size.go           how large a reply may be
+//	fastpath.go       which server blocks may have the fast path
+//	fastsocket.go     the sockets of the fast path, from the start of a server to its end
+//	fastreply.go      its replies, in wire format
+//	fastmetrics.go    what it adds to the metrics of the prometheus plugin
 //	authority.go      names that a zone has with "authoritative"
 //	nameserver.go     the name server of a zone, and its addresses
 //	transfer.go       zone transfers
@@ -79,6 +83,8 @@ type Headless struct {
 	serverAddrs   []netip.Addr // of the zones' name server; nil unless authoritative
 	transfers     bool         // a transfer plugin is in the server block; false unless authoritative
 	notifier      *notifier    // nil without transfers
+
+	randomStart func() uint64 // records.Query.Start
 
 	trie    *records.Trie // source.trie, saving a load per query
 	source  *source

@@ -20,6 +20,20 @@ var (
 		Help:      "Counter of queries for owned names, by outcome.",
 	}, []string{"outcome"})
 
+	fastAnswersTotal = promauto.NewCounter(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "fastpath_answers_total",
+		Help:      "Counter of the answers that the fast path gave. They are also in answers_total.",
+	})
+
+	fastSockets = promauto.NewGauge(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "fastpath_sockets",
+		Help:      "Number of UDP sockets of the fast path: one for each address of a server block with it.",
+	})
+
 	namesByKind = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,

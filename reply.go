@@ -62,6 +62,9 @@ func zoneSuffix(qname string, zone *records.Zone) string {
 
 const soaServer, soaMailbox = "ns.dns.", "hostmaster."
 
+// The times in an SOA record that only secondaries use, in seconds.
+const soaRefresh, soaRetry, soaExpire = 7200, 1800, 86400
+
 // soaNames returns the two names in the SOA record of a zone, one after the other.
 func soaNames(apex string) string {
 	zone := strings.TrimPrefix(apex, ".") // the root zone has no labels
@@ -86,9 +89,9 @@ func (h *Headless) soa(apex string, serial uint32) dns.SOA {
 		Ns:      names[:server],
 		Mbox:    names[server:],
 		Serial:  serial,
-		Refresh: 7200,
-		Retry:   1800,
-		Expire:  86400,
+		Refresh: soaRefresh,
+		Retry:   soaRetry,
+		Expire:  soaExpire,
 		Minttl:  h.denial.ttl,
 	}
 }

@@ -2,6 +2,7 @@ package headless
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/coredns/caddy"
@@ -55,6 +56,7 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 		authoritative: s.authoritative,
 		explain:       s.explain,
 		whyLimiter:    newWhyLimiter(),
+		randomStart:   rand.Uint64,
 		trie:          source.trie,
 		source:        source,
 		release:       release,

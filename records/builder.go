@@ -20,25 +20,12 @@ func wireLen(name string) int { return len(name) + 1 }
 // however many there are. Nothing is shared with the trie, so the caller may change the
 // records.
 type builder struct {
-	query   *Query
-	room    int // bytes that are free
-	skipped int // targets; a test bounds them
+	fitter
+	query *Query
 }
 
-// take reserves room for up to n records of a size, and returns how many fit.
-func (b *builder) take(n, size int) int {
-	n = min(n, max(0, b.room)/size)
-	b.room -= n * size
-	return n
-}
-
-// start returns the position of the first of n records from a set of total: zero if
-// all fit.
-func (b *builder) start(n, total int) int {
-	if n == total {
-		return 0
-	}
-	return int(b.query.Start % uint64(total))
+func newBuilder(q *Query) builder {
+	return builder{fitter{room: q.Size - headerSize - questionSize - wireLen(q.Name), start: q.Start}, q}
 }
 
 func (b *builder) header(name string, rrtype uint16) dns.RR_Header {
@@ -82,7 +69,7 @@ func (b *builder) appendA(rrs []dns.RR, block []blockA, s *set[addr4], n int, na
 	if n == 0 {
 		return rrs, block
 	}
-	c := s.at(b.start(n, s.len()))
+	c := s.at(b.first(n, s.len()))
 	for i := range n {
 		rr := &block[i]
 		rr.addr = c.item().key
@@ -98,7 +85,7 @@ func (b *builder) appendAAAA(rrs []dns.RR, block []blockAAAA, s *set[addr6], n i
 	if n == 0 {
 		return rrs, block
 	}
-	c := s.at(b.start(n, s.len()))
+	c := s.at(b.first(n, s.len()))
 	for i := range n {
 		rr := &block[i]
 		rr.addr = c.item().key
@@ -115,7 +102,7 @@ func (b *builder) ptr(n *Node) (rrs []dns.RR, truncated bool) {
 	if n.nameRange != nil {
 		return b.ptrFromRange(n.nameRange)
 	}
-	start := b.ptrStart(len(n.names))
+	start := b.firstPTR(len(n.names))
 	for i := range n.names {
 		if rrs, truncated = b.appendPTR(rrs, n.names[(start+i)%len(n.names)]); truncated {
 			break
@@ -130,7 +117,7 @@ func (b *builder) ptrFromRange(r *nameRange) (rrs []dns.RR, truncated bool) {
 	if n == 0 {
 		return nil, false
 	}
-	c := r.set.at(b.ptrStart(n))
+	c := r.set.at(b.firstPTR(n))
 	for range n {
 		if name, ok := c.item().key.resolve(r.addr); ok {
 			if rrs, truncated = b.appendPTR(rrs, name); truncated {
@@ -142,14 +129,6 @@ func (b *builder) ptrFromRange(r *nameRange) (rrs []dns.RR, truncated bool) {
 		}
 	}
 	return rrs, truncated
-}
-
-// ptrStart returns the position of the first of n names: zero if all are sure to fit.
-func (b *builder) ptrStart(n int) int {
-	if n*(compressedSize+fixedSize+maxName+1) <= b.room {
-		return 0
-	}
-	return int(b.query.Start % uint64(n))
 }
 
 // appendPTR appends a PTR record, or reports that there is no room for it. It leaves

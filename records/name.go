@@ -59,6 +59,52 @@ func (n *Name) Fold(qname string) {
 	n.length = len(qname)
 }
 
+// plain maps each byte that may be in a name of Kubernetes to its lower case, and every other
+// byte to 0. The DNS library escapes some of the others.
+var plain = func() (t [256]byte) {
+	for i := range t {
+		switch c := lower(byte(i)); {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_':
+			t[i] = c
+		}
+	}
+	return t
+}()
+
+// FoldWire sets n to the name at the start of a part of a message (RFC 1035, section 3.1), as
+// [Name.Fold] would to its presentation. It returns the size of the name on the wire. The size is
+// 0 if FoldWire does not take the name: it is that of the root, is cut short, too long or
+// compressed, or has a byte that no name of Kubernetes has.
+func (n *Name) FoldWire(wire []byte) int {
+	at, labels := 0, 0
+	for at < len(wire) {
+		size := int(wire[at])
+		if size == 0 {
+			n.length, n.labels = at, labels
+			if at == 0 {
+				return 0
+			}
+			return at + 1
+		}
+		end := at + 1 + size
+		if size > maxLabel || end > maxName || end >= len(wire) {
+			return 0
+		}
+		n.starts[labels] = uint8(at)
+		text := n.text[at:end]
+		for i, c := range wire[at+1 : end] {
+			c = plain[c]
+			if c == 0 {
+				return 0
+			}
+			text[i] = c
+		}
+		text[size] = '.'
+		at, labels = end, labels+1
+	}
+	return 0
+}
+
 // lower returns a byte with ASCII letters in lower case (RFC 4343).
 func lower(c byte) byte {
 	if 'A' <= c && c <= 'Z' {

@@ -45,7 +45,7 @@ var Types = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypePTR}
 // none if the node has no records of that type. The cost grows with the records
 // returned, not with the service.
 func (n *Node) Answer(q *Query) Answer {
-	b := builder{query: q, room: q.Size - headerSize - questionSize - wireLen(q.Name)}
+	b := newBuilder(q)
 	var out Answer
 	switch {
 	case n.names != nil || n.nameRange != nil:

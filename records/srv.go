@@ -12,14 +12,14 @@ func (b *builder) srv(n *Node, out *Answer) {
 	suffix := b.query.Name[len(b.query.Name)-n.suffixLen:]
 	var one [1]targetRange
 	ranges, endpoints := n.targetRanges(one[:0])
-	targets, truncated := b.window(n, ranges, len(suffix))
+	targets, truncated := b.window(n, ranges, len(suffix), nil)
 	out.Truncated = truncated
 	if len(targets) == 0 {
 		return
 	}
 	weight := weightOf(endpoints)
 	names := targetNames(targets, suffix)
-	offset := headerSize + questionSize + wireLen(b.query.Name)
+	placeTargets(targets, headerSize+questionSize+wireLen(b.query.Name), len(suffix))
 	out.Records = make([]dns.RR, len(targets))
 	block := make([]dns.SRV, len(targets))
 	for i := range targets {
@@ -27,15 +27,24 @@ func (b *builder) srv(n *Node, out *Answer) {
 		t.name, names = names[:len(t.label)+1+len(suffix)], names[len(t.label)+1+len(suffix):]
 		block[i] = dns.SRV{Hdr: b.header(b.query.Name, dns.TypeSRV), Weight: weight, Port: t.port, Target: t.name}
 		out.Records[i] = &block[i]
-		offset += srvSize(t.label, len(suffix))
+	}
+	out.Glue, out.GlueTruncated = b.glue(targets)
+}
+
+// placeTargets sets where the names of targets are, and how long the owners of their glue, if
+// the SRV records begin at an offset of the message.
+func placeTargets(targets []resolvedTarget, offset, suffixLen int) {
+	for i := range targets {
+		t := &targets[i]
+		offset += srvSize(t.label, suffixLen)
+		t.at = offset - targetSize(t.label, suffixLen)
 		if t.firstOfHost {
 			t.ownerSize = compressedSize
-			if offset-wireLen(t.name) >= maxOffset {
+			if t.at >= maxOffset {
 				t.ownerSize += 1 + len(t.label) // no pointer reaches the whole name
 			}
 		}
 	}
-	out.Glue, out.GlueTruncated = b.glue(targets)
 }
 
 // weightOf returns the weight of each SRV record of a number of endpoints.
@@ -47,8 +56,11 @@ const manyEndpoints = 51
 // srvSize returns the size of an SRV record. Its target is not compressed (RFC 2782):
 // the label below a name of suffixLen bytes.
 func srvSize(label string, suffixLen int) int {
-	return compressedSize + fixedSize + 6 + len(label) + 1 + suffixLen + 1
+	return compressedSize + fixedSize + 6 + targetSize(label, suffixLen)
 }
+
+// targetSize returns the size of a name that is a label below a name of suffixLen bytes.
+func targetSize(label string, suffixLen int) int { return len(label) + 1 + suffixLen + 1 }
 
 // longestLabel is as long as a label may be (RFC 1035, section 2.3.4).
 var longestLabel = strings.Repeat("-", maxLabel)
@@ -76,18 +88,7 @@ func targetNames(targets []resolvedTarget, suffix string) string {
 
 // glue returns the addresses of the targets, as many as fit.
 func (b *builder) glue(targets []resolvedTarget) (rrs []dns.RR, truncated bool) {
-	n4, n6 := 0, 0
-	for i := range targets {
-		t := &targets[i]
-		if !t.firstOfHost {
-			continue
-		}
-		addrs := t.addrs()
-		t.v4 = b.take(addrs.v4.len(), t.ownerSize+fixedSize+len(addr4{}))
-		t.v6 = b.take(addrs.v6.len(), t.ownerSize+fixedSize+len(addr6{}))
-		truncated = truncated || t.v4 < addrs.v4.len() || t.v6 < addrs.v6.len()
-		n4, n6 = n4+t.v4, n6+t.v6
-	}
+	n4, n6, truncated := b.takeGlue(targets)
 	rrs = make([]dns.RR, 0, n4+n6)
 	b4, b6 := make([]blockA, n4), make([]blockAAAA, n6)
 	for i := range targets {

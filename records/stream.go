@@ -18,7 +18,7 @@ const maxBatch = 1024
 func (n *Node) All(q *Query) iter.Seq[[]dns.RR] {
 	return func(yield func([]dns.RR) bool) {
 		var batch []dns.RR
-		b := builder{query: q, room: math.MaxInt}
+		b := builder{fitter{room: math.MaxInt}, q}
 		for rr := range b.all(n) {
 			if batch = append(batch, rr); len(batch) == maxBatch {
 				if !yield(batch) {

@@ -1,17 +1,21 @@
 package records
 
+import "slices"
+
 // resolvedTarget is a target with its host.
 type resolvedTarget struct {
 	*host
 	port        uint16
 	firstOfHost bool   // no target before it has the host, so its glue is here
-	name        string // of the host
+	name        string // of the host; a builder's
+	at          int    // offset of the name in the message, if the owners before it are compressed
 	ownerSize   int    // bytes of the owner name of a glue record
 	v4, v6      int    // glue records that fit
 }
 
-// window returns the targets of the ranges that fit, and whether some are left out.
-func (b *builder) window(n *Node, ranges []targetRange, suffixLen int) (out []resolvedTarget, truncated bool) {
+// window returns the targets of the ranges that fit, and whether some are left out. It stores
+// the targets in buffer if that has the capacity.
+func (f *fitter) window(n *Node, ranges []targetRange, suffixLen int, buffer []resolvedTarget) (out []resolvedTarget, truncated bool) {
 	total := 0
 	for i := range ranges {
 		total += ranges[i].len()
@@ -20,12 +24,12 @@ func (b *builder) window(n *Node, ranges []targetRange, suffixLen int) (out []re
 		return nil, false
 	}
 	start := 0
-	if total*srvSize(longestLabel, suffixLen) > b.room {
-		start = int(b.query.Start % uint64(total))
+	if total*srvSize(longestLabel, suffixLen) > f.room {
+		start = int(f.start % uint64(total))
 	}
-	f := finder{suffixLen: suffixLen, room: b.room, targets: make([]resolvedTarget, 0, min(total, max(0, b.room)/srvSize("-", suffixLen)))}
+	w := finder{fitter: *f, suffixLen: suffixLen, targets: slices.Grow(buffer[:0], min(total, max(0, f.room)/srvSize("-", suffixLen)))}
 	if len(ranges) > 1 {
-		f.seen, f.seenHosts = make(map[target]bool), make(map[*host]bool)
+		w.seen, w.seenHosts = make(map[target]bool), make(map[*host]bool)
 	}
 	i := 0
 	for start >= ranges[i].len() {
@@ -37,22 +41,21 @@ func (b *builder) window(n *Node, ranges []targetRange, suffixLen int) (out []re
 		if k == 0 {
 			from = start
 		}
-		if truncated = !f.scan(n, r, from, r.len()); truncated {
+		if truncated = !w.scan(n, r, from, r.len()); truncated {
 			break
 		}
 	}
 	if !truncated {
-		truncated = !f.scan(n, &ranges[i], 0, start)
+		truncated = !w.scan(n, &ranges[i], 0, start)
 	}
-	b.room, b.skipped = f.room, f.skipped
-	return f.targets, truncated
+	*f = w.fitter
+	return w.targets, truncated
 }
 
 // finder collects targets while there is room.
 type finder struct {
+	fitter        // skipped: targets whose names are too long; with a long list, hosts
 	suffixLen int // bytes of the service's name
-	room      int // bytes that are free
-	skipped   int // targets whose names are too long; with a long list, hosts
 	targets   []resolvedTarget
 
 	// Targets and hosts collected so far; nil if there is one range, which has each

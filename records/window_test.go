@@ -174,9 +174,9 @@ func TestLongTargetsBudget(t *testing.T) {
 			found, targets := map[string]bool{}, (test.long+test.short)*len(list.Ports())
 			for start := 0; start < targets; start += max(1, targets/100) {
 				q := Query{Name: base, Type: dns.TypeSRV, Zone: zone, Size: test.size, Start: uint64(start)}
-				b := builder{query: &q, room: q.Size}
+				b := fitter{room: q.Size, start: q.Start}
 				ranges, _ := node.targetRanges(nil)
-				out, truncated := b.window(&node, ranges, len(base))
+				out, truncated := b.window(&node, ranges, len(base), nil)
 				if b.skipped > test.skipped || test.short == 0 && b.skipped != test.skipped || truncated != test.truncated {
 					t.Fatalf("%s with %s from %d: %d targets are skipped, want %d; %d fit, truncated: %v",
 						test.what, which, start, b.skipped, test.skipped, len(out), truncated)

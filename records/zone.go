@@ -50,6 +50,18 @@ func (zs Zones) Match(qname string) *Zone {
 	return nil
 }
 
+// MatchName is Match for a name that was folded. Escaped dots separate no labels.
+func (zs Zones) MatchName(n *Name) *Zone {
+	for i := range zs {
+		z := &zs[i]
+		if z.labels == 0 || z.labels == n.labels && string(n.text[:n.length]) == z.Name ||
+			z.labels < n.labels && string(n.suffix(z.labels-1)) == z.Name {
+			return z
+		}
+	}
+	return nil
+}
+
 // Parent returns the zone that z is delegated from: the most specific one above it,
 // or nil.
 func (zs Zones) Parent(z *Zone) *Zone {
