@@ -47,9 +47,10 @@ const (
 	maxWireName  = 255
 )
 
-func newFastPlugin(h *Headless) *fastPlugin {
-	f := &fastPlugin{h: h, packer: records.NewPacker()}
-	f.packer.TTL, f.packer.Zone = h.ttl, h.ptrZone
+// newFastPlugin returns what answers for h, in a server block on the address of a server.
+func newFastPlugin(h *Headless, b *fastBlock, server string) *fastPlugin {
+	f := &fastPlugin{h: h, packer: records.NewPacker(), bufsize: b.bufsize, metrics: newFastMetrics(server, b.chain)}
+	f.packer.TTL, f.packer.Zone, f.packer.Shuffle = h.ttl, h.ptrZone, b.shuffle
 	for i := range h.zones {
 		f.nested = f.nested || h.zones.Parent(&h.zones[i]) != nil
 	}

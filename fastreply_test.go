@@ -60,8 +60,7 @@ func newBothWays(t testing.TB, h *Headless, size int) *bothWays {
 	if b.server, err = dnsserver.NewServer("dns://:53", []*dnsserver.Config{config}); err != nil {
 		t.Fatal(err)
 	}
-	f := newFastPlugin(h)
-	f.bufsize = uint16(size)
+	f := newFastPlugin(h, &fastBlock{bufsize: uint16(size)}, "dns://:53")
 	b.fast = &fastAnswerer{plugins: []*fastPlugin{f}}
 	return b
 }

@@ -94,6 +94,9 @@ type Headless struct {
 	whyLimiter *rate.Limiter
 	metadata   bool // the metadata plugin is in the server block
 
+	fastPath  bool       // the stanza has "fastpath"
+	fastBlock *fastBlock // nil without the fast path, and before the start
+
 	// delegate sends queries to the next plugin until the first sync: a kubernetes plugin in
 	// the same server block answers them.
 	delegate bool

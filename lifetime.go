@@ -133,6 +133,7 @@ func (l *lifetime) end() {
 	if i < 0 {
 		return
 	}
+	l.releaseSockets() // their plugins and servers answer until then
 	for _, h := range l.plugins {
 		h.stop()
 	}

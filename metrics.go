@@ -27,11 +27,11 @@ var (
 		Help:      "Counter of the answers that the fast path gave. They are also in answers_total.",
 	})
 
-	fastSockets = promauto.NewGauge(prometheus.GaugeOpts{
+	fastSocketsOpen = promauto.NewGauge(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
 		Name:      "fastpath_sockets",
-		Help:      "Number of UDP sockets of the fast path: one for each address of a server block with it.",
+		Help:      "Number of addresses on which the fast path answers.",
 	})
 
 	namesByKind = promauto.NewGaugeVec(prometheus.GaugeOpts{

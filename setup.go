@@ -25,15 +25,27 @@ func setup(c *caddy.Controller) error {
 	if err != nil {
 		return plugin.Error(pluginName, s.sourceError(err))
 	}
+	config := dnsserver.GetConfig(c)
+	if h.fastPath {
+		if err := l.decorate(config); err != nil {
+			return plugin.Error(pluginName, s.errorAt("fastpath", err))
+		}
+	}
 	c.OnStartup(func() error {
-		if err := h.start(s, dnsserver.GetConfig(c), l); err != nil {
+		if h.fastPath {
+			if h.fastBlock, err = newFastBlock(c, h, l); err != nil {
+				return plugin.Error(pluginName, s.errorAt("fastpath", err))
+			}
+			l.reserveSockets(h.fastBlock.addrs)
+		}
+		if err := h.start(s, config, l); err != nil {
 			return plugin.Error(pluginName, err)
 		}
 		return nil
 	})
 	c.OnShutdown(l.onShutdown)
 	c.OnFinalShutdown(l.onFinalShutdown)
-	dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler {
+	config.AddPlugin(func(next plugin.Handler) plugin.Handler {
 		h.Next = next
 		return h
 	})
@@ -57,6 +69,7 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 		explain:       s.explain,
 		whyLimiter:    newWhyLimiter(),
 		randomStart:   rand.Uint64,
+		fastPath:      s.fastPath,
 		trie:          source.trie,
 		source:        source,
 		release:       release,

@@ -26,6 +26,7 @@ type stanza struct {
 	fall           fall.F
 	authoritative  bool
 	explain        bool
+	fastPath       bool
 	config         informer.Config // of the source
 
 	places map[string]string // FILE:LINE by directive, and of the plugin's name
@@ -131,6 +132,8 @@ func (s *stanza) setDirective(c *caddy.Controller, directive string, args []stri
 		}
 	case "authoritative":
 		s.authoritative = true
+	case "fastpath":
+		s.fastPath = true
 	case "snapshot":
 		return s.setSnapshot(c, args)
 	case "ttl":
@@ -234,6 +237,7 @@ var directives = map[string]arguments{
 	"endpoint_pod_names": {0, 0, "no argument"},
 	"explain":            {1, 1, "on or off"},
 	"authoritative":      {0, 0, "no argument"},
+	"fastpath":           {0, 0, "no argument"},
 	"snapshot":           {1, 2, "a file and at most a duration"},
 	"ttl":                {1, 1, "one number of seconds"},
 	"denial":             {1, 2, "a number of seconds and at most \"bare\""},

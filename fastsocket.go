@@ -1,0 +1,202 @@
+package headless
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin/metrics/vars"
+	"github.com/coredns/coredns/plugin/pkg/transport"
+	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/internal/fastudp"
+)
+
+// fastSocket is the socket of the fast path at an address. It opens when a server begins to serve
+// the address, after the server's own socket, and outlives a reload, so that no query in it is lost:
+// from a moment on, another plugin and another server answer what arrives. It closes with the last
+// lifetime that uses it.
+//
+// The server serves all queries on its own socket as long as there is no such socket, or if it
+// can't be opened.
+type fastSocket struct {
+	addr string // as dnsserver.Server.Addr
+
+	users []*lifetime // guarded by fastSockets.mu
+
+	server atomic.Pointer[dnsserver.Server] // answers what the fast path does not
+
+	mu       sync.Mutex
+	answerer *fastAnswerer
+	debug    bool
+	conn     *fastudp.Conn // nil unless it is open
+	library  *dns.Server   // reads conn
+	closed   bool
+}
+
+// fastSockets are the sockets by address.
+var fastSockets = struct {
+	mu sync.Mutex
+	at map[string]*fastSocket
+}{at: make(map[string]*fastSocket)}
+
+// reserveSockets makes l a user of the sockets at some addresses. They open later.
+func (l *lifetime) reserveSockets(addrs []string) {
+	fastSockets.mu.Lock()
+	defer fastSockets.mu.Unlock()
+	for _, addr := range addrs {
+		s := fastSockets.at[addr]
+		if s == nil {
+			s = &fastSocket{addr: addr}
+			fastSockets.at[addr] = s
+		}
+		if !slices.Contains(s.users, l) {
+			s.users = append(s.users, l)
+		}
+	}
+}
+
+// releaseSockets ends the use of sockets by l, and closes those without another user.
+func (l *lifetime) releaseSockets() {
+	fastSockets.mu.Lock()
+	var unused []*fastSocket
+	for addr, s := range fastSockets.at {
+		if i := slices.Index(s.users, l); i >= 0 {
+			if s.users = slices.Delete(s.users, i, i+1); len(s.users) == 0 {
+				delete(fastSockets.at, addr)
+				unused = append(unused, s)
+			}
+		}
+	}
+	fastSockets.mu.Unlock()
+	for _, s := range unused {
+		s.close()
+	}
+}
+
+// socketAt returns the socket at an address, or nil if l is no user of it.
+func socketAt(addr string, l *lifetime) *fastSocket {
+	fastSockets.mu.Lock()
+	defer fastSockets.mu.Unlock()
+	if s := fastSockets.at[addr]; s != nil && slices.Contains(s.users, l) {
+		return s
+	}
+	return nil
+}
+
+// serve makes a server and an answerer answer from now on. It opens the socket in the background,
+// as a server can answer without it.
+func (s *fastSocket) serve(server *dnsserver.Server, a *fastAnswerer, debug bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.server.Store(server)
+	s.answerer, s.debug = a, debug
+	if s.conn != nil {
+		s.conn.Use(a)
+		return
+	}
+	go func() {
+		if err := s.open(); err != nil {
+			warnf("fastpath: %s: %s; every query goes the ordinary way, until a reload tries again", s.addr, err)
+		}
+	}()
+}
+
+// open opens the socket unless it is open or was closed.
+func (s *fastSocket) open() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn != nil || s.closed {
+		return nil
+	}
+	conn, err := fastudp.Listen(strings.TrimPrefix(s.addr, transport.DNS+"://"))
+	if err != nil {
+		return err
+	}
+	conn.NoRecover, conn.OnPanic = s.debug, s.panicked
+	conn.Use(s.answerer)
+	started := make(chan struct{})
+	library := &dns.Server{
+		PacketConn:        conn,
+		Net:               "udp",
+		Handler:           dns.HandlerFunc(s.serveDNS),
+		TsigSecret:        map[string]string{}, // as that of the server: a signature is of an unknown key
+		NotifyStartedFunc: func() { close(started) },
+	}
+	ended := make(chan error, 1)
+	go func() {
+		err := library.ActivateAndServe()
+		ended <- err
+		s.libraryEnded(library, err)
+	}()
+	select {
+	case <-started:
+	case err := <-ended:
+		return err
+	}
+	if err := conn.Steer(); err != nil {
+		shutDown(library)
+		return err
+	}
+	s.conn, s.library = conn, library
+	fastSocketsOpen.Inc()
+	return nil
+}
+
+// close gives the queries back to the server's own socket, and ends when those in this one are
+// answered.
+func (s *fastSocket) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.conn == nil {
+		return
+	}
+	if err := s.conn.Unsteer(); err != nil {
+		warnf("fastpath: %s: stop: %s; queries may be lost", s.addr, err)
+	}
+	shutDown(s.library)
+	s.conn, s.library = nil, nil
+	fastSocketsOpen.Dec()
+}
+
+// shutDown ends a server of the DNS library once its queries are answered, or after a time.
+func shutDown(library *dns.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // as CoreDNS's servers
+	defer cancel()
+	if err := library.ShutdownContext(ctx); err != nil {
+		warnf("fastpath: stop: %s", err)
+	}
+}
+
+// libraryEnded notes that nothing reads the socket any more. The kernel then gives all queries to
+// the server's own socket.
+func (s *fastSocket) libraryEnded(library *dns.Server, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.library != library { // it was to end
+		return
+	}
+	s.conn, s.library = nil, nil
+	fastSocketsOpen.Dec()
+	warnf("fastpath: %s: read: %s; every query goes the ordinary way, until a reload tries again", s.addr, err)
+}
+
+// serveDNS gives a query to the server, as the server's own socket does.
+func (s *fastSocket) serveDNS(w dns.ResponseWriter, r *dns.Msg) {
+	server := s.server.Load()
+	ctx := context.WithValue(context.Background(), dnsserver.Key{}, server)
+	server.ServeDNS(context.WithValue(ctx, dnsserver.LoopKey{}, 0), w, r)
+}
+
+// panicked logs a panic of the fast path. The query goes to the server, as do all later ones.
+func (s *fastSocket) panicked(value any, stack []byte) {
+	vars.Panic.Inc()
+	log.Errorf("fastpath: %s: recovered from a panic: %s; every query goes the ordinary way, until a reload: %s",
+		s.addr, printable(fmt.Sprint(value)), printable(string(stack)))
+}
