@@ -197,6 +197,8 @@ func checkListeners(blocks [][]*dnsserver.Config, h *Headless) (addrs []string, 
 func (l *listener) check(h *Headless) error {
 	for _, config := range slices.Concat(l.own, l.others) {
 		switch {
+		case config.Port == "0":
+			return errors.New("the kernel chooses the port there, and the fast path would not know it; give a port or leave out \"fastpath\"")
 		case config.NumSockets > 1:
 			return errors.New("\"multisocket\" opens several sockets there; leave out \"multisocket\" or \"fastpath\"")
 		case config.ProxyProtoConnPolicy != nil:
