@@ -70,9 +70,13 @@ func TestFastPathNeighbours(t *testing.T) {
 	}
 	port, other := cluster.MustFreePort(t), cluster.MustFreePort(t)
 	stanza := "headless cluster.local in-addr.arpa {\nmanifests " + dir + "\nfastpath\n}\n"
-	block := func(plugins string) string { return fmt.Sprintf(".:%s {\nbind 127.0.0.1\n%s\n%s}\n", port, plugins, stanza) }
+	block := func(plugins string) string {
+		return fmt.Sprintf(".:%s {\nbind 127.0.0.1\n%s\n%s}\n", port, plugins, stanza)
+	}
 	// beside is a server block on the same address.
-	beside := func(zone, plugins string) string { return fmt.Sprintf("%s:%s {\nbind 127.0.0.1\n%s\n}\n", zone, port, plugins) }
+	beside := func(zone, plugins string) string {
+		return fmt.Sprintf("%s:%s {\nbind 127.0.0.1\n%s\n}\n", zone, port, plugins)
+	}
 	for _, tc := range []struct{ what, corefile, want string }{
 		{"alone", block(""), ""},
 		{"what the fast path does", block("errors\nprometheus 127.0.0.1:0\nloadbalance\nbufsize 1232"), ""},
