@@ -16,7 +16,7 @@ import (
 // startLoad runs dnsperf for a time. The returned function waits for its end.
 func (k *kubernetes) startLoad(t *testing.T, addr string, rate, inFlight int, d time.Duration, names []string) (end func() dnsperf.Outcome) {
 	t.Helper()
-	load := dnsperf.Load{Names: names, Type: "A", Rate: rate, InFlight: inFlight, Time: d}
+	load := dnsperf.Load{Names: names, Type: "A", EDNS: 4096, Rate: rate, InFlight: inFlight, Time: d}
 	var out bytes.Buffer
 	cmd, err := load.Command(addr, k.Dir, &out)
 	if err != nil {
