@@ -9,6 +9,7 @@ agreement = ^(TestCorpus|TestDifferential)$$
 CLUSTERS = 20000
 DURATION = 1h
 PODS = 1000
+ROUNDS = 5
 SEED = $(shell date +%s)
 EVENTS = 10000000
 RACE_EVENTS = 100000
@@ -24,7 +25,7 @@ actionlint = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 govulncheck = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 VULNDB = https://vuln.go.dev
 
-.PHONY: build coredns-amd64 coredns-arm64 run test tools daemons resolvers lint unit race cluster compat differential histories fuzz soak bench growth rendezvous relist hostile image release generate reproducible e2e e2e-check clean
+.PHONY: build coredns-amd64 coredns-arm64 run test tools daemons resolvers knot lint unit race cluster compat differential histories fuzz soak bench servers growth rendezvous relist hostile image release generate reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
 # CoreDNS prints its own version, with this version as its commit.
@@ -95,20 +96,29 @@ daemons:
 		echo "make: could not get the package $$package" >&2; exit 1; \
 	done
 
-# Resolvers between a client and the server. They are unpacked with the libraries that the
-# machine lacks, for the same reason.
-resolver_packages = unbound pdns-recursor
-resolvers:
-	@test -x $(unpacked)/resolvers/usr/sbin/unbound && test -x $(unpacked)/resolvers/usr/sbin/pdns_recursor && exit 0; \
-	echo "== unpacking $(resolver_packages)"; \
-	mkdir -p $(unpacked)/resolvers && cd $(unpacked)/resolvers && rm -rf archives; \
+# $(call unpack,FOLDER,PACKAGES,PROGRAMS) unpacks packages with the libraries that the machine
+# lacks, for the same reason.
+define unpack
+	@missing=; for program in $(3); do test -x $(unpacked)/$(1)/usr/sbin/$$program || missing=1; done; \
+	[ -n "$$missing" ] || exit 0; \
+	echo "== unpacking $(2)"; \
+	mkdir -p $(unpacked)/$(1) && cd $(unpacked)/$(1) && rm -rf archives; \
 	for try in 1 2; do \
 		mkdir -p archives/partial && apt-get -qq -o Dir::Cache::archives=$$PWD/archives -o APT::Sandbox::User= \
-			--download-only --no-install-recommends install $(resolver_packages) </dev/null >/dev/null && \
+			--download-only --no-install-recommends install $(2) </dev/null >/dev/null && \
 			for deb in archives/*.deb; do dpkg-deb -x $$deb . || exit 1; done && rm -rf archives && exit 0; \
 		apt-get -qq update || true; \
 	done; \
-	echo "make: could not get the packages $(resolver_packages)" >&2; exit 1
+	echo "make: could not get the packages $(2)" >&2; exit 1
+endef
+
+# Resolvers between a client and the server.
+resolvers:
+	$(call unpack,resolvers,unbound pdns-recursor,unbound pdns_recursor)
+
+# Knot DNS, which a benchmark compares. Without it, that leaves it out.
+knot:
+	-$(if $(wildcard /usr/sbin/knotd),,$(call unpack,knot,knot,knotd))
 
 lint:
 	@echo "== lint"
@@ -191,11 +201,16 @@ soak: tools build
 	HEADLESS_COREDNS=$(CURDIR)/coredns SOAK_DURATION=$(DURATION) SOAK_PODS=$(PODS) \
 		go test -tags soak -count=1 -timeout 0 -v -run '^TestSoak$$' ./plugin/soak
 
-# Takes less than six minutes on two cores. The rounds alternate, as a machine may get
-# slower meanwhile. The results are in bench.txt, for benchstat, and docs/performance.md.
+# Compares whole servers. A round takes about a minute, and has new processes.
+compare = for round in $$(seq $(ROUNDS)); do ROUND=$$round "$$dir/bench" -test.run '^$$' -test.timeout 10m \
+	-test.bench '^BenchmarkServers$$' -test.benchtime 1x; done
+
+# Takes less than twelve minutes on two cores, ROUNDS of them to compare servers. The rounds
+# alternate, as a machine may get slower meanwhile. The results are in bench.txt, for
+# benchstat, and docs/performance.md.
 bench: programs = dnsperf:dnsperf gnuplot:gnuplot-nox
 bench: SHELL = /bin/bash
-bench: tools build
+bench: tools build knot
 	@echo "== benchmarks"
 	@set -e -o pipefail; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	export HEADLESS_COREDNS=$(CURDIR)/coredns; \
@@ -206,8 +221,20 @@ bench: tools build
 		go test -run '^$$' -bench . -benchmem -benchtime 200ms -count 3 ./informer/...; \
 		for round in 1 2 3; do bench ServeDNS 60ms 2; bench 'Process|Watch|Burst' 1x 1; done; \
 		bench Scale 1x 1; \
+		$(compare); \
 	} | tee bench.txt
 	go run ./plugin/bench -revision $(or $(version),unknown) bench.txt docs/performance.md plugin/bench/bench.svg
+
+# Only compares whole servers, and prints the tables of servers.txt.
+servers: programs = dnsperf:dnsperf
+servers: SHELL = /bin/bash
+servers: tools build knot
+	@echo "== benchmarks of whole servers"
+	@set -e -o pipefail; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	export HEADLESS_COREDNS=$(CURDIR)/coredns; \
+	go test -c -o "$$dir/bench" ./plugin/bench; \
+	{ $(compare); } | tee servers.txt
+	go run ./plugin/bench -report servers -revision $(or $(version),unknown) servers.txt
 
 # Takes about ten minutes on two cores, and 6 GB for the stand-in API server. The machine
 # must be idle: the server has one core, and must not share it.

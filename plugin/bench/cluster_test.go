@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coredns/coredns/coremain"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/headless-dns/headless/internal/apiserver"
@@ -22,6 +23,10 @@ const asCluster = "HEADLESS_BENCH_CLUSTER"
 func TestMain(m *testing.M) {
 	if os.Getenv(asCluster) != "" {
 		serveCluster()
+		return
+	}
+	if os.Getenv(asServer) != "" {
+		coremain.Run()
 		return
 	}
 	code := m.Run()

@@ -35,8 +35,8 @@ func BenchmarkHostile(b *testing.B) {
 		timing.check(b)
 	})
 	for _, flood := range []*load{
-		{names: []string{large.fqdn()}, qtype: "A", clients: hostileClients},
-		{names: []string{large.portFQDN()}, qtype: "SRV", clients: hostileClients},
+		{names: []string{large.fqdn()}, qtype: "A", edns: 4096, clients: hostileClients},
+		{names: []string{large.portFQDN()}, qtype: "SRV", edns: 4096, clients: hostileClients},
 	} {
 		b.Run("flood="+flood.qtype, func(b *testing.B) {
 			withoutTime(b)

@@ -1,6 +1,6 @@
 // Bench writes a report of the benchmarks into docs/performance.md, and draws its picture.
-// The benchmarks are the tests of this package and of plugin/rendezvous; `make bench`, `make growth`
-// and `make rendezvous` run them.
+// The benchmarks are the tests of this package and of plugin/rendezvous; `make bench`, `make servers`,
+// `make growth` and `make rendezvous` run them.
 package main
 
 import (
@@ -15,19 +15,22 @@ import (
 var reports = map[string]struct {
 	text    func(r *results, revision, machine string) string
 	picture func(r *results) *picture // nil for none
+	files   int                       // how many arguments it has
 }{
-	"bench":      {(*results).bench, (*results).queryPicture},
-	"growth":     {(*results).growth, (*results).growthPicture},
-	"rendezvous": {(*results).rendezvous, nil},
+	"bench":      {(*results).bench, (*results).queryPicture, 3},
+	"servers":    {(*results).servers, nil, 1}, // only prints: the page has it in the report bench
+	"growth":     {(*results).growth, (*results).growthPicture, 3},
+	"rendezvous": {(*results).rendezvous, nil, 2},
 }
 
 func main() {
-	name := flag.String("report", "bench", "which report: bench, growth or rendezvous")
+	name := flag.String("report", "bench", "which report: bench, servers, growth or rendezvous")
 	revision := flag.String("revision", "", "the measured commit")
 	flag.Parse()
-	if report, ok := reports[*name]; !ok || report.picture != nil && flag.NArg() != 3 || report.picture == nil && flag.NArg() != 2 {
+	if report, ok := reports[*name]; !ok || flag.NArg() != report.files {
 		fmt.Fprintln(os.Stderr, "usage: bench [-report bench|growth] -revision COMMIT RESULTS PAGE.md PICTURE.svg")
 		fmt.Fprintln(os.Stderr, "       bench -report rendezvous -revision COMMIT RESULTS PAGE.md")
+		fmt.Fprintln(os.Stderr, "       bench -report servers -revision COMMIT RESULTS")
 		os.Exit(2)
 	}
 	if err := run(*name, *revision, flag.Arg(0), flag.Arg(1), flag.Arg(2)); err != nil {
@@ -36,7 +39,7 @@ func main() {
 	}
 }
 
-// run writes a report into a page, and its picture, if it has one, to a file.
+// run prints a report and writes it into a page, if it has one, and its picture to a file.
 func run(name, revision, from, page, svg string) error {
 	f, err := os.Open(from)
 	if err != nil {
@@ -53,12 +56,16 @@ func run(name, revision, from, page, svg string) error {
 			return err
 		}
 	}
+	machine := fmt.Sprintf("%d processors (%s), %s %s/%s", runtime.NumCPU(), r.cpu, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	report := reports[name].text(r, revision, machine)
+	if page == "" {
+		fmt.Print(report)
+		return nil
+	}
 	text, err := os.ReadFile(page)
 	if err != nil {
 		return err
 	}
-	machine := fmt.Sprintf("%d processors (%s), %s %s/%s", runtime.NumCPU(), r.cpu, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	report := reports[name].text(r, revision, machine)
 	updated, err := insert(string(text), name, report)
 	if err != nil {
 		return fmt.Errorf("write the report to %s: %w", page, err)
@@ -88,7 +95,7 @@ func (r *results) bench(revision, machine string) string {
 	var b strings.Builder
 	section := func(text, table string) { fmt.Fprintf(&b, "\n%s\n\n%s", text, table) }
 	fmt.Fprintf(&b, "\nMeasured at %s on %s. Medians; *in-tree* is the *kubernetes* plugin.\n", revision, machine)
-	section("### Targets\n\nTimes are compared within the run.", r.targetTable())
+	section("### Targets\n\nTimes are compared within the run.", targetTable(r.targets()))
 	section("### A query to the plugin\n\n"+
 		"Over UDP, with room for 1232 bytes. All services are in one cluster; each has N pods, whose hosts are queried in random\n"+
 		"order. For in-tree, cutting the reply to that size is not counted. Allocated are bytes, and the number of allocations.", r.serveTable("udp", len(questions)))
@@ -97,6 +104,8 @@ func (r *results) bench(revision, machine string) string {
 	section("### A query to a whole server\n\n"+
 		"CPU of the process, over UDP on the loopback device, with 20 queries in flight. The floor is a CoreDNS whose *hosts*\n"+
 		"plugin answers with one address.", r.processTable())
+	section(serversModel, r.serversTable())
+	section(latencyModel, r.latencyTable())
 	section("### A pod loses or regains its readiness\n\n"+
 		"The service has N pods. *headless* receives a pod of 3 KB from a watch, and in-tree a slice of 100 endpoints, at the same\n"+
 		"time. In a cluster, the slice comes later.", r.eventTable())
@@ -105,4 +114,10 @@ func (r *results) bench(revision, machine string) string {
 		"services, where in-tree has `pods verified`. Settled is resident memory ten seconds after a garbage collection.", r.scaleTable())
 	b.WriteString("\n")
 	return b.String()
+}
+
+// servers returns the part of BenchmarkServers in the report of the benchmarks.
+func (r *results) servers(revision, machine string) string {
+	return fmt.Sprintf("\nMeasured at %s on %s. Medians.\n\n%s\n%s\n%s\n\n%s\n%s\n\n%s\n",
+		revision, machine, "### Targets\n", targetTable(r.serverTargets()), serversModel, r.serversTable(), latencyModel, r.latencyTable())
 }

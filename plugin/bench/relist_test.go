@@ -59,7 +59,7 @@ func BenchmarkRelist(b *testing.B) {
 func (s *server) relists(b *testing.B, c *cluster, names []string, room float64, n int, relist func()) {
 	b.Helper()
 	withoutTime(b)
-	light := &load{rate: 1000, names: names, qtype: "A"}
+	light := &load{rate: 1000, names: names, qtype: "A", edns: 4096}
 	end := light.start(b, s, time.Duration(n)*patience)
 	p := startProbe(b, s, names)
 	idle := s.usage(b, quietTime)

@@ -125,7 +125,7 @@ func wantLines(t *testing.T, text string, lines ...string) {
 }
 
 func TestTargets(t *testing.T) {
-	text := read(t, sample()).targetTable()
+	text := targetTable(read(t, sample()).targets())
 	wantLines(t, text,
 		"| A of a pod, N = 10,000 to N = 1 | ≤ 1.2 × | 10,000 × | missed by 833,233% |",
 		"| A of a pod, faster than in-tree, N = 100 | ≥ 8 × | 10 × | held |",

@@ -57,7 +57,26 @@ func readResults(r io.Reader) (*results, error) {
 
 // median returns the median of a benchmark's values, or NaN if there are none.
 func (r *results) median(benchmark, unit string) float64 {
-	values := slices.Sorted(slices.Values(r.values[benchmark][unit]))
+	return median(r.values[benchmark][unit])
+}
+
+// pairs returns f of the values of two benchmarks in each round, or nothing if one of them
+// was not measured in every round.
+func (r *results) pairs(first, second, unit string, f func(first, second float64) float64) []float64 {
+	values, others := r.values[first][unit], r.values[second][unit]
+	if len(values) != len(others) {
+		return nil
+	}
+	var out []float64
+	for i := range values {
+		out = append(out, f(values[i], others[i]))
+	}
+	return out
+}
+
+// median returns the median of values, or NaN if there are none.
+func median(values []float64) float64 {
+	values = slices.Sorted(slices.Values(values))
 	switch n := len(values); {
 	case n == 0:
 		return math.NaN()

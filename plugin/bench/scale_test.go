@@ -87,7 +87,7 @@ func (s *server) settle(b *testing.B) (settled float64) {
 // the server is as idle as before.
 func (s *server) relist(b *testing.B, c *cluster, names []string) {
 	b.Helper()
-	light := &load{rate: 1000, names: names, qtype: "A"}
+	light := &load{rate: 1000, names: names, qtype: "A", edns: 4096}
 	before := s.cpu(b)
 	if o := light.run(b, s, quietTime); o.NoError != o.Sent {
 		b.Errorf("%s: of %d queries, %d were answered", s.plugin, o.Sent, o.NoError)

@@ -69,7 +69,7 @@ func init() {
 		dnsserver.GetConfig(c).AddPlugin(func(plugin.Handler) plugin.Handler { return end{} })
 		return nil
 	})
-	dnsserver.Directives = slices.Concat([]string{tapDirective, "headless"}, dnsserver.Directives, []string{endDirective})
+	dnsserver.Directives = slices.Concat([]string{tapDirective, "headless"}, dnsserver.Directives, []string{constantDirective, endDirective})
 }
 
 // serve starts a CoreDNS in this process with both plugins, each in its own server block.

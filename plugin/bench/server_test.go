@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// server is a CoreDNS process.
+// server is a process of a DNS server, mostly of a CoreDNS.
 type server struct {
 	*exec.Cmd
 	plugin, addr string
@@ -72,10 +72,17 @@ func startServer(b *testing.B, plugin, endpoint, question string, env ...string)
 		b.Fatal(err)
 	}
 	s := &server{exec.Command(os.Getenv(programVariable), "-quiet", "-conf", corefile), plugin, addr, profiles}
-	s.Stderr, s.Env = os.Stderr, append(os.Environ(), env...)
+	s.Env = append(os.Environ(), env...)
+	s.start(b, question)
+	return s
+}
+
+// start starts the process and waits until it answers the question.
+func (s *server) start(b *testing.B, question string) {
+	b.Helper()
+	s.Stderr = os.Stderr
 	startProcess(b, s.Cmd)
 	s.await(b, question, answered)
-	return s
 }
 
 func freeAddr(b *testing.B) string {

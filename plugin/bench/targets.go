@@ -71,7 +71,7 @@ func (r *results) targets() []target {
 		return r.median(serveName("other-zone", "udp", 0, "headless"), unit) - r.median(serveName("other-zone", "udp", 0, "pass"), unit)
 	}
 
-	return []target{
+	return append([]target{
 		{"A of a pod, N = 10,000 to N = 1", grows("pod-A", 1, 10_000), 1.2, false, "×"},
 		{"A of a pod, faster than in-tree, N = 100", faster("pod-A", 100), 8, true, "×"},
 		{"A of a pod, faster than in-tree, N = 10,000", faster("pod-A", 10_000), 100, true, "×"},
@@ -98,12 +98,12 @@ func (r *results) targets() []target {
 		{"whole server, A of a pod to the floor, at every N", over(someSizes, func(n int) float64 { return process("pod-A", n) }), 1.05, false, "×"},
 		{"whole server, A of the service to the floor, N = 100 to 10,000", over(large, func(n int) float64 { return process("service-A", n) }), 1.6, false, "×"},
 		{"whole server, SRV to the floor, N = 100 to 10,000", over(large, func(n int) float64 { return process("port-SRV", n) }), 1.6, false, "×"},
-	}
+	}, r.serverTargets()...)
 }
 
-func (r *results) targetTable() string {
+func targetTable(targets []target) string {
 	t := newTable("", "target", "measured", "")
-	for _, target := range r.targets() {
+	for _, target := range targets {
 		sign := "≤ "
 		if target.atLeast {
 			sign = "≥ "
