@@ -29,7 +29,36 @@ func sample() string {
 		fmt.Fprintf(&b, "BenchmarkProcess/query=pod-A/n=1/plugin=headless-2 1 %d cpu-µs/query\n", v)
 	}
 	b.WriteString("BenchmarkScale/start/plugin=headless-2 1 2.5 cpu-s 130 peak-MB 100 settled-MB\nBenchmarkScale/start/plugin=verified-2 1 10 cpu-s\n")
+	b.WriteString(compared())
 	b.WriteString("--- some other line\nPASS\npkg: github.com/headless-dns/headless/informer\nBenchmarkHeap-2 \t 2\t 12345 ns/op\t 250.4 B/pod\n")
+	return b.String()
+}
+
+// compared returns results of three rounds of whole servers, for some of the kinds of queries. The
+// median of the ratios within a round is not the ratio of the medians. Knot DNS lacks a round.
+func compared() string {
+	var b strings.Builder
+	line := func(name, values string) { fmt.Fprintf(&b, "BenchmarkServers/%s-2 1 %s\n", name, values) }
+	for i, floor := range []int{20, 40, 100} {
+		fast := []int{6, 10, 40}[i]
+		for _, a := range []asked{askedPod, askedPodSlow, askedManyLarge, askedOther} {
+			line(a.name(constantServer), fmt.Sprintf("%d cpu-µs/query", floor))
+			line(a.name(fastServer), fmt.Sprintf("%d cpu-µs/query", fast))
+		}
+		for _, a := range []asked{askedPod, askedOther} {
+			line(a.name(headlessServer), fmt.Sprintf("%d cpu-µs/query", floor-1))
+		}
+		if i > 0 {
+			line(askedPod.name(knotServer), fmt.Sprintf("%d cpu-µs/query", fast))
+		}
+		line(askedPodSlow.name(knotServer), fmt.Sprintf("%d cpu-µs/query", fast))
+		line(latencyName(1000, headlessServer), fmt.Sprintf("%d p50-µs %d p99-µs", floor, 2*floor))
+		line(latencyName(1000, fastServer), fmt.Sprintf("%d p50-µs %d p99-µs", fast, 3*floor))
+		line(latencyName(0, headlessServer), fmt.Sprintf("%d p50-µs 200 p99-µs", floor))
+		line(latencyName(0, fastServer), fmt.Sprintf("%d p50-µs 300 p99-µs", fast))
+		line(memoryName(headlessServer), fmt.Sprintf("%d rss-MB", floor))
+		line(memoryName(fastServer), fmt.Sprintf("%d rss-MB", floor+[]int{9, 7, 12}[i]))
+	}
 	return b.String()
 }
 
@@ -138,6 +167,19 @@ func TestTargets(t *testing.T) {
 		"| start at 100,000 pods, CPU to in-tree's | ≤ 0.33 × | 0.25 × | held |",
 		"| start at 100,000 pods, peak memory to settled | ≤ 1.3 × | 1.3 × | held |",
 		"| whole server, A of a pod to the floor, at every N | ≤ 1.05 × | – | not measured |",
+		"| fastpath, A of a pod, to the floor | ≤ 0.33 × | 0.3 × | held |",
+		"| fastpath, A of a pod, 2,000 a second, to the floor | ≤ 0.33 × | 0.3 × | held |",
+		"| fastpath, A of a pod, 10,000 a second, to the floor | ≤ 0.33 × | – | not measured |",
+		"| fastpath, A of a service of 3, to the floor | ≤ 0.33 × | – | not measured |",
+		"| fastpath, unknown host, to the floor | ≤ 0.33 × | – | not measured |",
+		"| fastpath, A of a pod, to Knot DNS | ≤ 1.1 × | – | not measured |",
+		"| fastpath, A of a pod, 2,000 a second, to Knot DNS | ≤ 1.1 × | 1 × | held |",
+		"| fastpath, A of a service of 1,000, EDNS 1232, to the floor | ≤ 0.6 × | – | not measured |",
+		"| fastpath, A of a service of 1,000, EDNS 4096, to the floor | ≤ 0.6 × | 0.3 × | held |",
+		"| fastpath, a name of another zone, to headless without | ≤ 1.03 × | 0.32 × | held |",
+		"| fastpath, memory more than without | ≤ 8 MB | 9 MB | missed by 12.5% |",
+		"| fastpath, median latency at 1,000 a second, to without | ≤ 1 × | 0.3 × | held |",
+		"| fastpath, 99th percentile of latency at 1,000 a second, to without | ≤ 1 × | 1.5 × | missed by 50% |",
 	)
 }
 
@@ -153,7 +195,21 @@ func TestTables(t *testing.T) {
 		"| a name of another zone | 40 ns; 0 B, 1 | 101 ns; 32 B, 2 | –; –, – |",
 		"| A of a pod | headless | 40 µs | 41 µs | – | – |",
 		"| start: CPU | 2.5 s | 10 s | **4×** |",
+		"|  | floor | headless | with `fastpath` | Knot DNS | in-tree | `fastpath` to the floor | to headless | to Knot DNS |",
+		"| A of a pod | 40 µs | 39 µs | 10 µs | 25 µs | not measured | 0.3 × | 0.32 × | not measured |",
+		"| A of a pod, 2,000 a second | 40 µs | not measured | 10 µs | 10 µs | not measured | 0.3 × | not measured | 1 × |",
+		"| A of a service of 1,000, EDNS 4096 | 40 µs | not measured | 10 µs | not measured | not measured | 0.3 × | not measured | not measured |",
+		"| 1,000 a second: median | 40 µs | 10 µs | 0.3 × |",
+		"| 1,000 a second: 99th percentile | 80 µs | 120 µs | 1.5 × |",
+		"| 80 in flight: median | 40 µs | 10 µs | 0.3 × |",
+		"| 80 in flight: 99th percentile | 200 µs | 300 µs | 1.5 × |",
+		"| resident memory | 40 MB | 47 MB | +9 MB |",
 	)
+	if servers := read(t, sample()).servers("v1", "a machine"); !strings.Contains(text, servers[strings.Index(servers, "### Whole servers"):]) {
+		t.Errorf("the report of the servers is\n%s\nand is not in the whole report", servers)
+	} else {
+		wantLines(t, servers, "Measured at v1 on a machine. Medians.", "| fastpath, A of a pod, to the floor | ≤ 0.33 × | 0.3 × | held |")
+	}
 	for line := range strings.Lines(text) {
 		if len(strings.TrimRight(line, "\n")) != len(strings.TrimRight(line, " \n")) {
 			t.Errorf("trailing spaces in %q", line)
@@ -262,7 +318,7 @@ func TestRun(t *testing.T) {
 	}
 	var texts [2]string
 	for i := range texts {
-		if err := errors.Join(run("bench", "v1", from, page, filepath.Join(dir, "bench.svg")), run("growth", "v2", from, page, filepath.Join(dir, "growth.svg")), run("rendezvous", "v3", from, page, "")); err != nil {
+		if err := errors.Join(run("servers", "v0", from, "", ""), run("bench", "v1", from, page, filepath.Join(dir, "bench.svg")), run("growth", "v2", from, page, filepath.Join(dir, "growth.svg")), run("rendezvous", "v3", from, page, "")); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(page)

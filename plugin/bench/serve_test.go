@@ -77,18 +77,25 @@ func init() {
 // watches of a running plugin read.
 func serve(t testing.TB, endpoint string) (stop func()) {
 	t.Helper()
-	caddy.Quiet, dnsserver.Quiet = true, true
-	output := stdlog.Writer()
-	stdlog.SetOutput(io.Discard)
 	corefile := ""
 	for i, name := range plugins {
 		corefile += fmt.Sprintf(".:0 {\nbind 127.0.0.%d\n%s %s\n%s\n%s\n}\n", i+1, tapDirective, name, fmt.Sprintf(stanzas[name], endpoint), endDirective)
 	}
+	_, stop = startCorefile(t, corefile)
+	return stop
+}
+
+// startCorefile starts a CoreDNS in this process.
+func startCorefile(t testing.TB, corefile string) (instance *caddy.Instance, stop func()) {
+	t.Helper()
+	caddy.Quiet, dnsserver.Quiet = true, true
+	output := stdlog.Writer()
+	stdlog.SetOutput(io.Discard)
 	instance, err := caddy.Start(caddy.CaddyfileInput{Contents: []byte(corefile), Filepath: "Corefile", ServerTypeName: "dns"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func() {
+	return instance, func() {
 		instance.ShutdownCallbacks()
 		if err := instance.Stop(); err != nil {
 			t.Error(err)

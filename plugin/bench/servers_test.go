@@ -19,6 +19,8 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/internal/apiserver"
 )
 
 // asServer is the environment variable with which this test binary runs as a CoreDNS. It
@@ -54,8 +56,7 @@ func init() {
 // fastOption is the line in the stanza of headless for the server with fastpath.
 const fastOption = "fastpath\n"
 
-// compared are the stanzas of the compared servers, and their programs. An empty program is this
-// test binary.
+// comparedStanzas are the plugins of the compared servers.
 var comparedStanzas = map[string]string{
 	constantServer:   constantDirective,
 	headlessServer:   stanzas["headless"],
@@ -64,14 +65,14 @@ var comparedStanzas = map[string]string{
 }
 
 // comparedCorefile returns the Corefile of a compared server. In all of them the same plugins come
-// before the one that answers. hosts answers for the other zone, and costs other names nearly
-// nothing: it comes before kubernetes in a CoreDNS.
-func comparedCorefile(name, port, metrics, endpoint, hosts string) string {
+// before the one that answers. hosts, which comes before kubernetes, only looks at names of the
+// other zone.
+func comparedCorefile(name, host, port, metrics, endpoint, hosts string) string {
 	stanza := comparedStanzas[name]
 	if strings.Contains(stanza, "%s") {
 		stanza = fmt.Sprintf(stanza, endpoint) + "\nhosts " + hosts + " example.org"
 	}
-	return fmt.Sprintf(".:%s {\nbind 127.0.0.1\nerrors\nprometheus %s\nloadbalance\n%s\n}\n", port, metrics, stanza)
+	return fmt.Sprintf(".:%s {\nbind %s\nerrors\nprometheus %s\nloadbalance\n%s\n}\n", port, host, metrics, stanza)
 }
 
 // startCompared starts a compared server. It returns nil if its program is missing.
@@ -81,15 +82,14 @@ func startCompared(b *testing.B, name string, c *cluster) *server {
 		return startKnot(b, c.services)
 	}
 	dir, addr := b.TempDir(), freeAddr(b)
-	_, port, _ := net.SplitHostPort(addr)
-	corefile, hosts := filepath.Join(dir, "Corefile"), filepath.Join(dir, "hosts")
-	err1 := os.WriteFile(hosts, []byte("10.0.0.1 "+strings.Join(otherNames(), "\n10.0.0.1 ")+"\n"), 0o600)
-	err2 := os.WriteFile(corefile, []byte(comparedCorefile(name, port, freeAddr(b), c.url, hosts)), 0o600)
-	program, err3 := os.Getenv(programVariable), error(nil)
+	host, port, _ := net.SplitHostPort(addr)
+	corefile, program := filepath.Join(dir, "Corefile"), os.Getenv(programVariable)
+	text := comparedCorefile(name, host, port, freeAddr(b), c.url, writeHosts(b))
+	err1, err2 := os.WriteFile(corefile, []byte(text), 0o600), error(nil)
 	if name == constantServer {
-		program, err3 = os.Executable()
+		program, err2 = os.Executable()
 	}
-	if err := errors.Join(err1, err2, err3); err != nil {
+	if err := errors.Join(err1, err2); err != nil {
 		b.Fatal(err)
 	}
 	s := &server{Cmd: exec.Command(program, "-quiet", "-conf", corefile), plugin: name, addr: addr}
@@ -97,6 +97,16 @@ func startCompared(b *testing.B, name string, c *cluster) *server {
 	last := &c.services[len(c.services)-1]
 	s.start(b, last.podFQDN(last.size-1))
 	return s
+}
+
+// writeHosts writes the file of the hosts plugin.
+func writeHosts(t testing.TB) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "hosts")
+	if err := os.WriteFile(file, []byte("10.0.0.1 "+strings.Join(otherNames(), "\n10.0.0.1 ")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // find returns a kind of query by its name.
@@ -109,14 +119,15 @@ func find(name string) *query {
 func otherNames() []string { return find(askedOther.query).names(&service{size: 1000}) }
 
 // load returns the load of a kind of query, and the rcode of the replies.
-func (a *asked) load(services []service) (l *load, rcode int) {
+// The constant plugin replies with NOERROR to all.
+func (a *asked) load(services []service, server string) (l *load, rcode int) {
 	s := &service{size: 1000}
 	if a.n > 0 {
 		s = &services[slices.IndexFunc(services, func(s service) bool { return s.size == a.n })]
 	}
 	q := find(a.query)
 	l = &load{names: q.names(s), qtype: dns.TypeToString[q.qtype], edns: uint16(a.edns), rate: a.rate, clients: 4}
-	if a.n > 0 && q.records(a.n) < 0 {
+	if a.n > 0 && q.records(a.n) < 0 && server != constantServer {
 		rcode = dns.RcodeNameError
 	}
 	return l, rcode
@@ -124,8 +135,8 @@ func (a *asked) load(services []service) (l *load, rcode int) {
 
 // check queries a few names once, and checks the replies. Knot DNS may leave all records
 // out of a reply that is too large.
-func (a *asked) check(b *testing.B, s *server, l *load, rcode int) {
-	b.Helper()
+func (a *asked) check(t testing.TB, s *server, l *load, rcode int) {
+	t.Helper()
 	for _, name := range l.names[:min(5, len(l.names))] {
 		m := new(dns.Msg).SetQuestion(name, dns.StringToType[l.qtype])
 		if l.edns > 0 {
@@ -134,17 +145,17 @@ func (a *asked) check(b *testing.B, s *server, l *load, rcode int) {
 		client := dns.Client{Timeout: time.Second}
 		reply, _, err := client.Exchange(m, s.addr)
 		if err != nil {
-			b.Fatalf("%s: %s: query for %s: %v", s.plugin, a.title, name, err)
+			t.Fatalf("%s: %s: query for %s: %v", s.plugin, a.title, name, err)
 		}
-		least := 0
-		if rcode == dns.RcodeSuccess {
-			least = 1
-		}
-		if a.query == "service-A" && s.plugin != constantServer {
+		least := 1
+		switch {
+		case rcode != dns.RcodeSuccess:
+			least = 0
+		case a.query != "pod-A" && s.plugin != constantServer:
 			least = min(a.n, 10)
 		}
 		if reply.Rcode != rcode || len(reply.Answer) < least && !(s.plugin == knotServer && reply.Truncated) {
-			b.Fatalf("%s: %s: want %s and at least %d records, got %.1000v", s.plugin, a.title, dns.RcodeToString[rcode], least, reply)
+			t.Fatalf("%s: %s: want %s and at least %d records, got %.1000v", s.plugin, a.title, dns.RcodeToString[rcode], least, reply)
 		}
 	}
 }
@@ -201,12 +212,8 @@ func BenchmarkServers(b *testing.B) {
 	timed := slices.DeleteFunc(slices.Clone(servers), func(s *server) bool { return !slices.Contains(timedServers, s.plugin) })
 	for i := range allAsked {
 		a := &allAsked[i]
-		l, rcode := a.load(c.services)
 		for _, s := range servers {
-			rcode := rcode
-			if s.plugin == constantServer {
-				rcode = dns.RcodeSuccess
-			}
+			l, rcode := a.load(c.services, s.plugin)
 			a.check(b, s, l, rcode)
 			if i == 0 {
 				l.run(b, s, warmUp)
@@ -215,9 +222,9 @@ func BenchmarkServers(b *testing.B) {
 		}
 	}
 	for _, rate := range latencyRates {
-		l, _ := askedPod.load(c.services)
-		l.rate, l.verbose = rate, true
 		for _, s := range timed {
+			l, _ := askedPod.load(c.services, s.plugin)
+			l.rate, l.verbose = rate, true
 			b.Run(latencyName(rate, s.plugin), func(b *testing.B) { l.time(b, s) })
 		}
 	}
@@ -243,4 +250,70 @@ func (l *load) time(b *testing.B, s *server) {
 	t := timing{latencies: o.Latencies}
 	b.ReportMetric(math.Round(t.at(0.5)*1000), "p50-µs")
 	b.ReportMetric(math.Round(t.at(0.99)*1000), "p99-µs")
+}
+
+// TestServers asks servers in this process each kind of query, and checks the replies.
+func TestServers(t *testing.T) {
+	services := newServices(3, 1000)
+	api, err := apiserver.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer api.Close()
+	populate(api, services)
+	names := []string{constantServer, headlessServer, kubernetesServer}
+	corefile, hosts := "", writeHosts(t)
+	for i, name := range names {
+		host := fmt.Sprint("127.0.0.", i+1)
+		corefile += comparedCorefile(name, host, "0", host+":0", api.URL, hosts)
+	}
+	instance, stop := startCorefile(t, corefile)
+	defer stop()
+	if n := len(instance.Servers()); n != len(names) {
+		t.Fatalf("got %d servers, want %d", n, len(names))
+	}
+	for _, listener := range instance.Servers() {
+		addr := listener.LocalAddr().String()
+		s := &server{addr: addr, plugin: names[addr[len("127.0.0.")]-'1']}
+		for _, a := range allAsked {
+			l, rcode := a.load(services, s.plugin)
+			if l.edns != uint16(a.edns) || l.rate != a.rate || l.clients != 4 || l.qtype != map[string]string{"port-SRV": "SRV"}[a.query] && l.qtype != "A" {
+				t.Errorf("%s: load %+v", a.title, l)
+			}
+			a.check(t, s, l, rcode)
+		}
+	}
+}
+
+// TestAsked requires that the names of the benchmarks differ.
+func TestAsked(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, a := range allAsked {
+		if name := a.name(fastServer); seen[name] {
+			t.Errorf("two kinds of query are named %s", name)
+		} else {
+			seen[name] = true
+		}
+	}
+	if want := "query=service-A/n=1000/edns=4096/server=knot"; askedManyLarge.name(knotServer) != want {
+		t.Errorf("got %s, want %s", askedManyLarge.name(knotServer), want)
+	}
+}
+
+func TestSockets(t *testing.T) {
+	const table = "  sl  local_address rem_address   st\n" +
+		" 1: 0100007F:0035 00000000:0000 07\n 2: 0100007F:0035 00000000:0000 07\n 3: 0200007F:0035 00000000:0000 07\n 4: 0100007F:0036 0100007F:0035 07\n"
+	for addr, want := range map[string]int{"127.0.0.1:53": 2, "127.0.0.2:53": 1, "127.0.0.1:54": 1, "127.0.0.3:53": 0} {
+		if got := sockets(table, addr); got != want {
+			t.Errorf("sockets at %s: got %d, want %d", addr, got, want)
+		}
+	}
+}
+
+func TestTurned(t *testing.T) {
+	for round, want := range []string{"abc", "bca", "cab", "abc"} {
+		if got := strings.Join(turned([]string{"a", "b", "c"}, round), ""); got != want {
+			t.Errorf("round %d: got %s, want %s", round, got, want)
+		}
+	}
 }
