@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,12 +112,13 @@ func otherZone() string {
 
 // TestZones reads the zone files.
 func TestZones(t *testing.T) {
-	count := func(text string) map[string]int {
+	read := func(text string) map[string][]string {
 		t.Helper()
-		out := make(map[string]int)
+		out := make(map[string][]string)
 		zone := dns.NewZoneParser(strings.NewReader(text), "", "")
 		for rr, ok := zone.Next(); ok; rr, ok = zone.Next() {
-			out[rr.Header().Name+" "+dns.TypeToString[rr.Header().Rrtype]]++
+			key := rr.Header().Name + " " + dns.TypeToString[rr.Header().Rrtype]
+			out[key] = append(out[key], strings.TrimPrefix(rr.String(), rr.Header().String()))
 		}
 		if err := zone.Err(); err != nil {
 			t.Fatal(err)
@@ -124,18 +126,27 @@ func TestZones(t *testing.T) {
 		return out
 	}
 	services := newServices(3, 20)
-	got := count(clusterZone(services))
+	got := read(clusterZone(services))
 	for _, s := range services {
-		for key, want := range map[string]int{s.podFQDN(0) + " A": 1, s.podFQDN(s.size-1) + " A": 1, s.podFQDN(s.size) + " A": 0, s.fqdn() + " A": s.size, s.portFQDN() + " SRV": s.size} {
-			if got[key] != want {
-				t.Errorf("%s: got %d records, want %d", key, got[key], want)
+		var addrs, targets []string
+		for i := range s.size {
+			addr := s.addr(i).String()
+			addrs, targets = append(addrs, addr), append(targets, fmt.Sprintf("0 %d 8080 %s", 100/s.size, s.podFQDN(i)))
+			if found := got[s.podFQDN(i)+" A"]; !slices.Equal(found, []string{addr}) {
+				t.Errorf("%s: got %q, want %s", s.podFQDN(i), found, addr)
 			}
 		}
+		if found := got[s.fqdn()+" A"]; !slices.Equal(found, addrs) {
+			t.Errorf("%s: got %q, want %q", s.fqdn(), found, addrs)
+		}
+		if found := got[s.portFQDN()+" SRV"]; !slices.Equal(found, targets) {
+			t.Errorf("%s: got %q, want %q", s.portFQDN(), found, targets)
+		}
 	}
-	got = count(otherZone())
+	got = read(otherZone())
 	for _, name := range otherNames() {
-		if got[name+" A"] != 1 {
-			t.Errorf("%s: got %d addresses, want 1", name, got[name+" A"])
+		if found := got[name+" A"]; !slices.Equal(found, []string{"10.0.0.1"}) {
+			t.Errorf("%s: got %q, want 10.0.0.1", name, found)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -137,6 +138,19 @@ func TestResults(t *testing.T) {
 	even := read(t, "BenchmarkX 1 2 ns/op\nBenchmarkX 1 5 ns/op\n")
 	if got := even.median(".X", "ns/op"); got != 3.5 {
 		t.Errorf("median of 2 and 5: got %v, want 3.5", got)
+	}
+}
+
+// TestPairs requires that benchmarks with different numbers of rounds have no pairs.
+func TestPairs(t *testing.T) {
+	r := &results{values: map[string]map[string][]float64{"two": {"s": {8, 9}}, "too": {"s": {2, 3}}, "three": {"s": {1, 2, 3}}}}
+	if got := r.pairs("two", "too", "s", quotient); !slices.Equal(got, []float64{4, 3}) {
+		t.Errorf("pairs of two and two: got %v, want 4 and 3", got)
+	}
+	for _, names := range [][2]string{{"two", "three"}, {"three", "two"}, {"two", "none"}} {
+		if got := r.pairs(names[0], names[1], "s", quotient); got != nil {
+			t.Errorf("pairs of %s and %s: got %v, want none", names[0], names[1], got)
+		}
 	}
 }
 
