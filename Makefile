@@ -12,6 +12,7 @@ PODS = 1000
 ROUNDS = 5
 SEED = $(shell date +%s)
 EVENTS = 10000000
+QUERIES = 10000000
 RACE_EVENTS = 100000
 FUZZTIME = 1h
 # Without --abbrev, the length would depend on the number of objects in the clone.
@@ -25,7 +26,7 @@ actionlint = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 govulncheck = golang.org/x/vuln/cmd/govulncheck@v1.1.4
 VULNDB = https://vuln.go.dev
 
-.PHONY: build coredns-amd64 coredns-arm64 run test tools daemons resolvers knot lint unit race cluster compat differential histories fuzz soak bench servers growth rendezvous relist hostile image release generate reproducible e2e e2e-check clean
+.PHONY: build coredns-amd64 coredns-arm64 run test tools daemons resolvers knot lint unit race cluster compat differential histories fastpath fuzz soak bench servers growth rendezvous relist hostile image release generate reproducible e2e e2e-check clean
 .NOTPARALLEL:
 
 # CoreDNS prints its own version, with this version as its commit.
@@ -183,6 +184,9 @@ histories:
 # testdata/fuzz of the package. FUZZTIME can be a number of executions, such as 20000x:
 # Go sometimes reports the end of a time as an error. Minimizing inputs that widen the
 # coverage would take most of the time, so -fuzzminimizetime limits it.
+fastpath:
+	FASTPATH_QUERIES=$(QUERIES) FASTPATH_SEED=$(SEED) go test -count=1 -timeout 0 -v -run '^TestFastPathEqualsChain$$' .
+
 fuzz_targets = $(sort $(shell grep -ro '^func Fuzz[A-Za-z]*' --include=*_test.go . | sed 's|/[^/]*:func |:|'))
 fuzz:
 	@targets='$(if $(TARGET),$(filter %:$(TARGET),$(fuzz_targets)),$(fuzz_targets))'; \
