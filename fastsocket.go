@@ -3,6 +3,7 @@ package headless
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -117,6 +118,11 @@ func (s *fastSocket) open() error {
 	conn, err := fastudp.Listen(strings.TrimPrefix(s.addr, transport.DNS+"://"))
 	if err != nil {
 		return err
+	}
+	// The thread that waits for packets keeps its processor, in the sense of the Go runtime, for up to
+	// ten milliseconds. With only one, as in a container limited to one CPU, all else would wait.
+	if runtime.GOMAXPROCS(0) == 1 {
+		runtime.GOMAXPROCS(2)
 	}
 	conn.NoRecover, conn.OnPanic = s.debug, s.panicked
 	conn.Use(s.answerer)

@@ -3,6 +3,7 @@ package headless
 import (
 	"fmt"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -223,6 +224,17 @@ func TestFastPathOtherSocket(t *testing.T) {
 	r.reload(t, r.corefile("fastpath\nttl 9"), "")
 	checkOpen(t, 1)
 	r.askFast(t, name, true)
+}
+
+// TestFastPathOneProcessor: the thread of the fast path must not have the only processor.
+func TestFastPathOneProcessor(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	r := newRig(t)
+	r.start(t, "fastpath")
+	checkOpen(t, 1)
+	if n := runtime.GOMAXPROCS(0); n != 2 {
+		t.Errorf("got GOMAXPROCS %d, want 2", n)
+	}
 }
 
 // checkOpen waits until the fast path has a number of open sockets.

@@ -26,7 +26,7 @@ func TestImports(t *testing.T) {
 		below      = "informer/internal/"
 	)
 	rules := map[string]struct{ allowed, forbidden []string }{
-		".":                  {[]string{"records", "informer"}, []string{kubernetes}},
+		".":                  {[]string{"records", "informer", "internal/fastudp"}, []string{kubernetes}},
 		"records":            {nil, []string{kubernetes, "sigs.k8s.io/", coredns, prometheus}},
 		"informer":           {[]string{"records", below + "object", below + "selection", below + "manifest", below + "snapshot"}, []string{coredns, prometheus}},
 		below + "manifest":   {[]string{below + "object", below + "selection"}, []string{client, coredns, prometheus}},
@@ -36,6 +36,7 @@ func TestImports(t *testing.T) {
 		below + "fixture":    {nil, []string{coredns, prometheus}},
 		"internal/apiserver": {nil, []string{coredns, prometheus}},
 		"internal/cluster":   {nil, []string{coredns, prometheus}},
+		"internal/fastudp":   {nil, []string{kubernetes, prometheus}},
 		"internal/dnsperf":   {nil, []string{kubernetes, coredns, prometheus}},
 		"plugin/bench":       {nil, []string{kubernetes, coredns}},
 		"plugin/coredns":     {[]string{"."}, []string{kubernetes}},
