@@ -37,8 +37,13 @@ type fastSocket struct {
 	debug    bool
 	conn     *fastudp.Conn // nil unless it is open
 	library  *dns.Server   // reads conn
+	retry    *time.Timer   // calls tryOpen after a failure; nil before the first one
 	closed   bool
 }
+
+// fastRetry is the time after which a socket that could not be opened is tried again: the other
+// process on its address may have ended.
+var fastRetry = time.Minute
 
 // fastSockets are the sockets by address.
 var fastSockets = struct {
@@ -101,20 +106,34 @@ func (s *fastSocket) serve(server *dnsserver.Server, a *fastAnswerer, debug bool
 		s.conn.Use(a)
 		return
 	}
-	go func() {
-		if err := s.open(); err != nil {
-			warnf("fastpath: %s: %s; every query goes the ordinary way, until a reload tries again", s.addr, err)
-		}
-	}()
+	go s.tryOpen()
 }
 
-// open opens the socket unless it is open or was closed.
-func (s *fastSocket) open() error {
+// tryOpen opens the socket unless it is open or closed. If that fails, it logs the first failure, and
+// tries again later.
+func (s *fastSocket) tryOpen() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conn != nil || s.closed {
-		return nil
+		return
 	}
+	if err := s.open(); err != nil {
+		s.failed(err)
+	}
+}
+
+// failed notes that the socket is not open.
+func (s *fastSocket) failed(err error) {
+	if s.retry != nil {
+		s.retry.Reset(fastRetry)
+		return
+	}
+	warnf("fastpath: %s: %s; every query goes the ordinary way until that is over", s.addr, err)
+	s.retry = time.AfterFunc(fastRetry, s.tryOpen)
+}
+
+// open opens the socket.
+func (s *fastSocket) open() error {
 	conn, err := fastudp.Listen(strings.TrimPrefix(s.addr, transport.DNS+"://"))
 	if err != nil {
 		return err
@@ -151,6 +170,11 @@ func (s *fastSocket) open() error {
 	}
 	s.conn, s.library = conn, library
 	fastSocketsOpen.Inc()
+	if s.retry != nil {
+		s.retry.Stop()
+		s.retry = nil
+		log.Infof("fastpath: %s: answers again", s.addr)
+	}
 	return nil
 }
 
@@ -160,6 +184,9 @@ func (s *fastSocket) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	if s.retry != nil {
+		s.retry.Stop()
+	}
 	if s.conn == nil {
 		return
 	}
@@ -190,7 +217,7 @@ func (s *fastSocket) libraryEnded(library *dns.Server, err error) {
 	}
 	s.conn, s.library = nil, nil
 	fastSocketsOpen.Dec()
-	warnf("fastpath: %s: read: %s; every query goes the ordinary way, until a reload tries again", s.addr, err)
+	s.failed(fmt.Errorf("read: %w", err))
 }
 
 // serveDNS gives a query to the server, as the server's own socket does.
