@@ -220,6 +220,9 @@ func (b *bothWays) names() (names []string) {
 	image := b.h.trie.Image()
 	for i := range b.h.zones {
 		add(b.h.zones[i].Name)
+		if b.h.zones[i].Reverse {
+			continue // no service has a name there
+		}
 		n := 0
 		for name := range image.Names(b.h.zones[i].Name) {
 			if n++; n > 60 && n%17 != 0 {
@@ -337,8 +340,8 @@ func TestFastPathEqualsChain(t *testing.T) {
 		}
 	}
 	t.Logf("seed %d: %d queries, of which the fast path answered %d with the bytes of the chain", seed, queries, fast)
-	if fast < queries/5 {
-		t.Errorf("the fast path answered %d of %d queries, want at least a fifth", fast, queries)
+	if fast < queries/3 {
+		t.Errorf("the fast path answered %d of %d queries, want at least a third", fast, queries)
 	}
 }
 
