@@ -80,6 +80,11 @@ func listen(addr string) (*Conn, error) {
 	if !ok {
 		return nil, fmt.Errorf("%T is not a UDP socket", pc)
 	}
+	return newConn(udp)
+}
+
+// newConn takes over a socket. The caller closes udp.
+func newConn(udp *net.UDPConn) (*Conn, error) {
 	file, err := blocking(udp)
 	if err != nil {
 		return nil, err
