@@ -1,12 +1,16 @@
 package fastudp
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // A reply comes from the address that the client asked, whoever answers. The client's socket
@@ -76,6 +80,59 @@ func checkSource(t *testing.T, c *Conn, from, asked string) {
 		t.Fatal(err)
 	}
 	expect(t, client, "by the server")
+}
+
+// A query that came before the socket had the option is answered from the asked address, too.
+func TestEarlyQuery(t *testing.T) {
+	for _, listen := range []string{"udp4 0.0.0.0:0", "udp [::]:0"} {
+		network, addr, _ := strings.Cut(listen, " ")
+		pc, err := net.ListenPacket(network, addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := dial(t, "127.0.0.1", join("127.0.0.2", pc))
+		send(t, client, query("fast"), query("slow"))
+		c, err := newConn(pc.(*net.UDPConn))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pc.Close()
+		c.Use(fast)
+		from := handOver(t, c, "slow")
+		expect(t, client, "fast")
+		if _, err := c.WriteTo(reply(query("by the server"), nil), from); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, client, "by the server")
+		c.Close()
+	}
+}
+
+// A reply names its source. It names the interface only where the source needs it.
+func TestSourceControl(t *testing.T) {
+	global, linkLocal := netip.MustParseAddr("fd00::1").As16(), netip.MustParseAddr("febf::1").As16()
+	site := netip.MustParseAddr("fec0::1").As16()
+	one, two := [4]byte{192, 0, 2, 1}, [4]byte{192, 0, 2, 255}
+	for _, tt := range []struct{ got, want []byte }{
+		{unix.PktInfo6(&unix.Inet6Pktinfo{Addr: global, Ifindex: 7}), unix.PktInfo6(&unix.Inet6Pktinfo{Addr: global})},
+		{unix.PktInfo6(&unix.Inet6Pktinfo{Addr: linkLocal, Ifindex: 7}), unix.PktInfo6(&unix.Inet6Pktinfo{Addr: linkLocal, Ifindex: 7})},
+		{unix.PktInfo6(&unix.Inet6Pktinfo{Addr: site, Ifindex: 7}), unix.PktInfo6(&unix.Inet6Pktinfo{Addr: site})},
+		{unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: 7, Spec_dst: one, Addr: two}), unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: one})},
+		{unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: 7, Addr: one}), unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: one})},
+	} {
+		var c control
+		room := unsafe.Slice((*byte)(unsafe.Pointer(&c)), unsafe.Sizeof(c))
+		copy(room, tt.got)
+		if !c.toSource(true) || !bytes.Equal(room[:len(tt.want)], tt.want) {
+			t.Errorf("got  % x\nwant % x", room, tt.want)
+		}
+		if c.toSource(false) {
+			t.Error("a source without a message")
+		}
+		if c.Type = 100; c.toSource(true) {
+			t.Error("a source by another message")
+		}
+	}
 }
 
 // What is behind an IP address is followed only if this Conn has put it there.

@@ -371,6 +371,38 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// The goroutine waits in the system call, with a timeout. A closed socket leaves its address.
+func TestListen(t *testing.T) {
+	c := listenAlone(t, "127.0.0.1:0")
+	err := c.control(func(fd int) error {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+		if err != nil {
+			return err
+		}
+		wait, err := unix.GetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO)
+		if err != nil {
+			return err
+		}
+		if flags&unix.O_NONBLOCK != 0 || time.Duration(wait.Nano()) != quietTime {
+			t.Errorf("flags %#x, a timeout of %v", flags, time.Duration(wait.Nano()))
+		}
+		flags, err = unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if flags&unix.FD_CLOEXEC == 0 {
+			t.Error("child processes inherit the socket")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	pc, err := net.ListenPacket("udp", c.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pc.Close()
+}
+
 func TestListenError(t *testing.T) {
 	_, err := Listen("127.0.0.1:here")
 	if err == nil || !strings.HasPrefix(err.Error(), `listen on "127.0.0.1:here": `) {

@@ -108,6 +108,7 @@ func TestOtherProcess(t *testing.T) {
 				second := listenOther(t, first.LocalAddr().String())
 				c := listenAlone(t, first.LocalAddr().String())
 				handed := read(t, c)
+				c.probed <- struct{}{} // late, of an earlier call
 				err := c.Steer()
 				if !errors.Is(err, ErrOtherProcess) {
 					t.Fatal(err)
@@ -137,6 +138,18 @@ func TestOtherProcess(t *testing.T) {
 				default:
 				}
 			})
+		}
+	}
+}
+
+// A wildcard shares its port with sockets of single addresses, such as that of a cache.
+func TestSteerBesideLoopback(t *testing.T) {
+	for _, other := range []string{"127.0.0.1", "::1"} {
+		_, c := listenBeside(t, ":0")
+		listenOther(t, join(other, c))
+		read(t, c)
+		if err := c.Steer(); err != nil {
+			t.Errorf("beside a socket of %s: %v", other, err)
 		}
 	}
 }
@@ -184,7 +197,6 @@ func serve(t testing.TB, s *dns.Server) {
 	go func() { done <- s.ActivateAndServe() }()
 	<-started
 	t.Cleanup(func() {
-		s.PacketConn.SetReadDeadline(ended)
 		s.Shutdown()
 		if err := <-done; err != nil {
 			t.Error(err)
