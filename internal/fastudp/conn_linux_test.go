@@ -290,6 +290,9 @@ func TestInterrupt(t *testing.T) {
 	inCall := fmt.Sprint(unix.SYS_RECVMMSG, " ")
 	for range 3 {
 		for {
+			if len(done) > 0 {
+				t.Fatalf("ReadFrom: %v", <-done)
+			}
 			call, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/syscall", id))
 			if err != nil {
 				t.Fatal(err)
@@ -383,7 +386,7 @@ func TestListen(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if flags&unix.O_NONBLOCK != 0 || time.Duration(wait.Nano()) != quietTime {
+		if flags&unix.O_NONBLOCK != 0 || time.Duration(wait.Nano()).Round(quietTime) != quietTime {
 			t.Errorf("flags %#x, a timeout of %v", flags, time.Duration(wait.Nano()))
 		}
 		flags, err = unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
