@@ -108,6 +108,26 @@ func TestEarlyQuery(t *testing.T) {
 	}
 }
 
+// A reply has no source of an earlier reply.
+func TestNoSource(t *testing.T) {
+	c := listenAlone(t, ":0")
+	c.Use(fast)
+	for _, asked := range []string{"127.0.0.2", "127.0.0.1"} {
+		client := dial(t, "127.0.0.1", join(asked, c))
+		send(t, client, query("fast"), query("slow"))
+		from := handOver(t, c, "slow")
+		expect(t, client, "fast")
+		if _, err := c.WriteTo(reply(query("by the server"), nil), from); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, client, "by the server")
+		err := c.control(func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 0) })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A reply names its source. It names the interface only where the source needs it.
 func TestSourceControl(t *testing.T) {
 	global, linkLocal := netip.MustParseAddr("fd00::1").As16(), netip.MustParseAddr("febf::1").As16()
@@ -170,6 +190,14 @@ func TestWriteTo(t *testing.T) {
 		for name, to := range map[string]net.Addr{"as it was": addr, "clone": &clone, "spare": &spare, "numbered": &numbered, "short": &short} {
 			if n, err := c.WriteTo(reply(query("x"), nil), to); err != nil || n != headerSize+1 {
 				t.Fatal(host, name, n, err)
+			}
+			// With one interface, a reply finds its way without a zone, too.
+			sa, _, err := c.destination(to.(*net.UDPAddr))
+			if err != nil {
+				t.Fatal(host, name, err)
+			}
+			if zone := sa.(*unix.SockaddrInet6).ZoneId; (zone == 1) != (addr.Zone != "") {
+				t.Errorf("%s, %s: the zone is %d", host, name, zone)
 			}
 			buf := make([]byte, querySize)
 			n, from, err := client.ReadFrom(buf)

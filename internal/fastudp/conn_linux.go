@@ -309,7 +309,8 @@ func (c *Conn) writeTo(p []byte, addr net.Addr) (n int, err error) {
 // LocalAddr returns the address that the socket is bound to.
 func (c *Conn) LocalAddr() net.Addr { return c.local }
 
-// Close closes the socket. A call of ReadFrom ends within quietTime.
+// Close closes the socket, and the kernel sends everything to the socket of the server. A call
+// of ReadFrom ends within quietTime. Queries that it has not received by then are lost.
 func (c *Conn) Close() error {
 	if err := c.file.Close(); err != nil {
 		return net.ErrClosed

@@ -53,27 +53,15 @@ func (c *Conn) Steer() error {
 	case <-c.probed: // of an earlier call
 	default:
 	}
-	var sent bool
-	var failed error
 	for range probes {
-		for _, host := range c.probeHosts() {
-			if err := c.sendProbe(host); err != nil {
-				failed = errors.Join(failed, err)
-				continue
-			}
-			sent = true
-		}
-		if !sent {
-			break
+		if err := c.sendProbes(); err != nil {
+			return fmt.Errorf("steer queries to %q: %w", c.local, err)
 		}
 		select {
 		case <-c.probed:
 			return nil
 		case <-time.After(probeTime):
 		}
-	}
-	if !sent {
-		return fmt.Errorf("steer queries to %q: %w", c.local, failed)
 	}
 	return fmt.Errorf("steer queries to %q: %w", c.local, ErrOtherProcess)
 }
@@ -123,9 +111,10 @@ func (c *Conn) isProbe(query []byte) bool {
 	return true
 }
 
-// probeHosts returns the addresses to probe. A wildcard has loopback addresses of either
-// family, one of which may be missing or have a socket of its own.
-func (c *Conn) probeHosts() []net.UDPAddr {
+// sendProbes sends a probe to each address where one may arrive. A wildcard has loopback
+// addresses of either family, one of which may be missing or have a socket of its own. An
+// error means that none was sent.
+func (c *Conn) sendProbes() error {
 	hosts := []net.UDPAddr{{IP: c.local.IP, Zone: c.local.Zone}}
 	if c.local.IP.IsUnspecified() {
 		hosts = []net.UDPAddr{{IP: net.IPv4(127, 0, 0, 1)}}
@@ -133,15 +122,22 @@ func (c *Conn) probeHosts() []net.UDPAddr {
 			hosts = append(hosts, net.UDPAddr{IP: net.IPv6loopback})
 		}
 	}
-	for i := range hosts {
-		hosts[i].Port = c.local.Port
+	var failed []error
+	for _, host := range hosts {
+		host.Port = c.local.Port
+		if err := c.sendProbe(&host); err != nil {
+			failed = append(failed, err)
+		}
 	}
-	return hosts
+	if len(failed) < len(hosts) {
+		return nil
+	}
+	return fmt.Errorf("send a probe: %w", errors.Join(failed...))
 }
 
-// sendProbe sends a probe from a new socket.
-func (c *Conn) sendProbe(to net.UDPAddr) error {
-	conn, err := net.DialUDP("udp", nil, &to)
+// sendProbe sends a probe from a new socket, as a client would.
+func (c *Conn) sendProbe(to *net.UDPAddr) error {
+	conn, err := net.DialUDP("udp", nil, to)
 	if err != nil {
 		return err
 	}

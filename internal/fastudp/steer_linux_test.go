@@ -116,6 +116,7 @@ func TestOtherProcess(t *testing.T) {
 				if want := fmt.Sprintf("steer queries to %q: another process has a socket on the address", c.LocalAddr()); err.Error() != want {
 					t.Errorf("got  %v\nwant %s", err, want)
 				}
+				second.SetReadDeadline(time.Now().Add(patience))
 				buf := make([]byte, querySize)
 				for range probes {
 					n, _, err := second.ReadFrom(buf)
