@@ -166,7 +166,7 @@ func TestWriteTo(t *testing.T) {
 		}
 		client := pc.(*net.UDPConn)
 		defer client.Close()
-		client.SetReadDeadline(time.Now().Add(patience))
+		limit(t, client)
 		server, err := net.ResolveUDPAddr("udp", join(strings.ReplaceAll(host, ".1", ".2"), c))
 		if err != nil {
 			t.Fatal(err)

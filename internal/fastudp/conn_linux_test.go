@@ -230,10 +230,13 @@ func TestClientGone(t *testing.T) {
 	c.Use(fast)
 	gone, client := dial(t, "", c.LocalAddr().String()), dial(t, "", c.LocalAddr().String())
 	pending := func() (errno int) {
-		c.control(func(fd int) (err error) {
+		err := c.control(func(fd int) (err error) {
 			errno, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 			return err
 		})
+		if err != nil {
+			t.Fatal(err)
+		}
 		return errno
 	}
 
@@ -317,13 +320,13 @@ func TestDeadline(t *testing.T) {
 	c.Use(fast)
 	client := dial(t, "", c.LocalAddr().String())
 	for _, deadline := range []time.Time{{}, time.Now(), time.Now().Add(2 * time.Second)} {
-		c.SetReadDeadline(deadline)
+		_ = c.SetReadDeadline(deadline)
 		if c.ending.Load() {
 			t.Errorf("the deadline %v is the end", deadline)
 		}
 	}
-	c.SetDeadline(ended)
-	c.SetReadDeadline(time.Now().Add(2 * time.Second)) // the last one of the loop
+	_ = c.SetDeadline(ended)
+	_ = c.SetReadDeadline(time.Now().Add(2 * time.Second)) // the last one of the loop
 	for i := range 3 * batchSize {
 		send(t, client, query(fmt.Sprint("fast ", i)), query(fmt.Sprint("slow ", i)))
 	}
@@ -359,7 +362,7 @@ func TestClose(t *testing.T) {
 		}
 		return reply(query, buf)
 	}))
-	busy.SetReadDeadline(ended)
+	_ = busy.SetReadDeadline(ended)
 	send(t, client, query("fast"))
 	if _, _, err := busy.ReadFrom(make([]byte, querySize)); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("ReadFrom: %v", err)

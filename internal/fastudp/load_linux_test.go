@@ -27,7 +27,6 @@ func startLoad(t testing.TB, to string, clients, rounds int) *load {
 	l := &load{clients: clients, rounds: rounds, half: make(chan struct{})}
 	for i := range clients {
 		conn := dial(t, "", to)
-		conn.SetReadDeadline(time.Time{})
 		l.done.Go(func() { l.run(t, i, conn) })
 	}
 	return l
@@ -55,7 +54,7 @@ func (l *load) run(t testing.TB, client int, conn *net.UDPConn) {
 				return
 			}
 		}
-		conn.SetReadDeadline(time.Now().Add(patience))
+		limit(t, conn)
 		for range window {
 			n, err := conn.Read(buf)
 			if err != nil {

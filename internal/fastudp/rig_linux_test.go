@@ -1,7 +1,6 @@
 package fastudp
 
 import (
-	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -87,8 +86,16 @@ func dial(t testing.TB, from, to string) *net.UDPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetReadDeadline(time.Now().Add(patience))
+	limit(t, conn)
 	return conn
+}
+
+// limit makes reads of a socket fail if nothing comes.
+func limit(t testing.TB, conn net.PacketConn) {
+	t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Error(err)
+	}
 }
 
 func send(t testing.TB, conn net.Conn, packets ...[]byte) {
@@ -126,7 +133,7 @@ func expectNone(t testing.TB, conn *net.UDPConn) {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 1<<16)
-	raw.Read(func(fd uintptr) bool {
+	_ = raw.Read(func(fd uintptr) bool {
 		if n, _, err := unix.Recvfrom(int(fd), buf, unix.MSG_DONTWAIT); err == nil {
 			t.Errorf("an unexpected packet %q", text(buf[:n]))
 		} else if !errors.Is(err, unix.EAGAIN) {
@@ -255,5 +262,3 @@ func join(host string, of net.PacketConn) string {
 	addr := netip.MustParseAddr(host)
 	return netip.AddrPortFrom(addr, uint16(of.LocalAddr().(*net.UDPAddr).Port)).String()
 }
-
-func number(i int) string { return string(binary.BigEndian.AppendUint32(nil, uint32(i))) }

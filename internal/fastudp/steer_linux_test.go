@@ -64,7 +64,7 @@ func TestSteer(t *testing.T) {
 		if listen == "" {
 			asked = []string{"127.0.0.2", "::1", "fe80::2%lo"}
 		}
-		server.SetReadDeadline(time.Now().Add(patience))
+		limit(t, server)
 		for _, host := range asked {
 			for range 8 {
 				client := dial(t, "", join(host, c))
@@ -116,7 +116,7 @@ func TestOtherProcess(t *testing.T) {
 				if want := fmt.Sprintf("steer queries to %q: another process has a socket on the address", c.LocalAddr()); err.Error() != want {
 					t.Errorf("got  %v\nwant %s", err, want)
 				}
-				second.SetReadDeadline(time.Now().Add(patience))
+				limit(t, second)
 				buf := make([]byte, querySize)
 				for range probes {
 					n, _, err := second.ReadFrom(buf)
@@ -124,7 +124,7 @@ func TestOtherProcess(t *testing.T) {
 						t.Fatalf("the second socket got %q, %v", buf[:n], err)
 					}
 					if listen == ":0" {
-						second.ReadFrom(buf) // that to ::1
+						_, _, _ = second.ReadFrom(buf) // that to ::1
 					}
 				}
 				for range 8 {
@@ -198,7 +198,9 @@ func serve(t testing.TB, s *dns.Server) {
 	go func() { done <- s.ActivateAndServe() }()
 	<-started
 	t.Cleanup(func() {
-		s.Shutdown()
+		if err := s.Shutdown(); err != nil {
+			t.Error(err)
+		}
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
