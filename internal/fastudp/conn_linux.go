@@ -20,8 +20,8 @@ const (
 	// A system call waits no longer for a query. It is how long ReadFrom takes to notice
 	// that it has to end, and what counts as quiet.
 	quietTime = 50 * time.Millisecond
-	// After ten milliseconds without a new goroutine on its processor, the runtime takes the
-	// processor away from a system call. To get it back costs more than a query.
+	// If one goroutine has a processor for ten milliseconds, the runtime takes the processor
+	// away during a system call. To get it back costs more than a query.
 	yieldTime = 5 * time.Millisecond
 	idSize    = 16
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -130,6 +131,7 @@ func TestUnderLoad(t *testing.T) {
 			case <-l.half:
 				using = false
 			default:
+				runtime.Gosched()
 			}
 		}
 		if err := c.Unsteer(); err != nil {
