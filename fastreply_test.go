@@ -367,7 +367,7 @@ func TestFastPathAtBoundaries(t *testing.T) {
 		base := key.Name + ".n.svc.cluster.local."
 		names = append(names, base, "_p._tcp."+base, "h3."+base, "nope."+base)
 	}
-	for length, addresses := range map[int]int{26: 19, 13: 19, 12: 15, 25: 15} { // plain replies of 1480, 1481, 1220 and 1221 bytes are among them
+	for length, addresses := range map[int]int{3: 28, 26: 19, 5: 22, 13: 19} { // plain replies of 1480, 1481, 1220 and 1221 bytes
 		key := records.ServiceKey{Namespace: "m", Name: strings.Repeat("s", length)}
 		update.Create(key)
 		for i := range addresses {
@@ -442,6 +442,14 @@ func TestFastPathTakes(t *testing.T) {
 	unsynced := newTestHeadless(t, "headless cluster.local {\nmanifests testdata/handler.yaml\nnamespaces default\n}")
 	stale := startTestHeadless(t, "headless cluster.local {\nmanifests testdata/handler.yaml\nendpoint_pod_names\n}")
 	stale.source.stale.Store(true)
+	// With this zone, the name of the mailbox in an SOA record would be too long for DNS.
+	longZone := strings.Repeat(strings.Repeat("z", 61)+".", 3) + strings.Repeat("z", 58) + "."
+	long := startTestHeadless(t, "headless "+longZone+" {\nmanifests testdata/handler.yaml\nttl 3\n}")
+	long.trie = records.New()
+	update := long.trie.Update()
+	update.Create(records.ServiceKey{Namespace: "n", Name: "s"})
+	update.Add(records.ServiceKey{Namespace: "n", Name: "s"}, records.Endpoint{Host: "h", Addr: netip.MustParseAddr("10.0.0.1")})
+	update.Commit()
 	withOPT := func(m *dns.Msg) { m.SetEdns0(1232, false) }
 	option := func(o dns.EDNS0) func(*dns.Msg) {
 		return func(m *dns.Msg) { withOPT(m); m.IsEdns0().Option = []dns.EDNS0{o, o} }
@@ -479,6 +487,8 @@ func TestFastPathTakes(t *testing.T) {
 		{"a service with a cluster IP", plain, "vip.default.svc.cluster.local.", dns.TypeA, nil, false},
 		{"a missing service", plain, "no.default.svc.cluster.local.", dns.TypeA, nil, false},
 		{"another zone", plain, "example.org.", dns.TypeA, nil, false},
+		{"a service in the longest zone", long, "s.n.svc." + longZone, dns.TypeA, nil, true},
+		{"no data in the longest zone", long, "s.n.svc." + longZone, dns.TypeAAAA, nil, false},
 		{"a host, with fallthrough", fallsThrough, host, dns.TypeA, nil, true},
 		{"a missing host, with fallthrough", fallsThrough, missing, dns.TypeA, nil, false},
 		{"a missing host, which may be above a zone", nested, missing, dns.TypeA, nil, false},

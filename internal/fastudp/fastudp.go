@@ -36,4 +36,4 @@ type Answerer interface {
 const MaxReply = 4096
 
 // ErrOtherProcess is the error of [Conn.Steer] if queries don't arrive at the Conn.
-var ErrOtherProcess = errors.New("another process has a socket on the address")
+var ErrOtherProcess = errors.New("another process has a socket on the address, or a firewall drops the probe")

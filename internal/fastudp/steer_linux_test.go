@@ -113,7 +113,7 @@ func TestOtherProcess(t *testing.T) {
 				if !errors.Is(err, ErrOtherProcess) {
 					t.Fatal(err)
 				}
-				if want := fmt.Sprintf("steer queries to %q: another process has a socket on the address", c.LocalAddr()); err.Error() != want {
+				if want := fmt.Sprintf("steer queries to %q: another process has a socket on the address, or a firewall drops the probe", c.LocalAddr()); err.Error() != want {
 					t.Errorf("got  %v\nwant %s", err, want)
 				}
 				limit(t, second)
