@@ -41,6 +41,9 @@ type fastSocket struct {
 	closed   bool
 }
 
+// The buffers of the socket are as large as the largest reply.
+const _ = uint(fastudp.MaxReply - maxUDP)
+
 // fastRetry is the time after which a socket that could not be opened is tried again: the other
 // process on its address may have ended.
 var fastRetry = time.Minute

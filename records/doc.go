@@ -49,4 +49,5 @@
 //	ownership.go                        who may write what, and when
 //	node.go builder.go stream.go        the records of a name
 //	srv.go window.go targetrange.go     SRV records and their glue
+//	fitter.go packer.go                 those records that fit, and their wire format
 package records
