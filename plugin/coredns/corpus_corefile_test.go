@@ -4,17 +4,32 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 // corpusPassed is the rcode of the next plugin.
 const corpusPassed = dns.RcodeNotZone
 
+// corpusServers are two servers with the same Corefile, except for the fast path.
+type corpusServers struct{ ordinary, fast *served }
+
+// serve runs the servers for a group until the test ends.
+func (g *corpusGroup) serve(t *testing.T, objects string, authoritative bool) *corpusServers {
+	t.Helper()
+	return &corpusServers{
+		ordinary: serve(t, g.corefile("0", objects, authoritative)),
+		fast:     serveFast(t, g.corefile(cluster.MustFreePort(t), objects, authoritative, "fastpath")),
+	}
+}
+
 // corefile returns the Corefile for a group. For queries before the first sync its API
 // server does not exist.
-func (g *corpusGroup) corefile(objects string, authoritative bool) string {
-	options := slices.Clone(g.Options)
+func (g *corpusGroup) corefile(port, objects string, authoritative bool, more ...string) string {
+	options := slices.Concat(g.Options, more)
 	if g.Unsynced {
 		options = append(options, "endpoint http://127.0.0.1:1", "startup_timeout 0s")
 	} else {
@@ -23,7 +38,7 @@ func (g *corpusGroup) corefile(objects string, authoritative bool) string {
 	if authoritative {
 		options = append(options, "authoritative")
 	}
-	return fmt.Sprintf(`.:0 {
+	return fmt.Sprintf(`.:%s {
     bind 127.0.0.1
     errors
     headless %s {
@@ -34,5 +49,5 @@ func (g *corpusGroup) corefile(objects string, authoritative bool) string {
         rcode %s
     }
 }
-`, strings.Join(g.Zones, " "), strings.Join(options, "\n        "), dns.RcodeToString[corpusPassed])
+`, port, strings.Join(g.Zones, " "), strings.Join(options, "\n        "), dns.RcodeToString[corpusPassed])
 }
