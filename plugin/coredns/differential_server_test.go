@@ -13,6 +13,8 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 // diffTap is a directive that exposes the next plugin, so that most queries need no
@@ -48,11 +50,12 @@ type diffServer struct {
 // diffZones are the zones of every plugin.
 const diffZones = "cluster.local in-addr.arpa ip6.arpa"
 
-// diffServers are the compared servers: headless with each combination of options, and
-// kubernetes.
+// diffServers are the compared servers: headless with each combination of options, also with
+// the fast path, and kubernetes.
 type diffServers struct {
 	headless   map[diffOptions]*diffServer
-	primary    *diffServer // headless with diffPrimaryOptions and authoritative
+	fast       map[diffOptions]string // addresses of headless with the fast path
+	primary    *diffServer            // headless with diffPrimaryOptions and authoritative
 	kubernetes *diffServer
 }
 
@@ -82,7 +85,8 @@ func (o diffOptions) lines() string {
 	return out
 }
 
-// diffStart starts the plugins, each in its own server block. They start together: at its
+// diffStart starts the plugins, each in its own server block. The fast path needs a port, and a
+// chain without the tap. They start together: at its
 // setup the kubernetes plugin writes klog's logger, which the watches of a running plugin
 // read.
 func diffStart(t *testing.T, endpoint string) (started *diffServers, stop func()) {
@@ -100,16 +104,21 @@ func diffStart(t *testing.T, endpoint string) (started *diffServers, stop func()
 	}
 	started = &diffServers{
 		headless:   make(map[diffOptions]*diffServer),
+		fast:       make(map[diffOptions]string),
 		primary:    add("headless", diffPrimaryOptions.lines()+"authoritative\n"),
 		kubernetes: add("kubernetes", ""),
 	}
 	for _, o := range diffAllOptions() {
 		started.headless[o] = add("headless", o.lines())
+		port := cluster.MustFreePort(t)
+		started.fast[o] = "127.0.1.1:" + port
+		corefile += fmt.Sprintf(".:%s {\n bind 127.0.1.1\n headless %s {\n endpoint %s\n startup_timeout 60s\n fastpath\n %s}\n}\n", port, diffZones, endpoint, o.lines())
 	}
 	instance, err := caddy.Start(caddy.CaddyfileInput{Contents: []byte(corefile), Filepath: "Corefile", ServerTypeName: "dns"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	awaitFastSockets(t, len(started.fast))
 	for host, s := range byHost {
 		s.handler = diffTapped[host]
 	}

@@ -73,11 +73,15 @@ func TestDifferential(t *testing.T) {
 	stdlog.SetOutput(io.Discard)
 	defer stdlog.SetOutput(output)
 
+	answersBefore := fastAnswers(t)
 	counts := make(diffCounts)
 	for first := uint64(0); first < clusters && !t.Failed(); first += diffAtOnce {
 		diffRun(t, seed+first, min(diffAtOnce, clusters-first), counts)
 	}
 	t.Logf("%d clusters from seed %d on, each in %d states: %v", clusters, seed, 1+diffRounds, counts)
+	if owned, fast := counts[diffFastOwned], fastAnswers(t)-answersBefore; fast < owned {
+		t.Errorf("the fast path answered %d of %d queries for names of headless, want all", fast, owned)
+	}
 	// A few clusters have all kinds only from a seed that was tried.
 	enough := clusters >= diffDefaultClusters || clusters >= diffRaceClusters && seed == diffDefaultSeed
 	if missing := counts.missing(); enough && !t.Failed() && len(missing) > 0 {
@@ -132,10 +136,16 @@ func diffCompare(t *testing.T, round int, clusters []*diffCluster, servers *diff
 			for i := worker; i < len(clusters); i += workers {
 				f := clusters[i].facts()
 				found := make(diffCounts)
-				comparer := &diffComparer{f, servers.ours(f.diffCluster).direct, servers.kubernetes.direct, found, false}
+				ours := servers.ours(f.diffCluster).direct
+				comparer := &diffComparer{f, ours, servers.kubernetes.direct, found, false}
 				err := comparer.compareAll()
 				if err == nil && f.options() == diffPrimaryOptions {
 					err = comparer.compareTransfer(transferred)
+				}
+				if err == nil && i%diffFastEach == 0 {
+					var owned int
+					owned, err = f.compareFast(ours, servers.fast[f.options()])
+					sum[diffFastOwned] += owned
 				}
 				sum.add(found)
 				for option, on := range map[string]bool{
