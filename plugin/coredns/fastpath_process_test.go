@@ -202,3 +202,11 @@ func askRight(server, name string) (err error) {
 	}
 	return err
 }
+
+// reload lets the server read its Corefile again.
+func (p *fastProcess) reload(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+}
