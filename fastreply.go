@@ -2,6 +2,7 @@ package headless
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/coredns/coredns/plugin/pkg/edns"
@@ -21,9 +22,9 @@ type fastAnswerer struct {
 type fastPlugin struct {
 	h       *Headless
 	packer  *records.Packer
-	bufsize uint16       // the argument of the bufsize plugin, or 0 without it
-	metrics *fastMetrics // nil without the prometheus plugin
-	nested  bool         // one of the zones is below another
+	bufsize uint16          // the argument of the bufsize plugin, or 0 without it
+	metrics *fastMetrics    // nil without the prometheus plugin
+	shared  []*records.Zone // zones whose missing names may be the next plugin's, or be above another zone
 
 	text [4 * 64]byte // room for the text of a denial: three labels and less than 64 bytes
 }
@@ -52,7 +53,13 @@ func newFastPlugin(h *Headless, b *fastBlock, server string) *fastPlugin {
 	f := &fastPlugin{h: h, packer: records.NewPacker(), bufsize: b.bufsize, metrics: newFastMetrics(server, b.chain)}
 	f.packer.TTL, f.packer.Zone, f.packer.Shuffle = h.ttl, h.ptrZone, b.shuffle
 	for i := range h.zones {
-		f.nested = f.nested || h.zones.Parent(&h.zones[i]) != nil
+		zone := &h.zones[i]
+		below := func(other records.Zone) bool {
+			return other.Name != zone.Name && dns.IsSubDomain(zone.Name, other.Name)
+		}
+		if overlaps(zone.Name, h.Fall.Zones) || slices.ContainsFunc(h.zones, below) {
+			f.shared = append(f.shared, zone)
+		}
 	}
 	return f
 }
@@ -165,8 +172,7 @@ func (f *fastPlugin) fill(q *fastQuery, r *fastReply) bool {
 	case records.Found:
 		return f.answerNode(q, r)
 	case records.Missing:
-		// The next plugin may have the name, or a zone of ours may be below it.
-		if len(h.Fall.Zones) > 0 || f.nested {
+		if slices.Contains(f.shared, q.zone) {
 			return false
 		}
 		r.rcode, r.outcome = dns.RcodeNameError, outcomes.nxdomain

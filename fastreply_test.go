@@ -437,6 +437,7 @@ func TestFastPathTakes(t *testing.T) {
 	const host, service, port, missing = "web-0.nginx.default.svc.cluster.local.", "nginx.default.svc.cluster.local.", "_web._tcp.nginx.default.svc.cluster.local.", "web-9.nginx.default.svc.cluster.local."
 	plain := startTestHeadless(t, overlayStanza)
 	fallsThrough := startTestHeadless(t, "headless cluster.local {\nmanifests testdata/handler.yaml\nfallthrough\n}")
+	fallsElsewhere := startTestHeadless(t, "headless cluster.local in-addr.arpa {\nmanifests testdata/handler.yaml\nfallthrough in-addr.arpa\n}")
 	nested := startTestHeadless(t, nestedStanza)
 	// Of other sources than the first ones.
 	unsynced := newTestHeadless(t, "headless cluster.local {\nmanifests testdata/handler.yaml\nnamespaces default\n}")
@@ -492,6 +493,8 @@ func TestFastPathTakes(t *testing.T) {
 		{"a host, with fallthrough", fallsThrough, host, dns.TypeA, nil, true},
 		{"a missing host, with fallthrough", fallsThrough, missing, dns.TypeA, nil, false},
 		{"a missing host, which may be above a zone", nested, missing, dns.TypeA, nil, false},
+		{"a missing host in a zone that does not fall through", fallsElsewhere, missing, dns.TypeA, nil, true},
+		{"a missing host in a zone with none below", nested, "x.dual.default.svc.a.b.cluster.local.", dns.TypeA, nil, true},
 		{"a host before the first sync", unsynced, host, dns.TypeA, nil, false},
 		{"a host from a snapshot", stale, host, dns.TypeA, withOPT, true},
 		{"a missing host from a snapshot", stale, missing, dns.TypeA, nil, true},

@@ -13,7 +13,7 @@ import (
 )
 
 // otherProcess is what a server warns of if another process has the address.
-const otherProcess = "another process has a socket on the address; every query goes the ordinary way"
+const otherProcess = "another process has a socket on the address, or a firewall drops the probe; every query goes the ordinary way"
 
 // rightAnswers queries a server about names of either way all the time, each time from another port.
 type rightAnswers struct {
