@@ -3,6 +3,7 @@
 package soak_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -22,9 +23,12 @@ type server struct {
 	*exec.Cmd
 	addr     string
 	profiles string // the address of the pprof plugin
+	metrics  string // the address of the prometheus plugin
 	corefile string // the path
-	text     string // the Corefile, with a verb for the TTL
+	text     string // the Corefile, with verbs for the TTL and the fast path
 	ttl      uint32
+	fast     bool    // the Corefile has the fast path
+	answers  float64 // of the fast path, after the last reload
 }
 
 func startServer(t *testing.T, k *kubernetes) *server {
@@ -37,7 +41,7 @@ func startServer(t *testing.T, k *kubernetes) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{addr: freeAddr(t), profiles: freeAddr(t), corefile: filepath.Join(k.Dir, "Corefile"), ttl: 5}
+	s := &server{addr: freeAddr(t), profiles: freeAddr(t), metrics: freeAddr(t), corefile: filepath.Join(k.Dir, "Corefile"), ttl: 5, fast: true}
 	_, port, _ := net.SplitHostPort(s.addr)
 	s.text = fmt.Sprintf(`.:%s {
     bind 127.0.0.1
@@ -51,6 +55,7 @@ func startServer(t *testing.T, k *kubernetes) *server {
         kubeconfig %s
         ttl %%d
         snapshot %s 1s
+        %%s
     }
     cache 30
     loadbalance
@@ -59,7 +64,7 @@ func startServer(t *testing.T, k *kubernetes) *server {
         authority ". 60 IN SOA ns. hostmaster. 1 60 60 60 60"
     }
 }
-`, port, freeAddr(t), freeAddr(t), s.profiles, kubeconfig, filepath.Join(k.Dir, "snapshot"))
+`, port, freeAddr(t), s.metrics, s.profiles, kubeconfig, filepath.Join(k.Dir, "snapshot"))
 	if err := s.configure(); err != nil {
 		t.Fatal(err)
 	}
@@ -86,17 +91,23 @@ var (
 )
 
 func (s *server) configure() error {
+	fastPath := "# ordinary"
+	if s.fast {
+		fastPath = "fastpath"
+	}
 	next := s.corefile + ".new"
-	if err := os.WriteFile(next, fmt.Appendf(nil, s.text, s.ttl), 0o600); err != nil {
+	if err := os.WriteFile(next, fmt.Appendf(nil, s.text, s.ttl, fastPath), 0o600); err != nil {
 		return err
 	}
 	return os.Rename(next, s.corefile)
 }
 
-// reload changes the TTL in the Corefile, and waits until answers have it.
-func (s *server) reload(t *testing.T) {
+// reload changes the TTL in the Corefile, with or without the fast path, and waits until answers
+// have it.
+func (s *server) reload(t *testing.T, fast bool) {
 	t.Helper()
-	s.ttl = 5 + (s.ttl+1)%50
+	s.checkFastPath(t)
+	s.ttl, s.fast = 5+(s.ttl+1)%50, fast
 	if err := s.configure(); err != nil {
 		t.Fatal(err)
 	}
@@ -108,8 +119,45 @@ func (s *server) reload(t *testing.T) {
 		if len(m.Answer) == 0 || m.Answer[0].Header().Ttl != s.ttl {
 			return fmt.Errorf("after a reload the TTL is not %d:\n%v", s.ttl, m)
 		}
-		return nil
+		// The socket opens and closes beside the queries.
+		sockets, _, err := s.fastPath()
+		if err != nil {
+			return err
+		}
+		if fast != (sockets == 1) {
+			return fmt.Errorf("after a reload the fast path has %v sockets; in the Corefile: %t", sockets, fast)
+		}
+		_, s.answers, err = s.fastPath() // once more, as the metrics are not of one moment
+		return err
 	})
+}
+
+// checkFastPath fails the test unless the fast path has answered since the last reload, or has not,
+// as the Corefile says.
+func (s *server) checkFastPath(t *testing.T) {
+	t.Helper()
+	switch _, answers, err := s.fastPath(); {
+	case err != nil:
+		t.Errorf("before a reload: %v", err)
+	case s.fast != (answers > s.answers):
+		t.Errorf("before a reload: fast path in the Corefile: %t, answers of it so far: %v, at the last reload: %v", s.fast, answers, s.answers)
+	}
+}
+
+var (
+	fastSockets = regexp.MustCompile(`(?m)^coredns_headless_fastpath_sockets (\S+)$`)
+	fastAnswers = regexp.MustCompile(`(?m)^coredns_headless_fastpath_answers_total (\S+)$`)
+)
+
+// fastPath returns the metrics of the fast path.
+func (s *server) fastPath() (sockets, answers float64, err error) {
+	metrics, err := cluster.Fetch("http://" + s.metrics + "/metrics")
+	if err != nil {
+		return 0, 0, err
+	}
+	sockets, err1 := number(fastSockets, metrics)
+	answers, err2 := number(fastAnswers, metrics)
+	return sockets, answers, errors.Join(err1, err2)
 }
 
 // serves returns an error unless each of the names has an address.

@@ -3,7 +3,8 @@
 // The soak test runs a server for a given time beside a real Kubernetes
 // (testdata/cluster), in which a thousand pods of headless services come and go. From
 // time to time it restarts the API server and reloads the Corefile, also during an
-// outage of the API server. Dnsperf sends queries all the time, and so does the test
+// outage of the API server. Every third reload removes the fast path, and the next one
+// adds it again. Dnsperf sends queries all the time, and so does the test
 // itself. The test watches the API server, too, and judges every answer by it. At the
 // end the server must use no more memory, goroutines and files than after the warm-up.
 //
@@ -76,7 +77,7 @@ func TestSoak(t *testing.T) {
 	before.log(t, "after the warm-up")
 	run.counts = counts{}
 	clear(run.churn.done)
-	asked, judged := run.asker.total(), h.total()
+	asked, judged, fast := run.asker.total(), h.total(), s.answers
 	began := time.Now()
 	// Restarts are rare enough that the bound applies most of the time. The first restart
 	// and the first reload come after half of their interval.
@@ -102,9 +103,9 @@ func TestSoak(t *testing.T) {
 		t.Errorf("open files: %d, want at most %d", after.files, limit)
 	}
 
-	if run.restarts == 0 || run.reloads == 0 || run.offline == 0 {
-		t.Errorf("%d restarts of the API server, %d reloads, %d of them during an outage: want some of each",
-			run.restarts, run.reloads, run.offline)
+	if run.restarts == 0 || run.reloads == 0 || run.offline == 0 || run.ordinary == 0 {
+		t.Errorf("%d restarts of the API server, %d reloads, %d of them during an outage, %d without the fast path: want some of each",
+			run.restarts, run.reloads, run.offline, run.ordinary)
 	}
 	for _, kind := range kinds {
 		if run.churn.done[kind.name] == 0 {
@@ -118,12 +119,14 @@ func TestSoak(t *testing.T) {
 	t.Logf("summary: %v; changes: %s; %d events of pods and services; "+
 		"%d answers judged, %d wrong; with the warm-up, %d by the bound of %v, as no outage was near, the oldest of them at least %v old; "+
 		"load: %d sent over UDP, %d lost, %d sent over TCP, %d lost; "+
-		"%d restarts of the API server, %d reloads, %d of them during an outage; "+
+		"%v answers of the fast path; "+
+		"%d restarts of the API server, %d reloads, %d of them during an outage, %d without the fast path; "+
 		"before and after: resident memory %.1f and %.1f MB, heap %.1f and %.1f MB, goroutines %d and %d, open files %d and %d",
 		took.Round(time.Second), strings.Join(changes, ", "), h.total()-judged,
 		run.asker.total()-asked, run.asker.wrong, run.asker.calm, bound, run.asker.oldest.Round(time.Millisecond),
 		run.udp.Sent, run.udp.Lost, run.tcp.Sent, run.tcp.Lost,
-		run.restarts, run.reloads, run.offline,
+		s.answers-fast,
+		run.restarts, run.reloads, run.offline, run.ordinary,
 		before.resident, after.resident, before.heap, after.heap, before.goroutines, after.goroutines, before.files, after.files)
 }
 
@@ -143,6 +146,7 @@ type soak struct {
 type counts struct {
 	restarts, reloads int
 	offline           int // reloads during an outage
+	ordinary          int // reloads to a Corefile without the fast path
 	udp, tcp          dnsperf.Outcome
 }
 
@@ -195,9 +199,13 @@ func (s *soak) logTime(what string) {
 func (s *soak) reloadNow() {
 	s.Helper()
 	s.logTime("reload")
-	s.reload(s.T)
-	s.logTime("reloaded")
+	fast := s.reloads%3 != 1
+	s.reload(s.T, fast)
+	s.logTime(fmt.Sprintf("reloaded; fast path: %t", fast))
 	s.reloads++
+	if !fast {
+		s.ordinary++
+	}
 }
 
 // restart stops the API server, and starts it again after a thousand queries. Every
