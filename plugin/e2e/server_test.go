@@ -66,43 +66,49 @@ func watching(servers []corev1.Pod) error {
 	return nil
 }
 
-// TestServerRights checks the rights of the servers' processes in /proc.
+// TestServerRights checks the rights of the servers.
 func TestServerRights(t *testing.T) {
 	for _, pod := range pods(t, "kube-system", "k8s-app=kube-dns", 2) {
-		proc := fmt.Sprintf("/proc/%d/", process(t, &pod))
-		status, err := os.ReadFile(proc + "status")
-		if err != nil {
-			t.Fatal(err)
+		wantRights(t, &pod)
+	}
+}
+
+// wantRights checks the rights of a server's process in /proc.
+func wantRights(t *testing.T, pod *corev1.Pod) {
+	t.Helper()
+	proc := fmt.Sprintf("/proc/%d/", process(t, pod))
+	status, err := os.ReadFile(proc + "status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"Uid:\t65532\t65532\t65532\t65532\n",
+		"Gid:\t65532\t65532\t65532\t65532\n",
+		"CapPrm:\t0000000000000400\n", // CAP_NET_BIND_SERVICE
+		"CapEff:\t0000000000000400\n",
+		"CapBnd:\t0000000000000400\n",
+		"NoNewPrivs:\t1\n",
+		"Seccomp:\t2\n",
+	} {
+		if !strings.Contains(string(status), want) {
+			t.Errorf("status of %s: want %q in:\n%s", pod.Name, want, status)
 		}
-		for _, want := range []string{
-			"Uid:\t65532\t65532\t65532\t65532\n",
-			"Gid:\t65532\t65532\t65532\t65532\n",
-			"CapPrm:\t0000000000000400\n", // CAP_NET_BIND_SERVICE
-			"CapEff:\t0000000000000400\n",
-			"CapBnd:\t0000000000000400\n",
-			"NoNewPrivs:\t1\n",
-			"Seccomp:\t2\n",
-		} {
-			if !strings.Contains(string(status), want) {
-				t.Errorf("status of %s: want %q in:\n%s", pod.Name, want, status)
-			}
+	}
+	mounts, err := os.ReadFile(proc + "mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(mounts), " / overlay ro,") {
+		t.Errorf("the root file system of %s is writable:\n%s", pod.Name, mounts)
+	}
+	program, err := elf.Open(proc + "exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	for _, p := range program.Progs {
+		if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
+			t.Errorf("want a static binary, got a program header %v", p.Type)
 		}
-		mounts, err := os.ReadFile(proc + "mounts")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(string(mounts), " / overlay ro,") {
-			t.Errorf("the root file system of %s is writable:\n%s", pod.Name, mounts)
-		}
-		program, err := elf.Open(proc + "exe")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, p := range program.Progs {
-			if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
-				t.Errorf("want a static binary, got a program header %v", p.Type)
-			}
-		}
-		_ = program.Close()
 	}
 }
