@@ -490,6 +490,7 @@ func TestFastPathTakes(t *testing.T) {
 		{"another zone", plain, "example.org.", dns.TypeA, nil, false},
 		{"a service in the longest zone", long, "s.n.svc." + longZone, dns.TypeA, nil, true},
 		{"no data in the longest zone", long, "s.n.svc." + longZone, dns.TypeAAAA, nil, false},
+		{"no data in the longest zone, with room", long, "s.n.svc." + longZone, dns.TypeAAAA, withOPT, false},
 		{"a host, with fallthrough", fallsThrough, host, dns.TypeA, nil, true},
 		{"a missing host, with fallthrough", fallsThrough, missing, dns.TypeA, nil, false},
 		{"a missing host, which may be above a zone", nested, missing, dns.TypeA, nil, false},

@@ -67,6 +67,10 @@ func TestPacker(t *testing.T) {
 				clear(begin[4:headerSize])
 				size := len(begin) + u.IntN(900)
 				maxPlain, start := size-200+u.IntN(300), u.Uint64()
+				if rrtype == dns.TypePTR { // some targets are too long for DNS in this zone
+					p.Zone = strings.Repeat(strings.Repeat("z", 63)+".", 3) + strings.Repeat("z", 20+u.IntN(24)) + "."
+					size, maxPlain = size+600, size+600
+				}
 				a := node.Answer(&Query{Name: name, Type: rrtype, Zone: p.Zone, TTL: p.TTL, Size: size, Start: start})
 				want, plain := libraryPacked(t, name, rrtype, &a, maxPlain)
 				got, ok := p.Append(slices.Grow(begin, 4096), nameSize, &node, &PackerQuery{Type: rrtype, Size: size, Start: start, MaxPlain: maxPlain})
