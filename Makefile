@@ -305,7 +305,7 @@ reproducible:
 	@echo "== reproducible build"
 	plugin/reproducible.sh
 
-# Takes about eight minutes on two cores once Kubernetes is built. It needs root, and a
+# Takes about nine minutes on two cores once Kubernetes is built. It needs root, and a
 # kernel that can run a node within namespaces.
 e2e: e2e-check build
 	@echo "== end-to-end test"
