@@ -3,8 +3,8 @@ package main
 // CoreDNS serves each query in a goroutine of its own, which needs a stack of some 6 KB. The
 // runtime starts goroutines with the average of the stacks that were in use at the last garbage
 // collection, and nearly all goroutines of a server wait, with next to nothing in use. So each
-// query starts with 2 KB and copies its stack twice, which is a seventh of its CPU time
-// (docs/performance.md).
+// query starts with 2 KB and copies its stack twice, which is a quarter of the CPU time of a query
+// for a pod (docs/performance.md).
 //
 // Goroutines that wait with as much stack as a query needs raise that average. Where there are so
 // many other goroutines that they don't, all is as without them.
