@@ -27,8 +27,8 @@ type fastBlock struct {
 }
 
 // fastNeighbours are the directives that may come before headless in a server block with the fast
-// path. It does what the first four do to a reply. The others see no query that it answers, or
-// change nothing about it.
+// path. The fast path does what the first four do to a reply. The others see no query that it
+// answers, or change neither the query nor the reply.
 var fastNeighbours = []string{
 	"prometheus", "errors", "loadbalance", "bufsize",
 	"root", "bind", "debug", "reload", "ready", "health", "pprof", "cancel", "timeouts",
@@ -36,8 +36,8 @@ var fastNeighbours = []string{
 	"nsid", "any", "chaos", // answer other queries
 }
 
-// decorate makes the servers of the block tell when they begin to serve a UDP socket. It is called
-// during setup, as CoreDNS makes the servers after that.
+// decorate registers a callback that each server of the block calls before it serves a UDP socket.
+// CoreDNS makes the servers after the setup, so decorate must be called during the setup.
 func (l *lifetime) decorate(config *dnsserver.Config) error {
 	if config.UDPDecorateWriterFunc != nil {
 		return errors.New("another plugin of the server block decorates the UDP writer, and would not see the replies; leave out that plugin or \"fastpath\"")
@@ -243,8 +243,8 @@ func (l *listener) checkZone(zone string) error {
 	return nil
 }
 
-// serveFast makes the fast path answer for the plugins of the instance on the address of a server,
-// which begins to serve.
+// serveFast makes the fast path answer for the plugins of the instance on the address of a server.
+// The server is about to serve its own socket.
 func (l *lifetime) serveFast(s *dnsserver.Server) {
 	a := new(fastAnswerer)
 	debug := false

@@ -11,8 +11,8 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// fastAnswerer answers the queries of a UDP socket in wire format (RFC 1035, section 4.1), with
-// the bytes that the chain of plugins would answer with. It implements fastudp.Answerer.
+// fastAnswerer answers the queries of a UDP socket in wire format (RFC 1035, section 4.1). A reply has
+// the same bytes as that of the chain of plugins. fastAnswerer implements fastudp.Answerer.
 type fastAnswerer struct {
 	plugins []*fastPlugin // their zones don't overlap
 	query   fastQuery
@@ -79,10 +79,9 @@ func (a *fastAnswerer) Answer(query, buf []byte, v6 bool, received time.Time) []
 	return nil
 }
 
-// parse reports whether the fast path may answer a query: a standard query with one question, for
-// a type that names of services have, in class IN, and at most an OPT record without options but
-// COOKIE, which no plugin answers. Whether the chain has to see a query depends on the query alone
-// so far.
+// parse reports whether the fast path may answer a query: a standard query with one question, in
+// class IN, for a type that names of services have. It may have an OPT record, whose only options are
+// COOKIE. No plugin answers those.
 func (q *fastQuery) parse(m []byte) bool {
 	const (
 		queryBits = 0xF8    // QR and OPCODE, in the third byte
@@ -181,8 +180,8 @@ func (f *fastPlugin) fill(q *fastQuery, r *fastReply) bool {
 	return false
 }
 
-// clientLimit returns the size from which on the server compresses a message over UDP though the
-// client has room for more: request.Scrub of CoreDNS avoids fragments by it.
+// clientLimit returns the size in bytes above which the server compresses the names of a message,
+// even if the client has room for more. CoreDNS does so to avoid fragments (request.Scrub).
 func clientLimit(v6 bool) int {
 	if v6 {
 		return 1220

@@ -18,13 +18,12 @@ import (
 	"github.com/headless-dns/headless/internal/fastudp"
 )
 
-// fastSocket is the socket of the fast path at an address. It opens when a server begins to serve
-// the address, after the server's own socket, and outlives a reload, so that no query in it is lost:
-// from a moment on, another plugin and another server answer what arrives. It closes with the last
-// lifetime that uses it.
+// fastSocket is the socket of the fast path at an address. It opens after the server's own socket,
+// when the server is about to serve the address. It closes with the last lifetime that uses it. So it
+// outlives a reload, and no query in it is lost: the new plugin and the new server answer what the
+// old ones have not read.
 //
-// The server serves all queries on its own socket as long as there is no such socket, or if it
-// can't be opened.
+// While the socket is not open, the server answers every query on its own socket.
 type fastSocket struct {
 	addr string // as dnsserver.Server.Addr
 
@@ -98,8 +97,8 @@ func socketAt(addr string, l *lifetime) *fastSocket {
 	return nil
 }
 
-// serve makes a server and an answerer answer from now on. It opens the socket in the background,
-// as a server can answer without it.
+// serve sets the server and the answerer of the socket. If the socket is not open, serve opens it in
+// the background, because the server need not wait for it.
 func (s *fastSocket) serve(server *dnsserver.Server, a *fastAnswerer, debug bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,8 +111,8 @@ func (s *fastSocket) serve(server *dnsserver.Server, a *fastAnswerer, debug bool
 	go s.tryOpen()
 }
 
-// tryOpen opens the socket unless it is open or closed. If that fails, it logs the first failure, and
-// tries again later.
+// tryOpen opens the socket, unless it is open already or closed for good. After a failure, it tries
+// again later. It logs the first failure only.
 func (s *fastSocket) tryOpen() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,8 +180,8 @@ func (s *fastSocket) open() error {
 	return nil
 }
 
-// close gives the queries back to the server's own socket, and ends when those in this one are
-// answered.
+// close gives new queries to the server's own socket, waits until those in this socket are answered,
+// and closes it for good.
 func (s *fastSocket) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,8 +209,8 @@ func shutDown(library *dns.Server) {
 	}
 }
 
-// libraryEnded notes that nothing reads the socket any more. The kernel then gives all queries to
-// the server's own socket.
+// libraryEnded handles the end of the server that reads the socket. The socket is closed then, so the
+// kernel gives all queries to the server's own one.
 func (s *fastSocket) libraryEnded(library *dns.Server, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -223,14 +222,14 @@ func (s *fastSocket) libraryEnded(library *dns.Server, err error) {
 	s.failed(fmt.Errorf("read: %w", err))
 }
 
-// serveDNS gives a query to the server, as the server's own socket does.
+// serveDNS passes a query to the server, as the handler of the server's own socket does.
 func (s *fastSocket) serveDNS(w dns.ResponseWriter, r *dns.Msg) {
 	server := s.server.Load()
 	ctx := context.WithValue(context.Background(), dnsserver.Key{}, server)
 	server.ServeDNS(context.WithValue(ctx, dnsserver.LoopKey{}, 0), w, r)
 }
 
-// panicked logs a panic of the fast path. The query goes to the server, as do all later ones.
+// panicked logs and counts a panic of the fast path. The server answers the query and all later ones.
 func (s *fastSocket) panicked(value any, stack []byte) {
 	vars.Panic.Inc()
 	log.Errorf("fastpath: %s: recovered from a panic: %s; every query goes the ordinary way, until a reload: %s",
