@@ -9,7 +9,7 @@ package main
 // Goroutines that wait with as much stack as a query needs raise that average. Where there are so
 // many other goroutines that they don't, all is as without them.
 const (
-	waiting      = 256     // goroutines; a server has 100 to 200 others
+	waiting      = 256     // goroutines; a server has 30 to 40 others
 	stackOfQuery = 6 << 10 // bytes, rounded up to 8 KB by the runtime
 )
 
