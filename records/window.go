@@ -1,7 +1,5 @@
 package records
 
-import "slices"
-
 // resolvedTarget is a target with its host.
 type resolvedTarget struct {
 	*host
@@ -27,7 +25,10 @@ func (f *fitter) window(n *Node, ranges []targetRange, suffixLen int, buffer []r
 	if total*srvSize(longestLabel, suffixLen) > f.room {
 		start = int(f.start % uint64(total))
 	}
-	w := finder{fitter: *f, suffixLen: suffixLen, targets: slices.Grow(buffer[:0], min(total, max(0, f.room)/srvSize("-", suffixLen)))}
+	if most := min(total, max(0, f.room)/srvSize("-", suffixLen)); cap(buffer) < most {
+		buffer = make([]resolvedTarget, 0, most)
+	}
+	w := finder{fitter: *f, suffixLen: suffixLen, targets: buffer[:0]}
 	if len(ranges) > 1 {
 		w.seen, w.seenHosts = make(map[target]bool), make(map[*host]bool)
 	}
