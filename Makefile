@@ -205,6 +205,11 @@ soak: tools build
 	HEADLESS_COREDNS=$(CURDIR)/coredns SOAK_DURATION=$(DURATION) SOAK_PODS=$(PODS) \
 		go test -tags soak -count=1 -timeout 0 -v -run '^TestSoak$$' ./plugin/soak
 
+# Builds the benchmarks in a folder that ends with the shell.
+benchmarks = set -e -o pipefail; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	export HEADLESS_COREDNS=$(CURDIR)/coredns; \
+	go test -c -o "$$dir/bench" ./plugin/bench
+
 # Compares whole servers. A round takes about a minute, and has new processes.
 compare = for round in $$(seq $(ROUNDS)); do ROUND=$$round "$$dir/bench" -test.run '^$$' -test.timeout 10m \
 	-test.bench '^BenchmarkServers$$' -test.benchtime 1x; done
@@ -216,9 +221,7 @@ bench: programs = dnsperf:dnsperf gnuplot:gnuplot-nox
 bench: SHELL = /bin/bash
 bench: tools build knot
 	@echo "== benchmarks"
-	@set -e -o pipefail; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
-	export HEADLESS_COREDNS=$(CURDIR)/coredns; \
-	go test -c -o "$$dir/bench" ./plugin/bench; \
+	@$(benchmarks); \
 	bench() { "$$dir/bench" -test.run '^$$' -test.timeout 10m -test.bench "$$1" -test.benchtime "$$2" -test.count "$$3"; }; \
 	{ \
 		go test -run '^$$' -bench . -benchmem -benchtime 100ms ./records; \
@@ -234,9 +237,7 @@ servers: programs = dnsperf:dnsperf
 servers: SHELL = /bin/bash
 servers: tools build knot
 	@echo "== benchmarks of whole servers"
-	@set -e -o pipefail; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
-	export HEADLESS_COREDNS=$(CURDIR)/coredns; \
-	go test -c -o "$$dir/bench" ./plugin/bench; \
+	@$(benchmarks); \
 	{ $(compare); } | tee servers.txt
 	go run ./plugin/bench -report servers -revision $(or $(version),unknown) servers.txt
 
@@ -246,9 +247,8 @@ growth: programs = gnuplot:gnuplot-nox
 growth: SHELL = /bin/bash
 growth: tools build
 	@echo "== benchmarks of clusters that grow"
-	@set -e -o pipefail; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
-	go test -c -o "$$dir/bench" ./plugin/bench; \
-	HEADLESS_COREDNS=$(CURDIR)/coredns "$$dir/bench" -test.run '^$$' -test.timeout 30m -test.bench '^BenchmarkGrowth$$' \
+	@$(benchmarks); \
+	"$$dir/bench" -test.run '^$$' -test.timeout 30m -test.bench '^BenchmarkGrowth$$' \
 		-test.benchtime 1x | tee growth.txt
 	go run ./plugin/bench -report growth -revision $(or $(version),unknown) growth.txt docs/performance.md plugin/bench/growth.svg
 

@@ -97,7 +97,7 @@ func (h *Headless) deny(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l
 	if text != "" {
 		m.add(dns.ExtendedErrorCodeOther, text)
 	}
-	size := negativeSize(len(r.Question[0].Name)) + m.size()
+	size := negativeSize(r.Question[0].Name) + m.size()
 	if size+replyOPTSize(opt) > dns.MinMsgSize {
 		if state := (request.Request{W: w, Req: r}); size > sizeLimit(&state) {
 			return &m.Msg
@@ -146,11 +146,11 @@ func fixedText(c records.Cause) string {
 	return ""
 }
 
-// negativeSize returns the most bytes of a negative answer to a name of a length in presentation
-// format, without an OPT record: the header, the question, and an SOA record with compressed names.
-func negativeSize(qname int) int {
+// negativeSize returns the most bytes of a negative answer to a name, without an OPT record: the
+// header, the question, and an SOA record with compressed names.
+func negativeSize(qname string) int {
 	const soa = 54
-	return headerSize + qname + 1 + questionTail + soa
+	return headerSize + len(qname) + 1 + questionTail + soa
 }
 
 // abridge cuts a text that is too long.

@@ -49,6 +49,17 @@ func (l *lifetime) decorate(config *dnsserver.Config) error {
 	return nil
 }
 
+// startFastPath prepares the fast path of the plugin. Its sockets open once a server begins to serve.
+func (h *Headless) startFastPath(c *caddy.Controller, l *lifetime) error {
+	b, err := newFastBlock(c, h, l)
+	if err != nil {
+		return err
+	}
+	h.fastBlock = b
+	l.reserveSockets(b.addrs)
+	return nil
+}
+
 // newFastBlock returns the server block of h. It returns an error if the fast path would answer a
 // query that another plugin or server block has to see.
 func newFastBlock(c *caddy.Controller, h *Headless, l *lifetime) (*fastBlock, error) {
@@ -128,24 +139,23 @@ func shuffles(tokens []caddyfile.Token) (bool, error) {
 	}
 }
 
-// configsOf returns the configurations of all server blocks of the instance, of one zone each, by
-// block. It must not be called before CoreDNS has made the servers: a configuration that does not
-// exist is added.
-func configsOf(c *caddy.Controller) (blocks [][]*dnsserver.Config) {
+// configsOf returns the configurations of all server blocks of the instance, of one zone each. It
+// must not be called before CoreDNS has made the servers: a configuration that does not exist is
+// added.
+func configsOf(c *caddy.Controller) (configs []*dnsserver.Config) {
 	at := *c
-	for at.ServerBlockIndex = 0; ; at.ServerBlockIndex++ {
-		var block []*dnsserver.Config
-		for at.ServerBlockKeyIndex = 0; ; at.ServerBlockKeyIndex++ {
-			config := dnsserver.GetConfig(&at)
-			if config.Port == "" { // it did not exist
-				break
-			}
-			block = append(block, config)
+	at.ServerBlockIndex, at.ServerBlockKeyIndex = 0, 0
+	for {
+		config := dnsserver.GetConfig(&at)
+		switch {
+		case config.Port != "":
+			configs = append(configs, config)
+			at.ServerBlockKeyIndex++
+		case at.ServerBlockKeyIndex == 0: // neither the block nor the zone existed
+			return configs
+		default:
+			at.ServerBlockIndex, at.ServerBlockKeyIndex = at.ServerBlockIndex+1, 0
 		}
-		if block == nil {
-			return blocks
-		}
-		blocks = append(blocks, block)
 	}
 }
 
@@ -156,28 +166,26 @@ type listener struct {
 
 // checkListeners returns the addresses on which the fast path answers for h. It returns an error
 // if a query for a name of h may be for another server block on such an address.
-func checkListeners(blocks [][]*dnsserver.Config, h *Headless) (addrs []string, err error) {
+func checkListeners(configs []*dnsserver.Config, h *Headless) (addrs []string, err error) {
 	listeners := make(map[string]*listener)
-	for _, block := range blocks {
-		for _, config := range block {
-			for _, host := range config.ListenHosts {
-				addr, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(host, config.Port))
-				if err != nil {
-					return nil, fmt.Errorf("address %q: %w", net.JoinHostPort(host, config.Port), err)
-				}
-				key := config.Transport + "://" + addr.String()
-				if listeners[key] == nil {
-					listeners[key] = new(listener)
-				}
-				l := listeners[key]
-				if config.Handler(pluginName) == h {
-					l.own = append(l.own, config)
-					if config.Transport == transport.DNS && !slices.Contains(addrs, key) {
-						addrs = append(addrs, key)
-					}
-				} else {
-					l.others = append(l.others, config)
-				}
+	for _, config := range configs {
+		for _, host := range config.ListenHosts {
+			addr, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(host, config.Port))
+			if err != nil {
+				return nil, fmt.Errorf("address %q: %w", net.JoinHostPort(host, config.Port), err)
+			}
+			key := config.Transport + "://" + addr.String()
+			if listeners[key] == nil {
+				listeners[key] = new(listener)
+			}
+			l := listeners[key]
+			if config.Handler(pluginName) != h {
+				l.others = append(l.others, config)
+				continue
+			}
+			l.own = append(l.own, config)
+			if config.Transport == transport.DNS && !slices.Contains(addrs, key) {
+				addrs = append(addrs, key)
 			}
 		}
 	}

@@ -139,7 +139,7 @@ type fastReply struct {
 	truncated       bool
 	plain           int // bytes without an OPT record, if no name were compressed
 	outcome         *outcome
-	ede             []byte // the text of an extended DNS error (RFC 8914); nil without one
+	ede             []byte // the text of an extended DNS error (RFC 8914); empty without one
 	limit, maxPlain int    // the most bytes without an OPT record: of all, and uncompressed
 	advertised      uint16 // the size in the OPT record
 }
@@ -243,13 +243,9 @@ func (f *fastPlugin) deny(q *fastQuery, r *fastReply) bool {
 	if !bare && !f.appendSOA(q, r) {
 		return false
 	}
-	if len(r.ede) == 0 {
-		r.ede = nil
-		return true
-	}
 	// An explanation always fits: with the longest name and text, the reply has less than 512 bytes
 	// once its names are compressed. Here they are not.
-	return r.plain+edeSize(len(r.ede)) <= r.maxPlain
+	return len(r.ede) == 0 || r.plain+edeSize(len(r.ede)) <= r.maxPlain
 }
 
 // appendSOA appends the SOA record of the zone, unless its names have to be compressed.
@@ -304,7 +300,7 @@ func (r *fastReply) finish(q *fastQuery) []byte {
 // appendOPTTail appends what follows the size in an OPT record. The server sends back the first
 // byte of the client's flags, but makes a new record for an extended DNS error, with DO alone.
 func (r *fastReply) appendOPTTail(m []byte, flags byte) []byte {
-	if r.ede == nil {
+	if len(r.ede) == 0 {
 		return append(m, 0, 0, flags, 0, 0, 0)
 	}
 	m = append(m, 0, 0, flags&0x80, 0)
@@ -318,7 +314,7 @@ func (r *fastReply) appendOPTTail(m []byte, flags byte) []byte {
 // counted returns the size that the prometheus plugin counts: that of the message as this plugin
 // would write it, before the server compresses it and adds an OPT record.
 func (r *fastReply) counted() int {
-	if r.ede != nil {
+	if len(r.ede) > 0 {
 		return r.plain + emptyOPTSize + edeSize(len(r.ede))
 	}
 	return r.plain

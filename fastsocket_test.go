@@ -16,6 +16,8 @@ import (
 	"github.com/coredns/coredns/plugin/pkg/reuseport"
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/headless-dns/headless/internal/cluster"
 )
 
 func init() { fastNeighbours = append(fastNeighbours, "early") }
@@ -209,7 +211,7 @@ func TestFastPathOtherSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	lines := captureLog(t)
+	lines := cluster.CaptureLog(t)
 	defer func(d time.Duration) { fastRetry = d }(fastRetry)
 	fastRetry = 50 * time.Millisecond
 	r.start(t, "fastpath")
@@ -253,7 +255,7 @@ func TestFastPathPanic(t *testing.T) {
 	name, address := r.put()
 	await(t, func() string { return r.ask(name + ".nginx.default.svc.cluster.local.") }, address)
 	r.askFast(t, name, true)
-	lines, panics := captureLog(t), testutil.ToFloat64(vars.Panic)
+	lines, panics := cluster.CaptureLog(t), testutil.ToFloat64(vars.Panic)
 	load := r.steady(t, name, address)
 	fastSockets.mu.Lock()
 	for _, s := range fastSockets.at {
@@ -286,7 +288,7 @@ func TestFastPathReadFails(t *testing.T) {
 	name, address := r.put()
 	await(t, func() string { return r.ask(name + ".nginx.default.svc.cluster.local.") }, address)
 	r.askFast(t, name, true)
-	lines := captureLog(t)
+	lines := cluster.CaptureLog(t)
 	var conn net.PacketConn
 	fastSockets.mu.Lock()
 	for _, s := range fastSockets.at {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 	"unicode"
@@ -46,33 +45,6 @@ func logged(t *testing.T, f func()) string {
 	f()
 	golog.SetOutput(os.Stderr) // so that no goroutine writes to b below
 	return b.String()
-}
-
-// captureLog collects the log until the test ends, and returns a function that returns it so far.
-func captureLog(t *testing.T) func() string {
-	t.Helper()
-	l := new(lockedBuffer)
-	golog.SetOutput(l)
-	t.Cleanup(func() { golog.SetOutput(os.Stderr) })
-	return l.String
-}
-
-// lockedBuffer is a buffer that goroutines share.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // checkLine checks that a text is one line of the level, and all of it printable.

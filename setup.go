@@ -33,10 +33,9 @@ func setup(c *caddy.Controller) error {
 	}
 	c.OnStartup(func() error {
 		if h.fastPath {
-			if h.fastBlock, err = newFastBlock(c, h, l); err != nil {
+			if err := h.startFastPath(c, l); err != nil {
 				return plugin.Error(pluginName, s.errorAt("fastpath", err))
 			}
-			l.reserveSockets(h.fastBlock.addrs)
 		}
 		if err := h.start(s, config, l); err != nil {
 			return plugin.Error(pluginName, err)

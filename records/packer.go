@@ -283,11 +283,11 @@ func (p *Packer) ptr(w *packing, n *Node) bool {
 	if n.nameRange != nil || strings.Contains(p.Zone, `\`) {
 		return false
 	}
-	begin := w.Message
+	begin, zone := w.Message, strings.TrimPrefix(p.Zone, ".") // the root zone has no labels
 	start := p.firstPTR(len(n.names))
 	for i := range n.names {
 		name := &n.names[(start+i)%len(n.names)]
-		target := len(name.label) + 1 + len(name.service.name) + 1 + len(name.service.namespace) + 1 + len(svc) + 1 + len(strings.TrimPrefix(p.Zone, "."))
+		target := len(name.label) + 1 + len(name.service.name) + 1 + len(name.service.namespace) + 1 + len(svc) + 1 + len(zone)
 		if target > maxName {
 			continue
 		}
@@ -306,10 +306,10 @@ func (p *Packer) ptr(w *packing, n *Node) bool {
 		w.label(name.service.name)
 		w.label(name.service.namespace)
 		w.label(svc)
-		for zone := strings.TrimPrefix(p.Zone, "."); zone != ""; {
-			label, rest, _ := strings.Cut(zone, ".")
+		for rest := zone; rest != ""; {
+			var label string
+			label, rest, _ = strings.Cut(rest, ".")
 			w.label(label)
-			zone = rest
 		}
 		w.Message = append(w.Message, 0)
 	}

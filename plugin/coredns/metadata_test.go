@@ -1,12 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"log"
-	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,33 +11,13 @@ import (
 	"github.com/headless-dns/headless/internal/cluster"
 )
 
-// lockedBuffer is a buffer that the log writes while the test reads.
-type lockedBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
-func (b *lockedBuffer) text() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.String()
-}
-
 // TestMetadata uses the plugin's metadata in a server block each with the log, view, rewrite and
 // template plugins.
 func TestMetadata(t *testing.T) {
 	dir := nginxFolder(t)
 
 	t.Run("log", func(t *testing.T) {
-		var b lockedBuffer
-		log.SetOutput(&b)
-		defer log.SetOutput(os.Stderr)
+		text := cluster.CaptureLog(t)
 		s := serve(t, block(dir, "metadata", `log . "meta {name} {type}: {/headless/outcome}, {/headless/kind}, {/headless/reason}."`))
 		for _, q := range []struct{ ask, want string }{
 			{"web-0." + nginx + " A", "answer, endpoint, -."},
@@ -55,7 +31,7 @@ func TestMetadata(t *testing.T) {
 			}
 			want := "meta " + q.ask + ": " + q.want
 			cluster.Eventually(t, 10*time.Second, func() error {
-				if text := b.text(); !strings.Contains(text, want) {
+				if text := text(); !strings.Contains(text, want) {
 					return fmt.Errorf("log: got %q, want %q in it", text, want)
 				}
 				return nil
