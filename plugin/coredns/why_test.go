@@ -128,15 +128,18 @@ func TestWhy(t *testing.T) {
 			if !strings.HasPrefix(reasons[0], tc.why) {
 				t.Errorf("the reasons of %s are %q, want %q first", name, reasons, tc.why)
 			}
-			out, err := command("busybox", "nslookup", "-type=txt", "_why."+name, net.JoinHostPort("127.0.0.1", srv.port))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, reason := range reasons {
-				if !strings.Contains(out, "text = \""+reason+"\"\n") {
-					t.Errorf("busybox prints %s, want %q in it", out, reason)
+			eventually(t, func() error {
+				out, err := command("busybox", "nslookup", "-type=txt", "_why."+name, net.JoinHostPort("127.0.0.1", srv.port))
+				if err != nil {
+					return err
 				}
-			}
+				for _, reason := range reasons {
+					if !strings.Contains(out, "text = \""+reason+"\"\n") {
+						return fmt.Errorf("busybox prints %s, want %q in it", out, reason)
+					}
+				}
+				return nil
+			})
 		})
 	}
 }
