@@ -1,10 +1,12 @@
 package informer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -87,4 +89,51 @@ func TestBatchOfOneService(t *testing.T) {
 	if got := answer(i.joiner.trie, nginxName, dns.TypeA); got != "missing" || len(i.joiner.losing) > 0 {
 		t.Errorf("the service has %q, and %d wait for their slices", got, len(i.joiner.losing))
 	}
+}
+
+// TestWriterInterval pushes events to a writer one by one. It publishes a lone one at once,
+// and those of a burst together, a publishInterval after the batch before.
+func TestWriterInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &Informer{joiner: newJoiner(records.New(), false, false), hooks: quietHooks(), synced: make(chan struct{}), queue: newQueue(func(object.Kind, string) {})}
+		i.apply([]event{eventOf(object.NewService(fixture.Nginx()))})
+		type publication struct {
+			at     time.Duration
+			events int
+		}
+		var got []publication
+		start := time.Now()
+		i.hooks.Published = func(_ int, _ records.Stats, delays []time.Duration) {
+			got = append(got, publication{time.Since(start), len(delays)})
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			i.write(ctx)
+		}()
+		push := func(pods ...int) {
+			for _, k := range pods {
+				i.queue.push(eventOf(object.NewPod(fixture.Web(k))))
+				synctest.Wait() // the writer has taken the event, or waits to take it
+			}
+		}
+		push(0)
+		push(1, 2, 3, 4)
+		time.Sleep(publishInterval)
+		synctest.Wait()
+		push(5)
+		time.Sleep(5*publishInterval + publishInterval/2)
+		push(6)
+		push(7)
+		want := []publication{{0, 1}, {publishInterval, 4}, {2 * publishInterval, 1}, {6*publishInterval + publishInterval/2, 1}}
+		if !slices.Equal(got, want) {
+			t.Errorf("published %v, want %v", got, want)
+		}
+		cancel() // while an event waits
+		<-ended
+		if !slices.Equal(got, want) {
+			t.Errorf("published %v after the end", got[len(want):])
+		}
+	})
 }

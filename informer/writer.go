@@ -8,17 +8,30 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
+// publishInterval is the shortest time from one batch to the next. A lone event is published
+// at once. In a burst each event would else be a batch of its own: a batch copies parts of
+// the trie, and many events of one service share these copies.
+const publishInterval = time.Millisecond
+
 // write applies batches of events until ctx is done.
 func (i *Informer) write(ctx context.Context) {
 	var batch []event
+	next := time.NewTimer(0) // when the next batch may begin
+	defer next.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-i.queue.filled:
-			batch = i.queue.drain(batch)
-			i.apply(batch)
 		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		}
+		batch = i.queue.drain(batch)
+		i.apply(batch)
+		next.Reset(publishInterval)
 	}
 }
 
