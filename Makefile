@@ -230,7 +230,7 @@ bench: tools build knot
 		bench Scale 1x 1; \
 		$(compare); \
 	} | tee bench.txt
-	go run ./plugin/bench -revision $(or $(version),unknown) bench.txt docs/performance.md plugin/bench/bench.svg
+	go run ./plugin/bench -revision $(or $(version),unknown) bench.txt docs/performance.md plugin/bench
 
 # Only compares whole servers, and prints the tables of servers.txt.
 servers: programs = dnsperf:dnsperf
@@ -250,7 +250,7 @@ growth: tools build
 	@$(benchmarks); \
 	"$$dir/bench" -test.run '^$$' -test.timeout 30m -test.bench '^BenchmarkGrowth$$' \
 		-test.benchtime 1x | tee growth.txt
-	go run ./plugin/bench -report growth -revision $(or $(version),unknown) growth.txt docs/performance.md plugin/bench/growth.svg
+	go run ./plugin/bench -report growth -revision $(or $(version),unknown) growth.txt docs/performance.md plugin/bench
 
 # Takes about fifteen minutes on two cores. The machine should do nothing else meanwhile.
 rendezvous: programs = openssl:openssl

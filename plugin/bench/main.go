@@ -1,4 +1,4 @@
-// Bench writes a report of the benchmarks into docs/performance.md, and draws its picture.
+// Bench writes a report of the benchmarks into docs/performance.md, and draws its pictures.
 // The benchmarks are the tests of this package and of plugin/rendezvous; `make bench`, `make servers`,
 // `make growth` and `make rendezvous` run them.
 package main
@@ -7,28 +7,32 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 )
 
 // reports by name. In the page a report stands between two comments, NAME and /NAME.
 var reports = map[string]struct {
-	text    func(r *results, revision, machine string) string
-	picture func(r *results) *picture // nil for none
-	files   int                       // how many arguments it has
+	text      func(r *results, revision, machine string) string
+	pictures  pictures
+	arguments int // how many it has
 }{
-	"bench":      {(*results).bench, (*results).queryPicture, 3},
+	"bench":      {(*results).bench, pictures{"bench.svg": (*results).queryPicture, "servers.svg": (*results).serversPicture}, 3},
 	"servers":    {(*results).servers, nil, 1}, // only prints: the page has it in the report bench
-	"growth":     {(*results).growth, (*results).growthPicture, 3},
+	"growth":     {(*results).growth, pictures{"growth.svg": (*results).growthPicture}, 3},
 	"rendezvous": {(*results).rendezvous, nil, 2},
 }
+
+// pictures by the name of the file.
+type pictures map[string]func(r *results) picture
 
 func main() {
 	name := flag.String("report", "bench", "which report: bench, servers, growth or rendezvous")
 	revision := flag.String("revision", "", "the measured commit")
 	flag.Parse()
-	if report, ok := reports[*name]; !ok || flag.NArg() != report.files {
-		fmt.Fprintln(os.Stderr, "usage: bench [-report bench|growth] -revision COMMIT RESULTS PAGE.md PICTURE.svg")
+	if report, ok := reports[*name]; !ok || flag.NArg() != report.arguments {
+		fmt.Fprintln(os.Stderr, "usage: bench [-report bench|growth] -revision COMMIT RESULTS PAGE.md FOLDER")
 		fmt.Fprintln(os.Stderr, "       bench -report rendezvous -revision COMMIT RESULTS PAGE.md")
 		fmt.Fprintln(os.Stderr, "       bench -report servers -revision COMMIT RESULTS")
 		os.Exit(2)
@@ -39,8 +43,8 @@ func main() {
 	}
 }
 
-// run prints a report and writes it into a page, if it has one, and its picture to a file.
-func run(name, revision, from, page, svg string) error {
+// run prints a report and writes it into a page, if it has one, and its pictures into a folder.
+func run(name, revision, from, page, folder string) error {
 	f, err := os.Open(from)
 	if err != nil {
 		return err
@@ -50,9 +54,9 @@ func run(name, revision, from, page, svg string) error {
 	if err != nil {
 		return err
 	}
-	var drawn []byte
-	if picture := reports[name].picture; picture != nil {
-		if drawn, err = picture(r).draw(); err != nil {
+	drawn := map[string][]byte{}
+	for file, picture := range reports[name].pictures {
+		if drawn[file], err = draw(picture(r)); err != nil {
 			return err
 		}
 	}
@@ -70,8 +74,8 @@ func run(name, revision, from, page, svg string) error {
 	if err != nil {
 		return fmt.Errorf("write the report to %s: %w", page, err)
 	}
-	if drawn != nil {
-		if err := os.WriteFile(svg, drawn, 0o644); err != nil {
+	for file, svg := range drawn {
+		if err := os.WriteFile(filepath.Join(folder, file), svg, 0o644); err != nil {
 			return err
 		}
 	}
@@ -104,8 +108,7 @@ func (r *results) bench(revision, machine string) string {
 	section("### A query to a whole server\n\n"+
 		"CPU of the process, over UDP on the loopback device, with 20 queries in flight. The floor is a CoreDNS whose *hosts*\n"+
 		"plugin answers with one address.", r.processTable())
-	section(serversModel, r.serversTable())
-	section(latencyModel, r.latencyTable())
+	section(serversTitle+"\n\n"+serversImage, r.comparison())
 	section("### A pod loses or regains its readiness\n\n"+
 		"The service has N pods. *headless* receives a pod of 3 KB from a watch, and in-tree a slice of 100 endpoints, at the same\n"+
 		"time. In a cluster, the slice comes later.", r.eventTable())
@@ -118,6 +121,6 @@ func (r *results) bench(revision, machine string) string {
 
 // servers returns the part of BenchmarkServers in the report of the benchmarks.
 func (r *results) servers(revision, machine string) string {
-	return fmt.Sprintf("\nMeasured at %s on %s. Medians.\n\n%s\n%s\n%s\n\n%s\n%s\n\n%s\n",
-		revision, machine, "### Targets\n", targetTable(r.serverTargets()), serversModel, r.serversTable(), latencyModel, r.latencyTable())
+	return fmt.Sprintf("\nMeasured at %s on %s. Medians.\n\n### Targets\n\n%s\n%s\n\n%s\n",
+		revision, machine, targetTable(r.serverTargets()), serversTitle, r.comparison())
 }

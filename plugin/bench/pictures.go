@@ -8,6 +8,7 @@ var (
 	blue   = style{"#1565c0", "linewidth 2.5 pointtype 7 pointsize 0.7"}
 	green  = style{"#1b7f5c", "linewidth 4 pointtype 5 pointsize 0.7"}
 	orange = style{"#c1440e", "linewidth 2 dashtype (10,8) pointtype 6 pointsize 0.9"}
+	grey   = "#949494" // only of bars
 )
 
 // inTree explains a label.
@@ -23,7 +24,7 @@ func tic(ns float64) string {
 
 // queryPicture shows the time of queries over UDP by the size of the service. It leaves out
 // SRV, whose curves are close to those of A of the service.
-func (r *results) queryPicture() *picture {
+func (r *results) queryPicture() picture {
 	p := panel{title: "time in the plugin of a query over UDP", height: 290, write: tic}
 	for _, server := range []struct {
 		plugin, title string
@@ -39,15 +40,15 @@ func (r *results) queryPicture() *picture {
 			p.curves = append(p.curves, c)
 		}
 	}
-	return &picture{
+	return &lineChart{
 		title: "Time of a query, by the size of the service", notes: []string{inTree, "both axes are logarithmic"},
 		xTitle: "endpoints of the service", log: true, panels: []panel{p},
 	}
 }
 
 // growthPicture shows what a server costs by the size of the cluster.
-func (r *results) growthPicture() *picture {
-	p := &picture{
+func (r *results) growthPicture() picture {
+	p := &lineChart{
 		title:  "Costs of a server, by the size of the cluster",
 		notes:  []string{"endpoints pods and slices: headless with this option", inTree, "churn: one change a second for every 1,000 pods"},
 		xTitle: "pods in the cluster",
@@ -63,6 +64,28 @@ func (r *results) growthPicture() *picture {
 			panel.curves = append(panel.curves, curve)
 		}
 		p.panels = append(p.panels, panel)
+	}
+	return p
+}
+
+// serversPicture shows what a query costs in whole servers. It leaves out in-tree, with which
+// a linear axis would hide the differences between the others.
+func (r *results) serversPicture() picture {
+	p := &barChart{
+		title:  "Cost of a query in a whole server",
+		notes:  []string{"floor: a CoreDNS that always gives the same short reply", "in-tree is left out: milliseconds for a service of 1,000"},
+		xTitle: "CPU of the process for a query",
+		write:  func(us float64) string { return with(us, "µs") },
+	}
+	for _, a := range []asked{askedPod, askedFew, askedMissing, askedMany, askedSRV} {
+		g := group{title: a.title}
+		for _, s := range []struct{ server, title, color string }{
+			{constantServer, "floor", grey}, {headlessServer, "headless", blue.color},
+			{fastServer, "with fastpath", green.color}, {knotServer, "Knot DNS", orange.color},
+		} {
+			g.bars = append(g.bars, bar{s.title, s.color, r.median(inServers+a.name(s.server), "cpu-µs/query")})
+		}
+		p.groups = append(p.groups, g)
 	}
 	return p
 }

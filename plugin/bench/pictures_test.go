@@ -21,11 +21,12 @@ type drawing struct {
 	texts  []string
 	places []point // of the texts
 	curves []curve // with their points in pixels
-	white  bool    // the background
+	boxes  []box
+	white  bool // the background
 }
 
 // parseSVG reads an SVG of gnuplot: a curve is a group with a title, which uses a symbol for
-// each point.
+// each point. A bar is one that has a polygon.
 func parseSVG(t *testing.T, svg []byte) *drawing {
 	t.Helper()
 	out := new(drawing)
@@ -47,6 +48,9 @@ func parseSVG(t *testing.T, svg []byte) *drawing {
 			}
 			curves = curves || strings.HasPrefix(attrs["id"], "gnuplot_plot_")
 			out.white = out.white || in == "rect" && attrs["fill"] == "#ffffff" && attrs["height"] != ""
+			if in == "polygon" {
+				out.boxes = append(out.boxes, parseBox(t, out.curves[len(out.curves)-1].title, attrs["fill"], attrs["points"]))
+			}
 			numbers := place.FindStringSubmatch(attrs["transform"])
 			if numbers == nil {
 				continue
@@ -74,7 +78,7 @@ func parseSVG(t *testing.T, svg []byte) *drawing {
 
 // wantDrawn requires each text of a picture once, a curve for each of its curves, with each of
 // its points where the scales of its panel put it, and the labels beside the ends.
-func wantDrawn(t *testing.T, svg []byte, p *picture) {
+func wantDrawn(t *testing.T, svg []byte, p *lineChart) {
 	t.Helper()
 	d := parseSVG(t, svg)
 	if !d.white {
@@ -214,13 +218,18 @@ func measured() *results {
 			set(growthName(n, "churn", w.plugin), "B/s", float64(n*(10-2*i)))
 		}
 	}
+	for i, a := range []asked{askedPod, askedFew, askedMissing, askedMany, askedSRV} {
+		for j, server := range comparedServers[:4] {
+			set(inServers+a.name(server), "cpu-µs/query", float64(64-10*i-3*j))
+		}
+	}
 	return r
 }
 
 func TestPictures(t *testing.T) {
 	needGnuplot(t)
 	r := measured()
-	for name, want := range map[string]*picture{
+	for name, want := range map[string]*lineChart{
 		"bench": {
 			title: "Time of a query, by the size of the service", xTitle: "endpoints of the service", log: true,
 			panels: []panel{{title: "time in the plugin of a query over UDP", curves: []curve{
@@ -252,7 +261,7 @@ func TestPictures(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			svg, err := reports[name].picture(r).draw()
+			svg, err := draw(reports[name].pictures[name+".svg"](r))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -282,7 +291,7 @@ func TestPictureWithoutResults(t *testing.T) {
 		delete(r.values, serveName("pod-A", "udp", n, "kubernetes"))
 	}
 	want := `plot "time in the plugin of a query over UDP": no results for "in-tree, A of a pod"`
-	if svg, err := r.queryPicture().draw(); err == nil || err.Error() != want {
+	if svg, err := draw(r.queryPicture()); err == nil || err.Error() != want {
 		t.Errorf("without the results of a curve: got %q and error %v, want %s", svg, err, want)
 	}
 }
@@ -335,6 +344,7 @@ func TestPageHasPictures(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, queries, _ := strings.Cut(string(page), "\n### A query to the plugin\n")
+	_, servers, _ := strings.Cut(string(page), "\n"+serversTitle+"\n")
 	_, growth, _ := strings.Cut(string(page), "\n## A cluster that grows\n")
 	r := &results{values: map[string]map[string][]float64{}}
 	for _, q := range questions[:2] {
@@ -355,38 +365,65 @@ func TestPageHasPictures(t *testing.T) {
 			}
 		}
 	}
-	for name, report := range reports {
-		if report.picture == nil {
-			continue
+	for _, a := range allAsked {
+		for i, cell := range cells(t, servers, a.title, 0)[1:][:len(comparedServers)] {
+			if cell != "not measured" {
+				r.values[inServers+a.name(comparedServers[i])] = map[string][]float64{"cpu-µs/query": {amount(t, cell) / 1e3}}
+			}
 		}
-		svg, err := os.ReadFile(name + ".svg")
-		if err != nil {
-			t.Fatal(err)
+	}
+	for _, a := range []asked{askedMany, askedSRV} { // a note of the picture says so
+		if us := r.median(inServers+a.name(kubernetesServer), "cpu-µs/query"); us < 1000 {
+			t.Errorf("in-tree, %s: got %v µs, want milliseconds", a.title, us)
 		}
-		wantDrawn(t, svg, report.picture(r))
+	}
+	shown := strings.Count(string(page), "](../plugin/bench/")
+	for _, report := range reports {
+		shown -= len(report.pictures)
+		for file, picture := range report.pictures {
+			if !strings.Contains(string(page), "](../plugin/bench/"+file+")") {
+				t.Errorf("the page does not show %s", file)
+			}
+			svg, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantPicture(t, svg, picture(r))
+		}
+	}
+	if shown != 0 {
+		t.Errorf("the page shows %d pictures more than the reports have", shown)
 	}
 }
 
-// figures returns the numbers of the k-th row below a title, in the unit that the benchmark
-// reports: nanoseconds, megabytes, or bytes a second.
+// figures returns the amounts in the k-th row below a title, after the title and the plugin.
 func figures(t *testing.T, text, title string, k int) (out []float64) {
 	t.Helper()
-	_, rows, found := strings.Cut(text, "\n| "+title+" | ")
+	for _, cell := range cells(t, text, title, k)[2:] {
+		out = append(out, amount(t, cell))
+	}
+	return out
+}
+
+// cells returns the k-th row below a title.
+func cells(t *testing.T, text, title string, k int) []string {
+	t.Helper()
+	_, rows, found := strings.Cut("\n"+text, "\n| "+title+" |")
 	if !found {
 		t.Fatalf("no row %q", title)
 	}
-	cells := strings.Split(strings.Split(rows, "\n")[k], " | ")
-	if k == 0 {
-		cells = append([]string{""}, cells...)
+	line := strings.Split("| "+title+" |"+rows, "\n")[k]
+	return strings.Split(strings.TrimSuffix(strings.TrimPrefix(line, "| "), " |"), " | ")
+}
+
+// amount returns the number of a cell in nanoseconds, megabytes, or bytes a second.
+func amount(t *testing.T, cell string) float64 {
+	t.Helper()
+	value, unit, _ := strings.Cut(cell, " ")
+	v, err := strconv.ParseFloat(strings.ReplaceAll(value, ",", ""), 64)
+	factor := map[string]float64{"ns": 1, "µs": 1e3, "ms": 1e6, "MB": 1, "B/s": 1, "KB/s": 1e3, "MB/s": 1e6}[unit]
+	if err != nil || factor == 0 {
+		t.Fatalf("cell %q: %v", cell, err)
 	}
-	for _, cell := range cells[2:] {
-		value, unit, _ := strings.Cut(strings.TrimSuffix(cell, " |"), " ")
-		v, err := strconv.ParseFloat(strings.ReplaceAll(value, ",", ""), 64)
-		factor := map[string]float64{"ns": 1, "µs": 1e3, "ms": 1e6, "MB": 1, "B/s": 1, "KB/s": 1e3, "MB/s": 1e6}[unit]
-		if err != nil || factor == 0 {
-			t.Fatalf("row %q: cell %q: %v", title, cell, err)
-		}
-		out = append(out, v*factor)
-	}
-	return out
+	return v * factor
 }

@@ -213,13 +213,16 @@ func TestTables(t *testing.T) {
 		"| A of a pod | 40 µs | 39 µs | 10 µs | 25 µs | not measured | 0.3 × | 0.32 × | not measured |",
 		"| A of a pod, 2,000 a second | 40 µs | not measured | 10 µs | 10 µs | not measured | 0.3 × | not measured | 1 × |",
 		"| A of a service of 1,000, EDNS 4096 | 40 µs | not measured | 10 µs | not measured | not measured | 0.3 × | not measured | not measured |",
+		latencyModel,
 		"| 1,000 a second: median | 40 µs | 10 µs | 0.3 × |",
 		"| 1,000 a second: 99th percentile | 80 µs | 120 µs | 1.5 × |",
 		"| 80 in flight: median | 40 µs | 10 µs | 0.3 × |",
 		"| 80 in flight: 99th percentile | 200 µs | 300 µs | 1.5 × |",
 		"| resident memory | 40 MB | 47 MB | +9 MB |",
 	)
-	if servers := read(t, sample()).servers("v1", "a machine"); !strings.Contains(text, servers[strings.Index(servers, "### Whole servers"):]) {
+	wantLines(t, text, "### Whole servers compared\n\n"+serversImage+"\n\n"+strings.SplitN(serversModel, "\n", 2)[0])
+	servers := read(t, sample()).servers("v1", "a machine")
+	if _, tables, found := strings.Cut(servers, "\n### Whole servers compared\n\nCPU of"); !found || !strings.Contains(text, "\n\nCPU of"+tables) {
 		t.Errorf("the report of the servers is\n%s\nand is not in the whole report", servers)
 	} else {
 		wantLines(t, servers, "Measured at v1 on a machine. Medians.", "| fastpath, A of a pod, to the floor | ≤ 0.33 × | 0.3 × | held |")
@@ -332,7 +335,7 @@ func TestRun(t *testing.T) {
 	}
 	var texts [2]string
 	for i := range texts {
-		if err := errors.Join(run("servers", "v0", from, "", ""), run("bench", "v1", from, page, filepath.Join(dir, "bench.svg")), run("growth", "v2", from, page, filepath.Join(dir, "growth.svg")), run("rendezvous", "v3", from, page, "")); err != nil {
+		if err := errors.Join(run("servers", "v0", from, "", ""), run("bench", "v1", from, page, dir), run("growth", "v2", from, page, dir), run("rendezvous", "v3", from, page, "")); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(page)
@@ -345,10 +348,12 @@ func TestRun(t *testing.T) {
 		t.Errorf("first report %q, second report %q", texts[0], texts[1])
 	}
 	for _, name := range []string{"bench", "growth"} {
-		svg, err := os.ReadFile(filepath.Join(dir, name+".svg"))
-		if err != nil {
-			t.Fatal(err)
+		for file, picture := range reports[name].pictures {
+			svg, err := os.ReadFile(filepath.Join(dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantPicture(t, svg, picture(read(t, sample()+growing())))
 		}
-		wantDrawn(t, svg, reports[name].picture(read(t, sample()+growing())))
 	}
 }
