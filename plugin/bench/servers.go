@@ -131,8 +131,8 @@ const (
 
 const serversModel = "CPU of the process for a query, over UDP on the loopback device, with 80 queries in flight or at a rate. Each CoreDNS has\n" +
 	"*errors*, *prometheus* and *loadbalance* before the plugin. The floor is a CoreDNS whose plugin gives every query the same\n" +
-	"reply with one address. Knot DNS serves the same names from a zone file, always in the same order. The other zone is in *hosts*.\n" +
-	"Ratios are medians of those within a round."
+	"reply with one address, and without the [larger stacks](#stacks-garbage-and-profiles) of the image. Knot DNS serves the same\n" +
+	"names from a zone file, always in the same order. The other zone is in *hosts*. Ratios are medians of those within a round."
 
 // serversTable returns a table of the costs of a query in each server.
 func (r *results) serversTable() string {
