@@ -21,6 +21,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/headless-dns/headless/internal/apiserver"
+	polls "github.com/headless-dns/headless/internal/cluster"
 )
 
 // asServer is the environment variable with which this test binary runs as a CoreDNS. It
@@ -175,17 +176,24 @@ func sockets(table, addr string) (n int) {
 	return n
 }
 
-// checkSockets fails if a server with fastpath has no socket of its own, or another has
-// one: the server would then measure something else.
+// checkSockets fails if a server with fastpath gets no socket of its own, or another has
+// one: the server would then measure something else. That socket opens beside the first
+// answers.
 func checkSockets(b *testing.B, s *server) {
 	b.Helper()
-	table, err := os.ReadFile("/proc/net/udp")
-	if err != nil {
-		b.Fatal(err)
+	if s.plugin == knotServer {
+		return
 	}
-	if n := sockets(string(table), s.addr); s.plugin != knotServer && (n > 1) != (s.plugin == fastServer) {
-		b.Fatalf("%s: %d UDP sockets at %s", s.plugin, n, s.addr)
-	}
+	polls.Eventually(b, 10*time.Second, func() error {
+		table, err := os.ReadFile("/proc/net/udp")
+		if err != nil {
+			return err
+		}
+		if n := sockets(string(table), s.addr); (n > 1) != (s.plugin == fastServer) {
+			return fmt.Errorf("%s: %d UDP sockets at %s", s.plugin, n, s.addr)
+		}
+		return nil
+	})
 }
 
 // turned returns servers in another order each round.
