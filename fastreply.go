@@ -54,10 +54,7 @@ func newFastPlugin(h *Headless, b *fastBlock, server string) *fastPlugin {
 	f.packer.TTL, f.packer.Zone, f.packer.Shuffle = h.ttl, h.ptrZone, b.shuffle
 	for i := range h.zones {
 		zone := &h.zones[i]
-		below := func(other records.Zone) bool {
-			return other.Name != zone.Name && dns.IsSubDomain(zone.Name, other.Name)
-		}
-		if overlaps(zone.Name, h.Fall.Zones) || slices.ContainsFunc(h.zones, below) {
+		if overlaps(zone.Name, h.Fall.Zones) || h.zones.Below(zone.Name) {
 			f.shared = append(f.shared, zone)
 		}
 	}

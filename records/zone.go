@@ -78,7 +78,7 @@ func (zs Zones) Parent(z *Zone) *Zone {
 func (zs Zones) Below(name string) bool {
 	for i := range zs {
 		z := zs[i].Name
-		if at := len(z) - len(name); at > 0 && strings.EqualFold(z[at:], name) && startsLabel(z, at) {
+		if at := len(z) - len(name); at > 0 && (name == "." || strings.EqualFold(z[at:], name) && startsLabel(z, at)) {
 			return true
 		}
 	}

@@ -63,11 +63,14 @@ func TestNestedZones(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]bool{
-		"local.": true, "LOCAL.": true, "cluster.local.": true, "B.cluster.local.": true, "prod.cluster.local.": true,
+		".": true, "local.": true, "LOCAL.": true, "cluster.local.": true, "B.cluster.local.": true, "prod.cluster.local.": true,
 		"a.b.cluster.local.": false, "uster.local.": false, "c.cluster.local.": false, "org.": false,
 	} {
 		if got := zones.Below(name); got != want {
 			t.Errorf("Below(%s) is %v, want %v", name, got, want)
 		}
+	}
+	if NewZones([]string{"."}).Below(".") {
+		t.Error("the root zone is below itself")
 	}
 }
