@@ -86,9 +86,8 @@ func (o diffOptions) lines() string {
 }
 
 // diffStart starts the plugins, each in its own server block. The fast path needs a port, and a
-// chain without the tap. They start together: at its
-// setup the kubernetes plugin writes klog's logger, which the watches of a running plugin
-// read.
+// chain without the tap. They start together: at its setup the kubernetes plugin writes klog's
+// logger, which the watches of a running plugin read.
 func diffStart(t *testing.T, endpoint string) (started *diffServers, stop func()) {
 	t.Helper()
 	diffTapOnce.Do(diffRegisterTap)

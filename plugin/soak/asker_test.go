@@ -66,8 +66,9 @@ func (a *asker) ask(ctx context.Context) {
 	}
 }
 
-// exchange sends a query. With an option, the fast path leaves it to the server. CoreDNS resets TCP connections when it closes a socket at a
-// reload. So exchange retries over TCP, as resolvers do (RFC 7766, section 6.2.4).
+// exchange sends a query. With an option, the fast path leaves it to the server. CoreDNS resets
+// TCP connections when it closes a socket at a reload. So exchange retries over TCP, as resolvers
+// do (RFC 7766, section 6.2.4).
 func (a *asker) exchange(q question, network string, option bool) {
 	client := dns.Client{Net: network, Timeout: 5 * time.Second}
 	m := new(dns.Msg).SetQuestion(q.name(), dns.TypeA)
