@@ -103,7 +103,7 @@ func TestFastPathMetrics(t *testing.T) {
 					var series [2]map[string]float64
 					for i, p := range servers {
 						series[i] = make(map[string]float64)
-						for name, value := range p.mustSeries(t) {
+						for name, value := range p.series(t) {
 							series[i][strings.ReplaceAll(name, ports[i], "PORT")] = value
 						}
 					}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,7 +22,7 @@ type fastProcess struct {
 	name, file string
 	cmd        *exec.Cmd
 	ended      chan struct{}
-	metrics    string // URL
+	metrics    string // address
 }
 
 // fastNames are names of the manifests and of the next plugin, with their addresses.
@@ -64,12 +63,12 @@ func fastCorefile(port, manifests, stanza, block string) string {
 // warned that it does not.
 func startFast(t *testing.T, name, corefile string, sockets int) *fastProcess {
 	t.Helper()
-	metrics := cluster.MustFreePort(t)
+	port := cluster.MustFreePort(t)
 	p := &fastProcess{
-		name:    fmt.Sprintf("%s-%s", name, metrics),
+		name:    fmt.Sprintf("%s-%s", name, port),
 		file:    writeFile(t, "Corefile", ""),
 		ended:   make(chan struct{}),
-		metrics: "http://127.0.0.1:" + metrics + "/metrics",
+		metrics: "127.0.0.1:" + port,
 	}
 	p.write(t, corefile)
 	p.cmd = exec.Command(program, "-conf", p.file)
@@ -96,8 +95,7 @@ func startFast(t *testing.T, name, corefile string, sockets int) *fastProcess {
 // write writes the Corefile.
 func (p *fastProcess) write(t *testing.T, corefile string) {
 	t.Helper()
-	metrics := strings.TrimSuffix(strings.TrimPrefix(p.metrics, "http://"), "/metrics")
-	corefile = strings.Replace(corefile, "errors\n", "errors\nprometheus "+metrics+"\n", 1)
+	corefile = strings.Replace(corefile, "errors\n", "errors\nprometheus "+p.metrics+"\n", 1)
 	if err := os.WriteFile(p.file, []byte(corefile), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -112,9 +110,9 @@ func (p *fastProcess) await(t *testing.T, sockets int) {
 			t.Fatalf("%s ended", p.name)
 		default:
 		}
-		got, err := p.series()
-		if err == nil && got["coredns_headless_fastpath_sockets"] != float64(sockets) {
-			err = fmt.Errorf("the fast path of %s has %v sockets, want %d", p.name, got["coredns_headless_fastpath_sockets"], sockets)
+		got, err := cluster.Metric(p.metrics, "coredns_headless_fastpath_sockets")
+		if err == nil && got != float64(sockets) {
+			err = fmt.Errorf("the fast path of %s has %v sockets, want %d", p.name, got, sockets)
 		}
 		return err
 	})
@@ -141,33 +139,9 @@ func (p *fastProcess) end(t *testing.T, signal syscall.Signal) {
 }
 
 // series returns the metrics of the server.
-func (p *fastProcess) series() (map[string]float64, error) {
-	text, err := cluster.Fetch(p.metrics)
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string]float64)
-	for line := range strings.Lines(text) {
-		if series, value, ok := cutLast(strings.TrimSpace(line), " "); ok && !strings.HasPrefix(line, "#") {
-			if out[series], err = strconv.ParseFloat(value, 64); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return out, nil
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
-}
-
-func (p *fastProcess) mustSeries(t *testing.T) map[string]float64 {
+func (p *fastProcess) series(t *testing.T) map[string]float64 {
 	t.Helper()
-	out, err := p.series()
+	out, err := cluster.Metrics(p.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +151,7 @@ func (p *fastProcess) mustSeries(t *testing.T) map[string]float64 {
 // fastAnswers returns how many answers the fast path gave.
 func (p *fastProcess) fastAnswers(t *testing.T) int {
 	t.Helper()
-	return int(p.mustSeries(t)["coredns_headless_fastpath_answers_total"])
+	return int(p.series(t)["coredns_headless_fastpath_answers_total"])
 }
 
 // ready waits until the server on a port answers.

@@ -19,7 +19,7 @@ type server struct {
 	name    string
 	port    string
 	ready   string // the URL of the ready plugin
-	metrics string // the URL of the prometheus plugin
+	metrics string // the address of the prometheus plugin
 }
 
 // stanzas are the plugins in the Corefile, by the account that the plugin uses.
@@ -54,7 +54,7 @@ func newServer(name string, accounts ...string) (*server, error) {
 		name:    name,
 		port:    ports[0],
 		ready:   "http://127.0.0.1:" + ports[1] + "/ready",
-		metrics: "http://127.0.0.1:" + ports[2] + "/metrics",
+		metrics: "127.0.0.1:" + ports[2],
 	}
 
 	corefile := fmt.Sprintf(".:%s {\n    bind 127.0.0.1\n    errors\n    ready 127.0.0.1:%s\n    prometheus 127.0.0.1:%s\n", ports[0], ports[1], ports[2])
@@ -111,14 +111,14 @@ func TestReady(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	body, err := cluster.Fetch(srv.metrics)
+	all, err := cluster.Metrics(srv.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(body) {
-		if strings.HasPrefix(line, "coredns_headless_") {
+	for series := range all {
+		if strings.HasPrefix(series, "coredns_headless_") {
 			return
 		}
 	}
-	t.Errorf("no metric of headless in:\n%s", body)
+	t.Errorf("no metric of headless in %v", all)
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -165,7 +164,7 @@ func TestFastPathHost(t *testing.T) {
 	server := pods(t, "kube-system", "app=host-server", 1)
 	wantRights(t, &server[0])
 	metric := func(name string) float64 {
-		value, err := metricAt("127.0.0.1:1055", name)
+		value, err := cluster.Metric("127.0.0.1:1055", name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -232,19 +231,6 @@ const (
 	fastTotal   = "coredns_headless_fastpath_answers_total"
 )
 
-// metricAt returns a metric without labels.
-func metricAt(server, name string) (float64, error) {
-	metrics, err := cluster.Fetch("http://" + server + "/metrics")
-	if err != nil {
-		return 0, err
-	}
-	m := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(metrics)
-	if m == nil {
-		return 0, fmt.Errorf("%s has no metric %s", server, name)
-	}
-	return strconv.ParseFloat(m[1], 64)
-}
-
 func metricsAddr(pod *corev1.Pod) string { return net.JoinHostPort(addr(pod, 4), "9153") }
 
 // wantSockets waits until the fast path of every server has n sockets.
@@ -253,7 +239,7 @@ func wantSockets(t *testing.T, servers []corev1.Pod, n float64) {
 	begin := time.Now()
 	eventually(t, func() error {
 		for _, pod := range servers {
-			got, err := metricAt(metricsAddr(&pod), fastSockets)
+			got, err := cluster.Metric(metricsAddr(&pod), fastSockets)
 			if err != nil {
 				return err
 			}
@@ -271,7 +257,7 @@ func fastAnswers(t *testing.T, servers []corev1.Pod) []float64 {
 	t.Helper()
 	var out []float64
 	for _, pod := range servers {
-		n, err := metricAt(metricsAddr(&pod), fastTotal)
+		n, err := cluster.Metric(metricsAddr(&pod), fastTotal)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,6 @@
 package soak_test
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -120,44 +119,31 @@ func (s *server) reload(t *testing.T, fast bool) {
 			return fmt.Errorf("after a reload the TTL is not %d:\n%v", s.ttl, m)
 		}
 		// The socket opens and closes beside the queries.
-		sockets, _, err := s.fastPath()
+		sockets, err := cluster.Metric(s.metrics, "coredns_headless_fastpath_sockets")
 		if err != nil {
 			return err
 		}
 		if fast != (sockets == 1) {
 			return fmt.Errorf("after a reload the fast path has %v sockets; in the Corefile: %t", sockets, fast)
 		}
-		_, s.answers, err = s.fastPath() // once more, as the metrics are not of one moment
+		s.answers, err = cluster.Metric(s.metrics, fastAnswers)
 		return err
 	})
 }
+
+// fastAnswers is the metric of the answers of the fast path.
+const fastAnswers = "coredns_headless_fastpath_answers_total"
 
 // checkFastPath fails the test unless the fast path has answered since the last reload, or has not,
 // as the Corefile says.
 func (s *server) checkFastPath(t *testing.T) {
 	t.Helper()
-	switch _, answers, err := s.fastPath(); {
+	switch answers, err := cluster.Metric(s.metrics, fastAnswers); {
 	case err != nil:
 		t.Errorf("before a reload: %v", err)
 	case s.fast != (answers > s.answers):
 		t.Errorf("before a reload: fast path in the Corefile: %t, answers of it so far: %v, at the last reload: %v", s.fast, answers, s.answers)
 	}
-}
-
-var (
-	fastSockets = regexp.MustCompile(`(?m)^coredns_headless_fastpath_sockets (\S+)$`)
-	fastAnswers = regexp.MustCompile(`(?m)^coredns_headless_fastpath_answers_total (\S+)$`)
-)
-
-// fastPath returns the metrics of the fast path.
-func (s *server) fastPath() (sockets, answers float64, err error) {
-	metrics, err := cluster.Fetch("http://" + s.metrics + "/metrics")
-	if err != nil {
-		return 0, 0, err
-	}
-	sockets, err1 := number(fastSockets, metrics)
-	answers, err2 := number(fastAnswers, metrics)
-	return sockets, answers, errors.Join(err1, err2)
 }
 
 // serves returns an error unless each of the names has an address.
