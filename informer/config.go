@@ -37,6 +37,10 @@ type Config struct {
 	// while no ready pod has the host's label. The annotation of a Service,
 	// headless-dns.github.io/hosts, wins: "addressed" or "ready".
 	Addressed bool
+	// Zonal gives ready endpoints their topology zones: with pods, that of the pod's label
+	// topology.kubernetes.io/zone, else that of its node, whose metadata is then watched; with
+	// slices, that of the endpoint.
+	Zonal bool
 	// Snapshot is the file of the snapshot, or empty for none. It is written every
 	// SnapshotInterval if an object changed, and at the end. At a start without an API
 	// server, the objects come from it until the lists arrive. Ignored with Manifests.

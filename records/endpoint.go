@@ -21,6 +21,9 @@ type Endpoint struct {
 	// same while the host has no ready endpoint. Nothing else has it: neither the service's own
 	// name nor an SRV record. Of other endpoints it has no meaning.
 	Addressed bool
+	// Zone, of a ready endpoint, is its topology zone in lower case, or empty. Zonal names have
+	// the endpoints of one zone.
+	Zone string
 }
 
 // Port is a port of an endpoint, under the name that the service gives it.
