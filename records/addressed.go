@@ -97,7 +97,7 @@ func appendAddressed[A address[A]](out []delta[addressed], s *set[addressedKey[A
 	}
 	for c := s.at(i); i < s.len() && c.item().key.host == h.id; i++ {
 		x := c.item()
-		out = append(out, delta[addressed]{addressed{hostAddr{h.label, x.key.addr.netip(), x.key.hostname}, x.key.hidden}, x.refs})
+		out = append(out, delta[addressed]{addressed{hostAddr{host: h.label, addr: x.key.addr.netip(), hostname: x.key.hostname}, x.key.hidden}, x.refs()})
 		c.next()
 	}
 	return out
@@ -233,10 +233,10 @@ func hasReadyAfter(h *host, was bool, deltas []delta[hostAddr]) bool {
 	}
 	total := int32(0)
 	for x := range addrs.v4.all {
-		total += x.refs
+		total += x.refs()
 	}
 	for x := range addrs.v6.all {
-		total += x.refs
+		total += x.refs()
 	}
 	return total > removed
 }

@@ -46,7 +46,7 @@ type (
 )
 
 // a returns the A records that fit.
-func (b *builder) a(s *set[addr4]) (rrs []dns.RR, truncated bool) {
+func (b *builder) a(s *members[zoned4]) (rrs []dns.RR, truncated bool) {
 	n := b.take(s.len(), compressedSize+fixedSize+len(addr4{}))
 	if n > 0 {
 		rrs, _ = b.appendA(make([]dns.RR, 0, n), make([]blockA, n), s, n, b.query.Name)
@@ -55,7 +55,7 @@ func (b *builder) a(s *set[addr4]) (rrs []dns.RR, truncated bool) {
 }
 
 // aaaa returns the AAAA records that fit.
-func (b *builder) aaaa(s *set[addr6]) (rrs []dns.RR, truncated bool) {
+func (b *builder) aaaa(s *members[zoned6]) (rrs []dns.RR, truncated bool) {
 	n := b.take(s.len(), compressedSize+fixedSize+len(addr6{}))
 	if n > 0 {
 		rrs, _ = b.appendAAAA(make([]dns.RR, 0, n), make([]blockAAAA, n), s, n, b.query.Name)
@@ -65,14 +65,14 @@ func (b *builder) aaaa(s *set[addr6]) (rrs []dns.RR, truncated bool) {
 
 // appendA appends records of n addresses of s, which it stores in block. It returns the
 // rest of the block.
-func (b *builder) appendA(rrs []dns.RR, block []blockA, s *set[addr4], n int, name string) ([]dns.RR, []blockA) {
+func (b *builder) appendA(rrs []dns.RR, block []blockA, s *members[zoned4], n int, name string) ([]dns.RR, []blockA) {
 	if n == 0 {
 		return rrs, block
 	}
 	c := s.at(b.first(n, s.len()))
 	for i := range n {
 		rr := &block[i]
-		rr.addr = c.item().key
+		rr.addr = c.item().key.addr()
 		rr.A = dns.A{Hdr: b.header(name, dns.TypeA), A: rr.addr[:]}
 		rrs = append(rrs, &rr.A)
 		c.next()
@@ -81,14 +81,14 @@ func (b *builder) appendA(rrs []dns.RR, block []blockA, s *set[addr4], n int, na
 }
 
 // appendAAAA is appendA for IPv6.
-func (b *builder) appendAAAA(rrs []dns.RR, block []blockAAAA, s *set[addr6], n int, name string) ([]dns.RR, []blockAAAA) {
+func (b *builder) appendAAAA(rrs []dns.RR, block []blockAAAA, s *members[zoned6], n int, name string) ([]dns.RR, []blockAAAA) {
 	if n == 0 {
 		return rrs, block
 	}
 	c := s.at(b.first(n, s.len()))
 	for i := range n {
 		rr := &block[i]
-		rr.addr = c.item().key
+		rr.addr = c.item().key.addr()
 		rr.AAAA = dns.AAAA{Hdr: b.header(name, dns.TypeAAAA), AAAA: rr.addr[:]}
 		rrs = append(rrs, &rr.AAAA)
 		c.next()

@@ -14,6 +14,7 @@ type change struct {
 	ports    []portDelta       // of short lists
 	lists    []delta[hostList] // long lists
 	withheld []delta[withheld]
+	zones    []string // names of the topology zones that the deltas have tags of; nil if the service has none
 
 	// addressed are withheld endpoints that give their host an address. If the service has
 	// any, mixed is set, and resolved are the deltas of what the hosts have. See settle.
@@ -40,10 +41,11 @@ type hostAddr struct {
 	host     string
 	addr     netip.Addr
 	hostname bool // host is the hostname of the pod
+	zone     zoneTag
 }
 
 func (h hostAddr) compare(g hostAddr) int {
-	return cmp.Or(strings.Compare(h.host, g.host), h.addr.Compare(g.addr), compareBool(h.hostname, g.hostname))
+	return cmp.Or(strings.Compare(h.host, g.host), h.addr.Compare(g.addr), compareBool(h.hostname, g.hostname), cmp.Compare(h.zone, g.zone))
 }
 
 func compareBool(a, b bool) int {
@@ -62,50 +64,54 @@ type portDelta struct {
 	portName
 	host   string
 	number uint16
+	zone   zoneTag
 	refs   int32
 }
 
 func (d portDelta) compare(e portDelta) int {
-	return cmp.Or(d.portName.compare(e.portName), strings.Compare(d.host, e.host), cmp.Compare(d.number, e.number))
+	return cmp.Or(d.portName.compare(e.portName), strings.Compare(d.host, e.host), cmp.Compare(d.number, e.number), cmp.Compare(d.zone, e.zone))
 }
 
 // hostList is a host with a long list.
 type hostList struct {
 	list *PortList
 	host string
+	zone zoneTag
 }
 
 func (h hostList) compare(g hostList) int {
-	return cmp.Or(h.list.compare(g.list), strings.Compare(h.host, g.host))
+	return cmp.Or(h.list.compare(g.list), strings.Compare(h.host, g.host), cmp.Compare(h.zone, g.zone))
 }
 
-// count adds the endpoint (1) or removes it (-1).
-func (c *change) count(e *Endpoint, refs int32) {
+// count adds the endpoint (1) or removes it (-1). Its topology zone has the tag z.
+func (c *change) count(e *Endpoint, z zoneTag, refs int32) {
+	at := hostAddr{host: e.Host, addr: e.Addr, hostname: e.Hostname}
 	if e.Addressed {
-		c.addressed = append(c.addressed, delta[addressed]{addressed{hostAddr: hostAddr{e.Host, e.Addr, e.Hostname}}, refs})
+		c.addressed = append(c.addressed, delta[addressed]{addressed{hostAddr: at}, refs})
 		return
 	}
 	if e.Withheld != Ready {
 		c.withheld = append(c.withheld, delta[withheld]{withheld{host: e.Host, reason: e.Withheld}, refs})
 		return
 	}
-	c.hosts = append(c.hosts, delta[hostAddr]{hostAddr{e.Host, e.Addr, e.Hostname}, refs})
+	at.zone = z
+	c.hosts = append(c.hosts, delta[hostAddr]{at, refs})
 	if e.Ports == nil {
 		return
 	}
 	if e.Ports.long() {
-		c.lists = append(c.lists, delta[hostList]{hostList{e.Ports, e.Host}, refs})
+		c.lists = append(c.lists, delta[hostList]{hostList{e.Ports, e.Host, z}, refs})
 		return
 	}
 	for _, p := range e.Ports.ports {
-		c.ports = append(c.ports, portDelta{newPortName(p), e.Host, p.Number, refs})
+		c.ports = append(c.ports, portDelta{newPortName(p), e.Host, p.Number, z, refs})
 	}
 }
 
 // reset empties the change.
 func (c *change) reset() {
 	c.hosts, c.ports, c.lists, c.withheld = reuse(c.hosts), reuse(c.ports), reuse(c.lists), reuse(c.withheld)
-	c.addressed, c.resolved, c.mixed = reuse(c.addressed), reuse(c.resolved), false
+	c.addressed, c.resolved, c.mixed, c.zones = reuse(c.addressed), reuse(c.resolved), false, nil
 }
 
 // sum sorts the deltas and adds up those of each key. It reports whether any is left.
@@ -121,6 +127,10 @@ func (c *change) sum() bool {
 func (c *change) clamp(base *snapshot) bool {
 	var name hostAddr
 	var refs int32 // of name in base, as a hostname or not, less what the change removes
+	var inZone zoneRefs
+	if base.zones != nil || c.zones != nil {
+		inZone = make(zoneRefs)
+	}
 	for i := range c.hosts {
 		d := &c.hosts[i]
 		if d.refs > 0 {
@@ -130,6 +140,9 @@ func (c *change) clamp(base *snapshot) bool {
 			name, refs = d.key, base.readyRefsOf(d.key.host, d.key.addr)
 		}
 		d.refs = max(d.refs, -refs)
+		if inZone != nil {
+			d.refs = inZone.clamp(base, d)
+		}
 		refs += d.refs
 	}
 	c.hosts = slices.DeleteFunc(c.hosts, func(d delta[hostAddr]) bool { return d.refs == 0 })
@@ -145,7 +158,7 @@ func (c *change) clamp(base *snapshot) bool {
 		case d.refs < 0:
 			refs := int32(0)
 			if p := base.portNamed([]byte(d.protocol), []byte(d.name)); p != nil {
-				refs = p.set.refsOf(newTarget(h.id, d.number))
+				refs = refsOfZoned(&p.set, p.more, newTarget(d.zone, h.id, d.number))
 			}
 			d.refs = max(d.refs, -refs)
 		}
@@ -162,7 +175,7 @@ func (c *change) clamp(base *snapshot) bool {
 		case d.refs < 0:
 			refs := int32(0)
 			if base.long != nil {
-				refs = base.long.targets.refsOf(longTarget{d.key.list, h.id})
+				refs = refsOfZoned(&base.long.targets, &base.long.more, newLongTarget(d.key.list, d.key.zone, h.id))
 			}
 			d.refs = max(d.refs, -refs)
 		}
@@ -174,6 +187,29 @@ func (c *change) clamp(base *snapshot) bool {
 	}
 	c.withheld = slices.DeleteFunc(c.withheld, func(d delta[withheld]) bool { return d.refs == 0 })
 	return !c.empty()
+}
+
+// zoneRefs are the numbers of endpoints that have an address in a zone before a change, less
+// what the change removes.
+type zoneRefs map[zoneAddr]int32
+
+type zoneAddr struct {
+	addr netip.Addr
+	zone zoneTag
+}
+
+// clamp returns the refs of a removal, no more than base has in that zone.
+func (left zoneRefs) clamp(base *snapshot, d *delta[hostAddr]) int32 {
+	at := zoneAddr{d.key.addr, d.key.zone}
+	have, ok := left[at]
+	if !ok {
+		if have = base.allAddrs.refsOf(at.zone, at.addr); have == 0 && base.zones != nil {
+			have = base.zones.addrs.refsOf(at.zone, at.addr)
+		}
+	}
+	refs := max(d.refs, -have)
+	left[at] = have + refs
+	return refs
 }
 
 // addsHost reports whether the change adds an address to the host.
@@ -211,6 +247,7 @@ func (c *change) removals() *change {
 		hosts: slices.DeleteFunc(slices.Clone(c.hosts), added),
 		ports: slices.DeleteFunc(slices.Clone(c.ports), func(d portDelta) bool { return d.refs > 0 }),
 		mixed: c.mixed,
+		zones: c.zones,
 	}
 	if c.mixed {
 		out.resolved = slices.DeleteFunc(slices.Clone(c.resolved), added)
@@ -243,7 +280,7 @@ func (c *change) removeLists(out *change) {
 // kept returns the part of the change that old already had, for a service that was
 // deleted and created again.
 func (c *change) kept(old *snapshot) *change {
-	out := change{mixed: c.mixed || old.addressed != nil}
+	out := change{mixed: c.mixed || old.addressed != nil, zones: c.zones}
 	ids := make(map[string]hostID) // of the hosts that are kept with a ready endpoint
 	for _, d := range c.hosts {
 		if h := old.readyHost(d.key.host); refsAt(h, d.key.addr) > 0 {
@@ -264,7 +301,7 @@ func (c *change) kept(old *snapshot) *change {
 		if !ok || p == nil {
 			continue
 		}
-		if refs := p.set.refsOf(newTarget(id, d.number)); refs > 0 {
+		if refs := refsInAll(&p.set, p.more, newTarget(noZone, id, d.number), old.numZones()); refs > 0 {
 			d.refs = min(d.refs, refs)
 			out.ports = append(out.ports, d)
 		}
@@ -274,7 +311,7 @@ func (c *change) kept(old *snapshot) *change {
 		if !ok || old.long == nil {
 			continue
 		}
-		if refs := old.long.targets.refsOf(longTarget{d.key.list, id}); refs > 0 {
+		if refs := refsInAll(&old.long.targets, &old.long.more, newLongTarget(d.key.list, noZone, id), old.numZones()); refs > 0 {
 			d.refs = min(d.refs, refs)
 			out.lists = append(out.lists, d)
 		}

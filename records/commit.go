@@ -104,8 +104,7 @@ func (u *Update) publish(steps []step) {
 	if addrs := t.addrs.Load(); addrs != nil {
 		appear4, disappear4 := splitAddrs(index.addrs4)
 		appear6, disappear6 := splitAddrs(index.addrs6)
-		next := addrs.mergeFamilies(appear4, appear6)
-		t.addrs.Store(&next)
+		t.addrs.Store(addrs.merge(appear4, appear6))
 		u.removed4, u.removed6 = append(u.removed4, disappear4...), append(u.removed6, disappear6...)
 	}
 	tables.publish(t)
@@ -139,8 +138,7 @@ func (u *Update) removeEmptied() {
 	}
 	t.removeNamespaces(u.emptied)
 	if addrs := t.addrs.Load(); addrs != nil && len(u.removed4)+len(u.removed6) > 0 {
-		next := addrs.mergeFamilies(u.removed4, u.removed6)
-		t.addrs.Store(&next)
+		t.addrs.Store(addrs.merge(u.removed4, u.removed6))
 	}
 }
 

@@ -6,7 +6,18 @@ import "net/netip"
 //
 // Only an authoritative server of a reverse zone needs Covers, so others do not pay
 // for the sorted set of all addresses.
-func (t *Trie) EnableCovers() { t.addrs.Store(new(addresses)) }
+func (t *Trie) EnableCovers() { t.addrs.Store(new(addressIndex)) }
+
+// addressIndex is the addresses of all services, sorted.
+type addressIndex struct {
+	v4 set[addr4]
+	v6 set[addr6]
+}
+
+// merge returns the index with the deltas applied, which it sorts.
+func (x *addressIndex) merge(v4 []delta[addr4], v6 []delta[addr6]) *addressIndex {
+	return &addressIndex{x.v4.merge(sum(v4)), x.v6.merge(sum(v6))}
+}
 
 // Covers reports whether a ready endpoint has an address in the prefix. If so, the
 // names above its reverse name are empty non-terminals. Covers reports false unless

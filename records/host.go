@@ -11,8 +11,8 @@ import (
 type host struct {
 	id    hostID
 	label string
-	one   [1]item[addr4] // the only address, if it is IPv4
-	more  *addresses     // instead of one: several addresses, or an IPv6 address
+	one   [1]item[zoned4] // the only address, if it is IPv4
+	more  *addresses      // instead of one: several addresses, or an IPv6 address
 }
 
 // hostID identifies a host within its service: the hash of its label above 16 bits
@@ -37,7 +37,7 @@ func (h *host) addrs() addresses {
 	if h.more != nil {
 		return *h.more
 	}
-	return addresses{v4: set[addr4]{items: h.one[:]}}
+	return addresses{v4: set[zoned4]{items: h.one[:]}}
 }
 
 func (h *host) setAddrs(a addresses) {
@@ -128,7 +128,7 @@ func refsAt(h *host, addr netip.Addr) int32 {
 		return 0
 	}
 	addrs := h.addrs()
-	return addrs.refsOf(addr)
+	return addrs.refsOf(noZone, addr)
 }
 
 // mergeHosts applies deltas, which are sorted by host.
@@ -164,7 +164,7 @@ func mergeHost(edit *editor[host], label string, deltas []delta[hostAddr]) int32
 		h.id = newID(bucket, hash)
 	}
 	shared := addrs.sharedHosts()
-	addrs = addrs.merge(deltas)
+	addrs = addrs.mergeHost(deltas)
 	switch gone := addrs.v4.len()+addrs.v6.len() == 0; {
 	case at < 0 && !gone:
 		h.setAddrs(addrs)

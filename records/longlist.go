@@ -13,19 +13,29 @@ const maxServedLists = 8
 // longLists are the long lists of the endpoints of a service.
 type longLists struct {
 	lists   set[*PortList]  // refs: the endpoints with the list
-	targets set[longTarget] // sorted by list
+	targets set[longTarget] // sorted by list; each in one of its zones
+	more    set[longTarget] // targets in several zones, in the others
 	served  []servedList    // the first maxServedLists of lists
 }
 
-// longTarget is a host with a long list. It stands for a target at each port of the
-// list.
+// longTarget is a host with a long list, for endpoints in a topology zone. It stands for a
+// target at each port of the list. It sorts by list, then by zone, then by host.
 type longTarget struct {
 	list *PortList
-	host hostID
+	rest uint64 // the zone above the host
 }
 
+func newLongTarget(list *PortList, z zoneTag, host hostID) longTarget {
+	return longTarget{list, uint64(z)<<hostIDBits | uint64(host)}
+}
+
+func (t longTarget) zone() zoneTag { return zoneTag(t.rest >> hostIDBits) }
+func (t longTarget) host() hostID  { return hostID(t.rest) & (1<<hostIDBits - 1) }
+
+func (t longTarget) in(z zoneTag) longTarget { return newLongTarget(t.list, z, t.host()) }
+
 func (t longTarget) compare(u longTarget) int {
-	return cmp.Or(t.list.compare(u.list), cmp.Compare(t.host, u.host))
+	return cmp.Or(t.list.compare(u.list), cmp.Compare(t.rest, u.rest))
 }
 
 // servedList is a long list that the service has SRV records for.
@@ -77,10 +87,11 @@ func (s *snapshot) mergeLists(old *snapshot, deltas []delta[hostList]) {
 	}
 	hosts, lists := make([]delta[longTarget], len(deltas)), make([]delta[*PortList], len(deltas))
 	for i, d := range deltas {
-		hosts[i] = delta[longTarget]{longTarget{d.key.list, s.idOf(old, d.key.host)}, d.refs}
+		hosts[i] = delta[longTarget]{newLongTarget(d.key.list, d.key.zone, s.idOf(old, d.key.host)), d.refs}
 		lists[i] = delta[*PortList]{d.key.list, d.refs}
 	}
-	next := &longLists{lists: long.lists.merge(sum(lists)), targets: long.targets.merge(sum(hosts))}
+	next := &longLists{lists: long.lists.merge(sum(lists))}
+	next.targets, next.more = mergeZoned(long.targets, long.more, sum(hosts), s.numZones())
 	next.served = s.serveLists(next, long.served)
 	s.long = next
 	if next.lists.len() == 0 {
@@ -98,8 +109,8 @@ func (s *snapshot) serveLists(long *longLists, old []servedList) []servedList {
 		if len(served) == maxServedLists {
 			break
 		}
-		l := servedList{list: x.key, first: first, endpoints: int(x.refs)}
-		first = long.targets.search(longTarget{x.key, endHostID})
+		l := servedList{list: x.key, first: first, endpoints: int(x.refs())}
+		first = long.targets.search(newLongTarget(x.key, maxZones+1, 0))
 		l.n = first - l.first
 		if i := slices.IndexFunc(old, func(o servedList) bool { return o.list.compare(x.key) == 0 }); i >= 0 {
 			l.portTable = old[i].portTable

@@ -6,7 +6,10 @@ import (
 )
 
 // delta is a change of the number of endpoints behind a key.
-type delta[K ordered[K]] item[K]
+type delta[K ordered[K]] struct {
+	key  K
+	refs int32
+}
 
 // sum sorts the deltas, adds up those of each key and drops those that sum to zero.
 // The result shares the memory of deltas.
@@ -193,11 +196,11 @@ func mergeItems[K ordered[K]](items []item[K], deltas []delta[K]) []item[K] {
 		out = append(out, items[:i]...)
 		items, deltas = items[i:], deltas[1:]
 		if len(items) > 0 && items[0].key.compare(d.key) == 0 {
-			d.refs += items[0].refs
+			d.refs += items[0].refs()
 			items = items[1:]
 		}
 		if d.refs > 0 {
-			out = append(out, item[K](d))
+			out = append(out, item[K]{d.key, newCount(d.refs)})
 		}
 	}
 	return append(out, items...)

@@ -262,7 +262,7 @@ func checkConsistent(t *testing.T, trie *Trie, names []string) {
 				}
 			}
 			for w := range snapshot.withheld.all {
-				want.Endpoints[w.key.reason] += int(w.refs)
+				want.Endpoints[w.key.reason] += int(w.refs())
 			}
 		}
 	}

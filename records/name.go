@@ -126,6 +126,16 @@ func (n *Name) Label(i int) []byte {
 	return n.text[n.starts[at]:end]
 }
 
+// labelsBetween returns the labels from the i-th from the right to the j-th, which is at or left
+// of it, with the dots between them.
+func (n *Name) labelsBetween(i, j int) []byte {
+	end := n.length - 1
+	if i > 0 {
+		end = int(n.starts[n.labels-i]) - 1
+	}
+	return n.text[n.starts[n.labels-1-j]:end]
+}
+
 // suffix returns the end of the name from the i-th label from the right on: suffix(0)
 // is "local.". It has as many bytes as in the name that was folded.
 func (n *Name) suffix(i int) []byte {

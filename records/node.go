@@ -9,8 +9,10 @@ type Node struct {
 	suffixLen   int        // bytes of the service's name with the zone, at the end of the name asked
 	host        *host      // nil unless the name is a host's
 	port        *port      // nil unless the name is a port's
+	zonal       bool       // the name has the form of a zonal name, or is above one
+	zone        zoneTag    // of a zonal name that has the endpoints of one zone
 	found       bool       // the name exists
-	nonTerminal bool       // an empty non-terminal: a protocol
+	nonTerminal bool       // an empty non-terminal, or "pin" of a zone without endpoints
 	names       []addrName // of an address, at a reverse name
 	nameRange   *nameRange // instead of names, if the address has a set of them
 }
@@ -58,18 +60,38 @@ func (n *Node) Answer(q *Query) Answer {
 	case n.port != nil:
 	case q.Type == dns.TypeA:
 		addrs := n.addrs()
-		out.Records, out.Truncated = b.a(&addrs.v4)
+		members := n.members4(&addrs)
+		out.Records, out.Truncated = b.a(&members)
 	case q.Type == dns.TypeAAAA:
 		addrs := n.addrs()
-		out.Records, out.Truncated = b.aaaa(&addrs.v6)
+		members := n.members6(&addrs)
+		out.Records, out.Truncated = b.aaaa(&members)
 	}
 	return out
 }
 
-// addrs returns the addresses of the host or, at the service's own name, of all hosts.
+// addrs returns the addresses of the host or, at other names, of all hosts.
 func (n *Node) addrs() addresses {
 	if n.host != nil {
 		return n.host.addrs()
 	}
 	return n.allAddrs
+}
+
+// members4 returns those of the node's addresses, given by addrs, that its records have.
+func (n *Node) members4(addrs *addresses) members[zoned4] {
+	if n.zone == noZone {
+		return addrs.v4.members()
+	}
+	first, last := newZoned4(n.zone, addr4{}), newZoned4(n.zone, lastAddr4)
+	return members[zoned4]{addrs.v4.between(first, last), n.zones.addrs.v4.between(first, last)}
+}
+
+// members6 is members4 for IPv6.
+func (n *Node) members6(addrs *addresses) members[zoned6] {
+	if n.zone == noZone {
+		return addrs.v6.members()
+	}
+	first, last := newZoned6(n.zone, addr6{}), newZoned6(n.zone, lastAddr6)
+	return members[zoned6]{addrs.v6.between(first, last), n.zones.addrs.v6.between(first, last)}
 }

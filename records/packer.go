@@ -81,10 +81,12 @@ func (p *Packer) Append(message []byte, nameSize int, n *Node, q *PackerQuery) (
 	case n.port != nil:
 	case q.Type == dns.TypeA:
 		addrs := n.addrs()
-		ok = packAddresses(p, &w, &addrs.v4)
+		members := n.members4(&addrs)
+		ok = packAddresses(p, &w, &members)
 	case q.Type == dns.TypeAAAA:
 		addrs := n.addrs()
-		ok = packAddresses(p, &w, &addrs.v6)
+		members := n.members6(&addrs)
+		ok = packAddresses(p, &w, &members)
 	}
 	return w.Packed, ok
 }
@@ -122,23 +124,23 @@ func (w *packing) label(text string) {
 	w.Message = append(append(w.Message, byte(len(text))), text...)
 }
 
-// packAddresses appends the addresses of a set that fit, as records of the name asked.
-func packAddresses[A address[A]](p *Packer, w *packing, s *set[A]) bool {
-	var zero A
-	n := p.take(s.len(), compressedSize+fixedSize+len(zero))
+// packAddresses appends the addresses that fit, as records of the name asked.
+func packAddresses[A zonedAddr[A]](p *Packer, w *packing, s *members[A]) bool {
+	bytes := addrSize[A]()
+	n := p.take(s.len(), compressedSize+fixedSize+bytes)
 	w.Answers, w.Truncated = n, n < s.len()
-	w.Plain += n * (len(w.name) + fixedSize + len(zero))
+	w.Plain += n * (len(w.name) + fixedSize + bytes)
 	if n == 0 {
 		return true
 	}
 	owner := w.owner()
-	size := len(owner) + fixedSize + len(zero)
+	size := len(owner) + fixedSize + bytes
 	if cap(w.Message)-len(w.Message) < n*size {
 		return false
 	}
 	begin := len(w.Message)
 	w.Message = append(w.Message, owner...)
-	w.fixed(rrtypeOf(zero), len(zero))
+	w.fixed(rrtypeOf(bytes), bytes)
 	head := w.Message[begin:] // the same in each record
 	m := w.Message[:begin]
 	c := s.at(p.first(n, s.len()))
@@ -150,25 +152,31 @@ func packAddresses[A address[A]](p *Packer, w *packing, s *set[A]) bool {
 	if p.Shuffle {
 		p.shuffle(n, func(i int) []byte {
 			end := begin + (i+1)*size
-			return m[end-len(zero) : end]
+			return m[end-bytes : end]
 		})
 	}
 	return true
 }
 
-func rrtypeOf[A address[A]](a A) uint16 {
-	if len(a) == len(addr4{}) {
+// addrSize returns the bytes of an address on the wire.
+func addrSize[A zonedAddr[A]]() int {
+	var a A
+	return len(a) - 1
+}
+
+func rrtypeOf(addrSize int) uint16 {
+	if addrSize == len(addr4{}) {
 		return dns.TypeA
 	}
 	return dns.TypeAAAA
 }
 
-func appendAddress[A address[A]](message []byte, a *A) []byte {
+func appendAddress[A zonedAddr[A]](message []byte, a *A) []byte {
 	switch a := any(a).(type) {
-	case *addr4:
-		return append(message, a[:]...)
-	case *addr6:
-		return append(message, a[:]...)
+	case *zoned4:
+		return append(message, a[1:]...)
+	case *zoned6:
+		return append(message, a[1:]...)
 	}
 	return message
 }
@@ -234,8 +242,9 @@ func (p *Packer) appendGlue(w *packing, n *Node, suffix []byte) {
 	for i := range p.targets {
 		t := &p.targets[i]
 		addrs := t.addrs()
-		p.glue = collectGlue(p, i, &addrs.v4, t.v4)
-		p.glue = collectGlue(p, i, &addrs.v6, t.v6)
+		v4, v6 := addrs.v4.members(), addrs.v6.members()
+		p.glue = collectGlue(p, i, &v4, t.v4)
+		p.glue = collectGlue(p, i, &v6, t.v6)
 	}
 	if p.Shuffle {
 		p.random.Shuffle(len(p.glue), func(i, j int) { p.glue[i], p.glue[j] = p.glue[j], p.glue[i] })
@@ -263,14 +272,13 @@ func (p *Packer) appendGlue(w *packing, n *Node, suffix []byte) {
 }
 
 // collectGlue adds n addresses of a set to the glue.
-func collectGlue[A address[A]](p *Packer, target int, s *set[A], n int) []glueRecord {
+func collectGlue[A zonedAddr[A]](p *Packer, target int, s *members[A], n int) []glueRecord {
 	if n == 0 {
 		return p.glue
 	}
-	var zero A
 	c := s.at(p.first(n, s.len()))
 	for range n {
-		g := glueRecord{target: target, rrtype: rrtypeOf(zero)}
+		g := glueRecord{target: target, rrtype: rrtypeOf(addrSize[A]())}
 		appendAddress(g.addr[:0], &c.item().key)
 		p.glue = append(p.glue, g)
 		c.next()

@@ -271,7 +271,7 @@ func TestPlanKeepsAddressed(t *testing.T) {
 			t.Fatalf("recreated %v: the plan is %v", recreated, steps)
 		}
 		interim := steps[0].build()
-		if h := interim.hostByLabel([]byte("web-0")); interim.hosts.n != 1 || h == nil || h.one[0].key != ipv4(0).As4() {
+		if h := interim.hostByLabel([]byte("web-0")); interim.hosts.n != 1 || h == nil || h.one[0].key.addr() != ipv4(0).As4() {
 			t.Errorf("recreated %v: the interim snapshot has %d hosts, and web-0 is %v", recreated, interim.hosts.n, h)
 		}
 		if n := interim.allAddrs.v4.len(); n != 0 {

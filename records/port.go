@@ -34,6 +34,7 @@ func (p portName) compare(q portName) int {
 type port struct {
 	portName
 	targets
+	more *set[target] // targets in several zones, in those where targets does not have them; nil if there are none
 }
 
 func (p *port) compare(q *port) int { return p.portName.compare(q.portName) }
@@ -51,13 +52,13 @@ func (s *snapshot) searchPorts(below func(*port) bool) (*port, int32) {
 	}
 	i := sort.Search(len(set.items), func(i int) bool { return !below(set.items[i].key) })
 	if i < len(set.items) {
-		return set.items[i].key, set.items[i].refs
+		return set.items[i].key, set.items[i].refs()
 	}
 	if before += i; before == s.ports.len() {
 		return nil, 0
 	}
 	c := s.ports.at(before)
-	return c.item().key, c.item().refs
+	return c.item().key, c.item().refs()
 }
 
 // portNamed returns the port with the protocol and the name, or nil.
@@ -108,7 +109,7 @@ func (s *snapshot) mergePorts(old *snapshot, deltas []portDelta) {
 	}
 	all := make([]delta[target], len(deltas))
 	for i, d := range deltas {
-		all[i] = delta[target]{newTarget(s.idOf(old, d.host), d.number), d.refs}
+		all[i] = delta[target]{newTarget(d.zone, s.idOf(old, d.host), d.number), d.refs}
 	}
 	changed := make([]delta[*port], 0, 1)
 	for start := 0; start < len(deltas); {
@@ -120,9 +121,9 @@ func (s *snapshot) mergePorts(old *snapshot, deltas []portDelta) {
 		had := p.set.len() > 0
 		if end-start == len(deltas) {
 			all = sum(all)
-			p.targets = p.merge(all)
+			p.merge(all, s.numZones())
 		} else {
-			p.targets = p.merge(sum(slices.Clone(all[start:end])))
+			p.merge(sum(slices.Clone(all[start:end])), s.numZones())
 		}
 		var change int32
 		switch has := p.set.len() > 0; {
@@ -138,8 +139,36 @@ func (s *snapshot) mergePorts(old *snapshot, deltas []portDelta) {
 	s.ports = s.ports.merge(changed)
 	if s.ports.len() == 1 { // share the targets of the only port
 		c := s.ports.at(0)
-		s.allTargets = c.item().key.targets
-	} else {
-		s.allTargets = s.allTargets.merge(sum(all))
+		p := c.item().key
+		s.allTargets = p.targets
+		if s.zones != nil {
+			s.zones.targets = p.moreTargets()
+		}
+		return
 	}
+	var more set[target]
+	if s.zones != nil {
+		more = s.zones.targets
+	}
+	if s.allTargets, more = s.allTargets.merge(more, sum(all), s.numZones()); s.zones != nil {
+		s.zones.targets = more
+	}
+}
+
+// merge applies deltas, which are summed.
+func (p *port) merge(deltas []delta[target], zones int) {
+	targets, more := p.targets.merge(p.moreTargets(), deltas, zones)
+	p.targets = targets
+	p.more = nil
+	if more.len() > 0 {
+		p.more = new(set[target])
+		*p.more = more
+	}
+}
+
+func (p *port) moreTargets() set[target] {
+	if p.more == nil {
+		return set[target]{}
+	}
+	return *p.more
 }

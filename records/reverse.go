@@ -160,7 +160,7 @@ func (x *shards[A]) all(yield func(entry[A]) bool) {
 		}
 		for set := range s.nameSets.all {
 			for i := range set.names.all {
-				if !yield(entry[A]{i.key, set.addr, i.refs}) {
+				if !yield(entry[A]{i.key, set.addr, i.refs()}) {
 					return
 				}
 			}

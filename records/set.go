@@ -35,9 +35,25 @@ type child[K ordered[K]] struct {
 // item is a key and the number of endpoints behind it. Two pods on the host network
 // of one node are one address with two refs.
 type item[K ordered[K]] struct {
-	key  K
-	refs int32
+	key     K
+	counted count
 }
+
+func (x *item[K]) refs() int32 { return x.counted.int() }
+
+// count is a number of endpoints in three bytes: an item is aligned as its key is, and
+// an address with its topology zone is five bytes. Beyond maxCount it is too low. No
+// memory holds so many endpoints of one address.
+type count [3]byte
+
+const maxCount = 1<<24 - 1
+
+func newCount(n int32) count {
+	n = min(n, maxCount)
+	return count{byte(n >> 16), byte(n >> 8), byte(n)}
+}
+
+func (c count) int() int32 { return int32(c[0])<<16 | int32(c[1])<<8 | int32(c[2]) }
 
 // len returns the number of keys.
 func (s *set[K]) len() int {
@@ -91,9 +107,9 @@ func (s *set[K]) childFor(key K) int {
 // refsOf returns the number of endpoints behind key.
 func (s *set[K]) refsOf(key K) int32 {
 	if i := s.search(key); i < s.len() {
-		c := s.at(i)
-		if x := c.item(); x.key.compare(key) == 0 {
-			return x.refs
+		leaf, k := s.leafAt(i)
+		if leaf[k].key.compare(key) == 0 {
+			return leaf[k].refs()
 		}
 	}
 	return 0
@@ -117,11 +133,10 @@ func (s *set[K]) walk(yield func(item[K]) bool) bool {
 	return true
 }
 
-// at returns a cursor at position i, which must exist.
+// at returns a cursor at position i, which must exist. It wraps around at the end.
 func (s *set[K]) at(i int) cursor[K] {
-	c := cursor[K]{set: s, position: i}
-	c.leaf, c.index = s.leafAt(i)
-	return c
+	m := s.members()
+	return m.at(i)
 }
 
 // leafAt returns the items of the leaf that has position i, and the index in them.
@@ -137,25 +152,4 @@ func (s *set[K]) leafAt(i int) ([]item[K], int) {
 		s = s.children[k].set
 	}
 	return s.items, i
-}
-
-// cursor iterates over a set from any position and wraps around.
-type cursor[K ordered[K]] struct {
-	set      *set[K]
-	position int
-	leaf     []item[K]
-	index    int // in leaf
-}
-
-func (c *cursor[K]) item() *item[K] { return &c.leaf[c.index] }
-
-func (c *cursor[K]) next() {
-	c.index++
-	c.position++
-	if c.index == len(c.leaf) {
-		if c.position == c.set.len() {
-			c.position = 0
-		}
-		c.leaf, c.index = c.set.leafAt(c.position)
-	}
 }

@@ -17,7 +17,7 @@ func (s *set[K]) check(t *testing.T) int {
 	t.Helper()
 	var last *K
 	for x := range s.all {
-		if x.refs <= 0 || last != nil && (*last).compare(x.key) >= 0 {
+		if x.refs() <= 0 || last != nil && (*last).compare(x.key) >= 0 {
 			t.Fatalf("item %v is not above the one before, or has no refs", x)
 		}
 		last = &x.key
@@ -91,7 +91,7 @@ func TestSet(t *testing.T) {
 			c := s.at(start)
 			for j := range want { // once around
 				key := want[(start+j)%len(want)]
-				if got := c.item(); got.key != key || got.refs != oracles[i][key] {
+				if got := c.item(); got.key != key || got.refs() != oracles[i][key] {
 					t.Fatalf("set %d has the item %v, want %d with %d refs", i, got, key, oracles[i][key])
 				}
 				c.next()

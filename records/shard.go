@@ -171,7 +171,7 @@ func (e *shardEditor[A]) mergeNames(set *set[nameKey], deltas []entry[A]) int {
 	e.nameSets = sets.table
 	if names.len() <= maxEntries {
 		for x := range names.all {
-			e.editor.add(entry[A]{x.key, addr, x.refs})
+			e.editor.add(entry[A]{x.key, addr, x.refs()})
 		}
 	}
 	return names.len()

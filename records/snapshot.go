@@ -5,9 +5,10 @@ package records
 // change. A reply reads one snapshot, so it never mixes two states.
 type snapshot struct {
 	hosts       table[host]         // by label
-	allAddrs    addresses           // of all hosts: the records of the service's own name
+	allAddrs    addresses           // of all hosts, each in one of its zones: the records of the service's own name
 	ports       set[*port]          // by protocol and name, the unnamed ones included
 	allTargets  targets             // of all ports
+	zones       *zones              // nil if no endpoint has been in a topology zone
 	long        *longLists          // nil if no endpoint has a long list
 	addressed   *addressedEndpoints // withheld endpoints that give their host an address; nil if there is none
 	withheld    set[withheld]       // withheld endpoints, with the reason
@@ -24,8 +25,17 @@ func (s *snapshot) empty() bool { return s.hosts.n == 0 }
 // clamped.
 func (s *snapshot) with(c *change) *snapshot {
 	next := *s
+	if len(c.zones) > 0 || s.zones != nil {
+		next.zones = new(zones)
+		if s.zones != nil {
+			*next.zones = *s.zones
+		}
+		if c.zones != nil {
+			next.zones.names = c.zones
+		}
+	}
 	next.mergeHosts(c.names())
-	next.allAddrs = s.allAddrs.merge(c.hosts)
+	next.mergeAddrs(c.hosts)
 	next.mergePorts(s, c.ports)
 	next.mergeLists(s, c.lists)
 	next.withheld = s.withheld.merge(c.withheld)
@@ -41,5 +51,20 @@ func (s *snapshot) with(c *change) *snapshot {
 			next.counts[d.key.reason] += int(d.refs)
 		}
 	}
+	if next.zones != nil && next.counts[Ready] == 0 && next.allTargets.set.len() == 0 && next.long == nil {
+		next.zones = nil // nothing has a tag
+	}
 	return &next
+}
+
+// mergeAddrs applies deltas of ready endpoints.
+func (s *snapshot) mergeAddrs(deltas []delta[hostAddr]) {
+	v4, v6 := byFamily(deltas, true)
+	if s.zones == nil {
+		s.allAddrs = addresses{s.allAddrs.v4.merge(v4), s.allAddrs.v6.merge(v6)}
+		return
+	}
+	n := s.numZones()
+	s.allAddrs.v4, s.zones.addrs.v4 = mergeZoned(s.allAddrs.v4, s.zones.addrs.v4, v4, n)
+	s.allAddrs.v6, s.zones.addrs.v6 = mergeZoned(s.allAddrs.v6, s.zones.addrs.v6, v6, n)
 }

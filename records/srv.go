@@ -94,8 +94,9 @@ func (b *builder) glue(targets []resolvedTarget) (rrs []dns.RR, truncated bool) 
 	for i := range targets {
 		t := &targets[i]
 		addrs := t.addrs()
-		rrs, b4 = b.appendA(rrs, b4, &addrs.v4, t.v4, t.name)
-		rrs, b6 = b.appendAAAA(rrs, b6, &addrs.v6, t.v6, t.name)
+		v4, v6 := addrs.v4.members(), addrs.v6.members()
+		rrs, b4 = b.appendA(rrs, b4, &v4, t.v4, t.name)
+		rrs, b6 = b.appendAAAA(rrs, b6, &v6, t.v6, t.name)
 	}
 	return rrs, truncated
 }

@@ -55,15 +55,17 @@ func (b *builder) all(n *Node) iter.Seq[dns.RR] {
 		case n.port != nil:
 		case b.query.Type == dns.TypeA:
 			addrs := n.addrs()
-			for x := range addrs.v4.all {
-				if !yield(&dns.A{Hdr: b.header(b.query.Name, dns.TypeA), A: slices.Clone(x.key[:])}) {
+			members := n.members4(&addrs)
+			for a := range members.all {
+				if !yield(&dns.A{Hdr: b.header(b.query.Name, dns.TypeA), A: slices.Clone(a[1:])}) {
 					return
 				}
 			}
 		case b.query.Type == dns.TypeAAAA:
 			addrs := n.addrs()
-			for x := range addrs.v6.all {
-				if !yield(&dns.AAAA{Hdr: b.header(b.query.Name, dns.TypeAAAA), AAAA: slices.Clone(x.key[:])}) {
+			members := n.members6(&addrs)
+			for a := range members.all {
+				if !yield(&dns.AAAA{Hdr: b.header(b.query.Name, dns.TypeAAAA), AAAA: slices.Clone(a[1:])}) {
 					return
 				}
 			}
@@ -94,7 +96,7 @@ func (n *Node) uniqueTargets() (endpoints int, _ iter.Seq2[*host, uint16]) {
 			for t := range ranges[k].all {
 				// A target has no host if the caller removed the host without its ports.
 				h := n.hostByID(t.host())
-				if h == nil || slices.ContainsFunc(ranges[:k], func(r targetRange) bool { return r.has(t) }) {
+				if h == nil || slices.ContainsFunc(ranges[:k], func(r targetRange) bool { return r.has(t, n.numZones()) }) {
 					continue
 				}
 				if !yield(h, t.port()) {

@@ -1,43 +1,49 @@
 package records
 
-import "cmp"
+import (
+	"cmp"
+	"encoding/binary"
+)
 
-// target is what an SRV record points to: a host and a port number. It is a host id
-// and a port, cut into two words of 4 bytes, so that an item takes 12 bytes rather
-// than 16. It sorts by host, then by port.
-type target struct{ hash, rest uint32 }
+// target is what an SRV record points to, a host and a port number, for endpoints in a
+// topology zone. It is the zone, the host id and the port in nine bytes, so that an item
+// takes 12. It sorts by zone, then by host, then by port.
+type target [1 + 8]byte
 
-func newTarget(host hostID, port uint16) target {
-	return target{host.hash(), uint32(host.seq())<<16 | uint32(port)}
+func newTarget(z zoneTag, host hostID, port uint16) (t target) {
+	t[0] = byte(z)
+	binary.BigEndian.PutUint64(t[1:], uint64(host)<<16|uint64(port))
+	return t
 }
 
-func (t target) host() hostID { return newHostID(t.hash, uint16(t.rest>>16)) }
-func (t target) port() uint16 { return uint16(t.rest) }
+func (t target) zone() zoneTag { return zoneTag(t[0]) }
+func (t target) host() hostID  { return hostID(t.rest() >> 16) }
+func (t target) port() uint16  { return uint16(t.rest()) }
+
+// rest is the host id and the port.
+func (t target) rest() uint64 { return binary.BigEndian.Uint64(t[1:]) }
+
+func (t target) in(z zoneTag) target {
+	t[0] = byte(z)
+	return t
+}
 
 func (t target) compare(u target) int {
-	return cmp.Compare(uint64(t.hash)<<32|uint64(t.rest), uint64(u.hash)<<32|uint64(u.rest))
+	return cmp.Or(cmp.Compare(t[0], u[0]), cmp.Compare(t.rest(), u.rest()))
 }
 
-// targets is a set of targets.
+// targets is a set of targets, each in one of its zones.
 type targets struct {
 	set       set[target]
 	endpoints int // the refs of all targets; the weight of the SRV records follows from it
 }
 
-// merge returns the targets with the deltas applied, which are summed.
-func (t targets) merge(deltas []delta[target]) targets {
+// merge returns the targets with the deltas applied, which are summed. The targets in more
+// zones are in a set of their own; see [mergeZoned].
+func (t targets) merge(more set[target], deltas []delta[target], zones int) (targets, set[target]) {
 	for _, d := range deltas {
 		t.endpoints += int(d.refs)
 	}
-	t.set = t.set.merge(deltas)
-	return t
-}
-
-// searchAfter returns the position of the first target above t.
-func searchAfter(s *set[target], t target) int {
-	i := s.search(t)
-	if s.refsOf(t) > 0 {
-		i++
-	}
-	return i
+	t.set, more = mergeZoned(t.set, more, deltas, zones)
+	return t, more
 }

@@ -11,14 +11,15 @@ import (
 const svc = "svc"
 
 // Trie is the tree of names. Any number of goroutines may call its methods at any time,
-// except for Update and Stats, which are the writer's, and EnableCovers.
+// except for Update and Stats, which are the writer's, EnableCovers and EnableZones.
 type Trie struct {
 	namespaces atomic.Pointer[table[*namespace]]
 	populated  atomic.Int64 // services with a name
 	v4         reverseIndex[addr4]
 	v6         reverseIndex[addr6]
-	addrs      atomic.Pointer[addresses] // of all services, sorted; nil unless EnableCovers was called
+	addrs      atomic.Pointer[addressIndex] // of all services; nil unless EnableCovers was called
 	serial     serial
+	zonal      bool    // EnableZones was called
 	stats      Stats   // the writer's
 	update     *Update // the writer's: memory for its next update; nil if there is none
 
@@ -113,6 +114,9 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 	node := Node{snapshot: s.snapshot.Load(), suffixLen: len(n.suffix(apex + 2))}
 	if node.snapshot.empty() {
 		return node, Missing
+	}
+	if t.zonal && below > 3 && string(n.Label(apex+3)) == zoneLabel {
+		return node, node.findZonal(n, apex)
 	}
 	switch below {
 	case 3:

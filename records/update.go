@@ -14,6 +14,8 @@ type ServiceKey struct{ Namespace, Name string }
 //   - Add and Remove ignore an endpoint that is ready or addressed without a valid address.
 //   - An IPv4 address that is mapped into IPv6 counts as the IPv4 address.
 //   - The zone of an IPv6 address is dropped.
+//   - Of the topology zones of a service, the first 63 are told apart. Endpoints in
+//     further ones are in none.
 type Update struct {
 	trie    *Trie
 	pending []*pending              // in the order in which the caller first named the services
@@ -85,6 +87,10 @@ func (u *Update) count(key ServiceKey, e Endpoint, refs int32) {
 	if (e.Withheld == Ready || e.Addressed) && !e.Addr.IsValid() || e.Withheld >= reasons {
 		return
 	}
-	u.pendingFor(key).change.count(&e, refs)
+	p, z := u.pendingFor(key), noZone
+	if e.Withheld == Ready {
+		z = p.zoneTag(e.Zone)
+	}
+	p.change.count(&e, z, refs)
 	u.size++
 }

@@ -84,8 +84,8 @@ func (f *finder) scan(n *Node, r *targetRange, from, to int) bool {
 	if from == to {
 		return true
 	}
-	if r.set != nil {
-		c := r.set.at(r.first + from)
+	if r.short.set != nil {
+		c := r.short.set.at(r.short.first + from)
 		for range to - from {
 			t := c.item().key
 			c.next()
@@ -105,9 +105,9 @@ func (f *finder) scan(n *Node, r *targetRange, from, to int) bool {
 		}
 		return true
 	}
-	c := r.hosts.at(r.first + from/len(r.numbers))
+	c := r.hosts.set.at(r.hosts.first + from/len(r.numbers))
 	for from < to {
-		h := n.hostByID(c.item().key.host)
+		h := n.hostByID(c.item().key.host())
 		c.next()
 		i := from % len(r.numbers)
 		end := min(len(r.numbers), i+to-from)
@@ -135,7 +135,7 @@ func (f *finder) scan(n *Node, r *targetRange, from, to int) bool {
 
 // add adds a target, and reports whether there was room for it.
 func (f *finder) add(h *host, port uint16) bool {
-	if f.seen != nil && f.seen[newTarget(h.id, port)] {
+	if f.seen != nil && f.seen[newTarget(noZone, h.id, port)] {
 		return true
 	}
 	size := srvSize(h.label, f.suffixLen)
@@ -146,7 +146,7 @@ func (f *finder) add(h *host, port uint16) bool {
 	t := resolvedTarget{host: h, port: port}
 	if f.seen != nil {
 		t.firstOfHost = !f.seenHosts[h]
-		f.seen[newTarget(h.id, port)], f.seenHosts[h] = true, true
+		f.seen[newTarget(noZone, h.id, port)], f.seenHosts[h] = true, true
 	} else {
 		// The targets of a host are neighbours, unless the window begins between them.
 		n := len(f.targets)
