@@ -15,6 +15,9 @@ import (
 // maxExtraText is the most bytes of the EXTRA-TEXT of an extended DNS error.
 const maxExtraText = 100
 
+// maxZone is the most bytes of a topology zone, the value of a label.
+const maxZone = 63
+
 // extended is the OPT record of a reply with at most two extended DNS errors (RFC 8914).
 type extended struct {
 	opt     dns.OPT
@@ -140,6 +143,8 @@ func fixedText(c records.Cause) string {
 		return "only SRV records here"
 	case records.OnlyPorts:
 		return "only names of ports below"
+	case records.OnlyZones:
+		return "only names of topology zones below"
 	case records.OnlyPTR:
 		return "only PTR records here"
 	}
@@ -216,6 +221,12 @@ func appendDenial(b []byte, d *records.Denial) []byte {
 		return append(appendOwner(b, d), "no IPv4 address"...)
 	case records.NoIPv6:
 		return append(appendOwner(b, d), "no IPv6 address"...)
+	case records.NoZone:
+		b = append(appendOwner(b, d), "no ready endpoint"...)
+		if len(d.Port) > 0 {
+			b = appendLabel(append(b, " with port "...), d.Port)
+		}
+		return b
 	case records.NoTargets:
 		return append(appendOwner(b, d), "no ports"...)
 	}
@@ -230,10 +241,15 @@ func appendPod(b []byte, d *records.Denial) []byte {
 	return append(appendLabel(append(b, "pod "...), d.Host), ": "...)
 }
 
-// appendOwner appends the pod or, without one, the service.
+// appendOwner appends the pod or, without one, the service with the topology zone.
 func appendOwner(b []byte, d *records.Denial) []byte {
-	if len(d.Host) > 0 {
+	switch {
+	case len(d.Host) > 0:
 		return appendPod(b, d)
+	case len(d.Zone) == 0:
+		return appendService(b, d)
 	}
-	return appendService(b, d)
+	b = appendLabel(append(b, "service "...), d.Service)
+	b = append(b, " in zone "...)
+	return append(appendLabel(b, d.Zone[:min(len(d.Zone), maxZone)]), ": "...)
 }

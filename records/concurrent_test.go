@@ -92,15 +92,15 @@ func TestReaders(t *testing.T) {
 			if mask == 3 {
 				setPortionSize(t, 1)
 			}
-			u := universe{rand.New(rand.NewPCG(1, uint64(mask))), true}
-			trie, o, names := New(), oracle{}, u.names()
+			u := universe{Rand: rand.New(rand.NewPCG(1, uint64(mask))), long: true, zonal: true}
+			trie, o, names := u.trie(), oracle{}, u.names()
 			trie.EnableCovers()
 			var stop atomic.Bool
 			var images, readers sync.WaitGroup
 			for r := range 3 {
 				images.Add(20)
 				readers.Go(func() {
-					u := universe{rand.New(rand.NewPCG(2, uint64(r))), true}
+					u := universe{Rand: rand.New(rand.NewPCG(2, uint64(r))), long: true, zonal: true}
 					for round := 0; !stop.Load(); round++ {
 						for range 20 {
 							name, rrtype := pick(u, names...), pick(u, allTypes...)

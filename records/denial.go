@@ -11,6 +11,7 @@ type Denial struct {
 	// Port and Protocol are those of the name asked, without their underscores. Port is
 	// empty if the name is that of a protocol.
 	Port, Protocol []byte
+	Zone           []byte // the topology zone of a zonal name that does not have all endpoints
 	Reason         Reason // of HostWithheld
 	Subdomain      string // of HostElsewhere: that of a pod
 	Counts         Counts // of the service
@@ -51,6 +52,10 @@ const (
 	NoTargets
 	// OtherTypes: the host, or the service, has A, AAAA and SRV records only.
 	OtherTypes
+	// NoZone: the topology zone has no ready endpoint, or none with the port.
+	NoZone
+	// OnlyZones: the name is the parent of zonal names, and has no records.
+	OnlyZones
 	// OnlySRV: the name is that of a port.
 	OnlySRV
 	// OnlyPorts: the name is the parent of names of ports, and has no records.
@@ -83,6 +88,10 @@ func (n *Node) Denial(name *Name, apex int, qtype uint16) Denial {
 		return denyOutside(name, apex)
 	}
 	d := Denial{Service: name.Label(apex + 2), Counts: n.counts}
+	if n.zonal {
+		n.denyZonal(&d, name, apex, qtype)
+		return d
+	}
 	labels := name.Len() - apex - 3 // below the service
 	switch {
 	case labels == 1 && !isUnderscored(name.Label(apex+3)):
@@ -100,6 +109,15 @@ func (n *Node) Denial(name *Name, apex int, qtype uint16) Denial {
 		n.denyType(&d, qtype)
 	case d.Host != nil:
 		n.denyHost(&d)
+	default:
+		n.denyPort(&d)
+	}
+	return d
+}
+
+// denyPort sets the cause that the service has no such port, or no endpoint at all.
+func (n *Node) denyPort(d *Denial) {
+	switch {
 	case n.counts[Ready] == 0:
 		d.Cause = NoEndpoint
 	case n.portNamed(d.Protocol, nil) != nil:
@@ -107,7 +125,6 @@ func (n *Node) Denial(name *Name, apex int, qtype uint16) Denial {
 	default:
 		d.Cause = NoPort
 	}
-	return d
 }
 
 // denyOutside returns the denial of a name that is neither a headless service nor below one.

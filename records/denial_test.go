@@ -11,6 +11,7 @@ import (
 // TestDenial checks the cause of each kind of negative answer.
 func TestDenial(t *testing.T) {
 	trie := New()
+	trie.EnableZones()
 	u := trie.Update()
 	nginx, empty, none := ServiceKey{"default", "nginx"}, ServiceKey{"default", "empty"}, ServiceKey{"default", "none"}
 	early := ServiceKey{"default", "early"}
@@ -19,8 +20,8 @@ func TestDenial(t *testing.T) {
 	for _, key := range []ServiceKey{nginx, empty, none, early} {
 		u.Create(key)
 	}
-	u.Add(nginx, Endpoint{Host: "web-0", Hostname: true, Addr: addr("10.244.0.1"), Ports: ports})
-	u.Add(nginx, Endpoint{Host: "web-6", Hostname: true, Addr: addr("fd00::6")})
+	u.Add(nginx, Endpoint{Host: "web-0", Hostname: true, Addr: addr("10.244.0.1"), Ports: ports, Zone: "a"})
+	u.Add(nginx, Endpoint{Host: "web-6", Hostname: true, Addr: addr("fd00::6"), Zone: "b.c"})
 	u.Add(nginx, Endpoint{Host: "10-244-0-9", Addr: addr("10.244.0.9")})
 	u.AddStray(nginx, Stray{"web-9", "web"})
 	u.AddStray(nginx, Stray{"web-0", "web"}) // another pod has the name
@@ -47,6 +48,9 @@ func TestDenial(t *testing.T) {
 	}
 	port := func(cause Cause, port, protocol string) Denial {
 		return Denial{Cause: cause, Port: []byte(port), Protocol: []byte(protocol)}
+	}
+	zonal := func(cause Cause, zone, port, protocol string) Denial {
+		return Denial{Cause: cause, Zone: []byte(zone), Port: []byte(port), Protocol: []byte(protocol)}
 	}
 	for _, test := range []struct {
 		name   string
@@ -86,6 +90,32 @@ func TestDenial(t *testing.T) {
 		{"nginx", dns.TypeMX, Found, Denial{Cause: OtherTypes}},
 		{"_web._tcp.nginx", dns.TypeA, Found, port(OnlySRV, "web", "tcp")},
 		{"_tcp.nginx", dns.TypeSRV, Found, port(OnlyPorts, "", "tcp")},
+
+		{"_zone.nginx", dns.TypeA, Found, Denial{Cause: OnlyZones}},
+		{"pin._zone.nginx", dns.TypeSRV, Found, Denial{Cause: OnlyZones}},
+		{"a.pin._zone.nginx", dns.TypeAAAA, Found, zonal(NoIPv6, "a", "", "")},
+		{"a.pin._zone.nginx", dns.TypeMX, Found, zonal(OtherTypes, "a", "", "")},
+		{"b.c.prefer._zone.nginx", dns.TypeA, Found, zonal(NoIPv4, "b.c", "", "")},
+		{"b.c.pin._zone.nginx", dns.TypeSRV, Found, zonal(NoTargets, "b.c", "", "")},
+		{"x.y.pin._zone.nginx", dns.TypeA, Found, zonal(NoZone, "x.y", "", "")},
+		{"x.pin._zone.nginx", dns.TypeSRV, Found, zonal(NoZone, "x", "", "")},
+		{"x.pin._zone.nginx", dns.TypeTXT, Found, zonal(OtherTypes, "x", "", "")},
+		{"x.prefer._zone.nginx", dns.TypeTXT, Found, Denial{Cause: OtherTypes}},
+		{"_web._tcp.a.pin._zone.nginx", dns.TypeA, Found, zonal(OnlySRV, "a", "web", "tcp")},
+		{"_web._tcp.b.c.pin._zone.nginx", dns.TypeA, Found, zonal(OnlySRV, "b.c", "web", "tcp")},
+		{"_web._tcp.b.c.pin._zone.nginx", dns.TypeSRV, Found, zonal(NoZone, "b.c", "web", "tcp")},
+		{"_web._tcp.b.c.prefer._zone.nginx", dns.TypeA, Found, port(OnlySRV, "web", "tcp")},
+		{"_tcp.a.pin._zone.nginx", dns.TypeSRV, Found, zonal(OnlyPorts, "a", "", "tcp")},
+		{"_http._tcp.a.pin._zone.nginx", dns.TypeSRV, Missing, port(NoPort, "http", "tcp")},
+		{"_sctp.a.prefer._zone.nginx", dns.TypeSRV, Missing, port(UnnamedPort, "", "sctp")},
+		{"only._zone.nginx", dns.TypeA, Missing, Denial{Cause: NoSuchName}},
+		{"a.only._zone.nginx", dns.TypeA, Missing, Denial{Cause: NoSuchName}},
+		{"_web._tcp.pin._zone.nginx", dns.TypeA, Missing, Denial{Cause: NoSuchName}},
+		{"a._b.pin._zone.nginx", dns.TypeA, Missing, Denial{Cause: NoSuchName}},
+		{"a.pin._zone.empty", dns.TypeA, Missing, Denial{Cause: NoEndpoint}},
+		{"_zone.none", dns.TypeA, Missing, Denial{Cause: NoEndpoint}},
+		{"a.pin._zone.early", dns.TypeA, Found, zonal(NoZone, "a", "", "")},
+		{"a.prefer._zone.early", dns.TypeA, Found, Denial{Cause: NoEndpoint}},
 
 		{"early", dns.TypeA, Found, Denial{Cause: NoEndpoint}},
 		{"early", dns.TypeSRV, Found, Denial{Cause: NoEndpoint}},
@@ -142,8 +172,8 @@ func TestDenial(t *testing.T) {
 }
 
 func describeDenial(d Denial) string {
-	return fmt.Sprintf("cause %d, namespace %q, service %q, host %q, port %q, protocol %q, reason %q, subdomain %q, %v",
-		d.Cause, d.Namespace, d.Service, d.Host, d.Port, d.Protocol, d.Reason, d.Subdomain, d.Counts)
+	return fmt.Sprintf("cause %d, namespace %q, service %q, host %q, port %q, protocol %q, zone %q, reason %q, subdomain %q, %v",
+		d.Cause, d.Namespace, d.Service, d.Host, d.Port, d.Protocol, d.Zone, d.Reason, d.Subdomain, d.Counts)
 }
 
 // TestDenialAllocs checks that a denial takes no memory.

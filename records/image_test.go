@@ -18,8 +18,8 @@ import (
 func TestImage(t *testing.T) {
 	setPortionSize(t, 1)
 	for seed := range uint64(10) {
-		u := universe{rand.New(rand.NewPCG(seed, 5)), seed%2 == 1}
-		trie, o := New(), oracle{}
+		u := universe{Rand: rand.New(rand.NewPCG(seed, 5)), long: seed%2 == 1, zonal: seed%4 > 1}
+		trie, o := u.trie(), oracle{}
 		for range 30 {
 			randomUpdate(u, trie, o)
 			compareImage(t, u, trie.Image(), o)

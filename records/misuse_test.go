@@ -155,8 +155,8 @@ func TestMisuse(t *testing.T) {
 // names must stay consistent.
 func TestMisuseAtRandom(t *testing.T) {
 	for seed := range uint64(20) {
-		u := universe{rand.New(rand.NewPCG(seed, 5)), seed%2 == 1}
-		trie := New()
+		u := universe{Rand: rand.New(rand.NewPCG(seed, 5)), long: seed%2 == 1, zonal: seed%4 > 1}
+		trie := u.trie()
 		trie.EnableCovers()
 		for range 40 {
 			update := trie.Update()

@@ -53,7 +53,7 @@ func TestFoldLongNames(t *testing.T) {
 		for length := maxName - 20; length < maxName+60; length++ {
 			name := first + "nginx.default.svc."
 			for len(name) < length-10 {
-				name += pick(universe{rng, false}, "z", `\.`, `\\`, `z\\`, `\255`) + "."
+				name += pick(universe{Rand: rng}, "z", `\.`, `\\`, `z\\`, `\255`) + "."
 			}
 			name += strings.Repeat("y", max(0, length-len(name)-1)) + "."
 			if _, ok := dns.IsDomainName(name); !ok {

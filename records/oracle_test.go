@@ -123,6 +123,76 @@ func (o oracle) find(name string, rrtype uint16) (Result, []string) {
 	return Found, slices.Compact(answer)
 }
 
+// findZonal is find for a name with the label _zone below a service that exists. It reports
+// whether the name is one.
+func (o oracle) findZonal(name string, rrtype uint16) (_ Result, _ []string, ok bool) {
+	labels := dns.SplitDomainName(foldASCII(name))
+	n := len(labels) - 5 // labels left of the service
+	if n < 1 || labels[n-1] != "_zone" {
+		return Missing, nil, false
+	}
+	key := ServiceKey{labels[n+1], labels[n]}
+	base := key.Name + "." + key.Namespace + ".svc.cluster.local."
+	own, _ := o.find(base, dns.TypeMX)
+	if own != Found {
+		return own, nil, true
+	}
+	if n == 1 {
+		return Found, nil, true
+	}
+	directive := labels[n-2]
+	if directive != "pin" && directive != "prefer" {
+		return Missing, nil, true
+	}
+	if n == 2 {
+		return Found, nil, true
+	}
+	rest := labels[:n-2]
+	var port, protocol string
+	if strings.HasPrefix(rest[0], "_") {
+		if len(rest) > 1 && strings.HasPrefix(rest[1], "_") {
+			port, protocol, rest = rest[0], rest[1], rest[2:]
+		} else {
+			protocol, rest = rest[0], rest[1:]
+		}
+	}
+	if len(rest) == 0 || slices.ContainsFunc(rest, func(label string) bool { return strings.HasPrefix(label, "_") }) {
+		return Missing, nil, true
+	}
+	if protocol != "" {
+		if below, _ := o.find(strings.TrimPrefix(port+"."+protocol+"."+base, "."), rrtype); below != Found || port == "" {
+			return below, nil, true
+		}
+	}
+	// The records are those at the name without the zone, if the service had the endpoints of the zone alone.
+	in := oracle{key: slices.DeleteFunc(o.ready(key), func(e Endpoint) bool { return e.Zone != strings.Join(rest, ".") })}
+	at := base
+	if port != "" {
+		at = port + "." + protocol + "." + base
+	}
+	if found, _ := in.withListsOf(o, key).find(at, rrtype); found != Found {
+		if directive == "pin" {
+			return Found, nil, true
+		}
+		in = oracle{key: o.ready(key)}
+	}
+	_, data := in.withListsOf(o, key).find(at, rrtype)
+	return Found, data, true
+}
+
+// withListsOf returns the oracle without the long lists that the same service does not serve in
+// another one, which has more endpoints.
+func (o oracle) withListsOf(all oracle, key ServiceKey) oracle {
+	served := all.portsOf(key)
+	out := slices.Clone(o[key])
+	for i, e := range out {
+		if len(served(e)) == 0 {
+			out[i].Ports = nil
+		}
+	}
+	return oracle{key: out}
+}
+
 // foldASCII returns a name with ASCII letters in lower case (RFC 4343).
 func foldASCII(name string) string {
 	return strings.Map(func(r rune) rune {

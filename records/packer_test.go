@@ -44,8 +44,8 @@ func TestPacker(t *testing.T) {
 	p.TTL, p.Zone = 5, "cluster.local."
 	packed, left := 0, 0
 	for seed := range uint64(60) {
-		u := universe{Rand: rand.New(rand.NewPCG(seed, 9)), long: seed%2 == 0}
-		trie, o := New(), oracle{}
+		u := universe{Rand: rand.New(rand.NewPCG(seed, 9)), long: seed%2 == 0, zonal: seed%4 > 1}
+		trie, o := u.trie(), oracle{}
 		for range 12 {
 			randomUpdate(u, trie, o)
 		}

@@ -16,8 +16,8 @@ import (
 func TestPlan(t *testing.T) {
 	moved, exchanged := 0, 0
 	for seed := range uint64(300) {
-		u := universe{rand.New(rand.NewPCG(seed, 3)), seed%2 == 1}
-		trie, o := New(), oracle{}
+		u := universe{Rand: rand.New(rand.NewPCG(seed, 3)), long: seed%2 == 1, zonal: seed%4 > 1}
+		trie, o := u.trie(), oracle{}
 		for range 20 {
 			update := trie.Update()
 			randomChanges(u, update, o)

@@ -112,10 +112,11 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 		return Node{}, Outside
 	}
 	node := Node{snapshot: s.snapshot.Load(), suffixLen: len(n.suffix(apex + 2))}
+	node.zonal = t.zonal && below > 3 && string(n.Label(apex+3)) == zoneLabel
 	if node.snapshot.empty() {
 		return node, Missing
 	}
-	if t.zonal && below > 3 && string(n.Label(apex+3)) == zoneLabel {
+	if node.zonal {
 		return node, node.findZonal(n, apex)
 	}
 	switch below {

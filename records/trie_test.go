@@ -20,8 +20,8 @@ func TestTrie(t *testing.T) {
 				setPortionSize(t, 1)
 			}
 			for seed := range uint64(8) {
-				u := universe{rand.New(rand.NewPCG(seed, uint64(mask))), seed%2 == 1}
-				trie, o := New(), oracle{}
+				u := universe{Rand: rand.New(rand.NewPCG(seed, uint64(mask))), long: seed%2 == 1, zonal: seed%4 > 1}
+				trie, o := u.trie(), oracle{}
 				names := u.names()
 				for range 40 {
 					randomUpdate(u, trie, o)
@@ -37,8 +37,8 @@ func TestTrie(t *testing.T) {
 
 // TestTrieEmpties checks that a trie without services has no namespaces or addresses.
 func TestTrieEmpties(t *testing.T) {
-	u := universe{rand.New(rand.NewPCG(7, 7)), true}
-	trie, o := New(), oracle{}
+	u := universe{Rand: rand.New(rand.NewPCG(7, 7)), long: true, zonal: true}
+	trie, o := u.trie(), oracle{}
 	for range 50 {
 		randomUpdate(u, trie, o)
 	}
@@ -77,8 +77,8 @@ func TestFindOddNames(t *testing.T) {
 
 // FuzzFind looks for names that crash a lookup, or that it takes for another name.
 func FuzzFind(f *testing.F) {
-	u := universe{rand.New(rand.NewPCG(1, 2)), true}
-	trie, o := New(), oracle{}
+	u := universe{Rand: rand.New(rand.NewPCG(1, 2)), long: true, zonal: true}
+	trie, o := u.trie(), oracle{}
 	for range 20 {
 		randomUpdate(u, trie, o)
 	}

@@ -15,8 +15,12 @@ import (
 // share and reuse them.
 type universe struct {
 	*rand.Rand
-	long bool // some endpoints have long lists of ports
+	long  bool // some endpoints have long lists of ports
+	zonal bool // some endpoints are in topology zones
 }
+
+// universeZones are the topology zones of the universe.
+var universeZones = []string{"a", "b", "c.d", "pin"}
 
 // universePorts are the short lists of the universe. Other tests use them too.
 var universePorts = []*PortList{
@@ -73,7 +77,19 @@ func (u universe) endpoint() Endpoint {
 		e.Withheld = NotReady
 	}
 	e.Addressed = u.IntN(3) > 0
+	if u.zonal && u.IntN(6) > 0 {
+		e.Zone = pick(u, universeZones...)
+	}
 	return e
+}
+
+// trie returns an empty trie for the universe.
+func (u universe) trie() *Trie {
+	t := New()
+	if u.zonal {
+		t.EnableZones()
+	}
+	return t
 }
 
 // names returns all names that a trie of the universe may have, and some that it can't.
@@ -94,6 +110,9 @@ func (u universe) names() []string {
 			} {
 				names = append(names, below+"."+base)
 			}
+			if u.zonal {
+				names = append(names, zonalNames(base)...)
+			}
 			if !u.long {
 				continue
 			}
@@ -111,6 +130,20 @@ func (u universe) names() []string {
 	for i := range 7 {
 		name, _ := dns.ReverseAddr(fmt.Sprintf("fd00::%d", i))
 		names = append(names, name)
+	}
+	return names
+}
+
+// zonalNames returns zonal names of a service, and some that do not exist.
+func zonalNames(base string) []string {
+	names := []string{"_zone." + base, "pin._zone." + base, "prefer._zone." + base, "only._zone." + base, "a.only._zone." + base,
+		"_web._tcp.pin._zone." + base, "_tcp.pin._zone." + base, "_x.pin._zone." + base, "_zone.pin._zone." + base}
+	for _, zone := range append(universeZones, "d", "none", "A") {
+		for _, directive := range []string{"pin", "prefer"} {
+			for _, port := range []string{"", "_tcp.", "_quic.", "_web._tcp.", "_dns._udp.", "_none._tcp.", "web._tcp.", "_web.x._tcp.", "_p0._udp."} {
+				names = append(names, port+zone+"."+directive+"._zone."+base)
+			}
+		}
 	}
 	return names
 }
@@ -180,6 +213,11 @@ func compareName(t *testing.T, trie *Trie, o oracle, name string, rrtype uint16)
 	t.Helper()
 	result, data, answer := lookup(trie, name, rrtype)
 	want, wantData := o.find(name, rrtype)
+	if trie.zonal && want != Outside {
+		if zonalResult, data, ok := o.findZonal(name, rrtype); ok {
+			want, wantData = zonalResult, data
+		}
+	}
 	if result != want || !slices.Equal(data, wantData) {
 		t.Fatalf("the lookup of %s %s is %v with records %q, want %v with %q", name, dns.TypeToString[rrtype], result, data, want, wantData)
 	}

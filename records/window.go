@@ -1,5 +1,7 @@
 package records
 
+import "slices"
+
 // resolvedTarget is a target with its host.
 type resolvedTarget struct {
 	*host
@@ -28,7 +30,7 @@ func (f *fitter) window(n *Node, ranges []targetRange, suffixLen int, buffer []r
 	if most := min(total, max(0, f.room)/srvSize("-", suffixLen)); cap(buffer) < most {
 		buffer = make([]resolvedTarget, 0, most)
 	}
-	w := finder{fitter: *f, suffixLen: suffixLen, targets: buffer[:0]}
+	w := finder{fitter: *f, suffixLen: suffixLen, targets: buffer[:0], scattered: n.zone == noZone && n.numZones() > 0}
 	if len(ranges) > 1 {
 		w.seen, w.seenHosts = make(map[target]bool), make(map[*host]bool)
 	}
@@ -58,9 +60,12 @@ type finder struct {
 	fitter        // skipped: targets whose names are too long; with a long list, hosts
 	suffixLen int // bytes of the service's name
 	targets   []resolvedTarget
+	// scattered: the targets of a host may be in several topology zones, and so in several places
+	// of a range.
+	scattered bool
 
-	// Targets and hosts collected so far; nil if there is one range, which has each
-	// target once.
+	// Targets and hosts collected so far. seen is nil if there is one range, which has each
+	// target once; seenHosts is nil if they need not be remembered.
 	seen      map[target]bool
 	seenHosts map[*host]bool
 }
@@ -144,14 +149,35 @@ func (f *finder) add(h *host, port uint16) bool {
 	}
 	f.room -= size
 	t := resolvedTarget{host: h, port: port}
+	t.firstOfHost = !f.hasHost(h)
 	if f.seen != nil {
-		t.firstOfHost = !f.seenHosts[h]
-		f.seen[newTarget(noZone, h.id, port)], f.seenHosts[h] = true, true
-	} else {
-		// The targets of a host are neighbours, unless the window begins between them.
-		n := len(f.targets)
-		t.firstOfHost = n == 0 || h != f.targets[n-1].host && h != f.targets[0].host
+		f.seen[newTarget(noZone, h.id, port)] = true
+	}
+	if f.seenHosts != nil {
+		f.seenHosts[h] = true
 	}
 	f.targets = append(f.targets, t)
 	return true
+}
+
+// fewTargets is the most targets that hasHost looks through, rather than remembering their hosts
+// in memory of their own. Most replies over UDP have no more.
+const fewTargets = 48
+
+// hasHost reports whether a target with the host was collected.
+func (f *finder) hasHost(h *host) bool {
+	n := len(f.targets)
+	switch {
+	case f.seenHosts != nil:
+		return f.seenHosts[h]
+	case !f.scattered: // the targets of a host are neighbours, unless the window begins between them
+		return n > 0 && (h == f.targets[n-1].host || h == f.targets[0].host)
+	case n == fewTargets:
+		f.seenHosts = make(map[*host]bool)
+		for i := range f.targets {
+			f.seenHosts[f.targets[i].host] = true
+		}
+		return f.seenHosts[h]
+	}
+	return slices.ContainsFunc(f.targets, func(t resolvedTarget) bool { return t.host == h })
 }

@@ -1,5 +1,7 @@
 package records
 
+import "github.com/miekg/dns"
+
 // Labels of zonal names: the records of ZONE.pin._zone.SERVICE are those of the service's
 // endpoints in a topology zone, and with "prefer" those of all if the zone has none. ZONE may be
 // several labels.
@@ -12,26 +14,30 @@ const (
 // EnableZones makes [Trie.Find] find zonal names. It must be called before the first lookup.
 func (t *Trie) EnableZones() { t.zonal = true }
 
-// zonalName is what is left of the label [zoneLabel] in a zonal name. Its slices share the memory
-// of the name.
-type zonalName struct {
-	directive []byte // empty if nothing is left of the label
-	zone      []byte // empty if nothing is left of the directive
-	// Of the name of a port or a protocol, with the underscores; else empty.
-	protocol, port []byte
+// ZonalName is a zonal name, or a name above one. Its slices share the memory of the [Name].
+type ZonalName struct {
+	Directive []byte // "pin" or "prefer"; empty if nothing is left of the label "_zone"
+	Zone      []byte // a topology zone in lower case; empty if nothing is left of the directive
+	// Protocol and Port are those of the name of a port or a protocol, without their underscores;
+	// else empty.
+	Protocol, Port []byte
 }
 
-// parseZonal parses a name with the label [zoneLabel] below a service. It reports whether the name
-// may exist. As no topology zone has a label that begins with an underscore, those that do are a
+// Zonal parses a name with the label "_zone" below a service. The last apex labels of the name are
+// those of its zone. Zonal reports whether the name has the form of a zonal name, or of a name
+// above one. As no topology zone has a label that begins with an underscore, those that do are a
 // port and a protocol.
-func parseZonal(n *Name, apex int) (z zonalName, ok bool) {
+func (n *Name) Zonal(apex int) (z ZonalName, ok bool) {
 	const service = 3 // labels of a service's name below the apex
-	at := apex + service + 1
-	if at == n.Len() {
+	at := apex + service
+	if n.Len() <= at || string(n.Label(at)) != zoneLabel {
+		return z, false
+	}
+	if at++; at == n.Len() {
 		return z, true
 	}
-	z.directive = n.Label(at)
-	if d := string(z.directive); d != pinLabel && d != preferLabel {
+	z.Directive = n.Label(at)
+	if d := string(z.Directive); d != pinLabel && d != preferLabel {
 		return z, false
 	}
 	first, last := at+1, n.Len()-1 // labels of the zone
@@ -39,10 +45,10 @@ func parseZonal(n *Name, apex int) (z zonalName, ok bool) {
 		return z, true
 	}
 	if isUnderscored(n.Label(last)) {
-		z.protocol = n.Label(last)
+		z.Protocol = n.Label(last)[1:]
 		last--
 		if last >= first && isUnderscored(n.Label(last)) {
-			z.port, z.protocol = z.protocol, n.Label(last)
+			z.Port, z.Protocol = z.Protocol, n.Label(last)[1:]
 			last--
 		}
 	}
@@ -54,25 +60,24 @@ func parseZonal(n *Name, apex int) (z zonalName, ok bool) {
 	if first > last {
 		return z, false
 	}
-	z.zone = n.labelsBetween(first, last)
+	z.Zone = n.labelsBetween(first, last)
 	return z, true
 }
 
 // findZonal finds a zonal name below the service of the node.
 func (n *Node) findZonal(name *Name, apex int) Result {
-	n.zonal = true
-	z, ok := parseZonal(name, apex)
+	z, ok := name.Zonal(apex)
 	switch {
 	case !ok:
 		return Missing
-	case len(z.zone) == 0:
+	case len(z.Zone) == 0:
 		n.nonTerminal = true
-	case len(z.port) > 0:
-		if n.port = n.portNamed(z.protocol[1:], z.port[1:]); n.port == nil {
+	case len(z.Port) > 0:
+		if n.port = n.portNamed(z.Protocol, z.Port); n.port == nil {
 			return Missing
 		}
-	case len(z.protocol) > 0:
-		if !n.hasProtocol(z.protocol[1:]) {
+	case len(z.Protocol) > 0:
+		if !n.hasProtocol(z.Protocol) {
 			return Missing
 		}
 		n.nonTerminal = true
@@ -81,10 +86,10 @@ func (n *Node) findZonal(name *Name, apex int) Result {
 	if n.nonTerminal {
 		return Found
 	}
-	n.zone = n.zoneNamed(z.zone)
+	n.zone = n.zoneNamed(z.Zone)
 	if n.zone == noZone || !n.zoneHasRecords() {
 		n.zone = noZone
-		n.nonTerminal = string(z.directive) == pinLabel
+		n.nonTerminal = string(z.Directive) == pinLabel
 	}
 	return Found
 }
@@ -92,9 +97,39 @@ func (n *Node) findZonal(name *Name, apex int) Result {
 // zoneHasRecords reports whether the name has an endpoint in its zone.
 func (n *Node) zoneHasRecords() bool {
 	if n.port != nil {
-		ranges, _ := n.targetRanges(nil)
+		var one [1]targetRange
+		ranges, _ := n.targetRanges(one[:0])
 		return len(ranges) > 0
 	}
 	v4, v6 := n.members4(&n.allAddrs), n.members6(&n.allAddrs)
 	return v4.len()+v6.len() > 0
+}
+
+// denyZonal sets the cause of a zonal name.
+func (n *Node) denyZonal(d *Denial, name *Name, apex int, qtype uint16) {
+	z, ok := name.Zonal(apex)
+	if !ok {
+		d.Cause = NoSuchName
+		return
+	}
+	d.Protocol, d.Port = z.Protocol, z.Port
+	if n.zone != noZone || n.nonTerminal {
+		d.Zone = z.Zone
+	}
+	isPort := len(z.Port) > 0
+	emptyZone := n.nonTerminal && (isPort || len(z.Protocol) == 0)
+	switch {
+	case !n.found:
+		n.denyPort(d)
+	case len(z.Zone) == 0:
+		d.Cause = OnlyZones
+	case !emptyZone:
+		n.denyType(d, qtype)
+	case isPort && qtype != dns.TypeSRV:
+		d.Cause = OnlySRV
+	case qtype != dns.TypeA && qtype != dns.TypeAAAA && qtype != dns.TypeSRV:
+		d.Cause = OtherTypes
+	default:
+		d.Cause = NoZone
+	}
 }

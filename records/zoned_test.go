@@ -1,0 +1,184 @@
+package records
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"github.com/miekg/dns"
+)
+
+// TestMergeZoned merges random deltas into the two sets of some keys, and into a map. The first set
+// has each key once, and the second set has it in its other zones.
+func TestMergeZoned(t *testing.T) {
+	const zones = 5
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 4))
+		keys := 1 + rng.IntN(200)
+		oracle := map[target]int32{} // by target and zone
+		var one, more set[target]
+		for range 100 {
+			var deltas []delta[target]
+			for range 1 + rng.IntN(40) {
+				key := newTarget(zoneTag(rng.IntN(1+zones)), hostID(rng.IntN(keys)), 80)
+				refs := rng.Int32N(3) - min(oracle[key], 2)
+				oracle[key] += refs
+				deltas = append(deltas, delta[target]{key, refs})
+			}
+			one, more = mergeZoned(one, more, sum(deltas), zones)
+			one.check(t)
+			more.check(t)
+			once := map[target]bool{}
+			for x := range one.all {
+				if once[x.key.in(noZone)] {
+					t.Fatalf("seed %d: the first set has %v twice", seed, x.key)
+				}
+				once[x.key.in(noZone)] = true
+			}
+			distinct := map[target]bool{}
+			for key, refs := range oracle {
+				if refs > 0 {
+					distinct[key.in(noZone)] = true
+				}
+				if got := refsOfZoned(&one, &more, key); got != refs {
+					t.Fatalf("seed %d: %v has %d refs, want %d", seed, key, got, refs)
+				}
+				if one.refsOf(key) > 0 && more.refsOf(key) > 0 {
+					t.Fatalf("seed %d: both sets have %v", seed, key)
+				}
+			}
+			if len(once) != len(distinct) {
+				t.Fatalf("seed %d: the first set has %d keys, want %d", seed, len(once), len(distinct))
+			}
+		}
+	}
+}
+
+// TestZonedSizes checks that the zone of a key takes no memory: the sizes are those of an address
+// and of a target with a count of endpoints.
+func TestZonedSizes(t *testing.T) {
+	for _, test := range []struct {
+		what      string
+		got, want uintptr
+	}{
+		{"an IPv4 address", unsafe.Sizeof(item[zoned4]{}), 8},
+		{"an IPv6 address", unsafe.Sizeof(item[zoned6]{}), 20},
+		{"a target", unsafe.Sizeof(item[target]{}), 12},
+		{"a target of a long list", unsafe.Sizeof(item[longTarget]{}), 24},
+		{"a host", unsafe.Sizeof(host{}), 40},
+		{"a snapshot, in a block of 352 bytes", unsafe.Sizeof(snapshot{}), 352},
+	} {
+		if test.got > test.want {
+			t.Errorf("%s takes %d bytes, want at most %d", test.what, test.got, test.want)
+		}
+	}
+}
+
+// TestCount checks the range of the number of endpoints behind a key.
+func TestCount(t *testing.T) {
+	for _, n := range []int32{0, 1, 255, 256, 65536, maxCount} {
+		if got := newCount(n).int(); got != n {
+			t.Errorf("the count %d becomes %d", n, got)
+		}
+	}
+	if got := newCount(maxCount + 1).int(); got != maxCount {
+		t.Errorf("a count beyond the highest becomes %d", got)
+	}
+	s := set[number]{}.merge([]delta[number]{{1, maxCount}}).merge([]delta[number]{{1, 5}})
+	if got := s.refsOf(1); got != maxCount {
+		t.Errorf("a count that grows beyond the highest becomes %d", got)
+	}
+}
+
+// TestManyZones gives a service more zones than are told apart. The further ones are in none; the
+// service's own name has all endpoints. Once the service has no ready endpoint, it may have other
+// zones.
+func TestManyZones(t *testing.T) {
+	const base = "nginx.default.svc.cluster.local."
+	trie, key := New(), ServiceKey{"default", "nginx"}
+	trie.EnableZones()
+	endpoint := func(i int) Endpoint {
+		return Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i), Ports: universePorts[1], Zone: fmt.Sprint("zone-", i)}
+	}
+	each := func(change func(*Update, Endpoint)) {
+		for i := range maxZones + 5 {
+			u := trie.Update()
+			change(u, endpoint(i))
+			u.Commit()
+		}
+	}
+	want := func(name string, n int) {
+		t.Helper()
+		for _, rrtype := range []uint16{dns.TypeA, dns.TypeSRV} {
+			if _, data, _ := lookup(trie, name+base, rrtype); len(data) != n {
+				t.Errorf("%s %s has %d records, want %d", name+base, dns.TypeToString[rrtype], len(data), n)
+			}
+		}
+	}
+	u := trie.Update()
+	u.Create(key)
+	u.Commit()
+	each(func(u *Update, e Endpoint) { u.Add(key, e) })
+	want("", maxZones+5)
+	want(fmt.Sprintf("zone-%d.pin._zone.", maxZones-1), 1)
+	want(fmt.Sprintf("zone-%d.pin._zone.", maxZones), 0)
+	want(fmt.Sprintf("zone-%d.prefer._zone.", maxZones), maxZones+5)
+
+	// A zone without endpoints keeps its tag, so those of a further zone stay in none.
+	u = trie.Update()
+	u.Remove(key, endpoint(0))
+	u.Add(key, endpoint(maxZones))
+	u.Commit()
+	want(fmt.Sprintf("zone-%d.pin._zone.", maxZones), 0)
+	u = trie.Update()
+	u.Remove(key, endpoint(maxZones))
+	u.Add(key, endpoint(0))
+	u.Commit()
+	want("", maxZones+5)
+
+	each(func(u *Update, e Endpoint) { u.Remove(key, e) })
+	u = trie.Update()
+	for i := maxZones; i < maxZones+5; i++ {
+		u.Add(key, endpoint(i))
+	}
+	u.Commit()
+	want("", 5)
+	want(fmt.Sprintf("zone-%d.pin._zone.", maxZones), 1)
+}
+
+// TestZonedMisuse removes an endpoint from zones that do not have it. It stays.
+func TestZonedMisuse(t *testing.T) {
+	const base = "nginx.default.svc.cluster.local."
+	trie, key := New(), ServiceKey{"default", "nginx"}
+	trie.EnableZones()
+	e := Endpoint{Host: "web-0", Hostname: true, Addr: ipv4(0), Ports: universePorts[1], Zone: "a"}
+	u := trie.Update()
+	u.Create(key)
+	u.Add(key, e)
+	u.Commit()
+	other := e
+	other.Zone = "b"
+	for _, zone := range []string{"b", ""} { // none of them has the endpoint
+		other.Zone = zone
+		u = trie.Update()
+		u.Remove(key, other)
+		u.Commit()
+		for _, name := range []string{base, "web-0." + base, "a.pin._zone." + base} {
+			for _, rrtype := range []uint16{dns.TypeA, dns.TypeSRV} {
+				if _, data, _ := lookup(trie, name, rrtype); len(data) != 1 {
+					t.Errorf("%s %s has the records %q after a removal from zone %q", name, dns.TypeToString[rrtype], data, zone)
+				}
+			}
+		}
+	}
+	if got, want := trie.Stats().Endpoints[Ready], 1; got != want {
+		t.Errorf("there are %d endpoints, want %d", got, want)
+	}
+	u = trie.Update()
+	u.Remove(key, e)
+	u.Commit()
+	if got := trie.Stats().Endpoints[Ready]; got != 0 {
+		t.Errorf("there are %d endpoints after the removal", got)
+	}
+}
