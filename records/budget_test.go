@@ -43,6 +43,43 @@ func TestLookupBudget(t *testing.T) {
 	}
 }
 
+// TestZonalBudget bounds the allocations of a lookup where endpoints are in topology zones. They are
+// those of a service without zones, at every size of the service and of the zone.
+func TestZonalBudget(t *testing.T) {
+	for _, n := range []int{6, 10_000} {
+		for _, zones := range []int{3, maxZones} {
+			trie := zonedTrie(n, zones)
+			for _, test := range []struct {
+				name   string
+				rrtype uint16
+				want   float64
+			}{
+				{"", dns.TypeA, 2},
+				{"web-1.", dns.TypeSRV, 7},
+				{"", dns.TypeSRV, 7},
+				{"zone-1.pin._zone.", dns.TypeA, 2},
+				{"zone-1.pin._zone.", dns.TypeAAAA, 0},
+				{"zone-1.prefer._zone.", dns.TypeSRV, 7},
+				{"none.pin._zone.", dns.TypeA, 0},
+				{"none.prefer._zone.", dns.TypeA, 2},
+				{"_web._tcp.zone-1.pin._zone.", dns.TypeSRV, 7},
+			} {
+				name := test.name + "nginx.default.svc.cluster.local."
+				got := testing.AllocsPerRun(200, func() {
+					var folded Name
+					folded.Fold(name)
+					if node, result := trie.Find(&folded, 2); result == Found {
+						node.Answer(&Query{Name: name, Type: test.rrtype, TTL: 5, Size: 1232})
+					}
+				})
+				if got > test.want {
+					t.Errorf("%s %s of %d pods in %d zones makes %v allocations, want at most %v", name, dns.TypeToString[test.rrtype], n, zones, got, test.want)
+				}
+			}
+		}
+	}
+}
+
 // TestUpdateBudget bounds what the change of one pod copies: a path in each structure
 // that has the pod, whatever the size of the service.
 func TestUpdateBudget(t *testing.T) {
@@ -60,13 +97,19 @@ func updateCost(n int) (bytes, allocs uint64) { return updateCostWith(n, univers
 
 // updateCostWith is updateCost for pods with the ports.
 func updateCostWith(n int, ports *PortList) (bytes, allocs uint64) {
-	trie := portTrie(n, ports)
+	return updateCostOf(portTrie(n, ports), n, func(i int) Endpoint {
+		return Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i), Ports: ports}
+	})
+}
+
+// updateCostOf is updateCost for a service of n given pods.
+func updateCostOf(trie *Trie, n int, of func(int) Endpoint) (bytes, allocs uint64) {
 	key := ServiceKey{"default", "nginx"}
 	const changes = 1000
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for i := range changes {
-		pod := Endpoint{Host: fmt.Sprint("web-", i/2*7%n), Hostname: true, Addr: ipv4(i / 2 * 7 % n), Ports: ports}
+		pod := of(i / 2 * 7 % n)
 		unready := pod
 		unready.Withheld = NotReady
 		if i%2 == 1 {
@@ -79,6 +122,28 @@ func updateCostWith(n int, ports *PortList) (bytes, allocs uint64) {
 	}
 	runtime.ReadMemStats(&after)
 	return (after.TotalAlloc - before.TotalAlloc) / changes, (after.Mallocs - before.Mallocs) / changes
+}
+
+// TestZonedUpdateBudget bounds what the change of one pod allocates where pods are in topology zones,
+// and what a pod takes: as much as without.
+func TestZonedUpdateBudget(t *testing.T) {
+	zones := func(n int) func(int) Endpoint { return func(i int) Endpoint { return zonedPod(i, n) } }
+	none, _ := updateCostOf(portTrie(10_000, universePorts[1]), 10_000, func(i int) Endpoint {
+		e := zonedPod(i, 1)
+		e.Zone = ""
+		return e
+	})
+	for _, n := range []int{3, maxZones} {
+		bytes, allocs := updateCostOf(zonedTrie(10_000, n), 10_000, zones(n))
+		t.Logf("a change of one pod of 10,000 in %d zones allocates %d bytes in %d allocations, in none %d bytes", n, bytes, allocs, none)
+		if bytes > none+none/2 || allocs > 60 {
+			t.Errorf("a change of one pod of 10,000 in %d zones allocates %d bytes in %d allocations, in none %d bytes", n, bytes, allocs, none)
+		}
+	}
+	plain, zoned := heapOf(func() *Trie { return portTrie(30_000, universePorts[1]) }), heapOf(func() *Trie { return zonedTrie(30_000, 3) })
+	if zoned > plain+30_000/2 {
+		t.Errorf("30,000 pods in 3 zones take %d bytes, in none %d", zoned, plain)
+	}
 }
 
 // TestPortBudget bounds what the change of one pod allocates and what a pod takes,
@@ -94,20 +159,20 @@ func TestPortBudget(t *testing.T) {
 		t.Errorf("a change makes %d allocations with 1 port, %d with %d and %d with 10,000", oneAllocs, fewAllocs, maxShortPorts+1, manyAllocs)
 	}
 	for _, ports := range []*PortList{few, many} {
-		small, large := heapOf(1000, ports), heapOf(3000, ports)
+		small, large := heapOf(func() *Trie { return portTrie(1000, ports) }), heapOf(func() *Trie { return portTrie(3000, ports) })
 		if perHost := (large - small) / 2000; perHost > 300 {
 			t.Errorf("a pod with %d ports takes %d bytes", len(ports.ports), perHost)
 		}
 	}
 }
 
-// heapOf returns the heap that a service of n pods takes.
-func heapOf(n int, ports *PortList) uint64 {
+// heapOf returns the heap that a trie takes.
+func heapOf(build func() *Trie) uint64 {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	trie := portTrie(n, ports)
+	trie := build()
 	runtime.GC()
 	runtime.GC()
 	runtime.ReadMemStats(&after)

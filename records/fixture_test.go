@@ -50,6 +50,24 @@ func portTrie(n int, ports *PortList) *Trie {
 	return trie
 }
 
+// zonedTrie returns a trie with one service of n pods in some zones.
+func zonedTrie(n, zones int) *Trie {
+	trie := New()
+	trie.EnableZones()
+	update := trie.Update()
+	update.Create(ServiceKey{"default", "nginx"})
+	for i := range n {
+		update.Add(ServiceKey{"default", "nginx"}, zonedPod(i, zones))
+	}
+	update.Commit()
+	return trie
+}
+
+// zonedPod returns the i-th pod of zonedTrie.
+func zonedPod(i, zones int) Endpoint {
+	return Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i), Ports: universePorts[1], Zone: fmt.Sprint("zone-", i%zones)}
+}
+
 // manyPorts returns a list of n ports.
 func manyPorts(n int) *PortList {
 	ports := make([]Port, n)
