@@ -16,7 +16,7 @@ func TestUnknownDirective(t *testing.T) {
 	for directive, want := range map[string]string{
 		"namespace": "namespaces", "namspaces": "namespaces", "fallthough": "fallthrough", "endpoint_pod_name": "endpoint_pod_names",
 		"label": "labels", "TTL": "", "tttl": "ttl", "manifest": "manifests", "kubconfig": "kubeconfig", "authorative": "authoritative",
-		"startup-timeout": "startup_timeout", "pods": "", "noendpoints": "endpoints", "upstream": "", "x": "", "": "",
+		"startup-timeout": "startup_timeout", "pod": "", "myendpoints": "endpoints", "upstream": "", "x": "", "": "",
 	} {
 		text := "unknown directive"
 		if want != "" {

@@ -24,6 +24,7 @@
 //	headless.go       the plugin
 //	setup.go          the plugin's setup, start and stop; the parser of its stanza
 //	stanza.go         the directives of a stanza
+//	copied.go         options of the kubernetes plugin, in a stanza copied from it
 //	check.go          errors and warnings about a stanza
 //
 //	handler.go        ServeDNS, and the reply to each outcome of a lookup

@@ -83,10 +83,13 @@ func checkZones(args []string) error {
 
 // setDirective parses one line of the stanza.
 func (s *stanza) setDirective(c *caddy.Controller, directive string, args []string) error {
+	if option, ok := copiedOptions[directive]; ok {
+		return s.setCopied(directive, option, args)
+	}
 	if want, ok := directives[directive]; !ok {
 		return unknownDirective(directive)
-	} else if len(args) < want.least || len(args) > want.most {
-		return fmt.Errorf("needs %s, given %s", want.what, quoteArgs(args))
+	} else if err := want.check(args); err != nil {
+		return err
 	}
 	config := &s.config
 	switch directive {
@@ -222,6 +225,14 @@ type arguments struct {
 }
 
 const unlimited = 1 << 16
+
+// check returns an error unless there are as many arguments as the directive needs.
+func (a arguments) check(args []string) error {
+	if len(args) < a.least || len(args) > a.most {
+		return fmt.Errorf("needs %s, given %s", a.what, quoteArgs(args))
+	}
+	return nil
+}
 
 // directives are the directives of a stanza. The documentation lists the same ones.
 var directives = map[string]arguments{
