@@ -239,21 +239,55 @@ func sumPorts(deltas []portDelta) []portDelta {
 	return slices.DeleteFunc(out, func(d portDelta) bool { return d.refs == 0 })
 }
 
-// removals returns the removals of the change. A host that loses all addresses and
-// gains others is absent in between, but keeps its targets.
+// removals returns the removals of the change. What moves to another topology zone, or becomes
+// another kind of label, stays as it was. A host that loses all addresses and gains others is
+// absent in between, but keeps its targets.
 func (c *change) removals() *change {
-	added := func(d delta[hostAddr]) bool { return d.refs > 0 }
 	out := &change{
-		hosts: slices.DeleteFunc(slices.Clone(c.hosts), added),
-		ports: slices.DeleteFunc(slices.Clone(c.ports), func(d portDelta) bool { return d.refs > 0 }),
+		hosts: removedHosts(c.hosts),
+		ports: removedPorts(c.ports),
 		mixed: c.mixed,
 		zones: c.zones,
 	}
 	if c.mixed {
-		out.resolved = slices.DeleteFunc(slices.Clone(c.resolved), added)
+		out.resolved = removedHosts(c.resolved)
 	}
 	if len(c.lists) > 0 {
 		c.removeLists(out)
+	}
+	return out
+}
+
+// removedHosts returns the deltas of those addresses of hosts that have fewer endpoints after the
+// sorted deltas.
+func removedHosts(deltas []delta[hostAddr]) (out []delta[hostAddr]) {
+	for len(deltas) > 0 {
+		n, total := 0, int32(0)
+		for ; n < len(deltas) && deltas[n].key.host == deltas[0].key.host && deltas[n].key.addr == deltas[0].key.addr; n++ {
+			total += deltas[n].refs
+		}
+		if total < 0 {
+			out = append(out, deltas[:n]...)
+		}
+		deltas = deltas[n:]
+	}
+	return out
+}
+
+// removedPorts is removedHosts for the ports of hosts.
+func removedPorts(deltas []portDelta) (out []portDelta) {
+	for len(deltas) > 0 {
+		n, total := 0, int32(0)
+		for ; n < len(deltas); n++ {
+			if d := deltas[n]; d.portName != deltas[0].portName || d.host != deltas[0].host || d.number != deltas[0].number {
+				break
+			}
+			total += deltas[n].refs
+		}
+		if total < 0 {
+			out = append(out, deltas[:n]...)
+		}
+		deltas = deltas[n:]
 	}
 	return out
 }

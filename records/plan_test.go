@@ -106,6 +106,9 @@ func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 		if host, addr, ok := p.missingAddr(published); ok {
 			t.Errorf("%s of %v lacks %v in the interim", host, p.key, addr)
 		}
+		if target, ok := p.missingTarget(published); ok {
+			t.Errorf("%v lacks the target %s in the interim", p.key, target)
+		}
 		for a := range now[p] {
 			for _, n := range entering[a] {
 				if n.service != p || !now[p][a][n] || before[a][n] {
@@ -154,6 +157,30 @@ func (p *pending) missingAddr(now *snapshot) (host string, addr netip.Addr, ok b
 		}
 	}
 	return "", netip.Addr{}, false
+}
+
+// missingTarget returns a target that the service has before and after the update, but not in the
+// snapshot now, although the host is there.
+func (p *pending) missingTarget(now *snapshot) (target string, ok bool) {
+	if !p.existed || !p.exists {
+		return "", false
+	}
+	targets := func(s *snapshot) map[string]string {
+		out := map[string]string{}
+		node := Node{snapshot: s}
+		_, all := node.uniqueTargets()
+		for h, port := range all {
+			out[fmt.Sprint(h.label, ":", port)] = h.label
+		}
+		return out
+	}
+	before, next, is := targets(p.old), targets(p.next), targets(now)
+	for target, host := range before {
+		if next[target] != "" && is[target] == "" && now.hostByLabel([]byte(host)) != nil {
+			return target, true
+		}
+	}
+	return "", false
 }
 
 // checkTargets checks that each SRV record of the service and of its ports points to a

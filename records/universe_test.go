@@ -171,6 +171,15 @@ func randomChanges(u universe, update *Update, o oracle) {
 			e := endpoints[u.IntN(len(endpoints))]
 			update.Remove(key, e)
 			o.remove(key, e)
+			if n == 1 { // it changes
+				if u.zonal && u.IntN(2) == 0 {
+					e.Zone = pick(u, universeZones...)
+				} else {
+					e.Hostname = !e.Hostname
+				}
+				update.Add(key, e)
+				o[key] = append(o[key], e)
+			}
 		default:
 			e := u.endpoint()
 			update.Add(key, e)

@@ -182,3 +182,62 @@ func TestZonedMisuse(t *testing.T) {
 		t.Errorf("there are %d endpoints after the removal", got)
 	}
 }
+
+// TestZonedMisuseOfPorts removes a host without its ports, while its zone is the second one of the
+// service. When the host is added in another zone, it has one target.
+func TestZonedMisuseOfPorts(t *testing.T) {
+	trie, key := New(), ServiceKey{"default", "nginx"}
+	trie.EnableZones()
+	pod := func(i int, zone string, ports *PortList) Endpoint {
+		return Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i), Ports: ports, Zone: zone}
+	}
+	for _, change := range []func(u *Update){
+		func(u *Update) {
+			u.Create(key)
+			u.Add(key, pod(0, "a", nil))
+			u.Add(key, pod(1, "b", universePorts[1]))
+		},
+		func(u *Update) { u.Remove(key, pod(0, "a", nil)); u.Remove(key, pod(1, "b", nil)) },
+		func(u *Update) { u.Add(key, pod(1, "c", universePorts[1])) },
+	} {
+		u := trie.Update()
+		change(u)
+		u.Commit()
+	}
+	for _, name := range []string{"", "web-1.", "c.pin._zone.", "_web._tcp.c.prefer._zone."} {
+		if _, data, answer := lookup(trie, name+"nginx.default.svc.cluster.local.", dns.TypeSRV); len(answer.Records) != 1 {
+			t.Errorf("%sSRV has the records %q, want one", name, data)
+		}
+	}
+}
+
+// TestZonedMisuseOfAddresses removes an address that two hosts have in two zones, as if both had it
+// in one zone. It stays at one host and at the service.
+func TestZonedMisuseOfAddresses(t *testing.T) {
+	const base = "nginx.default.svc.cluster.local."
+	trie, key := New(), ServiceKey{"default", "nginx"}
+	trie.EnableZones()
+	pod := func(i int, zone string) Endpoint {
+		return Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(0), Zone: zone}
+	}
+	u := trie.Update()
+	u.Create(key)
+	u.Add(key, pod(0, "a"))
+	u.Add(key, pod(1, "b"))
+	u.Commit()
+	u = trie.Update()
+	u.Remove(key, pod(0, "a"))
+	u.Remove(key, pod(1, "a"))
+	u.Commit()
+	for name, want := range map[string]int{"": 1, "web-0.": 0, "web-1.": 1, "b.pin._zone.": 1, "a.pin._zone.": 0} {
+		if _, data, _ := lookup(trie, name+base, dns.TypeA); len(data) != want {
+			t.Errorf("%sA has the records %q, want %d", name, data, want)
+		}
+	}
+	u = trie.Update()
+	u.Remove(key, pod(1, "b"))
+	u.Commit()
+	if result, data, _ := lookup(trie, base, dns.TypeA); result != Missing {
+		t.Errorf("a service without endpoints is %v with the records %q", result, data)
+	}
+}
