@@ -73,6 +73,47 @@ func BenchmarkAnswer(b *testing.B) {
 }
 
 // BenchmarkUpdate measures one pod that becomes unready and ready again.
+// BenchmarkZonal measures names of topology zones: of services of n pods in 3 zones, and of as many
+// in 63; and the change of one pod.
+func BenchmarkZonal(b *testing.B) {
+	for _, n := range benchSizes {
+		for _, zones := range []int{3, maxZones} {
+			trie := zonedTrie(n, zones)
+			for _, test := range []struct {
+				what, name string
+				rrtype     uint16
+			}{
+				{"service-A", "nginx.default.svc.cluster.local.", dns.TypeA},
+				{"zone-A", "zone-1.pin._zone.nginx.default.svc.cluster.local.", dns.TypeA},
+				{"zone-SRV", "_web._tcp.zone-1.prefer._zone.nginx.default.svc.cluster.local.", dns.TypeSRV},
+				{"host-SRV", "web-1.nginx.default.svc.cluster.local.", dns.TypeSRV},
+			} {
+				b.Run(fmt.Sprintf("%s/zones=%d/n=%d", test.what, zones, n), func(b *testing.B) {
+					b.ReportAllocs()
+					var name Name
+					name.Fold(test.name)
+					for i := uint64(0); b.Loop(); i++ {
+						node, _ := trie.Find(&name, 2)
+						node.Answer(&Query{Name: test.name, Type: test.rrtype, TTL: 5, Size: 512, Start: i})
+					}
+				})
+			}
+			b.Run(fmt.Sprintf("change/zones=%d/n=%d", zones, n), func(b *testing.B) {
+				key := ServiceKey{"default", "nginx"}
+				states := [2]Endpoint{zonedPod(n/2, zones), zonedPod(n/2, zones)}
+				states[1].Withheld = NotReady
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					update := trie.Update()
+					update.Remove(key, states[i%2])
+					update.Add(key, states[(i+1)%2])
+					update.Commit()
+				}
+			})
+		}
+	}
+}
+
 func BenchmarkUpdate(b *testing.B) {
 	for _, n := range benchSizes {
 		b.Run(fmt.Sprint("n=", n), func(b *testing.B) {

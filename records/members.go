@@ -11,7 +11,14 @@ func (s *set[K]) whole() part[K] { return part[K]{s, 0, s.len()} }
 
 // between returns the items from one key to another, both included.
 func (s *set[K]) between(first, last K) part[K] {
-	from, to := s.search(first), s.search(last)
+	from := s.search(first)
+	if from == s.len() {
+		return part[K]{}
+	}
+	if leaf, i := s.leafAt(from); leaf[i].key.compare(last) > 0 {
+		return part[K]{}
+	}
+	to := s.search(last)
 	if s.refsOf(last) > 0 {
 		to++
 	}
