@@ -241,3 +241,60 @@ func TestZonedMisuseOfAddresses(t *testing.T) {
 		t.Errorf("a service without endpoints is %v with the records %q", result, data)
 	}
 }
+
+// TestZonedInterim deletes a service and creates it again with one of its endpoints, while it
+// exchanges addresses with another service. The endpoint has its zonal names in every step.
+func TestZonedInterim(t *testing.T) {
+	for _, ports := range []*PortList{universePorts[1], manyPorts(maxShortPorts + 1)} {
+		trie := New()
+		trie.EnableZones()
+		a, b := ServiceKey{"default", "a"}, ServiceKey{"default", "b"}
+		pod := func(i int, zone string) Endpoint {
+			return Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i), Ports: ports, Zone: zone}
+		}
+		u := trie.Update()
+		u.Create(a)
+		u.Create(b)
+		u.Add(a, pod(1, "x"))
+		u.Add(a, pod(2, "y"))
+		u.Add(b, pod(3, "x"))
+		u.Commit()
+		u = trie.Update()
+		for _, key := range []ServiceKey{a, b} {
+			u.Delete(key)
+			u.Create(key)
+		}
+		u.Add(a, pod(2, "y"))
+		u.Add(a, pod(3, "z"))
+		u.Add(b, pod(1, "x"))
+		steps := planFor(u)
+		interim := 0
+		for _, s := range steps {
+			if s.interim {
+				interim++
+			}
+			if s.key != a {
+				continue
+			}
+			for _, name := range []string{"web-2.a", "y.pin._zone.a"} {
+				for _, rrtype := range []uint16{dns.TypeA, dns.TypeSRV} {
+					name := name + ".default.svc.cluster.local."
+					var folded Name
+					folded.Fold(name)
+					node := Node{snapshot: s.build(), suffixLen: len("a.default.svc.cluster.local.")}
+					if folded.Len() == 6 {
+						node.host = node.hostByLabel([]byte("web-2"))
+					} else {
+						node.findZonal(&folded, 2)
+					}
+					if answer := node.Answer(&Query{Name: name, Type: rrtype, Size: dns.MaxMsgSize}); len(answer.Records) == 0 {
+						t.Errorf("%s %s has no records, in an interim: %v", name, dns.TypeToString[rrtype], s.interim)
+					}
+				}
+			}
+		}
+		if interim != 1 {
+			t.Errorf("there are %d interim steps, want one", interim)
+		}
+	}
+}
