@@ -109,7 +109,7 @@ func newCluster(c *Config, s *selection.Selection, j *joiner) (*cluster, error) 
 	if c.Transport != nil {
 		config.Wrap(c.Transport)
 	}
-	config.NegotiatedSerializer = object.NewCodec(j.reuse)
+	config.NegotiatedSerializer = object.NewCodec(j.reuse, c.Zonal)
 	out := &cluster{selected: s, log: c.Log, failing: c.Hooks.Failing, clock: clock.RealClock{}, backoff: retryBackoff}
 	if s.Pods {
 		out.leftovers = newLeftovers(out, j)
@@ -189,7 +189,11 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 	// The client itself must not retry: the reflector does, less often, and reports the
 	// fault.
 	request := func(options *metav1.ListOptions) *rest.Request {
-		return client.Get().MaxRetries(0).Namespace(o.Namespace).Resource(o.Kind.String()).VersionedParams(options, parameterCodec)
+		r := client.Get().MaxRetries(0).Namespace(o.Namespace).Resource(o.Kind.String()).VersionedParams(options, parameterCodec)
+		if o.Kind == object.Nodes {
+			r.SetHeader("Accept", acceptMetadata(options.Watch))
+		}
+		return r
 	}
 	timed := func(options *metav1.ListOptions) *rest.Request {
 		r := request(options)
@@ -227,6 +231,17 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 			})
 		},
 	}
+}
+
+// acceptMetadata returns the media types of a request for the metadata of objects alone, which are
+// a fiftieth of a Node.
+func acceptMetadata(watch bool) string {
+	kind := "PartialObjectMetadataList"
+	if watch {
+		kind = "PartialObjectMetadata"
+	}
+	of := ";as=" + kind + ";g=meta.k8s.io;v=v1"
+	return runtime.ContentTypeProtobuf + of + "," + runtime.ContentTypeJSON + of
 }
 
 // withSelectors calls do with the options narrowed to the objects that a store takes. API

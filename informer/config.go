@@ -101,4 +101,5 @@ const (
 	Pods           = object.Pods
 	EndpointSlices = object.EndpointSlices
 	Namespaces     = object.Namespaces
+	Nodes          = object.Nodes
 )

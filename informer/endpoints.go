@@ -11,13 +11,13 @@ import (
 )
 
 // Each endpoint of a service is a function of the service and one pod or slice, and of
-// nothing else. So the endpoints that a change removes are computed from the old objects,
-// and those that it adds from the new ones.
+// nothing else but the zone of the pod. So the endpoints that a change removes are computed from
+// the old objects, and those that it adds from the new ones.
 
-// podEndpoints yields the endpoints that a pod gives a service, which selects it. The rules
-// are those of the EndpointSlice controller. Where the controller leaves out a pod that may
-// become ready, the endpoint is withheld with the reason.
-func podEndpoints(s *joinedService, p *object.Pod, n *naming, yield func(records.Endpoint)) {
+// podEndpoints yields the endpoints that a pod in a topology zone gives a service, which selects
+// it. The rules are those of the EndpointSlice controller. Where the controller leaves out a pod
+// that may become ready, the endpoint is withheld with the reason.
+func podEndpoints(s *joinedService, p *object.Pod, zone string, n *naming, yield func(records.Endpoint)) {
 	if p.Finished() {
 		return
 	}
@@ -42,6 +42,9 @@ func podEndpoints(s *joinedService, p *object.Pod, n *naming, yield func(records
 			fits = true
 			e := e
 			e.Ports = s.portsOf(&t)
+			if e.Withheld == records.Ready {
+				e.Zone = zone
+			}
 			e.Addressed = e.Withheld == records.NotReady && s.addressed
 			yield(n.at(e, a))
 		}
@@ -81,24 +84,30 @@ func sliceEndpoints(s *joinedService, slice *object.EndpointSlice, endpoints []o
 		default:
 			reason = records.NotReady
 		}
-		host := e.Hostname
-		if host == "" {
-			host = n.pod(e.Pod)
+		host, zone := e.Name, ""
+		if !e.Hostname {
+			host = n.pod(e.Name)
+		}
+		if n.zonal && reason == records.Ready {
+			zone = e.Zone()
 		}
 		yield(n.at(records.Endpoint{
-			Host: host, Hostname: e.Hostname != "", Ports: slice.Ports,
+			Host: host, Hostname: e.Hostname, Ports: slice.Ports, Zone: zone,
 			Withheld: reason, Addressed: reason == records.NotReady && s.addressed,
 		}, e.Addr))
 	}
 }
 
-// naming names endpoints without a hostname. It caches the last labels, because thousands
-// of services may select one pod.
+// naming names endpoints without a hostname, and their zones. It caches the last ones, because
+// thousands of services may select one pod.
 type naming struct {
 	podNames bool
+	zonal    bool // Config.Zonal
 	v4, v6   dashedAddr
 	name     string // of the pod
 	valid    bool   // whether name is a DNS label
+	labelled *object.Pod
+	zone     string // the label of labelled
 }
 
 // pod returns the name of a pod if that is its host label, else "".

@@ -111,7 +111,7 @@ func TestPodEndpoints(t *testing.T) {
 		got := describe(func(yield func(records.Endpoint)) {
 			s := newJoinedService(object.NewService(fixture.Nginx(test.service...)))
 			s.addressed = test.addressed
-			podEndpoints(s, object.NewPod(fixture.Web(0, test.pod...)), &naming{podNames: test.podNames}, yield)
+			podEndpoints(s, object.NewPod(fixture.Web(0, test.pod...)), "", &naming{podNames: test.podNames}, yield)
 		})
 		if got != test.want {
 			t.Errorf("%s: the endpoints are %q, want %q", test.what, got, test.want)
@@ -265,11 +265,11 @@ func TestLabelBudget(t *testing.T) {
 		{naming{podNames: true}, podOf("web.0"), "10-244-0-1 fd00--1"}, // not a label
 	} {
 		var hosts []string
-		podEndpoints(s, test.pod, &test.naming, func(e records.Endpoint) { hosts = append(hosts, e.Host) })
+		podEndpoints(s, test.pod, "", &test.naming, func(e records.Endpoint) { hosts = append(hosts, e.Host) })
 		if got := strings.Join(hosts, " "); got != test.want {
 			t.Errorf("the labels are %q, want %q", got, test.want)
 		}
-		if n := testing.AllocsPerRun(10, func() { podEndpoints(s, test.pod, &test.naming, func(records.Endpoint) {}) }); n > 0 {
+		if n := testing.AllocsPerRun(10, func() { podEndpoints(s, test.pod, "", &test.naming, func(records.Endpoint) {}) }); n > 0 {
 			t.Errorf("another service takes %v allocations", n)
 		}
 	}

@@ -71,14 +71,22 @@ func compact(batch []event) []event {
 	return slices.DeleteFunc(batch, func(e event) bool { return e.superseded })
 }
 
-// appliedLast reports whether apply must handle the event after those of pods, slices and
-// namespaces. This includes a snapshot, which contains services.
-func (e *event) appliedLast() bool {
-	switch e.object.(type) {
-	case *object.Service:
-		return true
-	case nil, *object.Broken:
-		return e.snapshot != nil || e.Kind == object.Services
+// The phases in which apply handles the events of a batch. Each kind has its own watch, so
+// events of different kinds have no order to keep.
+const (
+	nodePhase    = iota // flushNodes then walks the pods once for all nodes
+	objectPhase         // pods, slices and namespaces
+	servicePhase        // flush then walks the pods once for all services
+	phases
+)
+
+// phase returns the phase of an event. That of a snapshot is the last, as it contains services.
+func (e *event) phase() int {
+	switch {
+	case e.snapshot != nil || e.Kind == object.Services:
+		return servicePhase
+	case e.Kind == object.Nodes:
+		return nodePhase
 	}
-	return false
+	return objectPhase
 }

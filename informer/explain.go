@@ -32,7 +32,7 @@ const (
 // It reads the objects as they are now, which may be newer than what the trie has. It holds no
 // lock for longer than it takes to copy the references to the objects of one namespace.
 func (i *Informer) Explain(s Subject) []string {
-	e := explanation{informer: i, naming: naming{podNames: i.joiner.naming.podNames}}
+	e := explanation{informer: i, naming: naming{podNames: i.joiner.naming.podNames, zonal: i.joiner.naming.zonal}}
 	select {
 	case <-i.synced:
 	default:

@@ -186,7 +186,7 @@ func (e *explanation) state(s *joinedService, p *object.Pod) {
 	}
 	switch e.reason(s, p) {
 	case records.Ready:
-		e.add("pod %s: %s.%s has %s%s, from %s", name, e.label(s, p), s.Name, addrsText(s, p), sinceText(p), e.source(s))
+		e.add("pod %s: %s.%s has %s%s%s, from %s", name, e.label(s, p), s.Name, addrsText(s, p), sinceText(p), e.zoneText(e.zone(p)), e.source(s))
 	case records.Terminating:
 		e.add("pod %s: terminating; the pod that replaces it gets the name when it %s", name, replaced)
 	case records.NoAddress:
@@ -207,7 +207,7 @@ func (e *explanation) state(s *joinedService, p *object.Pod) {
 // one reason and, unless it is generated from the address, one label. It returns the zero Endpoint
 // for a pod that has ended.
 func (e *explanation) givenByPod(s *joinedService, p *object.Pod) (out records.Endpoint) {
-	podEndpoints(&joinedService{Service: s.Service, addressed: s.addressed}, p, &e.naming, func(x records.Endpoint) { out = x })
+	podEndpoints(&joinedService{Service: s.Service, addressed: s.addressed}, p, "", &e.naming, func(x records.Endpoint) { out = x })
 	return out
 }
 
@@ -318,8 +318,8 @@ func (e *explanation) slicesOf(v *view, s *joinedService) []*object.EndpointSlic
 
 // sliceEndpoint explains whether an endpoint of a slice answers.
 func (e *explanation) sliceEndpoint(s *joinedService, slice *object.EndpointSlice, x object.Endpoint) {
-	state := "ready"
 	given := e.givenBySlice(s, x)
+	state := "ready" + e.zoneText(given.Zone)
 	switch given.Withheld {
 	case records.Terminating:
 		state = "terminating"
@@ -365,6 +365,27 @@ func sinceText(p *object.Pod) string {
 		return ", ready"
 	}
 	return ", not ready, but the service has publishNotReadyAddresses"
+}
+
+// zone returns the topology zone of a pod, or "".
+func (e *explanation) zone(p *object.Pod) string {
+	j := e.informer.joiner
+	return e.naming.podZone(p, func(name string) string {
+		j.mu.RLock()
+		defer j.mu.RUnlock()
+		return j.zoneOfNode(name)
+	})
+}
+
+// zoneText returns the zone of a ready endpoint, if zones have names.
+func (e *explanation) zoneText(zone string) string {
+	switch {
+	case !e.naming.zonal:
+		return ""
+	case zone == "":
+		return ", in no zone"
+	}
+	return ", in zone " + zone
 }
 
 func familiesText(s *joinedService) string {

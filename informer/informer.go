@@ -15,6 +15,7 @@
 //	join                 join.go         objects and their changes
 //	                     selectors.go    which services select a pod; match.go
 //	                     endpoints.go    the endpoints that a pod or slice gives a service
+//	                     zones.go        topology zones of pods, and changes of nodes
 //	explanations         explain.go      why a name has records, or none; explainpods.go
 //	internal/object      slim objects, and how they are decoded
 //	internal/selection   which objects are listed and watched
@@ -72,7 +73,7 @@ type source interface {
 // on manifests that can't be read. It sends no request to an API server yet.
 func New(trie *records.Trie, c Config) (*Informer, error) {
 	j := newJoiner(trie, c.PodNames, c.NamespaceLabels != "")
-	j.slicesOnly, j.addressed = c.Slices, c.Addressed
+	j.slicesOnly, j.addressed, j.naming.zonal = c.Slices, c.Addressed, c.Zonal
 	var k *keeper
 	if c.Snapshot != "" {
 		k = newKeeper(&c)
@@ -110,7 +111,7 @@ func New(trie *records.Trie, c Config) (*Informer, error) {
 }
 
 func newSource(c *Config, j *joiner) (source, error) {
-	sel, err := selection.New(selection.Config{Namespaces: c.Namespaces, NamespaceLabels: c.NamespaceLabels, Labels: c.Labels, Slices: c.Slices})
+	sel, err := selection.New(selection.Config{Namespaces: c.Namespaces, NamespaceLabels: c.NamespaceLabels, Labels: c.Labels, Slices: c.Slices, Zonal: c.Zonal})
 	if err != nil {
 		return nil, err
 	}

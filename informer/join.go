@@ -30,6 +30,10 @@ type joiner struct {
 	awaitsLeftovers bool           // leftovers will cause a release
 	labels          []object.Label // scratch of match
 	lookups         int            // label lookups so far; tests have budgets for them
+	// rezoned are the zones before the change of the nodes that have changed since the last
+	// flushNodes.
+	rezoned map[string]string
+	walks   int // of flushNodes so far; tests have budgets for them
 	// Caches of one batch, until clearCaches.
 	matchCaches []*selectors     // with cached matches
 	portCaches  []*joinedService // with resolved ports
@@ -37,6 +41,7 @@ type joiner struct {
 	mu           sync.RWMutex // the writer holds it to change the fields below
 	namespaces   map[string]*namespaceObjects
 	selectorless map[object.Key]struct{} // the headless services without a selector
+	nodes        map[string]*object.Node // by name; empty unless zonal
 }
 
 func newJoiner(trie *records.Trie, podNames, selectNamespaces bool) *joiner {
@@ -47,6 +52,8 @@ func newJoiner(trie *records.Trie, podNames, selectNamespaces bool) *joiner {
 		losing:       make(map[object.Key]*object.Service),
 		namespaces:   make(map[string]*namespaceObjects),
 		selectorless: make(map[object.Key]struct{}),
+		nodes:        make(map[string]*object.Node),
+		rezoned:      make(map[string]string),
 	}
 	if selectNamespaces {
 		j.allowed = make(map[string]bool)
@@ -61,6 +68,12 @@ func (j *joiner) reuse(o object.Object) object.Object {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	k := o.ID()
+	if n, ok := o.(*object.Node); ok {
+		if held := j.nodes[k.Name]; held != nil && held.Equal(n) {
+			return held
+		}
+		return o
+	}
 	m := j.namespaces[k.Namespace]
 	if m == nil {
 		return o
@@ -130,6 +143,8 @@ func (j *joiner) set(u *records.Update, o object.Object) bool {
 		return j.setSlice(u, object.EndpointSlices, o.Key, o)
 	case *object.Namespace:
 		return j.setNamespace(u, o.Name, true)
+	case *object.Node:
+		return j.setNode(o.Name, o)
 	}
 	return false
 }
@@ -146,6 +161,8 @@ func (j *joiner) remove(u *records.Update, kind object.Kind, k object.Key) bool 
 		return j.setSlice(u, kind, k, nil)
 	case object.Namespaces:
 		return j.setNamespace(u, k.Name, false)
+	case object.Nodes:
+		return j.setNode(k.Name, nil)
 	}
 	return false
 }
@@ -285,7 +302,7 @@ func (j *joiner) putService(k object.Key, next *object.Service) bool {
 }
 
 // flush counts the endpoints of the services that changed. It reads the objects as they are
-// stored, so no pod, slice or namespace may change between putService and flush. It writes
+// stored, so no pod, slice, namespace or node may change between putService and flush. It writes
 // to none of the maps that concurrent readers use.
 func (j *joiner) flush(u *records.Update) {
 	affected := make(map[string]*selectors) // the services before and after the change, by namespace

@@ -38,6 +38,10 @@ type keeper struct {
 
 func newKeeper(c *Config) *keeper {
 	mayWrite := make(chan struct{})
+	zonal := ""
+	if c.Zonal { // only then, so that files of versions without the option stay valid
+		zonal = "; zonal"
+	}
 	return &keeper{
 		successor: c.Successor,
 		mayWrite:  mayWrite,
@@ -46,8 +50,8 @@ func newKeeper(c *Config) *keeper {
 		path: c.Snapshot,
 		// A snapshot of other settings has other objects, some of which would never be
 		// listed and so never be removed.
-		settings: fmt.Sprintf("API server %q, context %q; namespaces %q, of labels %q; labels %q; slices %t",
-			c.Cluster.Kubeconfig+c.Cluster.Endpoint, c.Cluster.Context, c.Namespaces, c.NamespaceLabels, c.Labels, c.Slices),
+		settings: fmt.Sprintf("API server %q, context %q; namespaces %q, of labels %q; labels %q; slices %t%s",
+			c.Cluster.Kubeconfig+c.Cluster.Endpoint, c.Cluster.Context, c.Namespaces, c.NamespaceLabels, c.Labels, c.Slices, zonal),
 		interval:  c.SnapshotInterval,
 		log:       c.Log,
 		wrote:     c.Hooks.Wrote,

@@ -93,9 +93,15 @@ func (j *joiner) clearCaches() {
 }
 
 // countPod counts the endpoints that a pod gives a service, which selects it.
-func (j *joiner) countPod(c counter, s *joinedService, p *object.Pod) {
+func (j *joiner) countPod(c counter, s *joinedService, p *object.Pod) { j.countPodIn(c, s, p, j.zone(p)) }
+
+// zone returns the topology zone of a pod, or "".
+func (j *joiner) zone(p *object.Pod) string { return j.naming.podZone(p, j.zoneOfNode) }
+
+// countPodIn counts the endpoints of a pod that is in a topology zone.
+func (j *joiner) countPodIn(c counter, s *joinedService, p *object.Pod, zone string) {
 	resolved := len(s.resolved) > 0
-	podEndpoints(s, p, &j.naming, func(e records.Endpoint) { c.count(s.key, e) })
+	podEndpoints(s, p, zone, &j.naming, func(e records.Endpoint) { c.count(s.key, e) })
 	if stray, ok := strayHostname(s, p, &j.naming); ok {
 		c.countStray(s.key, stray)
 	}

@@ -86,13 +86,19 @@ func (j *joiner) objects() []object.Object {
 	for name := range j.allowed {
 		out = append(out, &object.Namespace{Key: object.Key{Name: name}})
 	}
+	for _, n := range j.nodes {
+		out = append(out, n)
+	}
 	return out
 }
 
 // count returns the number of stored objects of an origin.
 func (j *joiner) count(o object.Origin) int {
-	if o.Kind == object.Namespaces {
+	switch o.Kind {
+	case object.Namespaces:
 		return len(j.allowed)
+	case object.Nodes:
+		return len(j.nodes)
 	}
 	n := 0
 	for _, m := range j.within(o.Namespace) {
@@ -129,6 +135,9 @@ func (j *joiner) keys(kind object.Kind, namespace string) []object.Key {
 			out = append(out, object.Key{Name: name})
 		}
 		return out
+	}
+	if kind == object.Nodes {
+		return appendKeys(nil, "", j.nodes)
 	}
 	var out []object.Key
 	for ns, m := range j.within(namespace) {

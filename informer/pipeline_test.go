@@ -25,7 +25,7 @@ func newPipeline(h *history) *pipeline {
 		expected: newModel(h),
 	}
 	p.joiner.addressed = h.addressed
-	c := object.NewCodec(p.joiner.reuse)
+	c := object.NewCodec(p.joiner.reuse, p.joiner.naming.zonal)
 	info, _ := kruntime.SerializerInfoForMediaType(c.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
 	p.decoder = c.DecoderToVersion(info.Serializer, nil)
 	for _, k := range p.expected.watched() {

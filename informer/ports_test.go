@@ -67,8 +67,8 @@ func TestNamedPortsBudget(t *testing.T) {
 		fewAllocs := resolve(few)
 		s.read = 0
 		for _, p := range pods {
-			podEndpoints(s, p, new(naming), func(records.Endpoint) {})
-			podEndpoints(s, p, new(naming), func(records.Endpoint) {}) // again, from the cache
+			podEndpoints(s, p, "", new(naming), func(records.Endpoint) {})
+			podEndpoints(s, p, "", new(naming), func(records.Endpoint) {}) // again, from the cache
 		}
 		if most := test.mostReads * len(pods); s.read > most {
 			t.Errorf("%s: %d lines are read, at most %d", test.what, s.read, most)

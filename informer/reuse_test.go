@@ -17,7 +17,7 @@ import (
 // relist takes no memory.
 func TestReuse(t *testing.T) {
 	i, _ := newWorld(100)
-	c := object.NewCodec(i.joiner.reuse)
+	c := object.NewCodec(i.joiner.reuse, false)
 	info, _ := runtime.SerializerInfoForMediaType(c.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
 	d := c.DecoderToVersion(info.Serializer, nil)
 	decode := func(o runtime.Object) object.Object {

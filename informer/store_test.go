@@ -16,7 +16,7 @@ import (
 // decodedAll returns objects as the codec decodes them.
 func decodedAll(t testing.TB, objects ...runtime.Object) []any {
 	t.Helper()
-	c := object.NewCodec(func(o object.Object) object.Object { return o })
+	c := object.NewCodec(func(o object.Object) object.Object { return o }, false)
 	info, _ := runtime.SerializerInfoForMediaType(c.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
 	d := c.DecoderToVersion(info.Serializer, nil)
 	var out []any

@@ -42,11 +42,9 @@ func (i *Informer) apply(batch []event) {
 	seen := i.seen[:0]
 	anything, incomplete := false, len(i.missing) > 0
 	i.joiner.mu.Lock()
-	// Services come last, so that flush walks the pods once for all of them. Each kind has its
-	// own watch, so events of different kinds have no order to keep.
-	for _, last := range []bool{false, true} {
+	for phase := range phases {
 		for _, e := range batch {
-			if e.appliedLast() != last {
+			if e.phase() != phase {
 				continue
 			}
 			changed := false
@@ -67,6 +65,11 @@ func (i *Informer) apply(batch []event) {
 			if changed && !e.list {
 				seen = append(seen, e.received)
 			}
+		}
+		if phase == nodePhase {
+			i.joiner.mu.Unlock()
+			i.joiner.flushNodes(update)
+			i.joiner.mu.Lock()
 		}
 	}
 	for _, e := range batch {

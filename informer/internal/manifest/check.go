@@ -59,6 +59,10 @@ func checkNamespace(n *corev1.Namespace) field.ErrorList {
 	return checkName(&n.ObjectMeta, validation.IsDNS1123Label)
 }
 
+func checkNode(n *corev1.Node) field.ErrorList {
+	return checkName(&n.ObjectMeta, validation.IsDNS1123Subdomain)
+}
+
 func checkService(s *corev1.Service) field.ErrorList {
 	errs := checkName(&s.ObjectMeta, validation.IsDNS1123Label)
 	for i, p := range s.Spec.Ports {

@@ -16,10 +16,11 @@ import (
 var readFields = map[string][]string{
 	object.Services.String(): {"metadata", "spec", "clusterIP", "type", "selector", "ports", "protocol", "port", "targetPort", "publishNotReadyAddresses", "ipFamilies"},
 	object.Pods.String(): {"metadata", "spec", "status", "hostname", "subdomain", "containers", "initContainers", "ports", "containerPort", "protocol",
-		"restartPolicy", "podIP", "podIPs", "phase", "conditions"},
-	object.EndpointSlices.String(): {"metadata", "addressType", "endpoints", "ports", "addresses", "conditions", "ready", "terminating", "hostname", "targetRef", "protocol", "port"},
+		"restartPolicy", "podIP", "podIPs", "phase", "conditions", "nodeName"},
+	object.EndpointSlices.String(): {"metadata", "addressType", "endpoints", "ports", "addresses", "conditions", "ready", "terminating", "hostname", "zone", "targetRef", "protocol", "port"},
 	endpointsResource:              {"metadata", "subsets", "addresses", "notReadyAddresses", "ports", "hostname", "targetRef", "protocol", "port"},
 	object.Namespaces.String():     {"metadata"},
+	object.Nodes.String():          {"metadata"},
 }
 
 // metadataFields are the fields of metadata that DNS uses, of every resource.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -254,12 +255,16 @@ func (p *parser) add(raw []byte, outer metav1.TypeMeta, listed bool) error {
 		return addObject(p, raw, &h, listed, object.Pods, object.Pods.String(), checkPod, single(object.NewPod))
 	case "v1 Namespace":
 		return addObject(p, raw, &h, listed, object.Namespaces, object.Namespaces.String(), checkNamespace, single(object.NewNamespace))
+	case "v1 Node":
+		if p.selected.Nodes {
+			return addObject(p, raw, &h, listed, object.Nodes, object.Nodes.String(), checkNode, single(newNode))
+		}
 	case "v1 Endpoints":
 		return addObject(p, raw, &h, listed, object.EndpointSlices, endpointsResource, checkEndpoints, p.mirror)
 	case "discovery.k8s.io/v1 EndpointSlice":
 		return addObject(p, raw, &h, listed, object.EndpointSlices, object.EndpointSlices.String(), checkEndpointSlice, single(object.NewEndpointSlice))
 	}
-	if err := checkType(h.TypeMeta); err != nil {
+	if err := p.checkType(h.TypeMeta); err != nil {
 		return err
 	}
 	p.skipped[h.Kind]++
@@ -271,18 +276,24 @@ func single[P any, O object.Object](keep func(P) O) func(P) []object.Object {
 	return func(o P) []object.Object { return []object.Object{keep(o)} }
 }
 
+func newNode(n *corev1.Node) *object.Node { return object.NewNode(n) }
+
 // checkType returns an error for a type that is probably a mistake for a kind that DNS
 // uses. Other API groups have kinds with the same names.
-func checkType(t metav1.TypeMeta) error {
+func (p *parser) checkType(t metav1.TypeMeta) error {
 	group, _, ok := strings.Cut(t.APIVersion, "/")
 	if ok && !slices.Contains([]string{"core", "discovery", discoveryv1.GroupName}, group) {
 		return nil
 	}
-	for _, want := range []metav1.TypeMeta{
+	wanted := []metav1.TypeMeta{
 		{APIVersion: "v1", Kind: "Service"}, {APIVersion: "v1", Kind: "Pod"}, {APIVersion: "v1", Kind: "Namespace"},
 		{APIVersion: "v1", Kind: "Endpoints"}, {APIVersion: discoveryv1.SchemeGroupVersion.String(), Kind: "EndpointSlice"},
 		{APIVersion: "v1", Kind: "List"},
-	} {
+	}
+	if p.selected.Nodes {
+		wanted = append(wanted, metav1.TypeMeta{APIVersion: "v1", Kind: "Node"})
+	}
+	for _, want := range wanted {
 		switch {
 		case t.Kind != want.Kind && (strings.EqualFold(t.Kind, want.Kind) || strings.EqualFold(t.Kind, want.Kind+"s")):
 			return fmt.Errorf("kind %q must be %q", t.Kind, want.Kind)
@@ -304,7 +315,10 @@ func addObject[T any, P interface {
 	full := P(new(T))
 	strict, err := strictjson.UnmarshalStrict(raw, full)
 	id := identity{resource, h.key}
-	if kind != object.Namespaces && id.Namespace == "" {
+	switch {
+	case kind == object.Namespaces || kind == object.Nodes: // they are in none
+		id.Namespace = ""
+	case id.Namespace == "":
 		id.Namespace = metav1.NamespaceDefault
 		full.SetNamespace(metav1.NamespaceDefault)
 	}

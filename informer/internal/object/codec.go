@@ -22,6 +22,7 @@ var Scheme = func() *runtime.Scheme {
 	metav1.AddToGroupVersion(s, schema.GroupVersion{Version: "v1"})
 	utilruntime.Must(corev1.AddToScheme(s))
 	utilruntime.Must(discoveryv1.AddToScheme(s))
+	utilruntime.Must(metav1.AddMetaToScheme(s))
 	return s
 }()
 
@@ -34,12 +35,13 @@ type codec struct {
 	// reuse returns the stored object if that equals its argument, else its argument. So a
 	// relist of unchanged objects takes no memory.
 	reuse func(Object) Object
+	zonal bool
 }
 
 // NewCodec returns a codec. reuse returns the stored object if that equals its argument, else
-// its argument.
-func NewCodec(reuse func(Object) Object) runtime.NegotiatedSerializer {
-	return &codec{serializer.NewCodecFactory(Scheme).WithoutConversion(), reuse}
+// its argument. Only with zonal set, pods have their nodes, and endpoints of slices their zones.
+func NewCodec(reuse func(Object) Object, zonal bool) runtime.NegotiatedSerializer {
+	return &codec{serializer.NewCodecFactory(Scheme).WithoutConversion(), reuse, zonal}
 }
 
 // SupportedMediaTypes implements runtime.NegotiatedSerializer.
@@ -86,7 +88,7 @@ func (d *eventDecoder) Decode(data []byte, defaults *schema.GroupVersionKind, in
 
 // DecoderToVersion implements runtime.NegotiatedSerializer.
 func (c *codec) DecoderToVersion(d runtime.Decoder, v runtime.GroupVersioner) runtime.Decoder {
-	return &decoder{fullDecoder: c.NegotiatedSerializer.DecoderToVersion(d, v), reuse: c.reuse}
+	return &decoder{fullDecoder: c.NegotiatedSerializer.DecoderToVersion(d, v), reuse: c.reuse, Scratch: NewScratch(c.zonal)}
 }
 
 // decoder decodes a response, or the objects of a watch one after another. Each response
@@ -165,6 +167,9 @@ func kindNamed(version, name string) (Kind, bool) {
 		return Services, true
 	case version == "v1" && name == "Namespace":
 		return Namespaces, true
+	case version == "meta.k8s.io/v1" && name == "PartialObjectMetadata", // asked for of nodes only
+		version == "v1" && name == "Node": // of an API server that sends no metadata alone
+		return Nodes, true
 	case version == "discovery.k8s.io/v1" && name == "EndpointSlice":
 		return EndpointSlices, true
 	}
@@ -186,6 +191,10 @@ func (d *decoder) decodeObject(k Kind, b []byte) (runtime.Object, error) {
 // Scratch is memory that Decode reuses for the next object.
 type Scratch struct{ pod podFields }
 
+// NewScratch returns an empty Scratch. Only with zonal set, Decode reads the nodes of pods, and
+// the zones of slices.
+func NewScratch(zonal bool) Scratch { return Scratch{podFields{zonal: zonal}} }
+
 // Decode decodes an object of a kind from protobuf. The object does not reference b.
 func Decode(k Kind, b []byte, s *Scratch) (Object, error) {
 	o, _, err := decodeKind(k, b, s)
@@ -199,7 +208,9 @@ func decodeKind(k Kind, b []byte, s *Scratch) (Object, metadata, error) {
 	case Services:
 		return decodeService(b)
 	case EndpointSlices:
-		return decodeEndpointSlice(b)
+		return decodeEndpointSlice(b, s.pod.zonal)
+	case Nodes:
+		return decodeNode(b)
 	default:
 		return decodeNamespace(b)
 	}
@@ -240,7 +251,7 @@ func (d *decoder) convert(obj runtime.Object) (runtime.Object, error) {
 		return status, nil
 	}
 	if !meta.IsListType(obj) {
-		o, m, err := newObject(obj)
+		o, m, err := newObject(obj, d.pod.zonal)
 		if err != nil {
 			return nil, err
 		}
@@ -254,7 +265,7 @@ func (d *decoder) convert(obj runtime.Object) (runtime.Object, error) {
 		ResourceVersion: list.GetResourceVersion(), Continue: list.GetContinue(), RemainingItemCount: list.GetRemainingItemCount(),
 	}}
 	err = meta.EachListItem(obj, func(item runtime.Object) error {
-		o, m, err := newObject(item)
+		o, m, err := newObject(item, d.pod.zonal)
 		if err == nil {
 			out.Items = append(out.Items, d.wrap(o, &m))
 		}

@@ -19,7 +19,7 @@ import (
 
 // TestCodec checks what a reflector gets for each kind and encoding.
 func TestCodec(t *testing.T) {
-	c := NewCodec(func(o Object) Object { return o })
+	c := NewCodec(func(o Object) Object { return o }, true)
 	mark := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "8", Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"}}}
 	for _, o := range []fixture.Object{fixture.TypicalPod(3), fixture.Nginx(), fixture.Slice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}),
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", ResourceVersion: "9"}}, mark} {
@@ -40,7 +40,7 @@ func TestCodec(t *testing.T) {
 				t.Fatalf("%s: %T: %v", info.MediaType, o, err)
 			}
 			clear(b.Bytes()) // as the next event of a watch does
-			want, _, err := newObject(o)
+			want, _, err := newObject(o, true)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,7 +61,7 @@ func TestCodec(t *testing.T) {
 
 // TestCodecList checks lists in protobuf and in JSON.
 func TestCodecList(t *testing.T) {
-	c := NewCodec(func(o Object) Object { return o })
+	c := NewCodec(func(o Object) Object { return o }, true)
 	list := &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "9", Continue: "more", RemainingItemCount: ptr.To[int64](7)},
 		Items: []corev1.Pod{*fixture.Web(0), *fixture.Web(1)}}
 	for _, info := range c.SupportedMediaTypes()[:3] {
@@ -158,7 +158,7 @@ func TestEvent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := NewCodec(func(o Object) Object { return o })
+	c := NewCodec(func(o Object) Object { return o }, true)
 	info, _ := runtime.SerializerInfoForMediaType(c.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
 	for n := 1; n <= len(b); n++ {
 		got, want := metav1.WatchEvent{Type: "before", Object: runtime.RawExtension{Raw: []byte("before")}}, metav1.WatchEvent{}

@@ -29,12 +29,12 @@ func filled(t testing.TB, k Kind, seed int64) (fixture.Object, []byte) {
 func newKind(k Kind) fixture.Object { return fixture.NewRandom(int(k)) }
 
 // decodeFull decodes through the full object.
-func decodeFull(k Kind, b []byte) (Object, metadata, error) {
+func decodeFull(k Kind, b []byte, zonal bool) (Object, metadata, error) {
 	o := newKind(k)
 	if err := o.Unmarshal(b); err != nil {
 		return nil, metadata{}, err
 	}
-	return newObject(o)
+	return newObject(o, zonal)
 }
 
 // same reports whether two objects are equal, and the fields read from their metadata.
@@ -49,6 +49,8 @@ func same(a, b Object, m, n metadata) bool {
 		equal = a.Equal(b.(*EndpointSlice))
 	case *Namespace:
 		equal = *a == *b.(*Namespace)
+	case *Node:
+		equal = a.Equal(b.(*Node))
 	}
 	m.labels, n.labels = nil, nil
 	return equal && reflect.DeepEqual(m, n)
@@ -58,14 +60,22 @@ func same(a, b Object, m, n metadata) bool {
 // that are not read does not matter, the full one gets the bytes without them.
 func checkDecode(t testing.TB, k Kind, b []byte) {
 	t.Helper()
+	for _, zonal := range []bool{true, false} {
+		checkDecodeZonal(t, k, b, zonal)
+	}
+}
+
+func checkDecodeZonal(t testing.TB, k Kind, b []byte, zonal bool) {
+	t.Helper()
 	var want Object
 	var wantMeta metadata
 	pruned, wantErr := prune(b, fieldsOfKind[k])
 	if wantErr == nil {
-		want, wantMeta, wantErr = decodeFull(k, pruned)
+		want, wantMeta, wantErr = decodeFull(k, pruned, zonal)
 	}
 	frame := bytes.Clone(b)
-	got, gotMeta, err := decodeKind(k, frame, new(Scratch))
+	memory := NewScratch(zonal)
+	got, gotMeta, err := decodeKind(k, frame, &memory)
 	gotMeta = kept(gotMeta)
 	for i := range frame { // no string may borrow the frame
 		frame[i] = 0xa5
@@ -92,12 +102,13 @@ func TestDecode(t *testing.T) {
 	for k := range Kinds {
 		for seed := range int64(decodeSeeds) {
 			o, b := filled(t, k, seed)
-			want, wantMeta, err := newObject(o)
+			zonal := seed%2 == 0
+			want, wantMeta, err := newObject(o, zonal)
 			if err != nil {
 				t.Fatal(err)
 			}
-			frame := bytes.Clone(b)
-			got, gotMeta, err := decodeKind(k, frame, new(Scratch))
+			frame, memory := bytes.Clone(b), NewScratch(zonal)
+			got, gotMeta, err := decodeKind(k, frame, &memory)
 			if err != nil {
 				t.Fatalf("%v, seed %d: %v", k, seed, err)
 			}
@@ -117,11 +128,12 @@ func TestDecodeRewritten(t *testing.T) {
 		for seed := range int64(decodeSeeds) {
 			_, b := filled(t, k, seed)
 			b = rewrite(rand.New(rand.NewPCG(uint64(seed), 0)), b, fieldsOfKind[k])
-			want, wantMeta, err := decodeFull(k, b)
+			want, wantMeta, err := decodeFull(k, b, true)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, gotMeta, err := decodeKind(k, b, new(Scratch))
+			memory := NewScratch(true)
+			got, gotMeta, err := decodeKind(k, b, &memory)
 			if err != nil || !same(got, want, kept(gotMeta), wantMeta) {
 				t.Fatalf("%v, seed %d: %v\nis   %+v %+v\nwant %+v %+v", k, seed, err, got, gotMeta, want, wantMeta)
 			}
@@ -143,6 +155,8 @@ func TestDecodeMaps(t *testing.T) {
 			add(11, fmt.Sprint("label-", i*7%40), value)
 		}
 	}
+	add(11, corev1.LabelTopologyZone, "first")
+	add(11, corev1.LabelTopologyZone, "last")
 	add(11, discoveryv1.LabelServiceName, "first")
 	add(11, discoveryv1.LabelServiceName, "last")
 	add(12, metav1.InitialEventsAnnotationKey, "true")
@@ -213,7 +227,7 @@ func FuzzDecode(f *testing.F) {
 		}
 	}
 	for _, o := range []kruntime.Object{
-		fixture.Web(0), fixture.Nginx(), fixture.Slice("by-hand"), &corev1.Namespace{}, &corev1.ConfigMap{}, &metav1.Status{Code: 410},
+		fixture.Web(0), fixture.Nginx(), fixture.Slice("by-hand"), &corev1.Namespace{}, &metav1.PartialObjectMetadata{}, &corev1.Node{}, &corev1.ConfigMap{}, &metav1.Status{Code: 410},
 		&corev1.PodList{ListMeta: metav1.ListMeta{Continue: "more", RemainingItemCount: ptr.To[int64](7)}, Items: []corev1.Pod{*fixture.Web(0), *fixture.Web(1)}},
 		&corev1.ServiceList{Items: []corev1.Service{*fixture.Nginx()}},
 	} {
@@ -347,7 +361,7 @@ func checkEvent(t *testing.T, b []byte) {
 // protobufDecoder returns the decoder for the protobuf of an API server, and the one for
 // full objects.
 func protobufDecoder() (slim, full kruntime.Decoder) {
-	c := NewCodec(func(o Object) Object { return o })
+	c := NewCodec(func(o Object) Object { return o }, true)
 	info, _ := kruntime.SerializerInfoForMediaType(c.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
 	d := c.DecoderToVersion(info.Serializer, nil)
 	return d, d.(*decoder).fullDecoder
@@ -376,7 +390,7 @@ func TestDecodeForgets(t *testing.T) {
 		_, b := filled(t, k, 1)
 		frame := bytes.Clone(b)
 		held := weak.Make(&frame[0])
-		var f Scratch
+		f := NewScratch(true)
 		o, _, err := decodeKind(k, frame, &f)
 		if err != nil {
 			t.Fatal(err)

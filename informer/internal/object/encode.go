@@ -21,6 +21,8 @@ func KindOf(o Object) Kind {
 		return Services
 	case *EndpointSlice:
 		return EndpointSlices
+	case *Node:
+		return Nodes
 	}
 	return Namespaces
 }
@@ -38,6 +40,12 @@ func Append(b []byte, o Object) ([]byte, error) {
 		full = o.full()
 	case *Namespace:
 		full = &corev1.Namespace{ObjectMeta: o.meta()}
+	case *Node:
+		meta := o.meta()
+		if o.Zone != "" {
+			meta.Labels = map[string]string{corev1.LabelTopologyZone: o.Zone}
+		}
+		full = &metav1.PartialObjectMetadata{ObjectMeta: meta}
 	}
 	message, err := full.Marshal()
 	return append(b, message...), err
@@ -66,7 +74,11 @@ func (p *Pod) marshal(b []byte) []byte {
 		port := protowire.AppendTag(appendText(nil, 1, p.Name), 3, protowire.VarintType)
 		ports = appendBytes(ports, 6, appendText(protowire.AppendVarint(port, uint64(n)), 4, p.Protocol))
 	}
-	spec := appendText(appendText(appendBytes(nil, 2, ports), 16, p.Hostname()), 17, t.Subdomain)
+	spec := appendBytes(nil, 2, ports)
+	if node := p.Node(); node != "" {
+		spec = appendText(spec, 10, node)
+	}
+	spec = appendText(appendText(spec, 16, p.Hostname()), 17, t.Subdomain)
 	var status []byte
 	if p.has(podFinished) {
 		status = appendText(status, 1, string(corev1.PodSucceeded))
@@ -145,11 +157,14 @@ func (s *EndpointSlice) full() *discoveryv1.EndpointSlice {
 			Addresses:  []string{e.Addr.String()},
 			Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(e.Ready), Terminating: ptr.To(e.Terminating)},
 		}
-		if e.Hostname != "" {
-			full.Hostname = ptr.To(e.Hostname)
+		switch {
+		case e.Hostname:
+			full.Hostname = ptr.To(e.Name)
+		case e.Name != "":
+			full.TargetRef = &corev1.ObjectReference{Name: e.Name}
 		}
-		if e.Pod != "" {
-			full.TargetRef = &corev1.ObjectReference{Name: e.Pod}
+		if zone := e.Zone(); zone != "" {
+			full.Zone = &zone
 		}
 		out.Endpoints = append(out.Endpoints, full)
 	}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -33,8 +34,9 @@ func (s *EndpointSlice) Equal(t *EndpointSlice) bool {
 // Endpoint is one address in an EndpointSlice.
 type Endpoint struct {
 	Addr        netip.Addr
-	Hostname    string
-	Pod         string // its name, if there is no hostname
+	Name        string // the hostname in lower case, or the name of the pod, or empty
+	zone        unique.Handle[string]
+	Hostname    bool // the name is a hostname
 	Ready       bool
 	Terminating bool
 }
@@ -58,7 +60,9 @@ func (s *EndpointSlice) Without(other *EndpointSlice) []Endpoint {
 }
 
 // NewEndpointSlice returns a slim EndpointSlice.
-func NewEndpointSlice(s *discoveryv1.EndpointSlice) *EndpointSlice {
+func NewEndpointSlice(s *discoveryv1.EndpointSlice) *EndpointSlice { return newEndpointSlice(s, true) }
+
+func newEndpointSlice(s *discoveryv1.EndpointSlice, zonal bool) *EndpointSlice {
 	out := &EndpointSlice{
 		Key:     Key{intern(s.Namespace), strings.Clone(s.Name)},
 		Service: intern(s.Labels[discoveryv1.LabelServiceName]),
@@ -75,17 +79,21 @@ func NewEndpointSlice(s *discoveryv1.EndpointSlice) *EndpointSlice {
 			Ready:       e.Conditions.Ready == nil || *e.Conditions.Ready,
 			Terminating: e.Conditions.Terminating != nil && *e.Conditions.Terminating,
 		}
+		var hostname, pod string
 		if e.Hostname != nil {
-			ep.Hostname = *e.Hostname
+			hostname = *e.Hostname
 		}
 		if e.TargetRef != nil {
-			ep.Pod = e.TargetRef.Name
+			pod = e.TargetRef.Name
+		}
+		if zonal && e.Zone != nil {
+			ep.zone = zoneOf(*e.Zone)
 		}
 		first := len(out.Endpoints)
 		for _, address := range e.Addresses {
 			out.addAddress(address)
 		}
-		out.complete(first, ep)
+		out.complete(first, ep, hostname, pod)
 	}
 	return out
 }
@@ -112,16 +120,17 @@ func (s *EndpointSlice) addAddress(address string) {
 	}
 }
 
-// complete fills in the other fields of the endpoints from index first on. The strings of e
-// may be borrowed.
-func (s *EndpointSlice) complete(first int, e Endpoint) {
+// complete fills in the other fields of the endpoints from index first on. The hostname and
+// the name of the pod may be borrowed.
+func (s *EndpointSlice) complete(first int, e Endpoint, hostname, pod string) {
 	if first == len(s.Endpoints) {
 		return
 	}
-	if e.Hostname != "" {
-		e.Hostname, e.Pod = lower(e.Hostname), ""
+	if e.Hostname = hostname != ""; e.Hostname {
+		e.Name = lower(hostname)
+	} else {
+		e.Name = strings.Clone(pod)
 	}
-	e.Pod = strings.Clone(e.Pod)
 	for i := first; i < len(s.Endpoints); i++ {
 		e.Addr = s.Endpoints[i].Addr
 		s.Endpoints[i] = e
@@ -130,7 +139,7 @@ func (s *EndpointSlice) complete(first int, e Endpoint) {
 
 // decodeEndpointSlice decodes an EndpointSlice from protobuf. The field numbers are those
 // of k8s.io/api/discovery/v1/generated.proto.
-func decodeEndpointSlice(b []byte) (*EndpointSlice, metadata, error) {
+func decodeEndpointSlice(b []byte, zonal bool) (*EndpointSlice, metadata, error) {
 	var meta metadata
 	s := new(EndpointSlice)
 	var ports []records.Port
@@ -140,7 +149,7 @@ func decodeEndpointSlice(b []byte) (*EndpointSlice, metadata, error) {
 		case 1:
 			meta.decode(&m)
 		case 2:
-			s.decodeEndpoint(&m)
+			s.decodeEndpoint(&m, zonal)
 		case 3:
 			ports = appendPort(ports, decodePort(&m))
 		}
@@ -155,8 +164,9 @@ func decodeEndpointSlice(b []byte) (*EndpointSlice, metadata, error) {
 	return s, meta, nil
 }
 
-func (s *EndpointSlice) decodeEndpoint(outer *message) {
+func (s *EndpointSlice) decodeEndpoint(outer *message, zonal bool) {
 	first := len(s.Endpoints)
+	var hostname, pod string
 	e := Endpoint{Ready: true}
 	m := newMessage("endpoint", outer.embedded())
 	for m.next() {
@@ -166,13 +176,17 @@ func (s *EndpointSlice) decodeEndpoint(outer *message) {
 		case 2:
 			e.decodeConditions(&m)
 		case 3:
-			e.Hostname = m.string()
+			hostname = m.string()
 		case 4:
-			e.decodeTargetRef(&m)
+			decodeTargetRef(&m, &pod)
+		case 7:
+			if zone := m.string(); zonal {
+				e.zone = zoneOf(zone)
+			}
 		}
 	}
 	outer.finish(&m)
-	s.complete(first, e)
+	s.complete(first, e, hostname, pod)
 }
 
 func (e *Endpoint) decodeConditions(outer *message) {
@@ -188,11 +202,11 @@ func (e *Endpoint) decodeConditions(outer *message) {
 	outer.finish(&m)
 }
 
-func (e *Endpoint) decodeTargetRef(outer *message) {
+func decodeTargetRef(outer *message, pod *string) {
 	m := newMessage("target reference", outer.embedded())
 	for m.next() {
 		if m.number == 3 {
-			e.Pod = m.string()
+			*pod = m.string()
 		}
 	}
 	outer.finish(&m)

@@ -48,7 +48,7 @@ func TestSliceWithout(t *testing.T) {
 		}
 	}
 	// A change of one endpoint among many leaves one.
-	a := &EndpointSlice{Endpoints: slices.Repeat([]Endpoint{{Pod: "a"}, {Pod: "b"}}, 50)}
+	a := &EndpointSlice{Endpoints: slices.Repeat([]Endpoint{{Name: "a"}, {Name: "b"}}, 50)}
 	b := &EndpointSlice{Endpoints: slices.Clone(a.Endpoints)}
 	b.Endpoints[41].Ready = true
 	if got := b.Without(a); len(got) != 1 || !got[0].Ready {

@@ -9,6 +9,7 @@
 //
 //	kind.go                                 kinds, keys and origins; what all objects have in common
 //	pod.go, service.go, endpointslice.go    the slim objects of each kind
+//	zone.go                                 topology zones, and the slim objects of nodes
 //	ports.go, label.go                      parts that objects share
 //	podfields.go, metadata.go, message.go   how protobuf is decoded
 //	codec.go, broken.go                     how the responses of an API server are decoded
@@ -23,6 +24,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilnet "k8s.io/utils/net"
 )
@@ -36,6 +38,7 @@ const (
 	Pods
 	EndpointSlices
 	Namespaces
+	Nodes
 	Kinds
 	// LeftoverSlices are EndpointSlices of SliceController that are watched apart from the
 	// others, for services without a selector. The decoders know only EndpointSlices.
@@ -44,7 +47,7 @@ const (
 
 // String is the kind as the name of its resource.
 func (k Kind) String() string {
-	return [Kinds + 1]string{"services", "pods", "endpointslices", "namespaces", "endpointslices"}[k]
+	return [Kinds + 1]string{"services", "pods", "endpointslices", "namespaces", "nodes", "endpointslices"}[k]
 }
 
 // Origin is what one list or watch covers: the objects of a kind in one namespace or, if
@@ -54,7 +57,7 @@ type Origin struct {
 	Namespace string
 }
 
-// Key identifies an object of a kind. The namespace of a Namespace is empty.
+// Key identifies an object of a kind. The namespace of a Namespace or Node is empty.
 type Key struct{ Namespace, Name string }
 
 // ID returns the key itself, for the objects that embed it.
@@ -68,7 +71,7 @@ func (k Key) String() string {
 	return k.Namespace + "/" + k.Name
 }
 
-// Object is a *Pod, *Service, *EndpointSlice, *Namespace or *Broken.
+// Object is a *Pod, *Service, *EndpointSlice, *Namespace, *Node or *Broken.
 type Object interface{ ID() Key }
 
 // Namespace is a Namespace. Only its name is kept, as the watch selects by label.
@@ -78,15 +81,9 @@ type Namespace struct{ Key }
 func NewNamespace(n *corev1.Namespace) *Namespace { return &Namespace{Key{Name: intern(n.Name)}} }
 
 func decodeNamespace(b []byte) (*Namespace, metadata, error) {
-	var meta metadata
-	m := newMessage("namespace", b)
-	for m.next() {
-		if m.number == 1 {
-			meta.decode(&m)
-		}
-	}
-	if m.err != nil {
-		return nil, metadata{}, m.err
+	meta, err := decodeMetadata("namespace", b)
+	if err != nil {
+		return nil, metadata{}, err
 	}
 	return &Namespace{Key{Name: intern(meta.name)}}, meta, nil
 }
@@ -115,17 +112,22 @@ func ParseAddr(s string) (netip.Addr, bool) {
 	return a.Unmap().WithZone(""), true
 }
 
-// newObject returns the slim object of a full one.
-func newObject(obj runtime.Object) (Object, metadata, error) {
+// newObject returns the slim object of a full one. Unless zonal is set, it leaves out what only
+// zones need, as the decode functions do.
+func newObject(obj runtime.Object, zonal bool) (Object, metadata, error) {
 	switch o := obj.(type) {
 	case *corev1.Pod:
-		return NewPod(o), newMetadata(&o.ObjectMeta), nil
+		return newPod(o, zonal), newMetadata(&o.ObjectMeta), nil
 	case *corev1.Service:
 		return NewService(o), newMetadata(&o.ObjectMeta), nil
 	case *discoveryv1.EndpointSlice:
-		return NewEndpointSlice(o), newMetadata(&o.ObjectMeta), nil
+		return newEndpointSlice(o, zonal), newMetadata(&o.ObjectMeta), nil
 	case *corev1.Namespace:
 		return NewNamespace(o), newMetadata(&o.ObjectMeta), nil
+	case *metav1.PartialObjectMetadata:
+		return NewNode(o), newMetadata(&o.ObjectMeta), nil
+	case *corev1.Node: // of an API server that sends no metadata alone
+		return NewNode(o), newMetadata(&o.ObjectMeta), nil
 	}
 	return nil, metadata{}, fmt.Errorf("decode object: %T is not a watched kind", obj)
 }

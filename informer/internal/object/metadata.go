@@ -41,6 +41,18 @@ func (m *metadata) label(key string) string {
 	return value
 }
 
+// decodeMetadata decodes an object of which only the metadata, its first field, is read.
+func decodeMetadata(name string, b []byte) (metadata, error) {
+	var meta metadata
+	m := newMessage(name, b)
+	for m.next() {
+		if m.number == 1 {
+			meta.decode(&m)
+		}
+	}
+	return meta, m.err
+}
+
 // decode decodes the field of an object that is its metadata. The field numbers are those
 // of k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto.
 func (m *metadata) decode(outer *message) {

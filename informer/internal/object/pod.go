@@ -1,9 +1,11 @@
 package object
 
 import (
+	"math"
 	"net/netip"
 	"time"
 	"unique"
+	"unsafe"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -12,13 +14,21 @@ import (
 // as there may be a hundred thousand.
 type Pod struct {
 	Template unique.Handle[PodTemplate]
-	text     string // the name, then the hostname if that is neither the name nor empty
-	v6       *[16]byte
-	nameLen  uint32
-	v4       [4]byte
-	state    podState
-	since    uint32 // when it became ready: seconds since 1970, or 0 if that is unknown
+	// names is the name, then the hostname if that is neither the name nor empty. It is the
+	// data of a string, and nameLen and namesLen are the lengths: two bytes each instead of
+	// eight make room for the node.
+	names             *byte
+	node              unique.Handle[string] // the name of its node, or zero
+	v6                *[16]byte
+	v4                [4]byte
+	since             uint32 // when it became ready: seconds since 1970, or 0 if that is unknown
+	nameLen, namesLen uint16
+	state             podState
 }
+
+// maxName is the most bytes that a pod keeps of its name, and of its hostname. Kubernetes permits
+// 253 and 63.
+const maxName = math.MaxUint16 / 2
 
 // PodTemplate is what the pods of a template share. It is stored once for all of them.
 type PodTemplate struct {
@@ -48,15 +58,22 @@ const (
 // ID returns the key of the pod.
 func (p *Pod) ID() Key { return Key{p.Template.Value().namespace, p.Name()} }
 
+// both returns the name and the hostname as one string.
+func (p *Pod) both() string { return unsafe.String(p.names, p.namesLen) }
+
 // Name returns the name of the pod.
-func (p *Pod) Name() string { return p.text[:p.nameLen] }
+func (p *Pod) Name() string { return p.both()[:p.nameLen] }
+
+// Node returns the name of the pod's node, or "" if the pod is not bound to one or the node was
+// not decoded.
+func (p *Pod) Node() string { return text(p.node) }
 
 // Hostname returns the hostname of the pod in lower case, or "".
 func (p *Pod) Hostname() string {
 	if p.has(podHostnameIsName) {
 		return p.Name()
 	}
-	return p.text[p.nameLen:]
+	return p.both()[p.nameLen:]
 }
 
 func (p *Pod) has(s podState) bool { return p.state&s != 0 }
@@ -91,21 +108,26 @@ func (p *Pod) Addrs(yield func(netip.Addr) bool) {
 
 // Equal reports whether neither DNS nor an explanation of it could tell two pods apart.
 func (p *Pod) Equal(q *Pod) bool {
-	return p == q || p.Template == q.Template && p.text == q.text && p.nameLen == q.nameLen &&
+	return p == q || p.Template == q.Template && p.node == q.node && p.both() == q.both() && p.nameLen == q.nameLen &&
 		p.state == q.state && p.since == q.since && p.v4 == q.v4 && (p.v6 == q.v6 || p.v6 != nil && q.v6 != nil && *p.v6 == *q.v6)
 }
 
 // SameLabels reports whether two versions of a pod certainly have the same labels.
-func (p *Pod) SameLabels(q *Pod) bool { return p.Template == q.Template && p.text == q.text }
+func (p *Pod) SameLabels(q *Pod) bool { return p.Template == q.Template && p.both() == q.both() }
 
 // NewPod returns a slim Pod.
-func NewPod(p *corev1.Pod) *Pod {
+func NewPod(p *corev1.Pod) *Pod { return newPod(p, true) }
+
+func newPod(p *corev1.Pod, zonal bool) *Pod {
 	f := podFields{
 		metadata:  newMetadata(&p.ObjectMeta),
 		hostname:  p.Spec.Hostname,
 		subdomain: p.Spec.Subdomain,
 		phase:     string(p.Status.Phase),
 		ip:        p.Status.PodIP,
+	}
+	if zonal {
+		f.node = p.Spec.NodeName
 	}
 	for i := range p.Spec.Containers {
 		f.ports = appendContainerPorts(f.ports, &p.Spec.Containers[i])

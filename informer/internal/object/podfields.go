@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 	"unique"
+	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 type podFields struct {
 	metadata
 	hostname, subdomain string
+	node                string // if zonal
 	ports               []containerPort // of containers
 	sidecarPorts        []containerPort // of init containers that keep running
 	phase               string
@@ -23,6 +25,7 @@ type podFields struct {
 	ip                  string
 	ips                 []string
 
+	zonal  bool   // the node is read
 	buffer []byte // scratch of pod
 }
 
@@ -36,15 +39,18 @@ func (f *podFields) setReady(since int64) {
 
 // pod returns the pod with these fields. It keeps none of their strings.
 func (f *podFields) pod() *Pod {
-	hostname := strings.ToLower(f.hostname)
-	p := &Pod{nameLen: uint32(len(f.name)), since: f.since}
-	b := append(f.buffer[:0], f.name...)
-	if hostname == f.name {
+	name, hostname := cut(f.name), cut(strings.ToLower(f.hostname))
+	p := &Pod{nameLen: uint16(len(name)), since: f.since}
+	b := append(f.buffer[:0], name...)
+	if hostname == name {
 		p.state |= podHostnameIsName
 	} else {
 		b = append(b, hostname...)
 	}
-	p.text = string(b)
+	p.names, p.namesLen = unsafe.StringData(string(b)), uint16(len(b))
+	if f.node != "" {
+		p.node = unique.Make(f.node) // copies the string if it is new, as the next ones do
+	}
 	t := PodTemplate{namespace: f.namespace, Subdomain: strings.ToLower(f.subdomain)}
 	f.ports = namePorts(append(f.ports, f.sidecarPorts...))
 	if b = appendPorts(b[:0], f.ports); len(b) > 0 {
@@ -53,9 +59,9 @@ func (f *podFields) pod() *Pod {
 			digest := sha256.Sum256(b)
 			named.Digest = string(digest[:])
 		}
-		t.Ports = unique.Make(named) // copies the strings if they are new, as the next Make does
+		t.Ports = unique.Make(named)
 	}
-	b = appendLabels(b[:0], f.labels, f.name, hostname)
+	b = appendLabels(b[:0], f.labels, name, hostname)
 	t.labels = borrow(b)
 	p.Template = unique.Make(t)
 	f.buffer = b
@@ -80,6 +86,9 @@ func (f *podFields) pod() *Pod {
 	return p
 }
 
+// cut returns at most maxName bytes of a name.
+func cut(name string) string { return name[:min(len(name), maxName)] }
+
 // reset clears the fields, which ends all borrowing. It keeps their memory for the next
 // pod.
 func (f *podFields) reset() {
@@ -90,7 +99,7 @@ func (f *podFields) reset() {
 	*f = podFields{
 		metadata: metadata{labels: f.labels[:0]},
 		ports:    f.ports[:0], sidecarPorts: f.sidecarPorts[:0], ips: f.ips[:0],
-		buffer: f.buffer[:0],
+		zonal: f.zonal, buffer: f.buffer[:0],
 	}
 }
 
@@ -129,6 +138,10 @@ func (f *podFields) decodeSpec(outer *message) {
 			var restart string
 			if f.sidecarPorts, restart = decodeContainer(&m, f.sidecarPorts); restart != string(corev1.ContainerRestartPolicyAlways) {
 				f.sidecarPorts = f.sidecarPorts[:before]
+			}
+		case 10:
+			if node := m.string(); f.zonal {
+				f.node = node
 			}
 		case 16:
 			f.hostname = m.string()

@@ -20,7 +20,7 @@ var (
 	fieldsOfKind = [Kinds]fieldNumbers{
 		Pods: {
 			1: metaFields,
-			2: {2: container, 20: container, 16: nil, 17: nil},
+			2: {2: container, 20: container, 10: nil, 16: nil, 17: nil},
 			3: {1: nil, 2: {1: nil, 2: nil, 4: {1: nil}}, 6: nil, 12: {1: nil}},
 		},
 		Services: {
@@ -29,10 +29,11 @@ var (
 		},
 		EndpointSlices: {
 			1: metaFields,
-			2: {1: nil, 2: {1: nil, 3: nil}, 3: nil, 4: {3: nil}},
+			2: {1: nil, 2: {1: nil, 3: nil}, 3: nil, 4: {3: nil}, 7: nil},
 			3: {1: nil, 2: nil, 3: nil},
 		},
 		Namespaces: {1: metaFields},
+		Nodes:      {1: metaFields},
 	}
 )
 

@@ -26,6 +26,7 @@ type Selection struct {
 	services        labels.Selector
 	slices          labels.Selector
 	Pods            bool // pods are watched
+	Nodes           bool // nodes are, for the zones of pods
 	// Where pods are watched, unmanaged selects the slices that SliceController does not
 	// manage, and managed the others.
 	unmanaged labels.Selector
@@ -38,6 +39,7 @@ type Config struct {
 	NamespaceLabels string
 	Labels          string
 	Slices          bool
+	Zonal           bool
 }
 
 // New parses the selectors.
@@ -45,7 +47,7 @@ func New(c Config) (*Selection, error) {
 	if len(c.Namespaces) > 0 && c.NamespaceLabels != "" {
 		return nil, fmt.Errorf("select namespaces: by name %q and by label %q at once", c.Namespaces, c.NamespaceLabels)
 	}
-	s := &Selection{Namespaces: slices.Clone(c.Namespaces), services: labels.Everything(), slices: labels.Everything(), Pods: !c.Slices}
+	s := &Selection{Namespaces: slices.Clone(c.Namespaces), services: labels.Everything(), slices: labels.Everything(), Pods: !c.Slices, Nodes: c.Zonal && !c.Slices}
 	slices.Sort(s.Namespaces)
 	s.Namespaces = slices.Compact(s.Namespaces)
 	var err error
@@ -107,6 +109,9 @@ func (s *Selection) Origins() []object.Origin {
 	if s.namespaceLabels != nil {
 		out = append(out, object.Origin{Kind: object.Namespaces})
 	}
+	if s.Nodes {
+		out = append(out, object.Origin{Kind: object.Nodes})
+	}
 	return out
 }
 
@@ -165,8 +170,11 @@ func (s *Selection) Options(kind object.Kind, o *metav1.ListOptions) {
 
 // Has reports whether an object is selected. It is for objects that no API server selected.
 func (s *Selection) Has(kind object.Kind, o metav1.Object) bool {
-	if kind == object.Namespaces {
+	switch kind {
+	case object.Namespaces:
 		return s.namespaceLabels != nil && s.namespaceLabels.Matches(labels.Set(o.GetLabels()))
+	case object.Nodes:
+		return s.Nodes
 	}
 	if len(s.Namespaces) > 0 {
 		if _, ok := slices.BinarySearch(s.Namespaces, o.GetNamespace()); !ok {

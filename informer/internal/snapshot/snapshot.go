@@ -229,7 +229,7 @@ func nextField(b []byte) (field, rest []byte, err error) {
 // Objects decodes the objects of a snapshot, by kind.
 func (s *Snapshot) Objects() ([object.Kinds][]object.Object, error) {
 	var out [object.Kinds][]object.Object
-	var memory object.Scratch
+	memory := object.NewScratch(true) // only files of zonal informers have nodes and zones
 	for rest := s.objects; len(rest) > 0; {
 		var field []byte
 		var err error

@@ -25,7 +25,8 @@ func randomObjects(t testing.TB, n int) []object.Object {
 	for kind := range object.Kinds {
 		for seed := range int64(n) {
 			_, b := fixture.Random(t, int(kind), seed)
-			o, err := object.Decode(kind, b, new(object.Scratch))
+			memory := object.NewScratch(true)
+			o, err := object.Decode(kind, b, &memory)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -44,6 +45,8 @@ func equal(a, b object.Object) bool {
 		return a.Equal(b.(*object.Service))
 	case *object.EndpointSlice:
 		return a.Equal(b.(*object.EndpointSlice))
+	case *object.Node:
+		return a.Equal(b.(*object.Node))
 	}
 	return a.ID() == b.ID()
 }
@@ -175,6 +178,9 @@ func FuzzSnapshot(f *testing.F) {
 	}
 	all := []object.Object{
 		object.NewPod(fixture.Web(0)), object.NewPod(fixture.Web(1, fixture.NotReady)), object.NewService(fixture.Nginx()), &object.Namespace{Key: object.Key{Name: "default"}},
+		&object.Node{Key: object.Key{Name: "node-1"}, Zone: "eu-1a"}, &object.Node{Key: object.Key{Name: "node-2"}},
+		object.NewPod(fixture.Web(2, func(p *corev1.Pod) { p.Spec.NodeName = "node-1" })),
+		object.NewEndpointSlice(fixture.Slice("zonal", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}, Zone: ptr.To("eu-1a")})),
 		object.NewEndpointSlice(fixture.Slice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}, Hostname: ptr.To("db-0")})),
 	}
 	seed(all...)
