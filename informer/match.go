@@ -93,7 +93,9 @@ func (j *joiner) clearCaches() {
 }
 
 // countPod counts the endpoints that a pod gives a service, which selects it.
-func (j *joiner) countPod(c counter, s *joinedService, p *object.Pod) { j.countPodIn(c, s, p, j.zone(p)) }
+func (j *joiner) countPod(c counter, s *joinedService, p *object.Pod) {
+	j.countPodIn(c, s, p, j.zone(p))
+}
 
 // zone returns the topology zone of a pod, or "".
 func (j *joiner) zone(p *object.Pod) string { return j.naming.podZone(p, j.zoneOfNode) }

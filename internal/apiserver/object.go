@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // kind is a kind of object that the server serves.
@@ -50,10 +49,23 @@ var kinds = []kind{
 		},
 	},
 	{
+		corev1.SchemeGroupVersion.WithKind("Node"), "/api/v1", "nodes", false, &corev1.Node{}, nil,
+	},
+	{
 		discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"), "/apis/discovery.k8s.io/v1", "endpointslices", true, &discoveryv1.EndpointSlice{},
 		nil,
 	},
 }
+
+// metadata returns the kind in the form in which a client gets it that wants only the metadata.
+func (k *kind) metadata() *kind {
+	partial := *k
+	partial.GroupVersionKind = metav1.SchemeGroupVersion.WithKind(partialKind)
+	partial.example = &metav1.PartialObjectMetadata{}
+	return &partial
+}
+
+const partialKind = "PartialObjectMetadata"
 
 func (k *kind) is(o Object) bool { return reflect.TypeOf(o) == reflect.TypeOf(k.example) }
 
@@ -122,16 +134,25 @@ func (k *kind) encode(o Object, version int64) *stored {
 	return s
 }
 
-// decode returns a copy of an object.
+// decode returns a copy of an object. In protobuf, every kind begins with its metadata.
 func (k *kind) decode(s *stored) (Object, error) {
-	o, err := k.empty()
-	if err == nil {
-		err = o.(interface{ Unmarshal([]byte) error }).Unmarshal(s.raw)
-	}
-	if err != nil {
+	o := k.empty()
+	if err := o.(interface{ Unmarshal([]byte) error }).Unmarshal(s.raw); err != nil {
 		return nil, fmt.Errorf("decode %s %s: %w", k.Kind, s.key, err)
 	}
 	return o, nil
+}
+
+// bytes returns an object in protobuf. One that is damaged stays as it is.
+func (k *kind) bytes(s *stored) ([]byte, error) {
+	if k.Kind != partialKind || s.json != nil {
+		return s.raw, nil
+	}
+	o, err := k.decode(s)
+	if err != nil {
+		return nil, err
+	}
+	return o.(interface{ Marshal() ([]byte, error) }).Marshal()
 }
 
 // text returns an object in JSON.
@@ -146,27 +167,21 @@ func (k *kind) text(s *stored, encoder runtime.Encoder) ([]byte, error) {
 	return runtime.Encode(encoder, o)
 }
 
-func (k *kind) empty() (Object, error) {
-	o, err := scheme.Scheme.New(k.GroupVersionKind)
-	if err != nil {
-		return nil, err
-	}
+func (k *kind) empty() Object {
+	o := reflect.New(reflect.TypeOf(k.example).Elem()).Interface().(Object)
 	o.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind)
-	return o.(Object), nil
+	return o
 }
 
 // bookmark returns an object with nothing but a version. An annotation marks the one at the
 // end of the initial events.
-func (k *kind) bookmark(version int64, initialEventsEnd bool) (Object, error) {
-	o, err := k.empty()
-	if err != nil {
-		return nil, err
-	}
+func (k *kind) bookmark(version int64, initialEventsEnd bool) Object {
+	o := k.empty()
 	o.SetResourceVersion(formatVersion(version))
 	if initialEventsEnd {
 		o.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
 	}
-	return o, nil
+	return o
 }
 
 // list is a list of encoded objects of any kind.

@@ -25,6 +25,7 @@ type request struct {
 	collection *collection
 	selection
 	codec runtime.SerializerInfo
+	form  *kind // in which the objects are sent: their kind, or their metadata alone
 
 	limit     int64 // of a list; zero for none
 	watch     bool
@@ -91,8 +92,8 @@ func (s *Server) parse(r *http.Request) (*request, error) {
 	q := new(request)
 	values := r.URL.Query()
 	q.watch, _ = strconv.ParseBool(values.Get("watch"))
-	var ok bool
-	if q.codec, ok = negotiate(r.Header.Get("Accept"), q.watch, s.JSON); !ok {
+	var ok, metadata bool
+	if q.codec, metadata, ok = negotiate(r.Header.Get("Accept"), q.watch, s.JSON); !ok {
 		return q, &apierrors.StatusError{ErrStatus: metav1.Status{
 			Status: metav1.StatusFailure, Code: http.StatusNotAcceptable, Reason: metav1.StatusReasonNotAcceptable,
 			Message: "only JSON and protobuf are served",
@@ -100,6 +101,9 @@ func (s *Server) parse(r *http.Request) (*request, error) {
 	}
 	if q.collection, q.namespace, ok = s.route(r.URL.Path); !ok || r.Method != http.MethodGet {
 		return q, apierrors.NewGenericServerResponse(http.StatusNotFound, r.Method, schema.GroupResource{}, "", "no such resource", 0, false)
+	}
+	if q.form = q.collection.kind; metadata {
+		q.form = q.form.metadata()
 	}
 	if err := q.parseSelectors(values); err != nil {
 		return q, apierrors.NewBadRequest(err.Error())
@@ -116,28 +120,33 @@ func (s *Server) parse(r *http.Request) (*request, error) {
 	return q, nil
 }
 
-// negotiate returns the codec of the first served media type in an Accept header. If there
-// is none, it returns JSON and false.
-func negotiate(accept string, watch, onlyJSON bool) (runtime.SerializerInfo, bool) {
+// negotiate returns the codec of the first served media type in an Accept header, and whether that
+// is for the metadata of objects alone. If there is none, it returns JSON and false.
+func negotiate(accept string, watch, onlyJSON bool) (codec runtime.SerializerInfo, metadata, ok bool) {
 	supported := scheme.Codecs.SupportedMediaTypes()
 	fallback, _ := runtime.SerializerInfoForMediaType(supported, runtime.ContentTypeJSON)
 	if accept == "" {
-		return fallback, true
+		return fallback, false, true
+	}
+	as := partialKind
+	if !watch {
+		as += "List"
 	}
 	for part := range strings.SplitSeq(accept, ",") {
-		media, _, err := mime.ParseMediaType(part)
-		if err != nil {
+		media, parameters, err := mime.ParseMediaType(part)
+		metadata := err == nil && parameters["as"] == as && parameters["g"] == metav1.GroupName && parameters["v"] == "v1"
+		if err != nil || parameters["as"] != "" && !metadata {
 			continue
 		}
 		if media == "*/*" || media == "application/*" {
-			return fallback, true
+			return fallback, false, true
 		}
 		codec, ok := runtime.SerializerInfoForMediaType(supported, media)
 		if ok && (media == runtime.ContentTypeJSON || media == runtime.ContentTypeProtobuf && !onlyJSON) && (!watch || codec.StreamSerializer != nil) {
-			return codec, true
+			return codec, metadata, true
 		}
 	}
-	return fallback, false
+	return fallback, false, false
 }
 
 // route returns the collection of a path, and the namespace if the path has one.

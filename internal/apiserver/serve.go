@@ -54,16 +54,16 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, q *request) {
 	}
 	c := q.collection
 	reply := &list{Items: make([]json.RawMessage, 0, len(now.objects))}
-	reply.APIVersion, reply.Kind = c.GroupVersion().String(), c.Kind+"List"
+	reply.APIVersion, reply.Kind = q.form.GroupVersion().String(), q.form.Kind+"List"
 	reply.ResourceVersion = formatVersion(now.version)
 	for _, o := range now.objects {
-		item := o.raw
+		item, err := q.form.bytes(o)
 		if q.codec.MediaType != runtime.ContentTypeProtobuf {
-			var err error
-			if item, err = c.text(o, q.codec.Serializer); err != nil {
-				refuse(w, q.codec, err)
-				return
-			}
+			item, err = q.form.text(o, q.codec.Serializer)
+		}
+		if err != nil {
+			refuse(w, q.codec, err)
+			return
 		}
 		reply.Items = append(reply.Items, item)
 	}
@@ -243,14 +243,18 @@ func (st *stream) events(events []event) error {
 // receives.
 func (st *stream) send(what watch.EventType, o *stored) error {
 	if st.codec.MediaType == runtime.ContentTypeProtobuf {
-		st.frame = appendEvent(st.frame[:0], what, st.collection.kind, o.raw)
-		_, err := st.out.Write(st.frame)
+		raw, err := st.form.bytes(o)
+		if err != nil {
+			return err
+		}
+		st.frame = appendEvent(st.frame[:0], what, st.form, raw)
+		_, err = st.out.Write(st.frame)
 		return err
 	}
 	if o.json != nil {
 		return st.encoder.Encode(&watch.Event{Type: what, Object: &runtime.Unknown{Raw: o.json, ContentType: runtime.ContentTypeJSON}})
 	}
-	decoded, err := st.collection.decode(o)
+	decoded, err := st.form.decode(o)
 	if err != nil {
 		return err
 	}
@@ -284,9 +288,9 @@ func sizeOf(n int) int { return protowire.SizeTag(1) + protowire.SizeBytes(n) }
 
 // sendDeleted sends the last state of an object, at the version of its deletion.
 func (st *stream) sendDeleted(e event) error {
-	last, err := st.collection.decode(e.before)
+	last, err := st.form.decode(e.before)
 	if e.before.json != nil { // a deleted object need not stay damaged
-		last, err = st.collection.empty()
+		last, err = st.form.empty(), nil
 	}
 	if err != nil {
 		return err
@@ -303,9 +307,5 @@ func (st *stream) bookmark(version int64, initialEventsEnd bool) error {
 	if !st.bookmarks || version < st.version {
 		return nil
 	}
-	o, err := st.collection.bookmark(version, initialEventsEnd)
-	if err != nil {
-		return err
-	}
-	return st.encoder.Encode(&watch.Event{Type: watch.Bookmark, Object: o})
+	return st.encoder.Encode(&watch.Event{Type: watch.Bookmark, Object: st.form.bookmark(version, initialEventsEnd)})
 }

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	restwatch "k8s.io/client-go/rest/watch"
 	"k8s.io/utils/ptr"
@@ -158,7 +159,7 @@ func TestRefuse(t *testing.T) {
 		if !apierrors.IsBadRequest(err) || !strings.Contains(err.Error(), "field label not supported: spec.hostname") {
 			t.Errorf("%s: an unknown field: %v", contentType, err)
 		}
-		if _, err := c.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); !apierrors.IsNotFound(err) {
+		if _, err := c.CoreV1().ConfigMaps("").List(t.Context(), metav1.ListOptions{}); !apierrors.IsNotFound(err) {
 			t.Errorf("%s: an unknown kind: %v", contentType, err)
 		}
 		yes := true
@@ -383,10 +384,10 @@ func TestUnwritten(t *testing.T) {
 func TestNotServed(t *testing.T) {
 	defer func() {
 		if recover() == nil {
-			t.Error("the server accepts a node")
+			t.Error("the server accepts a ConfigMap")
 		}
 	}()
-	start(t).Put(&corev1.Node{})
+	start(t).Put(&corev1.ConfigMap{})
 }
 
 // TestStart closes a server, which is then unreachable, and restarts it.
@@ -479,5 +480,51 @@ func TestFail(t *testing.T) {
 		}
 		services.Stop()
 		open(t, s, contentType, "", metav1.ListOptions{ResourceVersion: "3"}).expect("ADDED 2@5")
+	}
+}
+
+// TestMetadata gets the metadata of nodes alone, as the client of Kubernetes for metadata does.
+func TestMetadata(t *testing.T) {
+	for _, onlyJSON := range []bool{false, true} {
+		s := start(t)
+		s.JSON = onlyJSON
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1", Labels: map[string]string{"zone": "a"}},
+			Status: corev1.NodeStatus{Images: []corev1.ContainerImage{{Names: []string{strings.Repeat("long", 1000)}}}}}
+		s.Put(node)
+		c, err := metadata.NewForConfig(&rest.Config{Host: s.URL, QPS: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes := c.Resource(corev1.SchemeGroupVersion.WithResource("nodes"))
+		before := s.Sent()
+		list, err := nodes.List(context.Background(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list.Items) != 1 || list.Items[0].Name != "node-1" || list.Items[0].Labels["zone"] != "a" || list.ResourceVersion != "2" {
+			t.Errorf("the list is %+v", list)
+		}
+		if n := s.Sent() - before; n > 1000 {
+			t.Errorf("the list takes %d bytes, want only metadata", n)
+		}
+		w, err := nodes.Watch(context.Background(), metav1.ListOptions{ResourceVersion: list.ResourceVersion, AllowWatchBookmarks: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Stop()
+		node.Labels["zone"] = "b"
+		s.Put(node)
+		s.Apply([]Change{{Object: node, Gone: true}})
+		for _, want := range []watch.EventType{watch.Modified, watch.Deleted} {
+			e := <-w.ResultChan()
+			o, ok := e.Object.(*metav1.PartialObjectMetadata)
+			if e.Type != want || !ok || o.Name != "node-1" || o.Labels["zone"] != "b" {
+				t.Errorf("the event is %v %+v, want %v of the node", e.Type, e.Object, want)
+			}
+		}
+		s.Bookmark()
+		if e := <-w.ResultChan(); e.Type != watch.Bookmark || e.Object.(*metav1.PartialObjectMetadata).ResourceVersion != "4" {
+			t.Errorf("the event is %v %+v, want a bookmark", e.Type, e.Object)
+		}
 	}
 }

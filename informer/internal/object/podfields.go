@@ -16,7 +16,7 @@ import (
 type podFields struct {
 	metadata
 	hostname, subdomain string
-	node                string // if zonal
+	node                string          // if zonal
 	ports               []containerPort // of containers
 	sidecarPorts        []containerPort // of init containers that keep running
 	phase               string
