@@ -233,15 +233,15 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 	}
 }
 
-// acceptMetadata returns the media types of a request for the metadata of objects alone, which are
-// a fiftieth of a Node.
+// acceptMetadata returns the media types of a request for the metadata of objects alone. A Node is
+// many times as long. Last comes the whole object, for API servers before Kubernetes 1.15.
 func acceptMetadata(watch bool) string {
 	kind := "PartialObjectMetadataList"
 	if watch {
 		kind = "PartialObjectMetadata"
 	}
 	of := ";as=" + kind + ";g=meta.k8s.io;v=v1"
-	return runtime.ContentTypeProtobuf + of + "," + runtime.ContentTypeJSON + of
+	return runtime.ContentTypeProtobuf + of + "," + runtime.ContentTypeJSON + of + "," + runtime.ContentTypeJSON
 }
 
 // withSelectors calls do with the options narrowed to the objects that a store takes. API

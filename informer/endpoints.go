@@ -107,7 +107,8 @@ type naming struct {
 	name     string // of the pod
 	valid    bool   // whether name is a DNS label
 	labelled *object.Pod
-	zone     string // the label of labelled
+	zone     string // that labelled is labelled with
+	read     int    // labels of zones so far; tests have budgets for them
 }
 
 // pod returns the name of a pod if that is its host label, else "".

@@ -31,8 +31,8 @@ import (
 // independent of each other, so a history without some steps is still a history. So shrink
 // can remove the steps that a failure does not need.
 type history struct {
-	podNames, selectNamespaces, addressed bool
-	steps                                 []step
+	podNames, selectNamespaces, addressed, zonal bool
+	steps                                        []step
 }
 
 type step struct {
@@ -57,13 +57,13 @@ const (
 
 func (s step) String() string {
 	name := [ops]string{"changed", "deleted", "repeated", "unwatched", "relisted", "rolledBack", "drained"}[s.op]
-	kind := [object.Kinds]string{"Services", "Pods", "EndpointSlices", "Namespaces"}[s.kind]
+	kind := [object.Kinds]string{"Services", "Pods", "EndpointSlices", "Namespaces", "Nodes"}[s.kind]
 	return fmt.Sprintf("{%s, %s, %d, %d}", name, kind, s.name, s.seed)
 }
 
 func (h *history) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "history{%t, %t, %t, []step{\n", h.podNames, h.selectNamespaces, h.addressed)
+	fmt.Fprintf(&b, "history{%t, %t, %t, %t, []step{\n", h.podNames, h.selectNamespaces, h.addressed, h.zonal)
 	for _, s := range h.steps {
 		fmt.Fprintf(&b, "\t%v,", s)
 		if s.op == changed {
@@ -83,6 +83,8 @@ var (
 	hostnames    = []string{"web-0", "web-1", "web-2", ""}
 	addresses4   = 6
 	addresses6   = 3
+	nodes        = []string{"node-0", "node-1", "node-2"}
+	zones        = []string{"eu-1a", "eu-1b"}
 )
 
 // objectNames is the number of names for objects of each kind.
@@ -91,9 +93,13 @@ var objectNames = [object.Kinds]int{
 	object.Pods:           len(namespacesOf) * len(podsOf),
 	object.EndpointSlices: len(namespacesOf) * 3,
 	object.Namespaces:     len(namespacesOf),
+	object.Nodes:          len(nodes),
 }
 
 func keyOf(kind object.Kind, name int) object.Key {
+	if kind == object.Nodes {
+		return object.Key{Name: nodes[name]}
+	}
 	ns := namespacesOf[name%len(namespacesOf)]
 	n := name / len(namespacesOf)
 	switch kind {
@@ -165,6 +171,10 @@ func build(kind object.Kind, name int, seed uint64) kruntime.Object {
 			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
 		}}
 		p.Labels = map[string]string{"app": pick(services), "tier": pick([]string{"front", "back"}), "host": p.Spec.Hostname}
+		p.Spec.NodeName = pick(append(nodes, "", "node-7"))
+		if rarely() {
+			p.Labels[corev1.LabelTopologyZone] = pick(zoneLabels)
+		}
 		if !rarely() {
 			p.Status.PodIPs = append(p.Status.PodIPs, corev1.PodIP{IP: address4(rng.IntN(addresses4))})
 			if rng.IntN(2) == 0 {
@@ -199,12 +209,24 @@ func build(kind object.Kind, name int, seed uint64) kruntime.Object {
 				Hostname:   ptr.To(hostnames[rng.IntN(2)]),
 				Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(rng.IntN(3) > 0)},
 			})
+			if rng.IntN(2) == 0 {
+				s.Endpoints[len(s.Endpoints)-1].Zone = ptr.To(pick(zoneLabels))
+			}
 		}
 		return s
+	case object.Nodes:
+		n := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: k.Name, ResourceVersion: fmt.Sprint(1 + seed)}}
+		if !rarely() {
+			n.Labels = map[string]string{"other": fmt.Sprint(seed), corev1.LabelTopologyZone: pick(zoneLabels)}
+		}
+		return n
 	default:
 		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: k.Name, ResourceVersion: "1"}}
 	}
 }
+
+// zoneLabels are values of zone labels, some of which name no zone.
+var zoneLabels = append(zones, "EU-1A", "", strings.Repeat("z", 64))
 
 func address4(n int) string { return fmt.Sprint("10.244.0.", 1+n) }
 func address6(n int) string { return fmt.Sprint("fd00::", 1+n) }
@@ -216,12 +238,14 @@ func sketch(o kruntime.Object) string {
 		return fmt.Sprintf("%s/%s clusterIP %s selector %v families %v ports %d publish %t %v", o.Namespace, o.Name,
 			o.Spec.ClusterIP, o.Spec.Selector, o.Spec.IPFamilies, len(o.Spec.Ports), o.Spec.PublishNotReadyAddresses, o.Annotations)
 	case *corev1.Pod:
-		return fmt.Sprintf("%s/%s labels %v host %s.%s IPs %v ready %s terminating %t %s", o.Namespace, o.Name, o.Labels, o.Spec.Hostname,
+		return fmt.Sprintf("%s/%s on %s labels %v host %s.%s IPs %v ready %s terminating %t %s", o.Namespace, o.Name, o.Spec.NodeName, o.Labels, o.Spec.Hostname,
 			o.Spec.Subdomain, o.Status.PodIPs, o.Status.Conditions[0].Status, o.DeletionTimestamp != nil, o.Status.Phase)
 	case *discoveryv1.EndpointSlice:
 		return fmt.Sprintf("%s/%s of %v with %d endpoints", o.Namespace, o.Name, o.Labels, len(o.Endpoints))
 	case *corev1.Namespace:
 		return o.Name
+	case *metav1.PartialObjectMetadata:
+		return fmt.Sprint(o.Name, o.Labels)
 	}
 	return ""
 }
@@ -229,7 +253,7 @@ func sketch(o kruntime.Object) string {
 // drawHistory draws a history of n steps. It begins with a few objects and the lists of all
 // kinds, in some order.
 func drawHistory(rng *rand.Rand, n int) *history {
-	h := &history{podNames: rng.IntN(4) == 0, selectNamespaces: rng.IntN(4) == 0, addressed: rng.IntN(4) == 0}
+	h := &history{podNames: rng.IntN(4) == 0, selectNamespaces: rng.IntN(4) == 0, addressed: rng.IntN(4) == 0, zonal: rng.IntN(2) == 0}
 	watched := newModel(h).watched()
 	draw := func() step {
 		s := step{op: changed, kind: watched[rng.IntN(len(watched))], seed: rng.Uint64N(1 << 32)}
@@ -362,6 +386,16 @@ var questions = func() []question {
 				name, protocol, _ := strings.Cut(port, " ")
 				out = append(out, question{name: fmt.Sprintf("_%s._%s.%s", name, protocol, base), service: object.Key{Namespace: ns, Name: service},
 					port: name, protocol: protocol, qtype: dns.TypeSRV})
+			}
+			for i, zone := range zones {
+				mode := []string{"pin", "prefer"}[i]
+				q := question{name: fmt.Sprintf("%s.%s._zone.%s", zone, mode, base), service: object.Key{Namespace: ns, Name: service}, zone: zone, prefer: i > 0}
+				for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV} {
+					q.qtype = qtype
+					out = append(out, q)
+				}
+				q.name, q.protocol, q.port = "_web._tcp."+q.name, "tcp", "web"
+				out = append(out, q)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -25,11 +26,12 @@ type model struct {
 	podNames  bool
 	selective bool // only namespaces with an object are served
 	addressed bool // hosts have the addresses of pods that are not ready
+	zonal     bool // endpoints have topology zones
 }
 
 // newModel returns the model of a history.
 func newModel(h *history) *model {
-	m := &model{podNames: h.podNames, selective: h.selectNamespaces, addressed: h.addressed}
+	m := &model{podNames: h.podNames, selective: h.selectNamespaces, addressed: h.addressed, zonal: h.zonal}
 	for k := range m.objects {
 		m.objects[k] = make(map[object.Key]any)
 	}
@@ -38,10 +40,14 @@ func newModel(h *history) *model {
 
 // watched returns the kinds that must be listed.
 func (m *model) watched() []object.Kind {
+	kinds := []object.Kind{object.Services, object.Pods, object.EndpointSlices}
 	if m.selective {
-		return []object.Kind{object.Services, object.Pods, object.EndpointSlices, object.Namespaces}
+		kinds = append(kinds, object.Namespaces)
 	}
-	return []object.Kind{object.Services, object.Pods, object.EndpointSlices}
+	if m.zonal {
+		kinds = append(kinds, object.Nodes)
+	}
+	return kinds
 }
 
 // state has the endpoints of each service that is served.
@@ -54,6 +60,7 @@ type modelEndpoint struct {
 	addr     netip.Addr
 	ports    string
 	early    bool // the pod is not ready: only its host and its address have the endpoint
+	zone     string
 }
 
 func (m *model) state() state {
@@ -101,14 +108,34 @@ func (m *model) ofPods(service *corev1.Service) []modelEndpoint {
 			continue
 		}
 		for _, addr := range podAddrs(service, pod) {
-			e := modelEndpoint{m.label(service, pod, addr), isNamed(service, pod), addr, podPorts(service, pod), !answers}
+			e := modelEndpoint{m.label(service, pod, addr), isNamed(service, pod), addr, podPorts(service, pod), !answers, m.zoneOf(pod)}
 			if e.early {
-				e.ports = ""
+				e.ports, e.zone = "", ""
 			}
 			out = append(out, e)
 		}
 	}
 	return out
+}
+
+// zoneOf returns the topology zone of a pod.
+func (m *model) zoneOf(pod *corev1.Pod) string {
+	if zone := m.zone(pod.Labels["topology.kubernetes.io/zone"]); zone != "" {
+		return zone
+	}
+	node, ok := m.objects[object.Nodes][object.Key{Name: pod.Spec.NodeName}]
+	if !ok {
+		return ""
+	}
+	return m.zone(node.(*metav1.PartialObjectMetadata).Labels["topology.kubernetes.io/zone"])
+}
+
+// zone returns the zone that a label or a field names.
+func (m *model) zone(value string) string {
+	if !m.zonal || len(value) > 63 {
+		return ""
+	}
+	return strings.ToLower(value)
 }
 
 // selected returns the pods that a service selects and that have not ended.
@@ -213,9 +240,13 @@ func (m *model) ofSlices(service *corev1.Service) []modelEndpoint {
 			terminates := e.Conditions.Terminating != nil && *e.Conditions.Terminating
 			switch {
 			case e.Conditions.Ready == nil || *e.Conditions.Ready || service.Spec.PublishNotReadyAddresses:
-				out = append(out, modelEndpoint{*e.Hostname, true, addr, strings.Join(ports, ","), false})
+				zone := ""
+				if e.Zone != nil {
+					zone = m.zone(*e.Zone)
+				}
+				out = append(out, modelEndpoint{*e.Hostname, true, addr, strings.Join(ports, ","), false, zone})
 			case m.isAddressed(service) && !terminates:
-				out = append(out, modelEndpoint{*e.Hostname, true, addr, "", true})
+				out = append(out, modelEndpoint{*e.Hostname, true, addr, "", true, ""})
 			}
 		}
 	}
@@ -230,6 +261,8 @@ type question struct {
 	port, protocol string // of a port
 	addr           netip.Addr
 	qtype          uint16
+	zone           string // of a zonal name, or empty
+	prefer         bool   // all endpoints, if the zone has none with such a name
 }
 
 // answer returns the sorted records of a name, or why there are none.
@@ -240,6 +273,9 @@ func (s state) answer(q *question) string {
 	endpoints, ok := s[q.service]
 	if !ok {
 		return "outside"
+	}
+	if q.zone != "" {
+		return q.answerInZone(endpoints)
 	}
 	var data []string
 	exists := false
@@ -277,6 +313,28 @@ func (s state) answer(q *question) string {
 		data = append(data, fmt.Sprint("weight ", max(1, 100/targets)))
 	}
 	return canonical(data)
+}
+
+// answerInZone answers a zonal name from the endpoints of a service.
+func (q *question) answerInZone(endpoints []modelEndpoint) string {
+	plain := *q
+	plain.zone = ""
+	all := state{q.service: endpoints}.answer(&plain)
+	var within []modelEndpoint
+	for _, e := range endpoints {
+		if e.zone == q.zone && (q.port == "" || slices.ContainsFunc(strings.Split(e.ports, ","), func(p string) bool {
+			return strings.HasPrefix(p, q.protocol+" "+q.port+" ")
+		})) {
+			within = append(within, e)
+		}
+	}
+	switch {
+	case all == "missing" || len(within) == 0 && q.prefer:
+		return all
+	case len(within) == 0:
+		return ""
+	}
+	return state{q.service: within}.answer(&plain)
 }
 
 func (s state) pointers(q *question) string {

@@ -24,7 +24,8 @@ func newPipeline(h *history) *pipeline {
 			missing: make(map[object.Origin]bool), synced: make(chan struct{}), complete: make(chan struct{})},
 		expected: newModel(h),
 	}
-	p.joiner.addressed = h.addressed
+	p.joiner.addressed, p.joiner.naming.zonal = h.addressed, h.zonal
+	p.joiner.trie.EnableZones() // without zones, all endpoints are in none
 	c := object.NewCodec(p.joiner.reuse, p.joiner.naming.zonal)
 	info, _ := kruntime.SerializerInfoForMediaType(c.SupportedMediaTypes(), kruntime.ContentTypeProtobuf)
 	p.decoder = c.DecoderToVersion(info.Serializer, nil)

@@ -39,6 +39,7 @@ type probe struct {
 func newProbe(c Config) (*probe, error) {
 	p := &probe{trie: records.New(), received: map[object.Kind]int{}, failing: map[object.Kind]int{}, broken: map[object.Kind]int{}}
 	p.changed = sync.NewCond(&p.mu)
+	p.trie.EnableZones()
 	note := func(f func()) {
 		p.mu.Lock()
 		defer p.mu.Unlock()

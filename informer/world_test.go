@@ -62,6 +62,8 @@ func eventOf(o object.Object) event {
 		e.Kind = object.EndpointSlices
 	case *object.Namespace:
 		e.Kind = object.Namespaces
+	case *object.Node:
+		e.Kind = object.Nodes
 	}
 	return e
 }

@@ -13,6 +13,7 @@ func (n *naming) podZone(p *object.Pod, nodeZone func(name string) string) strin
 	}
 	if n.labelled != p {
 		n.labelled, n.zone = p, p.Zone()
+		n.read++
 	}
 	if n.zone != "" {
 		return n.zone
