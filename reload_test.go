@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/coredns/caddy"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // pauseReload starts a reload and returns when OnStartup of the plugin "early" or "late" runs
@@ -93,4 +95,28 @@ func TestConcurrentReloads(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestZonal serves the names of a topology zone once a reload adds the option.
+func TestZonal(t *testing.T) {
+	r := newRig(t)
+	name, address := r.put()
+	r.api.Put(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1", Labels: map[string]string{corev1.LabelTopologyZone: "eu-1a"}}},
+		&corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, Labels: map[string]string{"app": "nginx"}},
+			Spec:       corev1.PodSpec{NodeName: "node-1", Hostname: name, Subdomain: "nginx"},
+			Status: corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: address}},
+				Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+		})
+	r.start(t, "")
+	const zone = "eu-1a.pin._zone.nginx.default.svc.cluster.local."
+	await(t, func() string { return r.ask("nginx.default.svc.cluster.local.") }, address)
+	if got := r.ask(zone); got != "NXDOMAIN" {
+		t.Errorf("without the option: got %s, want NXDOMAIN", got)
+	}
+	r.reload(t, r.corefile("zonal"), "")
+	if got := r.ask(zone); got != address {
+		t.Errorf("with the option: got %s, want %s", got, address)
+	}
+	r.stop(t)
 }

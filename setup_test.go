@@ -49,6 +49,7 @@ func TestParse(t *testing.T) {
 		{"headless cluster.local {\ndenial 0\n}", func(s *stanza) { s.denial.ttl = 0 }},
 		{"headless cluster.local {\ndenial 3600 bare\nttl 7\n}", func(s *stanza) { s.ttl, s.denial = 7, denialOptions{3600, true} }},
 		{"headless cluster.local {\nendpoint_pod_names\n}", func(s *stanza) { s.config.PodNames = true }},
+		{"headless cluster.local {\nzonal\n}", func(s *stanza) { s.config.Zonal = true }},
 		{"headless cluster.local {\nauthoritative\n}", func(s *stanza) { s.authoritative = true }},
 		{"headless cluster.local {\nsnapshot /no-such-file\n}", func(s *stanza) { s.config.Snapshot = "/no-such-file" }},
 		{"headless cluster.local {\nsnapshot file 90s\n}", func(s *stanza) {
@@ -119,6 +120,7 @@ func TestParseErrors(t *testing.T) {
 		{"headless {\ndenial 5 bare 5\n}", `denial: needs a number of seconds and at most "bare", given "5" "bare" "5"`},
 		{"headless {\ndenial 3601\n}", `denial: "3601": not a number of seconds from 0 to 3600`},
 		{"headless {\nendpoint_pod_names yes\n}", `endpoint_pod_names: needs no argument, given "yes"`},
+		{"headless {\nzonal yes\n}", `zonal: needs no argument, given "yes"`},
 		{"headless {\nauthoritative yes\n}", `authoritative: needs no argument, given "yes"`},
 		{"headless {\nsnapshot\n}", "snapshot: needs a file and at most a duration, given none"},
 		{"headless {\nsnapshot a 1m b\n}", `snapshot: needs a file and at most a duration, given "a" "1m" "b"`},

@@ -153,6 +153,9 @@ func newSource(wanted settings, successor bool) *source {
 	if wanted.covers {
 		src.trie.EnableCovers()
 	}
+	if wanted.config.Zonal {
+		src.trie.EnableZones()
+	}
 	config := wanted.config
 	config.Successor = successor
 	config.Transport, config.Log = instrument, sourceLogger(wanted.String())

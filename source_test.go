@@ -45,7 +45,7 @@ func TestSourceIsShared(t *testing.T) {
 	}
 	for _, other := range []string{
 		"", "namespaces default kube-system", "namespaces default\nlabels app", "namespaces default\nauthoritative",
-		"namespaces default\nendpoints slices", "namespaces default\nendpoint_pod_names",
+		"namespaces default\nendpoints slices", "namespaces default\nendpoint_pod_names", "namespaces default\nzonal",
 		"namespaces default\nsnapshot " + filepath.Join(dir, "snapshot"),
 	} {
 		if h := newTestHeadless(t, stanza("cluster.local", other)); h.trie == first.trie {

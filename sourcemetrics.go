@@ -116,7 +116,7 @@ type gaugePart struct {
 
 // newGaugePart returns an empty part, and makes the gauge 0 rather than absent.
 func newGaugePart(g *prometheus.GaugeVec) *gaugePart {
-	for _, k := range []informer.Kind{informer.Services, informer.Pods, informer.EndpointSlices, informer.Namespaces} {
+	for _, k := range []informer.Kind{informer.Services, informer.Pods, informer.EndpointSlices, informer.Namespaces, informer.Nodes} {
 		g.WithLabelValues(k.String())
 	}
 	return &gaugePart{gauge: g, kinds: make(map[informer.Kind]int)}

@@ -128,6 +128,8 @@ func (s *stanza) setDirective(c *caddy.Controller, directive string, args []stri
 		}
 	case "endpoint_pod_names":
 		config.PodNames = true
+	case "zonal":
+		config.Zonal = true
 	case "explain":
 		s.explain = args[0] == "on"
 		if !s.explain && args[0] != "off" {
@@ -246,6 +248,7 @@ var directives = map[string]arguments{
 	"endpoints":          {1, 1, "pods or slices"},
 	"hosts":              {1, 1, "ready or addressed"},
 	"endpoint_pod_names": {0, 0, "no argument"},
+	"zonal":              {0, 0, "no argument"},
 	"explain":            {1, 1, "on or off"},
 	"authoritative":      {0, 0, "no argument"},
 	"fastpath":           {0, 0, "no argument"},

@@ -36,8 +36,9 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte("\xff\xfea\x00:\x00 \x00b\x00"), false)
 	f.Add([]byte("\ufeffa: b\r--- # c\r...\r%YAML 1.1\r---\r{\"kind\": \"Pod\", \"kind\": 7}"), false)
 	f.Add([]byte(`{"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "x"}, "subsets": [{"addresses": [{"ip": "192.0.2.1", "hostname": "a"}], "notReadyAddresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 1}]}]}`), true)
+	f.Add([]byte(`{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "x", "labels": {"topology.kubernetes.io/zone": "a"}}}`), true)
 	f.Add([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {clusterIp: None, topologyKeys: [a]}"), false)
-	sel, err := selection.New(selection.Config{})
+	sel, err := selection.New(selection.Config{Zonal: true})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -136,7 +137,8 @@ func TestNodeFaults(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p.source.(*cluster).backoff.Duration = time.Millisecond
+			source := p.source.(*cluster)
+			source.clock, source.backoff.Duration = fast{times: 100, ahead: new(atomic.Int64)}, 8*time.Millisecond
 			p.Start()
 			t.Cleanup(p.Stop)
 			p.awaitThat(t, "the watch of nodes fails", func() bool { return p.failing[Nodes] == 1 && p.received[Pods] > 0 })

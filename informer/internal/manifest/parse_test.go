@@ -189,6 +189,52 @@ func TestOtherGroups(t *testing.T) {
 	}
 }
 
+// TestNodes reads nodes if zones have names, and else skips them whatever they are.
+func TestNodes(t *testing.T) {
+	for text, want := range map[string]string{
+		`{apiVersion: v1, kind: Node, metadata: {name: node-1.example.org, namespace: a}}`:      "{ node-1.example.org}",
+		`{apiVersion: v1, kind: NodeList, items: [{metadata: {name: a}}]}`:                      "{ a}",
+		`{apiVersion: v1, kind: node, metadata: {name: a}}`:                                     `kind "node" must be "Node"`,
+		`{kind: Node, metadata: {name: a}}`:                                                     `field "apiVersion" is missing`,
+		`{apiVersion: v1, kind: Node, metadata: {name: a_b}}`:                                   "metadata.name: Invalid value",
+		`{apiVersion: v1, kind: Node, metadata: {name: a, label: {}}}`:                          `did you mean "labels"?`,
+		`{apiVersion: example.org/v1, kind: Node, metadata: {name: a}}`:                         "skipped",
+		`{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [], nodename: a}}`: `did you mean "nodeName"?`,
+	} {
+		zonal, err := selection.New(selection.Config{Zonal: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := parse([]byte(text), zonal)
+		got := fmt.Sprint(err)
+		switch {
+		case len(m.bad) > 0:
+			got = m.bad[0].err.Error()
+		case len(m.entries) > 0:
+			got = fmt.Sprintf("%+v", struct{ Namespace, Name string }(m.entries[0].objects[0].ID()))
+			got = strings.NewReplacer("Namespace:", "", "Name:", "").Replace(got)
+			if id := m.entries[0].identity; id.Namespace != "" {
+				t.Errorf("%s: the node is in namespace %q", text, id.Namespace)
+			}
+		case err == nil:
+			got = "skipped"
+		}
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is %s, want %s", text, got, want)
+		}
+		for _, c := range []selection.Config{{}, {Zonal: true, Slices: true}} {
+			without, err := selection.New(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := parse([]byte(text), without)
+			if strings.Contains(text, "ode, ") && strings.HasPrefix(text, "{apiVersion") && (err != nil || len(m.entries)+len(m.bad) > 0 || len(m.skipped) != 1) {
+				t.Errorf("%s: without zones it is %+v, %v", text, m.entries, err)
+			}
+		}
+	}
+}
+
 // TestBadObject reads one invalid object among others.
 func TestBadObject(t *testing.T) {
 	item := func(manifest string) string {

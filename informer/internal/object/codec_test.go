@@ -19,10 +19,20 @@ import (
 
 // TestCodec checks what a reflector gets for each kind and encoding.
 func TestCodec(t *testing.T) {
-	c := NewCodec(func(o Object) Object { return o }, true)
+	for _, zonal := range []bool{true, false} {
+		testCodec(t, zonal)
+	}
+}
+
+func testCodec(t *testing.T, zonal bool) {
+	c := NewCodec(func(o Object) Object { return o }, zonal)
 	mark := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ResourceVersion: "8", Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"}}}
+	node := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadata"},
+		ObjectMeta: metav1.ObjectMeta{Name: "node-1", ResourceVersion: "9", Labels: map[string]string{corev1.LabelTopologyZone: "EU-1a"}}}
+	zonalPod := fixture.Web(0, func(p *corev1.Pod) { p.Spec.NodeName = "node-1" })
+	zonalSlice := fixture.Slice("zonal", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}, Zone: ptr.To("EU-1a")})
 	for _, o := range []fixture.Object{fixture.TypicalPod(3), fixture.Nginx(), fixture.Slice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}}),
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", ResourceVersion: "9"}}, mark} {
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", ResourceVersion: "9"}}, node, zonalPod, zonalSlice, mark} {
 		for _, info := range c.SupportedMediaTypes() {
 			if info.MediaType != runtime.ContentTypeJSON && info.MediaType != runtime.ContentTypeProtobuf {
 				continue
@@ -32,7 +42,11 @@ func TestCodec(t *testing.T) {
 			if _, ok := o.(*discoveryv1.EndpointSlice); ok {
 				version = discoveryv1.SchemeGroupVersion
 			}
-			if err := c.EncoderForVersion(info.Serializer, version).Encode(o, &b); err != nil {
+			encoder := c.EncoderForVersion(info.Serializer, version)
+			if o == node {
+				encoder = info.Serializer
+			}
+			if err := encoder.Encode(o, &b); err != nil {
 				t.Fatal(err)
 			}
 			got, _, err := c.DecoderToVersion(info.Serializer, nil).Decode(b.Bytes(), nil, nil)
@@ -40,7 +54,7 @@ func TestCodec(t *testing.T) {
 				t.Fatalf("%s: %T: %v", info.MediaType, o, err)
 			}
 			clear(b.Bytes()) // as the next event of a watch does
-			want, _, err := newObject(o, true)
+			want, _, err := newObject(o, zonal)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,6 +98,36 @@ func TestCodecList(t *testing.T) {
 		for i, item := range items {
 			if p := item.(*Decoded).Object.(*Pod); !p.Equal(NewPod(fixture.Web(i))) {
 				t.Errorf("%s: item %d is %+v", info.MediaType, i, p)
+			}
+		}
+	}
+}
+
+// TestCodecNodes checks lists of the metadata of nodes, and of nodes, in protobuf and in JSON.
+func TestCodecNodes(t *testing.T) {
+	c := NewCodec(func(o Object) Object { return o }, true)
+	meta := metav1.ObjectMeta{Name: "node-1", ResourceVersion: "8", Labels: map[string]string{corev1.LabelTopologyZone: "EU-1a"}}
+	for _, list := range []runtime.Object{
+		&metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadataList"},
+			ListMeta: metav1.ListMeta{ResourceVersion: "9"}, Items: []metav1.PartialObjectMetadata{{ObjectMeta: meta}}},
+		&corev1.NodeList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "NodeList"},
+			ListMeta: metav1.ListMeta{ResourceVersion: "9"}, Items: []corev1.Node{{ObjectMeta: meta}}},
+	} {
+		for _, info := range c.SupportedMediaTypes()[:3] {
+			var b bytes.Buffer
+			if err := info.Serializer.Encode(list, &b); err != nil {
+				t.Fatal(err)
+			}
+			got, _, err := c.DecoderToVersion(info.Serializer, nil).Decode(b.Bytes(), nil, nil)
+			if err != nil {
+				t.Fatalf("%s: %T: %v", info.MediaType, list, err)
+			}
+			l := got.(*DecodedList)
+			if len(l.Items) != 1 || l.ResourceVersion != "9" || l.Items[0].version != "8" {
+				t.Fatalf("%s: %T is %+v", info.MediaType, list, l)
+			}
+			if n, ok := l.Items[0].Object.(*Node); !ok || !n.Equal(&Node{Key{Name: "node-1"}, "eu-1a"}) {
+				t.Errorf("%s: the node of %T is %+v", info.MediaType, list, l.Items[0].Object)
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -181,9 +182,49 @@ func TestPodEqualNames(t *testing.T) {
 	}
 }
 
+// TestPodLongNames checks that a pod whose names no API server accepts is kept with shorter ones.
+func TestPodLongNames(t *testing.T) {
+	for _, n := range []int{maxName - 1, maxName, maxName + 1, 1 << 16, 1<<16 + 3, 1 << 20} {
+		name, hostname := strings.Repeat("n", n), strings.Repeat("h", n)
+		cut := min(n, maxName)
+		for _, want := range []string{"", name, hostname} {
+			p := NewPod(fixture.Web(0, func(p *corev1.Pod) {
+				p.Name, p.Spec.Hostname, p.Labels = name, want, map[string]string{"name": name}
+			}))
+			if p.Name() != name[:cut] || p.Hostname() != want[:min(len(want), maxName)] {
+				t.Errorf("%d bytes: the pod has names of %d and %d bytes", n, len(p.Name()), len(p.Hostname()))
+			}
+			for l := range p.Labels {
+				if l.Value != name {
+					t.Errorf("%d bytes: the label has %d", n, len(l.Value))
+				}
+			}
+		}
+	}
+}
+
+// TestPodNode checks that a pod has its node if nodes are read, and that it then makes a difference.
+func TestPodNode(t *testing.T) {
+	pod := func(node string, zonal bool) *Pod {
+		return newPod(fixture.Web(0, func(p *corev1.Pod) { p.Spec.NodeName = node }), zonal)
+	}
+	if a, b := pod("node-1", true), pod("", true); a.Node() != "node-1" || b.Node() != "" || a.Equal(b) || b.Equal(a) || !a.SameLabels(b) {
+		t.Errorf("pods on %q and %q: equal %t", a.Node(), b.Node(), a.Equal(b))
+	}
+	if a, b := pod("node-1", true), pod("node-2", true); a.Equal(b) || !a.Equal(pod("node-1", true)) {
+		t.Error("pods on other nodes are equal, or those on one node are not")
+	}
+	if a, b := pod("node-1", false), pod("", false); a.Node() != "" || !a.Equal(b) {
+		t.Errorf("where nodes are not read, a pod is on %q", a.Node())
+	}
+}
+
 // TestPodSize checks that a pod fits a size class of the allocator.
 func TestPodSize(t *testing.T) {
 	if n := unsafe.Sizeof(Pod{}); n > 48 {
 		t.Errorf("a pod takes %d bytes, want 48 at most", n)
+	}
+	if n := unsafe.Sizeof(Endpoint{}); n > 56 {
+		t.Errorf("an endpoint of a slice takes %d bytes, want 56 at most", n)
 	}
 }

@@ -47,6 +47,36 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
+// TestNodes checks that nodes are selected where pods need them for their zones, once for all
+// namespaces.
+func TestNodes(t *testing.T) {
+	for _, test := range []struct {
+		config Config
+		want   bool
+	}{
+		{Config{Zonal: true, Namespaces: []string{"a", "b"}}, true},
+		{Config{Zonal: true, Labels: "app"}, true},
+		{Config{Zonal: true, Slices: true}, false},
+		{Config{}, false},
+	} {
+		s, err := New(test.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, o := range s.Origins() {
+			if o == (object.Origin{Kind: object.Nodes}) {
+				n++
+			}
+		}
+		var options metav1.ListOptions
+		s.Options(object.Nodes, &options)
+		if (n == 1) != test.want || s.Has(object.Nodes, &metav1.ObjectMeta{}) != test.want || options != (metav1.ListOptions{}) {
+			t.Errorf("%+v: %d lists of nodes with options %+v, want any %t", test.config, n, options, test.want)
+		}
+	}
+}
+
 // TestLeftover checks which leftover slices are selected.
 func TestLeftover(t *testing.T) {
 	s, err := New(Config{Labels: "env=prod"})

@@ -90,6 +90,22 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// TestKinds checks the numbers of the kinds in a file, which must stay.
+func TestKinds(t *testing.T) {
+	for want, o := range []object.Object{
+		object.NewService(fixture.Nginx()), object.NewPod(fixture.Web(0)), object.NewEndpointSlice(fixture.Slice("by-hand")),
+		&object.Namespace{Key: object.Key{Name: "default"}}, &object.Node{Key: object.Key{Name: "node-1"}, Zone: "eu-1a"},
+	} {
+		b, err := appendObject(nil, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if field, _, err := nextField(b); err != nil || field[0] != byte(want) {
+			t.Errorf("the kind of %T is %d, %v, want %d", o, field[0], err, want)
+		}
+	}
+}
+
 // sum appends the right checksum to a content.
 func sum(content string) []byte {
 	s := sha256.Sum256([]byte(content))
