@@ -111,7 +111,12 @@ func TestPodEndpoints(t *testing.T) {
 		got := describe(func(yield func(records.Endpoint)) {
 			s := newJoinedService(object.NewService(fixture.Nginx(test.service...)))
 			s.addressed = test.addressed
-			podEndpoints(s, object.NewPod(fixture.Web(0, test.pod...)), "", &naming{podNames: test.podNames}, yield)
+			podEndpoints(s, object.NewPod(fixture.Web(0, test.pod...)), "eu-1a", &naming{podNames: test.podNames}, func(e records.Endpoint) {
+				if (e.Zone == "eu-1a") != (e.Withheld == records.Ready) {
+					t.Errorf("%s: an endpoint is in zone %q: %v", test.what, e.Zone, e.Withheld)
+				}
+				yield(e)
+			})
 		})
 		if got != test.want {
 			t.Errorf("%s: the endpoints are %q, want %q", test.what, got, test.want)
@@ -154,6 +159,9 @@ func TestSliceEndpoints(t *testing.T) {
 		discoveryv1.Endpoint{Addresses: []string{"db.example.org", "010.0.0.0.6"}},
 	)
 	slice.Ports = append(slice.Ports, discoveryv1.EndpointPort{Name: ptr.To("any")}) // without a number
+	for i := range slice.Endpoints {
+		slice.Endpoints[i].Zone = ptr.To("eu-1a")
+	}
 	const published = "db-0* 10.0.0.1 tcp/web:8080, db-0* 10.0.0.2 tcp/web:8080, 10-0-0-3 10.0.0.3 tcp/web:8080, " +
 		"10-0-0-4 10.0.0.4 tcp/web:8080, 10-0-0-5 10.0.0.5 tcp/web:8080"
 	addressed := false
@@ -161,7 +169,12 @@ func TestSliceEndpoints(t *testing.T) {
 		return describe(func(yield func(records.Endpoint)) {
 			s, service := object.NewEndpointSlice(slice), newJoinedService(object.NewService(fixture.Nginx(change...)))
 			service.addressed = addressed
-			sliceEndpoints(service, s, s.Endpoints, &naming{podNames: podNames}, yield)
+			sliceEndpoints(service, s, s.Endpoints, &naming{podNames: podNames, zonal: true}, func(e records.Endpoint) {
+				if (e.Zone == "eu-1a") != (e.Withheld == records.Ready) {
+					t.Errorf("an endpoint is in zone %q: %v", e.Zone, e.Withheld)
+				}
+				yield(e)
+			})
 		})
 	}
 	if got := endpoints(false, publish); got != published {

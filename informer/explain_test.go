@@ -26,7 +26,7 @@ var readyTime = time.Date(2026, 11, 27, 10, 3, 12, 0, time.UTC)
 func explained(t testing.TB, c Config, objects ...any) *Informer {
 	t.Helper()
 	j := newJoiner(records.New(), c.PodNames, c.NamespaceLabels != "")
-	j.slicesOnly, j.addressed = c.Slices, c.Addressed
+	j.slicesOnly, j.addressed, j.naming.zonal = c.Slices, c.Addressed, c.Zonal
 	u := j.trie.Update()
 	for _, o := range objects {
 		switch o := o.(type) {
@@ -38,6 +38,8 @@ func explained(t testing.TB, c Config, objects ...any) *Informer {
 			j.set(u, object.NewEndpointSlice(o))
 		case *corev1.Namespace:
 			j.set(u, &object.Namespace{Key: object.Key{Name: o.Name}})
+		case *corev1.Node:
+			j.set(u, object.NewNode(o))
 		default:
 			t.Fatalf("unexpected %T", o)
 		}

@@ -192,7 +192,6 @@ func TestRejectedSnapshot(t *testing.T) {
 			}
 		},
 		"other settings": func(_ *testing.T, c *Config) { c.Namespaces = []string{"default"} },
-		"without zones":  func(_ *testing.T, c *Config) { c.Zonal = true },
 		"a folder": func(t *testing.T, c *Config) {
 			if err := os.Remove(c.Snapshot); err != nil {
 				t.Fatal(err)

@@ -33,7 +33,11 @@ func (j *joiner) zoneOfNode(name string) string {
 // for all nodes that changed.
 func (j *joiner) setNode(name string, n *object.Node) bool {
 	before := j.zoneOfNode(name)
-	put(j.nodes, name, j.nodes[name], n)
+	if n != nil {
+		j.nodes[name] = n
+	} else {
+		delete(j.nodes, name)
+	}
 	if before == j.zoneOfNode(name) {
 		return false
 	}

@@ -3,9 +3,11 @@ package informer
 import (
 	"fmt"
 	"net/http"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -204,6 +206,10 @@ func TestSettingsStay(t *testing.T) {
 	if got := newKeeper(&c).settings; got != want {
 		t.Errorf("the settings are %s, want %s", got, want)
 	}
+	c.Zonal = true // without it, a snapshot lacks nodes
+	if got := newKeeper(&c).settings; got != want+"; zonal" {
+		t.Errorf("with zones, the settings are %s", got)
+	}
 }
 
 // TestZonesOfManifests reads nodes from files.
@@ -308,6 +314,9 @@ func TestZoneLabelReads(t *testing.T) {
 	}
 	i.apply(batch)
 	before := i.joiner.naming.read
+	if i.set(nil, Nodes, object.NewNode(newNode("node-0", "EU-1a"))) {
+		t.Error("an event that changes no zone counts as a change") // for which a snapshot would be written
+	}
 	i.apply([]event{eventOf(object.NewPod(fixture.Web(0, on("node-0"), inZone("eu-1b"))))})
 	if n := i.joiner.naming.read - before; n > 2 {
 		t.Errorf("the labels of the old and the new pod are read %d times, want 2", n)
@@ -340,14 +349,54 @@ func TestNodeReused(t *testing.T) {
 	}
 }
 
-// TestAcceptMetadata checks that nodes are asked for as the client of Kubernetes for metadata does.
+// TestAcceptMetadata checks that nodes are listed and watched as the client of Kubernetes for
+// metadata does, and other kinds as before.
 func TestAcceptMetadata(t *testing.T) {
-	for watch, want := range map[bool]string{
-		false: "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
-		true:  "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+	var mu sync.Mutex
+	accepted := map[string]string{}
+	c := Config{Zonal: true, Transport: func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			accepted[path.Base(r.URL.Path)+" "+r.URL.Query().Get("watch")] = r.Header.Get("Accept")
+			return next.RoundTrip(r)
+		})
+	}}
+	p := watchServer(t, c, server{Options: apiserver.Options{NoInitialEvents: true}}, newNode("node-a", "eu-1a"))
+	p.api.Put(newNode("node-a", "eu-1b"))
+	p.awaitThat(t, "nodes are watched", func() bool { return p.received[Nodes] == 2 })
+	mu.Lock()
+	defer mu.Unlock()
+	for request, want := range map[string]string{
+		"nodes ":     "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+		"nodes true": "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+		"pods ":      "application/vnd.kubernetes.protobuf,application/json",
 	} {
-		if got := acceptMetadata(watch); got != want {
-			t.Errorf("watch %t accepts %s, want %s", watch, got, want)
+		if got := accepted[request]; got != want {
+			t.Errorf("request %q accepts %s, want %s", request, got, want)
+		}
+	}
+}
+
+// TestExplainZones checks that an explanation has the zones of ready endpoints.
+func TestExplainZones(t *testing.T) {
+	objects := []any{fixture.Nginx(), newNode("node-a", "EU-1a"), fixture.Web(0, on("node-a")), fixture.Web(1), fixture.Web(2, fixture.NotReady, on("node-a")),
+		fixture.Slice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}, Zone: ptr.To("eu-1b")})}
+	for _, zonal := range []bool{true, false} {
+		i := explained(t, Config{Zonal: zonal}, objects...)
+		for host, want := range map[string]string{
+			"web-0":     "pod web-0: web-0.nginx has 10.244.0.1, ready, in zone eu-1a, from pods of the API server",
+			"web-1":     "pod web-1: web-1.nginx has 10.244.0.2, ready, in no zone, from pods of the API server",
+			"web-2":     "pod web-2: not ready; it gets the name",
+			"192-0-2-1": "endpoint 192.0.2.1 of EndpointSlice by-hand: ready, in zone eu-1b, with the name 192-0-2-1.nginx",
+		} {
+			if !zonal {
+				want = strings.NewReplacer(", in zone eu-1a", "", ", in zone eu-1b", "", ", in no zone", "").Replace(want)
+			}
+			got := i.Explain(Subject{Namespace: "default", Service: "nginx", Host: host})
+			if len(got) != 1 || !strings.HasPrefix(got[0], want) {
+				t.Errorf("zonal %t: %s is explained by %q, want %q", zonal, host, got, want)
+			}
 		}
 	}
 }
