@@ -28,10 +28,6 @@ var copiedOptions = map[string]copiedOption{
 		arguments: arguments{0, 0, "no argument"},
 		refusal:   `without endpoints, no headless service has a name: leave out the option, or "headless"`,
 	},
-	"zonal": {
-		arguments: arguments{0, 0, "no argument"},
-		refusal:   `"kubernetes" serves the names of topology zones: ` + moveOption + `, and set "fallthrough" here`,
-	},
 	"multicluster": {
 		arguments: arguments{0, unlimited, "zones"},
 		refusal:   `"kubernetes" serves the zones of the Multi-Cluster Services API: ` + moveOption + `, and give these zones to it alone`,

@@ -89,7 +89,6 @@ func TestOptionTable(t *testing.T) {
 		"pods verified":            `pods: "verified": "kubernetes" serves the names below "pod"` + move,
 		"noendpoints":              `noendpoints: without endpoints, no headless service has a name: leave out the option, or "headless"`,
 		"multicluster example.org": `multicluster: "example.org": ` + multicluster,
-		"zonal":                    `zonal: "kubernetes" serves the names of topology zones` + move + `, and set "fallthrough" here`,
 		"apiserver_qps 7.5":        "apiserver_qps: " + noLimit,
 		"apiserver_burst 7":        "apiserver_burst: " + noLimit,
 		"apiserver_max_inflight 7": "apiserver_max_inflight: " + noLimit,

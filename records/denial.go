@@ -87,11 +87,10 @@ func (n *Node) Denial(name *Name, apex int, qtype uint16) Denial {
 		}
 		return denyOutside(name, apex)
 	}
-	d := Denial{Service: name.Label(apex + 2), Counts: n.counts}
 	if n.zonal {
-		n.denyZonal(&d, name, apex, qtype)
-		return d
+		return n.denyZonal(name, apex, qtype)
 	}
+	d := Denial{Service: name.Label(apex + 2), Counts: n.counts}
 	labels := name.Len() - apex - 3 // below the service
 	switch {
 	case labels == 1 && !isUnderscored(name.Label(apex+3)):

@@ -105,12 +105,14 @@ func (n *Node) zoneHasRecords() bool {
 	return v4.len()+v6.len() > 0
 }
 
-// denyZonal sets the cause of a zonal name.
-func (n *Node) denyZonal(d *Denial, name *Name, apex int, qtype uint16) {
+// denyZonal is [Node.Denial] for a zonal name. It returns the denial rather than writing it through
+// a pointer, which would move the name of every query to the heap.
+func (n *Node) denyZonal(name *Name, apex int, qtype uint16) Denial {
+	d := Denial{Service: name.Label(apex + 2), Counts: n.counts}
 	z, ok := name.Zonal(apex)
 	if !ok {
 		d.Cause = NoSuchName
-		return
+		return d
 	}
 	d.Protocol, d.Port = z.Protocol, z.Port
 	if n.zone != noZone || n.nonTerminal {
@@ -120,11 +122,11 @@ func (n *Node) denyZonal(d *Denial, name *Name, apex int, qtype uint16) {
 	emptyZone := n.nonTerminal && (isPort || len(z.Protocol) == 0)
 	switch {
 	case !n.found:
-		n.denyPort(d)
+		n.denyPort(&d)
 	case len(z.Zone) == 0:
 		d.Cause = OnlyZones
 	case !emptyZone:
-		n.denyType(d, qtype)
+		n.denyType(&d, qtype)
 	case isPort && qtype != dns.TypeSRV:
 		d.Cause = OnlySRV
 	case qtype != dns.TypeA && qtype != dns.TypeAAAA && qtype != dns.TypeSRV:
@@ -132,4 +134,5 @@ func (n *Node) denyZonal(d *Denial, name *Name, apex int, qtype uint16) {
 	default:
 		d.Cause = NoZone
 	}
+	return d
 }
