@@ -30,7 +30,8 @@ func explainManifests(t testing.TB) string {
 	service("starting", "{name: web, port: 80}")
 	service("empty", "")
 	service("bare", "")
-	pod("web-0", "nginx", "", "hostname: web-0, subdomain: nginx", ip("10.0.0.1"), "True")
+	b.WriteString("---\napiVersion: v1\nkind: Node\nmetadata: {name: node-a, labels: {topology.kubernetes.io/zone: us-a}}\n") // with "zonal"
+	pod("web-0", "nginx", "", "hostname: web-0, subdomain: nginx, nodeName: node-a", ip("10.0.0.1"), "True")
 	pod("web-1", "nginx", "", "hostname: web-1, subdomain: nginx", ip("10.0.0.2"), "False")
 	pod("web-2", "nginx", "", "hostname: web-2, subdomain: nginx", "", "False")
 	pod("web-3", "nginx", ", deletionTimestamp: \"2026-01-01T00:00:00Z\"", "hostname: web-3, subdomain: nginx", ip("10.0.0.4"), "True")
@@ -81,7 +82,7 @@ func documentedTexts(t *testing.T) map[string]bool {
 // placeholders replaces the names and numbers in a text.
 func placeholders(text string) string {
 	for pattern, placeholder := range map[string]string{
-		`(pod|service|hostname|namespace|named) [^: ]+`: "$1 NAME",
+		`(pod|service|hostname|namespace|named|zone) [^: ]+`: "$1 NAME",
 		`"[a-z]*"`:         `"NAME"`,
 		`\b(tcp|udp|sctp)`: "PROTOCOL",
 		`\d+ of \d+`:       "NUMBERS",
@@ -98,39 +99,48 @@ func TestExplain(t *testing.T) {
 	documented[placeholders("from a snapshot, as no API server can be reached")] = true // by TestExplainStale
 	documented[placeholders("not every kind of object has been listed yet")] = true     // by TestExplainNotSynced
 	documented[placeholders("only PTR records here")] = true                            // below
-	stanza := "headless cluster.local in-addr.arpa {\nmanifests " + explainManifests(t) + "\nauthoritative\n%s}"
+	stanza := "headless cluster.local in-addr.arpa {\nmanifests " + explainManifests(t) + "\nauthoritative\nzonal\n%s}"
 	h := startTestHeadless(t, fmt.Sprintf(stanza, ""))
 	off := startTestHeadless(t, fmt.Sprintf(stanza, "explain off\n"))
 	for question, want := range map[string]string{
-		"web-1.nginx.default.svc A":          "0: pod web-1: not ready",
-		"WEB-1.Nginx.default.svc AAAA":       "0: pod web-1: not ready",
-		"web-2.nginx.default.svc A":          "0: pod web-2: no address yet",
-		"web-3.nginx.default.svc A":          "0: pod web-3: terminating",
-		"web-4.nginx.default.svc A":          "0: pod web-4: no address in a family of the service",
-		"web-5.nginx.default.svc A":          `0: pod web-5: subdomain is "web", not "nginx"`,
-		"web-6.nginx.default.svc A":          `0: pod web-6: subdomain is "", not "nginx"`,
-		"web-9.nginx.default.svc A":          "0: no pod with hostname web-9",
-		`w\000b\"\255.nginx.default.svc A`:   "0: no pod with hostname w?000b???255",
-		"start-1.starting.default.svc A":     "0: pod start-1: not ready",
-		"start-9.starting.default.svc A":     "0: no pod with hostname start-9",
-		"starting.default.svc A":             "0: service starting: 0 of 3 endpoints ready",
-		"_web._tcp.starting.default.svc SRV": "0: service starting: 0 of 3 endpoints ready",
-		"empty.default.svc A":                "0: service empty: no endpoints",
-		"_http._tcp.nginx.default.svc SRV":   "0: service nginx: no tcp port named http",
-		"_dns._udp.nginx.default.svc SRV":    "0: service nginx: its udp port has no name",
-		"_udp.nginx.default.svc SRV":         "0: service nginx: its udp port has no name",
-		"_sctp.nginx.default.svc SRV":        "0: service nginx: no sctp port with a name",
-		"a.web-0.nginx.default.svc A":        "0: neither a pod nor a port has such a name",
-		"web-0.nginx.default.svc AAAA":       "0: pod web-0: no IPv6 address",
-		"nginx.default.svc AAAA":             "0: service nginx: no IPv6 address",
-		"bare.default.svc SRV":               "0: service bare: no ports",
-		"bare-0.bare.default.svc SRV":        "0: pod bare-0: no ports",
-		"web-0.nginx.default.svc MX":         "0: only A, AAAA and SRV records here",
-		"_web._tcp.nginx.default.svc A":      "0: only SRV records here",
-		"_tcp.nginx.default.svc A":           "0: only names of ports below",
-		"web-0.other.default.svc A":          "0: no headless service other in namespace default",
-		"default.svc A":                      "",
-		"pod A":                              "",
+		"web-1.nginx.default.svc A":                       "0: pod web-1: not ready",
+		"WEB-1.Nginx.default.svc AAAA":                    "0: pod web-1: not ready",
+		"web-2.nginx.default.svc A":                       "0: pod web-2: no address yet",
+		"web-3.nginx.default.svc A":                       "0: pod web-3: terminating",
+		"web-4.nginx.default.svc A":                       "0: pod web-4: no address in a family of the service",
+		"web-5.nginx.default.svc A":                       `0: pod web-5: subdomain is "web", not "nginx"`,
+		"web-6.nginx.default.svc A":                       `0: pod web-6: subdomain is "", not "nginx"`,
+		"web-9.nginx.default.svc A":                       "0: no pod with hostname web-9",
+		`w\000b\"\255.nginx.default.svc A`:                "0: no pod with hostname w?000b???255",
+		"start-1.starting.default.svc A":                  "0: pod start-1: not ready",
+		"start-9.starting.default.svc A":                  "0: no pod with hostname start-9",
+		"starting.default.svc A":                          "0: service starting: 0 of 3 endpoints ready",
+		"_web._tcp.starting.default.svc SRV":              "0: service starting: 0 of 3 endpoints ready",
+		"empty.default.svc A":                             "0: service empty: no endpoints",
+		"_http._tcp.nginx.default.svc SRV":                "0: service nginx: no tcp port named http",
+		"_dns._udp.nginx.default.svc SRV":                 "0: service nginx: its udp port has no name",
+		"_udp.nginx.default.svc SRV":                      "0: service nginx: its udp port has no name",
+		"_sctp.nginx.default.svc SRV":                     "0: service nginx: no sctp port with a name",
+		"a.web-0.nginx.default.svc A":                     "0: neither a pod nor a port has such a name",
+		"web-0.nginx.default.svc AAAA":                    "0: pod web-0: no IPv6 address",
+		"nginx.default.svc AAAA":                          "0: service nginx: no IPv6 address",
+		"bare.default.svc SRV":                            "0: service bare: no ports",
+		"bare-0.bare.default.svc SRV":                     "0: pod bare-0: no ports",
+		"web-0.nginx.default.svc MX":                      "0: only A, AAAA and SRV records here",
+		"_web._tcp.nginx.default.svc A":                   "0: only SRV records here",
+		"_tcp.nginx.default.svc A":                        "0: only names of ports below",
+		"_zone.nginx.default.svc A":                       "0: only names of topology zones below",
+		"PIN._zone.nginx.default.svc SRV":                 "0: only names of topology zones below",
+		"us-b.pin._zone.nginx.default.svc A":              "0: service nginx in zone us-b: no ready endpoint",
+		"us-a.pin._zone.nginx.default.svc AAAA":           "0: service nginx in zone us-a: no IPv6 address",
+		"_web._tcp.us-b.pin._zone.nginx.default.svc SRV":  "0: service nginx in zone us-b: no ready endpoint with port web",
+		"_http._tcp.us-a.pin._zone.nginx.default.svc SRV": "0: service nginx: no tcp port named http",
+		"us-a.only._zone.nginx.default.svc A":             "0: neither a pod nor a port has such a name",
+		"us-a.pin._zone.starting.default.svc A":           "0: service starting: 0 of 3 endpoints ready",
+		strings.Repeat("z", 63) + "." + strings.Repeat("y", 63) + ".pin._zone.nginx.default.svc A": "0: service nginx in zone " + strings.Repeat("z", 63) + ": no ready e...",
+		"web-0.other.default.svc A": "0: no headless service other in namespace default",
+		"default.svc A":             "",
+		"pod A":                     "",
 		strings.Repeat("a", 63) + "." + strings.Repeat("b", 63) + ".default.svc A": "0: no headless service " + strings.Repeat("b", 63) + " in namespace ...",
 		"web-0.nginx.default.svc A": "", // it has an answer
 	} {

@@ -91,6 +91,7 @@ type Headless struct {
 	source  *source
 	release func() // releases source; further calls do nothing
 
+	zonal      bool // the stanza has "zonal"
 	explain    bool // negative answers say why (RFC 8914), as do TXT records below whyLabel
 	whyLimiter *rate.Limiter
 	metadata   bool // the metadata plugin is in the server block

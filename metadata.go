@@ -13,13 +13,14 @@ import (
 // The labels of the metadata. All but the last two are set before the first plugin of the chain,
 // so view and rewrite see them. The last two are set while this plugin answers; log sees them.
 const (
-	metaZone      = pluginName + "/zone"      // the zone of the name, without the dot at its end
-	metaKind      = pluginName + "/kind"      // service, endpoint, port, reverse or explanation, else empty
-	metaNamespace = pluginName + "/namespace" // of the service
-	metaService   = pluginName + "/service"
-	metaEndpoint  = pluginName + "/endpoint"  // the label of a host
-	metaPortName  = pluginName + "/port-name" // without the underscore
-	metaProtocol  = pluginName + "/protocol"  // without the underscore
+	metaZone         = pluginName + "/zone"      // the zone of the name, without the dot at its end
+	metaKind         = pluginName + "/kind"      // service, endpoint, port, reverse or explanation, else empty
+	metaNamespace    = pluginName + "/namespace" // of the service
+	metaService      = pluginName + "/service"
+	metaEndpoint     = pluginName + "/endpoint"      // the label of a host
+	metaPortName     = pluginName + "/port-name"     // without the underscore
+	metaProtocol     = pluginName + "/protocol"      // without the underscore
+	metaTopologyZone = pluginName + "/topology-zone" // of a zonal name
 
 	metaOutcome = pluginName + "/outcome" // as in answers_total
 	metaReason  = pluginName + "/reason"  // why an answer is negative
@@ -40,7 +41,7 @@ func (h *Headless) Metadata(ctx context.Context, state request.Request) context.
 	if why {
 		name.Fold(qname[len(whyLabel)+1:])
 	}
-	values := nameMetadata(&name, zone)
+	values := h.nameMetadata(&name, zone)
 	if why {
 		values[metaKind] = "explanation"
 	}
@@ -51,13 +52,13 @@ func (h *Headless) Metadata(ctx context.Context, state request.Request) context.
 }
 
 // nameMetadata returns the metadata of a name in a zone.
-func nameMetadata(name *records.Name, zone *records.Zone) map[string]string {
+func (h *Headless) nameMetadata(name *records.Name, zone *records.Zone) map[string]string {
 	out := map[string]string{metaZone: strings.TrimSuffix(zone.Name, "."), metaKind: ""}
 	if _, ok := name.Reverse(); ok {
 		out[metaKind] = "reverse"
 		return out
 	}
-	s, ok := subjectOf(name, zone)
+	s, ok := h.subjectOf(name, zone)
 	switch {
 	case !ok:
 		return out
@@ -69,7 +70,7 @@ func nameMetadata(name *records.Name, zone *records.Zone) map[string]string {
 		out[metaKind] = "service"
 	}
 	out[metaNamespace], out[metaService], out[metaEndpoint] = s.Namespace, s.Service, s.Host
-	out[metaPortName], out[metaProtocol] = s.Port, s.Protocol
+	out[metaPortName], out[metaProtocol], out[metaTopologyZone] = s.Port, s.Protocol, s.Zone
 	return out
 }
 

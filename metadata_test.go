@@ -34,7 +34,7 @@ func metadataOf(t *testing.T, h *Headless, question string, qtype uint16) (befor
 }
 
 func TestMetadata(t *testing.T) {
-	h := startTestHeadless(t, "headless Cluster.Local in-addr.arpa {\nmanifests "+explainManifests(t)+"\n}")
+	h := startTestHeadless(t, "headless Cluster.Local in-addr.arpa {\nzonal\nmanifests "+explainManifests(t)+"\n}")
 	h.metadata = true
 	service := map[string]string{metaZone: "cluster.local", metaNamespace: "default", metaService: "nginx"}
 	for _, tc := range []struct {
@@ -49,6 +49,10 @@ func TestMetadata(t *testing.T) {
 		{"_web._tcp.nginx.default.svc.cluster.local.", dns.TypeA, map[string]string{metaKind: "port", metaPortName: "web", metaProtocol: "tcp"}, "nodata", "only SRV records here"},
 		{"_udp.nginx.default.svc.cluster.local.", dns.TypeA, map[string]string{metaKind: "port", metaProtocol: "udp"}, "nxdomain", "service nginx: its udp port has no name"},
 		{"_why.web-0.nginx.default.svc.cluster.local.", dns.TypeTXT, map[string]string{metaKind: "explanation", metaEndpoint: "web-0"}, "explanation", ""},
+		{"US-A.pin._zone.nginx.default.svc.cluster.local.", dns.TypeA, map[string]string{metaKind: "service", metaTopologyZone: "us-a"}, "answer", ""},
+		{"_web._tcp.b.c.pin._zone.nginx.default.svc.cluster.local.", dns.TypeSRV,
+			map[string]string{metaKind: "port", metaTopologyZone: "b.c", metaPortName: "web", metaProtocol: "tcp"}, "nodata", "service nginx in zone b.c: no ready endpoint with port web"},
+		{"pin._zone.nginx.default.svc.cluster.local.", dns.TypeA, map[string]string{metaNamespace: "", metaService: ""}, "nodata", "only names of topology zones below"},
 		{"1.0.0.10.in-addr.arpa.", dns.TypePTR, map[string]string{metaZone: "in-addr.arpa", metaKind: "reverse", metaNamespace: "", metaService: ""}, "answer", ""},
 		{"cluster.local.", dns.TypeNS, map[string]string{metaNamespace: "", metaService: ""}, "", ""},
 		{"example.org.", dns.TypeA, map[string]string{metaZone: "", metaNamespace: "", metaService: ""}, "", ""},

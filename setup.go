@@ -65,6 +65,7 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 		ttl:           s.ttl,
 		denial:        s.denial,
 		authoritative: s.authoritative,
+		zonal:         s.config.Zonal,
 		explain:       s.explain,
 		whyLimiter:    newWhyLimiter(),
 		randomStart:   rand.Uint64,

@@ -38,7 +38,7 @@ func (h *Headless) answerWhy(ctx context.Context, w dns.ResponseWriter, r *dns.M
 	q := &r.Question[0]
 	l.name.Fold(q.Name[len(whyLabel)+1:])
 	addr, reverse := l.name.Reverse()
-	subject, ok := subjectOf(&l.name, l.zone)
+	subject, ok := h.subjectOf(&l.name, l.zone)
 	switch {
 	case !ok && !reverse && l.name.Len()-l.zone.Labels() > 3 && h.find(l) != records.Found:
 		return h.nameError(ctx, w, r, l)
@@ -70,9 +70,9 @@ func (h *Headless) answerWhy(ctx context.Context, w dns.ResponseWriter, r *dns.M
 	return write(w, m)
 }
 
-// subjectOf parses the name of a service, or of a host or a port below one. It reports whether
-// the name has that form.
-func subjectOf(name *records.Name, zone *records.Zone) (s informer.Subject, ok bool) {
+// subjectOf parses the name of a service, of a host or a port below one, or a zonal name. It reports
+// whether the name has that form.
+func (h *Headless) subjectOf(name *records.Name, zone *records.Zone) (s informer.Subject, ok bool) {
 	apex := zone.Labels()
 	label := func(i int) string { return string(appendLabel(nil, name.Label(apex+i))) }
 	below := name.Len() - apex
@@ -80,6 +80,13 @@ func subjectOf(name *records.Name, zone *records.Zone) (s informer.Subject, ok b
 		return informer.Subject{}, false
 	}
 	s.Namespace, s.Service = label(1), label(2)
+	if h.zonal {
+		if z, ok := name.Zonal(apex); ok && len(z.Zone) > 0 {
+			text := func(b []byte) string { return string(appendLabel(nil, b)) }
+			s.Zone, s.Prefer, s.Protocol, s.Port = text(z.Zone), string(z.Directive) == "prefer", text(z.Protocol), text(z.Port)
+			return s, true
+		}
+	}
 	switch {
 	case below == 3:
 	case below == 4 && strings.HasPrefix(label(3), "_"):

@@ -65,6 +65,30 @@ func TestWhy(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", question, got, want)
 		}
 	}
+	zonal := startTestHeadless(t, stanza+"\nzonal\n}")
+	for question, want := range map[string]string{
+		"_why.US-a.pin._zone.nginx.default.svc.cluster.local. TXT":           "zone us-a: it has 1 of the 3 ready endpoints of service nginx",
+		"_why.us-b.pin._zone.nginx.default.svc.cluster.local. TXT":           "zone us-b: no ready endpoint of service nginx; the others are: 2 in no zone, 1 in us-a",
+		"_why.b.c.prefer._zone.nginx.default.svc.cluster.local. TXT":         "zone b.c: no ready endpoint of service nginx, so all 3 count: 2 in no zone, 1 in us-a",
+		"_why._web._tcp.us-a.pin._zone.nginx.default.svc.cluster.local. TXT": "zone us-a: it has 1 of the 3 ready endpoints of service nginx",
+		"_why.us-a.pin._zone.starting.default.svc.cluster.local. TXT":        "zone us-a: service starting has no ready endpoint in any zone",
+	} {
+		if got := askWhy(t, zonal, question); !strings.HasPrefix(got, "NOERROR\nservice ") || !strings.HasSuffix(got, "\n"+want) {
+			t.Errorf("%s: got %q, want it to end with %q", question, got, want)
+		}
+	}
+	for question, want := range map[string]string{
+		"_why.pin._zone.nginx.default.svc.cluster.local. TXT":        form,
+		"_why.us-a.x._zone.nginx.default.svc.cluster.local. TXT":     "NXDOMAIN",
+		"_why.us-a.pin._zone.missing.default.svc.cluster.local. TXT": "NOERROR\ndefault/missing: no headless service that this server watches; create it with clusterIP: None, or correct the name",
+	} {
+		if got := askWhy(t, zonal, question); got != want {
+			t.Errorf("%s: got %q, want %q", question, got, want)
+		}
+	}
+	if got, want := askWhy(t, h, "_why.us-a.pin._zone.nginx.default.svc.cluster.local. TXT"), "NXDOMAIN"; got != want {
+		t.Errorf("a zonal name without the option: got %q, want %q", got, want)
+	}
 	apex := startTestHeadless(t, "headless _why.example {\nmanifests "+explainManifests(t)+"\n}")
 	if got := askWhy(t, apex, "_why.example. TXT"); got != "passed on" {
 		t.Errorf("a zone that is called so: got %q", got)

@@ -16,6 +16,8 @@ type Subject struct {
 	Namespace, Service string
 	Host               string // of a host
 	Port, Protocol     string // of a port; Port is empty if the name is that of a protocol
+	Zone               string // of a zonal name: the topology zone
+	Prefer             bool   // a zonal name without endpoints in the zone has all of them
 	Addr               netip.Addr
 }
 
@@ -129,6 +131,9 @@ func (e *explanation) name(s Subject) {
 		e.port(&v, service, s.Port, s.Protocol)
 	default:
 		e.service(&v, service)
+	}
+	if s.Zone != "" {
+		e.zonal(&v, service, s)
 	}
 	if service.Hosts == object.HostsUnknown {
 		e.add(`service %s: its annotation %s is neither "ready" nor "addressed", so the option hosts counts`, service.Name, object.HostsAnnotation)
