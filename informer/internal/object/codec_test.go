@@ -73,11 +73,13 @@ func testCodec(t *testing.T, zonal bool) {
 	}
 }
 
+func onNode(p *corev1.Pod) { p.Spec.NodeName = "node-1" }
+
 // TestCodecList checks lists in protobuf and in JSON.
 func TestCodecList(t *testing.T) {
 	c := NewCodec(func(o Object) Object { return o }, true)
 	list := &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "9", Continue: "more", RemainingItemCount: ptr.To[int64](7)},
-		Items: []corev1.Pod{*fixture.Web(0), *fixture.Web(1)}}
+		Items: []corev1.Pod{*fixture.Web(0, onNode), *fixture.Web(1, onNode)}}
 	for _, info := range c.SupportedMediaTypes()[:3] {
 		var b bytes.Buffer
 		if err := c.EncoderForVersion(info.Serializer, corev1.SchemeGroupVersion).Encode(list, &b); err != nil {
@@ -96,7 +98,7 @@ func TestCodecList(t *testing.T) {
 			t.Fatalf("%s: the items are %v: %v", info.MediaType, items, err)
 		}
 		for i, item := range items {
-			if p := item.(*Decoded).Object.(*Pod); !p.Equal(NewPod(fixture.Web(i))) {
+			if p := item.(*Decoded).Object.(*Pod); !p.Equal(NewPod(fixture.Web(i, onNode))) {
 				t.Errorf("%s: item %d is %+v", info.MediaType, i, p)
 			}
 		}
@@ -105,6 +107,9 @@ func TestCodecList(t *testing.T) {
 
 // TestCodecNodes checks lists of the metadata of nodes, and of nodes, in protobuf and in JSON.
 func TestCodecNodes(t *testing.T) {
+	if k, ok := kindNamed("meta.k8s.io/v1", "PartialObjectMetadata"); k != Nodes || !ok {
+		t.Errorf("metadata alone is decoded as %v, %t", k, ok)
+	}
 	c := NewCodec(func(o Object) Object { return o }, true)
 	meta := metav1.ObjectMeta{Name: "node-1", ResourceVersion: "8", Labels: map[string]string{corev1.LabelTopologyZone: "EU-1a"}}
 	for _, list := range []runtime.Object{
