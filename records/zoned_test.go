@@ -298,3 +298,30 @@ func TestZonedInterim(t *testing.T) {
 		}
 	}
 }
+
+// TestScatteredTargets gives hosts ports in two zones, so that the targets of a host are not
+// neighbours. A reply of any size has the addresses of each host once.
+func TestScatteredTargets(t *testing.T) {
+	const base = "nginx.default.svc.cluster.local."
+	for _, n := range []int{2, fewTargets/2 + 1, 200} {
+		trie, key := New(), ServiceKey{"default", "nginx"}
+		trie.EnableZones()
+		u := trie.Update()
+		u.Create(key)
+		for i := range n {
+			for zone, number := range map[string]uint16{"a": 80, "b": 81} {
+				u.Add(key, Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i), Ports: NewPortList([]Port{{"web", "tcp", number}}), Zone: zone})
+			}
+		}
+		u.Commit()
+		var name Name
+		name.Fold(base)
+		node, _ := trie.Find(&name, 2)
+		for start := range uint64(2 * n) {
+			answer := node.Answer(&Query{Name: base, Type: dns.TypeSRV, Size: dns.MaxMsgSize, Start: start})
+			if len(answer.Records) != 2*n || len(answer.Glue) != n {
+				t.Fatalf("%d hosts with 2 ports have %d records and %d addresses", n, len(answer.Records), len(answer.Glue))
+			}
+		}
+	}
+}
