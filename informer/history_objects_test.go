@@ -132,6 +132,7 @@ func build(kind object.Kind, name int, seed uint64) kruntime.Object {
 		if rarely() {
 			p.Status.Phase = corev1.PodSucceeded
 		}
+		p.Spec.HostNetwork = rarely()
 		return p
 	case object.EndpointSlices:
 		s := &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4}
@@ -180,8 +181,8 @@ func sketch(o kruntime.Object) string {
 		return fmt.Sprintf("%s/%s clusterIP %s selector %v families %v ports %d publish %t %v", o.Namespace, o.Name,
 			o.Spec.ClusterIP, o.Spec.Selector, o.Spec.IPFamilies, len(o.Spec.Ports), o.Spec.PublishNotReadyAddresses, o.Annotations)
 	case *corev1.Pod:
-		return fmt.Sprintf("%s/%s on %s labels %v host %s.%s IPs %v ready %s terminating %t %s", o.Namespace, o.Name, o.Spec.NodeName, o.Labels, o.Spec.Hostname,
-			o.Spec.Subdomain, o.Status.PodIPs, o.Status.Conditions[0].Status, o.DeletionTimestamp != nil, o.Status.Phase)
+		return fmt.Sprintf("%s/%s on %s labels %v host %s.%s IPs %v on host %t ready %s terminating %t %s", o.Namespace, o.Name, o.Spec.NodeName, o.Labels, o.Spec.Hostname,
+			o.Spec.Subdomain, o.Status.PodIPs, o.Spec.HostNetwork, o.Status.Conditions[0].Status, o.DeletionTimestamp != nil, o.Status.Phase)
 	case *discoveryv1.EndpointSlice:
 		return fmt.Sprintf("%s/%s of %v with %d endpoints", o.Namespace, o.Name, o.Labels, len(o.Endpoints))
 	case *corev1.Namespace:

@@ -235,18 +235,26 @@ var questions = func() []question {
 	return out
 }()
 
-// check plays a history and compares every name with the model at each drain.
+// check plays a history and compares every name and every client with the model at each drain.
 func (h *history) check(t testing.TB) error {
 	p := newPipeline(h)
+	release, drains := p.IndexClients(), 0
 	return h.play(t, p, func() error {
 		p.apply(p.batch)
 		p.batch = nil
+		if drains++; drains%8 == 0 { // a new index is that of the objects so far
+			release()
+			release = p.IndexClients()
+		}
 		return p.compare()
 	})
 }
 
-// compare compares every name with the model.
+// compare compares every name and every client with the model.
 func (p *pipeline) compare() error {
+	if err := p.checkClients(); err != nil {
+		return err
+	}
 	s := p.expected.state()
 	for i := range questions {
 		q := &questions[i]
@@ -356,6 +364,7 @@ func TestHistoryRestored(t *testing.T) {
 		}
 		restored := newPipeline(h)
 		restored.expected = p.expected
+		restored.IndexClients()
 		restored.missing[object.Origin{Kind: object.LeftoverSlices}] = true
 		restored.apply([]event{{snapshot: &objects}})
 		if err := restored.compare(); err != nil {

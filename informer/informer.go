@@ -16,6 +16,7 @@
 //	                     selectors.go    which services select a pod; match.go
 //	                     endpoints.go    the endpoints that a pod or slice gives a service
 //	                     zones.go        topology zones of pods, and changes of nodes
+//	clients              clients.go      which pod or node has an address
 //	explanations         explain.go      why a name has records, or none; explainpods.go, explainzones.go
 //	internal/object      slim objects, and how they are decoded
 //	internal/selection   which objects are listed and watched

@@ -2,13 +2,14 @@ package informer
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/records"
 )
 
 // joiner stores the objects and turns their changes into changes of the trie. Only the
-// writer may use it, except for reuse, objects and selectorlessIn.
+// writer may use it, except for reuse, objects, selectorlessIn, indexClients and clients.
 //
 // Until start it only stores objects. Then every service is known, in whichever order the
 // kinds were listed, and it joins the whole cluster at once.
@@ -42,6 +43,9 @@ type joiner struct {
 	namespaces   map[string]*namespaceObjects
 	selectorless map[object.Key]struct{} // the headless services without a selector
 	nodes        map[string]*object.Node // by name; empty unless zonal
+	clientUsers  int                     // of clients
+
+	clients atomic.Pointer[clientIndex] // nil unless somebody wants it
 }
 
 func newJoiner(trie *records.Trie, podNames, selectNamespaces bool) *joiner {
@@ -173,6 +177,9 @@ func (j *joiner) setPod(u *records.Update, k object.Key, p *object.Pod) bool {
 	old := m.pods[k.Name]
 	if !put(m.pods, k.Name, old, p) {
 		return false
+	}
+	if x := j.clients.Load(); x != nil {
+		x.change(old, p)
 	}
 	if !j.served(k.Namespace) {
 		return true

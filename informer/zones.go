@@ -41,6 +41,9 @@ func (j *joiner) setNode(name string, n *object.Node) bool {
 	if before == j.zoneOfNode(name) {
 		return false
 	}
+	if x := j.clients.Load(); x != nil {
+		x.setZone(name, j.zoneOfNode(name))
+	}
 	if _, ok := j.rezoned[name]; !ok && j.started {
 		j.rezoned[name] = before
 	}

@@ -78,6 +78,9 @@ func (p *Pod) marshal(b []byte) []byte {
 	if node := p.Node(); node != "" {
 		spec = appendText(spec, 10, node)
 	}
+	if p.HostNetwork() {
+		spec = protowire.AppendVarint(protowire.AppendTag(spec, 11, protowire.VarintType), 1)
+	}
 	spec = appendText(appendText(spec, 16, p.Hostname()), 17, t.Subdomain)
 	var status []byte
 	if p.has(podFinished) {

@@ -53,6 +53,7 @@ const (
 	podFinished                // it has ended and does not restart
 	podHostnameIsName          // the hostname is the name
 	podV4                      // v4 is an address of the pod
+	podHostNetwork             // its addresses are those of its node
 )
 
 // ID returns the key of the pod.
@@ -96,6 +97,9 @@ func (p *Pod) ReadySince() time.Time {
 // Finished reports whether the pod has ended and does not restart.
 func (p *Pod) Finished() bool { return p.has(podFinished) }
 
+// HostNetwork reports whether the pod is in the network of its node, whose addresses it then has.
+func (p *Pod) HostNetwork() bool { return p.has(podHostNetwork) }
+
 // Addrs yields the addresses of the pod, at most one of each family.
 func (p *Pod) Addrs(yield func(netip.Addr) bool) {
 	if p.has(podV4) && !yield(netip.AddrFrom4(p.v4)) {
@@ -106,7 +110,7 @@ func (p *Pod) Addrs(yield func(netip.Addr) bool) {
 	}
 }
 
-// Equal reports whether neither DNS nor an explanation of it could tell two pods apart.
+// Equal reports whether nothing that is made of pods could differ between two pods.
 func (p *Pod) Equal(q *Pod) bool {
 	return p == q || p.Template == q.Template && p.node == q.node && p.both() == q.both() && p.nameLen == q.nameLen &&
 		p.state == q.state && p.since == q.since && p.v4 == q.v4 && (p.v6 == q.v6 || p.v6 != nil && q.v6 != nil && *p.v6 == *q.v6)
@@ -125,6 +129,8 @@ func newPod(p *corev1.Pod, zonal bool) *Pod {
 		subdomain: p.Spec.Subdomain,
 		phase:     string(p.Status.Phase),
 		ip:        p.Status.PodIP,
+
+		hostNetwork: p.Spec.HostNetwork,
 	}
 	if zonal {
 		f.node = p.Spec.NodeName

@@ -163,6 +163,7 @@ func TestPodEqual(t *testing.T) {
 		"since when":  func(p *corev1.Pod) { p.Status.Conditions[0].LastTransitionTime = metav1.Unix(1e9, 0) },
 		"terminating": fixture.Terminating,
 		"finished":    func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed },
+		"network":     func(p *corev1.Pod) { p.Spec.HostNetwork = true },
 	} {
 		for other, b := range map[string]*Pod{"a whole one": NewPod(fixture.Web(0)), "none": NewPod(fixture.Web(0, fixture.NoAddress))} {
 			if a := NewPod(fixture.Web(0, change)); a.Equal(b) || b.Equal(a) {

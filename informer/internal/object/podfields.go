@@ -21,6 +21,7 @@ type podFields struct {
 	sidecarPorts        []containerPort // of init containers that keep running
 	phase               string
 	ready               bool
+	hostNetwork         bool
 	since               uint32 // when it became ready
 	ip                  string
 	ips                 []string
@@ -72,6 +73,7 @@ func (f *podFields) pod() *Pod {
 		{f.ready, podReady},
 		{f.terminating, podTerminating},
 		{f.phase == string(corev1.PodSucceeded) || f.phase == string(corev1.PodFailed), podFinished},
+		{f.hostNetwork, podHostNetwork},
 	} {
 		if s.is {
 			p.state |= s.podState
@@ -143,6 +145,8 @@ func (f *podFields) decodeSpec(outer *message) {
 			if node := m.string(); f.zonal {
 				f.node = node
 			}
+		case 11:
+			f.hostNetwork = m.bool()
 		case 16:
 			f.hostname = m.string()
 		case 17:

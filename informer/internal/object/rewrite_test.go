@@ -20,7 +20,7 @@ var (
 	fieldsOfKind = [Kinds]fieldNumbers{
 		Pods: {
 			1: metaFields,
-			2: {2: container, 20: container, 10: nil, 16: nil, 17: nil},
+			2: {2: container, 20: container, 10: nil, 11: nil, 16: nil, 17: nil},
 			3: {1: nil, 2: {1: nil, 2: nil, 4: {1: nil}}, 6: nil, 12: {1: nil}},
 		},
 		Services: {
