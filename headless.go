@@ -32,6 +32,7 @@
 //	explain.go        why an answer is negative, as an extended DNS error
 //	why.go            TXT records that explain a name
 //	metadata.go       metadata for other plugins
+//	client.go         the pod or node that sends a query: metadata, and the search path for autopath
 //	size.go           how large a reply may be
 //	fastpath.go       which server blocks may have the fast path
 //	fastsocket.go     the sockets of the fast path, from the start of a server to its end
@@ -95,6 +96,9 @@ type Headless struct {
 	explain    bool // negative answers say why (RFC 8914), as do TXT records below whyLabel
 	whyLimiter *rate.Limiter
 	metadata   bool // the metadata plugin is in the server block
+
+	releaseClients func()   // ends the index of clients; nil unless a plugin of the server block asks for them
+	search         []string // that of the server's host, for autopath
 
 	fastPath  bool       // the stanza has "fastpath"
 	fastBlock *fastBlock // nil without the fast path, and before the start

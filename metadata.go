@@ -26,10 +26,11 @@ const (
 	metaReason  = pluginName + "/reason"  // why an answer is negative
 )
 
-// Metadata implements the metadata.Provider interface. It looks at the name alone: an empty kind
-// says that the name has not the form of a name of a headless service, another kind does not say
-// that there is one.
+// Metadata implements the metadata.Provider interface. Of the name it looks at the form alone: an
+// empty kind says that the name has not the form of a name of a headless service, another kind does
+// not say that there is one.
 func (h *Headless) Metadata(ctx context.Context, state request.Request) context.Context {
+	h.setClient(ctx, &state)
 	qname := state.Req.Question[0].Name
 	zone := h.zones.Match(qname)
 	if zone == nil {

@@ -37,6 +37,7 @@ func setup(c *caddy.Controller) error {
 				return plugin.Error(pluginName, s.errorAt("fastpath", err))
 			}
 		}
+		h.startClients(c, s, l)
 		if err := h.start(s, config, l); err != nil {
 			return plugin.Error(pluginName, err)
 		}
@@ -111,11 +112,14 @@ func (h *Headless) startAuthority(config *dnsserver.Config) error {
 	return nil
 }
 
-// stop stops notifications and releases the source. It may be called more than once.
+// stop stops notifications and releases the index of clients and the source. It may be called more than once.
 func (h *Headless) stop() {
 	if h.notifier != nil {
 		h.source.removeNotifier(h.notifier)
 		h.notifier.stop()
+	}
+	if h.releaseClients != nil {
+		h.releaseClients()
 	}
 	h.release()
 }

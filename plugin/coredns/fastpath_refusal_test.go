@@ -91,6 +91,7 @@ func TestFastPathNeighbours(t *testing.T) {
 		{"acl", block("acl {\nallow\n}"), `"acl" comes before headless`},
 		{"rewrite", block("rewrite name a b"), `"rewrite" comes before headless`},
 		{"autopath", block("autopath /etc/resolv.conf"), `"autopath" comes before headless`},
+		{"autopath of headless", block("autopath @headless"), `"autopath" comes before headless`},
 		{"metadata", block("metadata"), `"metadata" comes before headless`},
 		{"dns64", block("dns64"), `"dns64" comes before headless`},
 		{"local", block("local"), `"local" comes before headless`},
