@@ -86,11 +86,11 @@ func (h *Headless) setClient(ctx context.Context, state *request.Request) {
 	if !ok {
 		return
 	}
-	for label, value := range map[string]string{
-		metaClientNamespace: client.Namespace(), metaClientPod: client.Pod(), metaClientNode: client.Node(), metaClientZone: client.Zone(),
+	for _, m := range [...]struct{ label, value string }{
+		{metaClientNamespace, client.Namespace()}, {metaClientPod, client.Pod()}, {metaClientNode, client.Node()}, {metaClientZone, client.Zone()},
 	} {
-		if value != "" {
-			metadata.SetValueFunc(ctx, label, func() string { return value })
+		if m.value != "" {
+			metadata.SetValueFunc(ctx, m.label, func() string { return m.value })
 		}
 	}
 	for key, value := range client.Labels {

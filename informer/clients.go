@@ -7,21 +7,22 @@ import (
 	"github.com/headless-dns/headless/informer/internal/object"
 )
 
-// IndexClients makes Client find clients, until release is called as often. The index exists only
-// while somebody wants it: it takes memory for each pod, and time for each change of one.
+// IndexClients makes Client find clients, until every caller has called its release. Without
+// callers there is no index: it takes memory for each pod, and time for each change of one.
 func (i *Informer) IndexClients() (release func()) {
 	i.joiner.indexClients(1)
 	return sync.OnceFunc(func() { i.joiner.indexClients(-1) })
 }
 
-// Client returns who has an address: a pod, or a node. It returns false
+// Client returns who has an address: a pod, which need not belong to a service, or a node. It
+// returns false if the address is that of
 //
-//   - if no pod has it. Also finished pods have no address.
-//   - if several pods have it. But if all are on the host network of one node, the address is that
-//     of the node, and the client may be any process there.
-//   - if no pods are watched, and before the first sync.
+//   - no pod, or only of finished ones,
+//   - several pods, unless all are on the host network of one node. The address is then that of
+//     the node, and any process there may be the client.
 //
-// The pod need not belong to a service. Nodes have names only with Config.Zonal.
+// It also returns false without IndexClients, before the first sync, and if no pods are watched.
+// The node is known with Config.Zonal and from manifests.
 func (i *Informer) Client(addr netip.Addr) (Client, bool) {
 	x := i.joiner.clients.Load()
 	if x == nil {
@@ -29,7 +30,7 @@ func (i *Informer) Client(addr netip.Addr) (Client, bool) {
 	}
 	select {
 	case <-i.synced:
-	default: // an address may belong to another pod, too, that is not listed yet
+	default: // another pod with the address may not be listed yet
 		return Client{}, false
 	}
 	return x.find(addr)
