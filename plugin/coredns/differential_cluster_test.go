@@ -26,6 +26,7 @@ type diffCluster struct {
 	starting bool // few pods are ready, and many have the same hostname
 	services []*corev1.Service
 	pods     []*corev1.Pod
+	nodes    []*corev1.Node // only with the option "zonal"
 	// manual are the slices without a controller, controlled those of the EndpointSlice
 	// controller.
 	manual, controlled []*discoveryv1.EndpointSlice
@@ -67,13 +68,14 @@ func diffNewCluster(seed uint64) *diffCluster {
 		c.namespace = fmt.Sprintf("%d-%s", seed, diffLong)[:63]
 	}
 	c.starting = c.chance(30)
+	c.addNodes()
 	for i, n := 0, 1+c.rand.IntN(4); i < n; i++ {
 		c.addService()
 	}
 	for i, n := 0, c.rand.IntN(9); i < n; i++ {
 		c.addPod()
 	}
-	for i, n := 0, c.rand.IntN(4); i < n; i++ {
+	for i, n := 0, c.rand.IntN(4); i < n || i < 4 && c.options().zonal; i++ {
 		c.addSlice(fmt.Sprint("manual-", i))
 	}
 	c.control()
@@ -112,12 +114,13 @@ type diffOptions struct {
 	slices    bool // endpoints slices
 	addressed bool // hosts addressed
 	bare      bool // denial with bare
+	zonal     bool // of both plugins
 }
 
 // options returns the options of the server for the cluster. One cluster in four has each of
 // them, independently of the others.
 func (c *diffCluster) options() diffOptions {
-	return diffOptions{slices: c.seed%4 == 1, addressed: c.seed/4%4 == 1, bare: c.seed/16%4 == 1}
+	return diffOptions{slices: c.seed%4 == 1, addressed: c.seed/4%4 == 1, bare: c.seed/16%4 == 1, zonal: c.seed/64%4 == 1}
 }
 
 // diffAllOptions returns each combination of options.
@@ -126,7 +129,9 @@ func diffAllOptions() []diffOptions {
 	for _, slices := range []bool{false, true} {
 		for _, addressed := range []bool{false, true} {
 			for _, bare := range []bool{false, true} {
-				out = append(out, diffOptions{slices, addressed, bare})
+				for _, zonal := range []bool{false, true} {
+					out = append(out, diffOptions{slices, addressed, bare, zonal})
+				}
 			}
 		}
 	}
@@ -146,12 +151,15 @@ func (c *diffCluster) control() {
 				}
 			}
 		}
-		c.controlled = append(c.controlled, diffControlled(c.rand, svc, c.pods)...)
+		c.controlled = append(c.controlled, diffControlled(c.rand, svc, c.pods, c.nodes)...)
 	}
 }
 
 func (c *diffCluster) objects() []apiserver.Object {
 	out := []apiserver.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}}}
+	for _, o := range c.nodes {
+		out = append(out, o)
+	}
 	for _, o := range c.services {
 		out = append(out, o)
 	}
@@ -192,6 +200,7 @@ func (c *diffCluster) change() []apiserver.Change {
 		c.addService()
 	}
 	c.pods = diffChangeEach(c, c.pods, c.changedPod)
+	c.changeNodes()
 	c.manual = diffChangeEach(c, c.manual, func(old *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice { return c.newSlice(old.Name) })
 	for range c.rand.IntN(3) {
 		c.addPod()

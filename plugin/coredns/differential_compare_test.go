@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"hash/fnv"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -38,7 +40,7 @@ func (c *diffComparer) compareAll() error {
 }
 
 func (c *diffComparer) ask(ask diffAsk, name string, qtype uint16) (*diffReply, error) {
-	if c.mixed {
+	if _, zonal := c.zonalOf(name); c.mixed || zonal {
 		name = diffMixed(name)
 	}
 	m, err := ask(name, qtype)
@@ -51,11 +53,17 @@ func (c *diffComparer) ask(ask diffAsk, name string, qtype uint16) (*diffReply, 
 	return diffNewReply(m), nil
 }
 
-// diffMixed returns a name with every second byte in upper case.
+// diffMixed returns a name with about every second byte in upper case. Which ones depends on the
+// name alone.
 func diffMixed(name string) string {
+	hash := fnv.New64a()
+	hash.Write([]byte(name))
+	r := rand.New(rand.NewPCG(hash.Sum64(), 0))
 	b := []byte(name)
-	for i := 0; i < len(b); i += 2 {
-		b[i] = strings.ToUpper(name[i : i+1])[0]
+	for i := range b {
+		if r.IntN(2) == 0 {
+			b[i] = strings.ToUpper(name[i : i+1])[0]
+		}
 	}
 	return string(b)
 }
@@ -71,6 +79,9 @@ func (c *diffComparer) compareOne(name string, qtype uint16) error {
 			return fmt.Errorf("%s %s: headless answers, want the query passed on, as no headless service has the name:\n%v", name, dns.TypeToString[qtype], ours.msg)
 		}
 		return nil
+	}
+	if err := c.checkZonal(name, qtype, ours); err != nil {
+		return err
 	}
 	theirs, err := c.ask(c.theirs, name, qtype)
 	if err != nil {
@@ -105,6 +116,18 @@ type diffDeviation struct {
 }
 
 var diffDeviations = []diffDeviation{
+	{"_zone, and below it pin and prefer, are empty non-terminals (RFC 4592, section 2.2.2)", func(c *diffComparer, q *diffQuestion) bool {
+		z, ok := c.zonalOf(q.name)
+		return ok && !z.unknown && z.zone == "" && q.ours.negative(dns.RcodeSuccess) && q.theirs.negative(dns.RcodeNameError)
+	}},
+	{"nothing exists below a service without a ready endpoint (RFC 8020)", func(c *diffComparer, q *diffQuestion) bool {
+		z, ok := c.zonalOf(q.name)
+		return ok && len(diffAt(c.endpoints, z.service, ""))+len(diffAt(c.early, z.service, "")) == 0 && q.ours.negative(dns.RcodeNameError) && q.theirs.negative(dns.RcodeSuccess)
+	}},
+	{"a label with an underscore is no part of a zone but a port, a protocol or nothing (RFC 2782)", func(c *diffComparer, q *diffQuestion) bool {
+		z, ok := c.zonalOf(q.name)
+		return ok && strings.Contains("."+strings.TrimSuffix(q.name, "._zone."+c.fqdn(z.service)), "._") && c.isOtherZone(q, z)
+	}},
 	{"the name of a protocol is an empty non-terminal (RFC 4592, section 2.2.2)", func(c *diffComparer, q *diffQuestion) bool {
 		return q.ours.negative(dns.RcodeSuccess) && q.theirs.negative(dns.RcodeNameError) && slices.Equal(q.ours.ns, q.theirs.ns) &&
 			c.nonTerminal(q.name)
@@ -208,7 +231,13 @@ func (c *diffComparer) isGlue(r *diffReply) bool {
 // of their ports: those with a number or, if number is false, those without. For
 // kubernetes an endpoint without ports has one unnamed port without a number.
 func (c *diffComparer) at(name string, number bool) []diffFact {
+	if z, ok := c.zonalOf(name); ok {
+		return c.zonalAt(z, number)
+	}
 	labels := c.below(name)
+	if len(labels) > 3 {
+		return nil
+	}
 	var out []diffFact
 	for _, e := range c.endpoints {
 		if e.service != labels[len(labels)-1] || len(labels) == 2 && e.host != labels[0] {
@@ -266,12 +295,12 @@ var diffWanted = []string{
 	diffLongLists, diffTransferred,
 	diffEarly, diffEarlyNoData, diffEarlyPTR, diffHidden, diffEmpty, diffBeside,
 	diffBare + diffHost + diffNotReady, diffBare + diffHost + diffNoAddress, diffBare + diffHost + diffTerminating,
-	diffBare + diffHost + diffNoPod, diffBare + diffService, diffBare + diffPort, diffBareUnknown, diffBareNoData,
+	diffBare + diffHost + diffNoPod, diffBare + diffService, diffBare + diffPort, diffBare + diffInZone, diffBareUnknown, diffBareNoData,
 }
 
 // missing returns what did not occur. Headless may have lost a deviation.
 func (counts diffCounts) missing() []string {
-	wanted := slices.Clone(diffWanted)
+	wanted := slices.Concat(diffWanted, diffZonalWanted())
 	for _, d := range diffDeviations {
 		wanted = append(wanted, "deviation: "+d.name)
 	}

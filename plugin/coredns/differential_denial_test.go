@@ -21,6 +21,7 @@ const (
 	diffNoPod   = "no pod has yet"
 	diffService = "a service without a ready endpoint"
 	diffPort    = "a port of a service without a ready endpoint"
+	diffInZone  = "a zonal name of a service without a ready endpoint"
 )
 
 // The counts of queries that "bare" makes a difference to, or must not.
@@ -66,8 +67,14 @@ func (c *diffComparer) askOurs(name string, qtype uint16) (*diffReply, error) {
 }
 
 // known returns what a name without a ready endpoint is, if a pod may be about to have it: a host, a
-// headless service, or one of its ports. Otherwise it returns "".
+// headless service, one of its ports, or a zonal name of any form. Otherwise it returns "".
 func (f *diffFacts) known(name string) string {
+	if z, ok := f.zonalOf(name); ok {
+		if z.unknown || len(diffAt(f.endpoints, z.service, "")) > 0 {
+			return ""
+		}
+		return diffInZone
+	}
 	p, ok := f.placeOf(name)
 	if !ok || !f.headless[p.service] || len(diffAt(f.endpoints, p.service, p.host)) > 0 {
 		return ""

@@ -55,7 +55,7 @@ func (f *diffFacts) withoutAddress() []diffFact {
 		}
 		for _, pod := range f.selected(svc) {
 			if slices.ContainsFunc(diffAddressTypes(svc), func(family discoveryv1.AddressType) bool {
-				return len(diffEndpoint(svc, pod, family).Addresses) > 0
+				return len(diffEndpoint(svc, pod, nil, family).Addresses) > 0
 			}) {
 				continue
 			}

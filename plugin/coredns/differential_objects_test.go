@@ -148,6 +148,7 @@ func (c *diffCluster) newPod(name string) *corev1.Pod {
 		p.Spec.InitContainers = append(p.Spec.InitContainers, init)
 	}
 	c.giveHostname(p)
+	c.giveNode(p)
 	c.giveAddresses(p)
 	c.giveState(p)
 	return p
@@ -216,6 +217,9 @@ func (c *diffCluster) giveAddresses(p *corev1.Pod) {
 	if c.chance(20) { // the address of one of two nodes, shared
 		p.Spec.HostNetwork = true
 		n = 1 + c.rand.IntN(2)
+		if i := c.nodeOf(p); i >= 0 {
+			n = 1 + i
+		}
 	}
 	for _, v4 := range diffPick(c, []bool{true}, []bool{false}, []bool{true, false}, []bool{true, false}, []bool{false, true}) {
 		p.Status.PodIPs = append(p.Status.PodIPs, corev1.PodIP{IP: c.addr(v4, n)})
@@ -261,6 +265,13 @@ func (c *diffCluster) newSlice(name string) *discoveryv1.EndpointSlice {
 	if len(c.services) > 0 && c.chance(90) {
 		s.Labels[discoveryv1.LabelServiceName] = diffPick(c, c.services...).Name
 	}
+	numbers := []int{1, 10, 11, 100, 101, 102, 103}
+	if c.options().zonal { // several slices of a service have one address
+		numbers = []int{10, 11, 100}
+		if len(c.services) > 0 && c.chance(60) {
+			s.Labels[discoveryv1.LabelServiceName] = c.services[0].Name
+		}
+	}
 	if by := diffPick(c, "", "me", "endpointslicemirroring-controller.k8s.io"); by != "" {
 		s.Labels[discoveryv1.LabelManagedBy] = by
 	}
@@ -286,8 +297,9 @@ func (c *diffCluster) newSlice(name string) *discoveryv1.EndpointSlice {
 			s.Ports[c.rand.IntN(len(s.Ports))].Port = nil
 		}
 	}
+	zones := make(map[string]*string)
 	for range c.rand.IntN(4) {
-		e := discoveryv1.Endpoint{Addresses: []string{c.addr(v4, diffPick(c, 1, 10, 11, 100, 101, 102, 103))}}
+		e := discoveryv1.Endpoint{Addresses: []string{c.addr(v4, diffPick(c, numbers...))}}
 		if c.chance(15) {
 			e.Addresses = append(e.Addresses, c.addr(v4, 110+c.rand.IntN(3)))
 		}
@@ -304,6 +316,7 @@ func (c *diffCluster) newSlice(name string) *discoveryv1.EndpointSlice {
 		default:
 			e.Conditions.Ready = ptr.To(true)
 		}
+		c.giveZone(&e, zones)
 		s.Endpoints = append(s.Endpoints, e)
 	}
 	return s

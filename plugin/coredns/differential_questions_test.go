@@ -38,6 +38,7 @@ type diffFact struct {
 	hostname      bool       // whether host is a hostname, not a dashed address
 	addr          netip.Addr // zero if the pod has none
 	ports         []discoveryv1.EndpointPort
+	zone          string // in lower case
 	reason        string // why it is withheld, or ""
 }
 
@@ -66,7 +67,7 @@ func (c *diffCluster) facts() *diffFacts {
 			}
 			for _, text := range e.Addresses {
 				a := netip.MustParseAddr(text)
-				fact := diffFact{service: service, host: diffDashed(a), addr: a, ports: s.Ports, reason: diffReason(e)}
+				fact := diffFact{service: service, host: diffDashed(a), addr: a, ports: s.Ports, zone: strings.ToLower(ptr.Deref(e.Zone, "")), reason: diffReason(e)}
 				if e.Hostname != nil {
 					fact.host, fact.hostname = *e.Hostname, true
 				}
@@ -111,6 +112,7 @@ func (f *diffFacts) longLists() int {
 // questions returns the names that the cluster has, had or might have.
 func (f *diffFacts) questions() []string {
 	hosts := []string{"", "no-such-host.", "_no-such-port._tcp.", "_tcp.", "_udp.", "_sctp.", "_no-such-protocol.", "_._tcp."}
+	var ports []string
 	seen := make(map[string]bool)
 	addHost := func(host string) {
 		if !seen[host] {
@@ -126,7 +128,11 @@ func (f *diffFacts) questions() []string {
 	}
 	addPort := func(name string, protocol corev1.Protocol) {
 		if name != "" {
-			addHost("_" + name + "._" + strings.ToLower(string(protocol)))
+			port := "_" + name + "._" + strings.ToLower(string(protocol))
+			if !seen[port] {
+				ports = append(ports, port+".")
+			}
+			addHost(port)
 		}
 	}
 	addAddr(f.addr(true, 99)) // of no endpoint
@@ -165,12 +171,13 @@ func (f *diffFacts) questions() []string {
 	var out []string
 	for _, s := range f.services {
 		if !f.headless[s.Name] { // headless passes these on; a few names are enough
-			out = append(out, f.fqdn(s.Name), hosts[1]+f.fqdn(s.Name), last+f.fqdn(s.Name))
+			out = append(out, f.fqdn(s.Name), "us-a.pin._zone."+f.fqdn(s.Name), hosts[1]+f.fqdn(s.Name), last+f.fqdn(s.Name))
 			continue
 		}
 		for _, host := range hosts {
 			out = append(out, host+f.fqdn(s.Name))
 		}
+		out = append(out, f.zonalQuestions(s.Name, ports)...)
 	}
 	out = append(out, f.fqdn("no-such-service"), last+f.fqdn("ghost"))
 	for a := range addrs {

@@ -43,6 +43,7 @@ func diffRegisterTap() {
 type diffServer struct {
 	plugin  string
 	handler plugin.Handler
+	zonal   bool
 	addrs   map[string]string // by network
 	conns   []*dns.Conn
 }
@@ -54,20 +55,24 @@ const diffZones = "cluster.local in-addr.arpa ip6.arpa"
 // the fast path, and kubernetes.
 type diffServers struct {
 	headless   map[diffOptions]*diffServer
-	fast       map[diffOptions]string // addresses of headless with the fast path
-	primary    *diffServer            // headless with diffPrimaryOptions and authoritative
-	kubernetes *diffServer
+	fast       map[diffOptions]string      // addresses of headless with the fast path
+	primary    map[diffOptions]*diffServer // headless with one of diffPrimaryOptions and authoritative
+	kubernetes map[bool]*diffServer        // by whether it has the option "zonal"
 }
 
 // diffPrimaryOptions are the options of the clusters whose answers the test compares with a zone
 // transfer.
-var diffPrimaryOptions = diffOptions{addressed: true}
+var diffPrimaryOptions = []diffOptions{{addressed: true}, {addressed: true, zonal: true}}
 
 // ours returns the headless server for a cluster.
 func (s *diffServers) ours(c *diffCluster) *diffServer { return s.headless[c.options()] }
 
+// theirs returns the kubernetes server for a cluster.
+func (s *diffServers) theirs(c *diffCluster) *diffServer { return s.kubernetes[c.options().zonal] }
+
 func (s *diffServers) all() []*diffServer {
-	return slices.AppendSeq([]*diffServer{s.primary, s.kubernetes}, maps.Values(s.headless))
+	out := slices.Collect(maps.Values(s.headless))
+	return slices.AppendSeq(slices.AppendSeq(out, maps.Values(s.primary)), maps.Values(s.kubernetes))
 }
 
 // lines returns the options as lines of a stanza.
@@ -82,6 +87,9 @@ func (o diffOptions) lines() string {
 	if o.bare {
 		out += fmt.Sprintf("denial %d bare\n", diffDenialTTL)
 	}
+	if o.zonal {
+		out += "zonal\n"
+	}
 	return out
 }
 
@@ -94,21 +102,24 @@ func diffStart(t *testing.T, endpoint string) (started *diffServers, stop func()
 	caddy.Quiet, dnsserver.Quiet = true, true
 	corefile := ""
 	byHost := make(map[string]*diffServer)
-	add := func(plugin, lines string) *diffServer {
+	add := func(plugin, lines string, zonal bool) *diffServer {
 		host := fmt.Sprint("127.0.0.", 1+len(byHost))
 		corefile += fmt.Sprintf(".:0 {\n bind %s\n %s %s\n %s %s {\n endpoint %s\n startup_timeout 60s\n %s}\n}\n",
 			host, diffTap, host, plugin, diffZones, endpoint, lines)
-		byHost[host] = &diffServer{plugin: plugin, addrs: make(map[string]string)}
+		byHost[host] = &diffServer{plugin: plugin, zonal: zonal, addrs: make(map[string]string)}
 		return byHost[host]
 	}
 	started = &diffServers{
 		headless:   make(map[diffOptions]*diffServer),
 		fast:       make(map[diffOptions]string),
-		primary:    add("headless", diffPrimaryOptions.lines()+"authoritative\n"),
-		kubernetes: add("kubernetes", ""),
+		primary:    make(map[diffOptions]*diffServer),
+		kubernetes: map[bool]*diffServer{false: add("kubernetes", "", false), true: add("kubernetes", "zonal\n", true)},
+	}
+	for _, o := range diffPrimaryOptions {
+		started.primary[o] = add("headless", o.lines()+"authoritative\n", o.zonal)
 	}
 	for _, o := range diffAllOptions() {
-		started.headless[o] = add("headless", o.lines())
+		started.headless[o] = add("headless", o.lines(), o.zonal)
 		port := cluster.MustFreePort(t)
 		started.fast[o] = "127.0.1.1:" + port
 		corefile += fmt.Sprintf(".:%s {\n bind 127.0.1.1\n headless %s {\n endpoint %s\n startup_timeout 60s\n fastpath\n %s}\n}\n", port, diffZones, endpoint, o.lines())

@@ -20,7 +20,7 @@ const diffController = "endpointslice-controller.k8s.io"
 // for a service: separate ones for each family and each set of port numbers. The code
 // follows k8s.io/endpointslice and, on purpose, not headless. Only the number of slices
 // is random, as the controller moves endpoints between slices, too.
-func diffControlled(r *rand.Rand, svc *corev1.Service, pods []*corev1.Pod) []*discoveryv1.EndpointSlice {
+func diffControlled(r *rand.Rand, svc *corev1.Service, pods []*corev1.Pod, nodes []*corev1.Node) []*discoveryv1.EndpointSlice {
 	if len(svc.Spec.Selector) == 0 || svc.Spec.Type == corev1.ServiceTypeExternalName {
 		return nil
 	}
@@ -35,7 +35,7 @@ func diffControlled(r *rand.Rand, svc *corev1.Service, pods []*corev1.Pod) []*di
 				pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 				continue
 			}
-			endpoint := diffEndpoint(svc, pod, family)
+			endpoint := diffEndpoint(svc, pod, nodes, family)
 			if len(endpoint.Addresses) == 0 {
 				continue
 			}
@@ -94,7 +94,7 @@ func diffAddressTypes(svc *corev1.Service) []discoveryv1.AddressType {
 }
 
 // diffEndpoint corresponds to podToEndpoint.
-func diffEndpoint(svc *corev1.Service, pod *corev1.Pod, family discoveryv1.AddressType) discoveryv1.Endpoint {
+func diffEndpoint(svc *corev1.Service, pod *corev1.Pod, nodes []*corev1.Node, family discoveryv1.AddressType) discoveryv1.Endpoint {
 	serving := false
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {
@@ -112,6 +112,11 @@ func diffEndpoint(svc *corev1.Service, pod *corev1.Pod, family discoveryv1.Addre
 	}
 	if pod.Spec.Hostname != "" && pod.Spec.Subdomain == svc.Name {
 		e.Hostname = ptr.To(pod.Spec.Hostname)
+	}
+	for _, node := range nodes {
+		if zone := node.Labels[corev1.LabelTopologyZone]; node.Name == pod.Spec.NodeName && zone != "" {
+			e.Zone = &zone
+		}
 	}
 	for _, ip := range pod.Status.PodIPs {
 		if netip.MustParseAddr(ip.IP).Is4() == (family == discoveryv1.AddressTypeIPv4) {

@@ -128,7 +128,10 @@ func diffRun(t *testing.T, seed, n uint64, counts diffCounts) {
 func diffCompare(t *testing.T, round int, clusters []*diffCluster, servers *diffServers, counts diffCounts) {
 	var wait sync.WaitGroup
 	var mu sync.Mutex
-	transferred := servers.primary.transfer(t)
+	transferred := make(map[diffOptions]diffTransfer)
+	for o, primary := range servers.primary {
+		transferred[o] = primary.transfer(t)
+	}
 	const workers = 2
 	for worker := range workers {
 		wait.Go(func() {
@@ -137,10 +140,10 @@ func diffCompare(t *testing.T, round int, clusters []*diffCluster, servers *diff
 				f := clusters[i].facts()
 				found := make(diffCounts)
 				ours := servers.ours(f.diffCluster).direct
-				comparer := &diffComparer{f, ours, servers.kubernetes.direct, found, false}
+				comparer := &diffComparer{f, ours, servers.theirs(f.diffCluster).direct, found, false}
 				err := comparer.compareAll()
-				if err == nil && f.options() == diffPrimaryOptions {
-					err = comparer.compareTransfer(transferred)
+				if all := transferred[f.options()]; err == nil && all != nil {
+					err = comparer.compareTransfer(all)
 				}
 				if err == nil && i%diffFastEach == 0 {
 					var owned int
@@ -150,6 +153,7 @@ func diffCompare(t *testing.T, round int, clusters []*diffCluster, servers *diff
 				sum.add(found)
 				for option, on := range map[string]bool{
 					"endpoints slices": f.options().slices, "hosts addressed": f.options().addressed, "denial bare": f.options().bare,
+					"zonal": f.options().zonal,
 				} {
 					if on {
 						sum.addAs("with "+option+", of all sorts", found)
@@ -177,7 +181,7 @@ func diffCompare(t *testing.T, round int, clusters []*diffCluster, servers *diff
 		f := clusters[i].facts()
 		for _, network := range []string{"udp", "tcp"} {
 			wire := make(diffCounts)
-			if err := (&diffComparer{f, servers.ours(f.diffCluster).wire(network), servers.kubernetes.wire(network), wire, network == "udp"}).compareAll(); err != nil {
+			if err := (&diffComparer{f, servers.ours(f.diffCluster).wire(network), servers.theirs(f.diffCluster).wire(network), wire, network == "udp"}).compareAll(); err != nil {
 				t.Errorf("DIFFERENTIAL_CLUSTERS=1 DIFFERENTIAL_SEED=%d, after %d changes, over %s: %v\n\nThe objects:\n%s", f.seed, round, network, err, f)
 			}
 			counts.addAs("over "+network+", of all sorts", wire)
@@ -203,8 +207,10 @@ func diffSentinel(round int) []apiserver.Change {
 		Addresses: []string{"192.0.2.2"}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true)},
 	}}}
 	manual.Labels = map[string]string{discoveryv1.LabelServiceName: meta.Name}
-	out := []apiserver.Change{{Object: svc}, {Object: pod}, {Object: manual}}
-	for _, s := range diffControlled(diffNewCluster(0).rand, svc, []*corev1.Pod{pod}) {
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: meta.Name, Labels: map[string]string{diffZoneLabel: meta.Name}}}
+	pod.Spec.NodeName = node.Name
+	out := []apiserver.Change{{Object: node}, {Object: svc}, {Object: pod}, {Object: manual}}
+	for _, s := range diffControlled(diffNewCluster(0).rand, svc, []*corev1.Pod{pod}, []*corev1.Node{node}) {
 		out = append(out, apiserver.Change{Object: s})
 	}
 	// A service without a selector, and a slice that the controller has left.
@@ -224,7 +230,12 @@ func diffSettle(t *testing.T, round int, servers ...*diffServer) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for _, s := range servers {
-		for service, addresses := range map[string]int{fmt.Sprint("round-", round): 2, diffLeft(round): 1} {
+		last := fmt.Sprint("round-", round)
+		want := map[string]int{last: 2, diffLeft(round): 1}
+		if s.zonal {
+			want[last+".pin._zone."+last] = 1
+		}
+		for service, addresses := range want {
 			for {
 				m, err := s.direct(service+".settled.svc.cluster.local.", dns.TypeA)
 				if err != nil {

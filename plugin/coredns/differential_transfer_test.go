@@ -46,6 +46,12 @@ func (c *diffComparer) compareTransfer(all diffTransfer) error {
 	asked := make(map[string]bool)
 	for _, name := range c.names {
 		asked[name] = true
+		if _, ok := c.zonalOf(name); ok {
+			if len(all[name]) > 0 {
+				return fmt.Errorf("%s: the transfer has %v, want no zonal name", name, all[name])
+			}
+			continue
+		}
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypePTR} {
 			ours, err := c.askOurs(name, qtype)
 			if err != nil {
