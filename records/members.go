@@ -58,11 +58,13 @@ func (m *members[K]) len() int { return m[0].n + m[1].n }
 
 // at returns a cursor at the i-th member, which must exist.
 func (m *members[K]) at(i int) cursor[K] {
-	c := cursor[K]{members: *m}
+	c := cursor[K]{part: m[0], other: m[1]}
 	if i >= m[0].n {
-		c.part, i = 1, i-m[0].n
+		c.part, c.other = m[1], m[0]
+		i -= m[0].n
 	}
-	c.seek(m[c.part].first + i)
+	c.position = c.part.first + i
+	c.leaf, c.index = c.part.set.leafAt(c.position)
 	return c
 }
 
@@ -80,14 +82,12 @@ func (m *members[K]) all(yield func(K) bool) {
 	}
 }
 
-// cursor iterates over members from any of them and wraps around.
+// cursor iterates over a set, or over members, from any position and wraps around.
 type cursor[K ordered[K]] struct {
-	members  members[K]
-	part     int // of members
-	position int // in the set
-	end      int // of the part
-	leaf     []item[K]
-	index    int // in leaf
+	part, other part[K]
+	position    int // in the set of the part
+	leaf        []item[K]
+	index       int // in leaf
 }
 
 func (c *cursor[K]) item() *item[K] { return &c.leaf[c.index] }
@@ -95,20 +95,15 @@ func (c *cursor[K]) item() *item[K] { return &c.leaf[c.index] }
 func (c *cursor[K]) next() {
 	c.index++
 	c.position++
-	switch {
-	case c.position == c.end:
-		if c.members[1-c.part].n > 0 {
-			c.part = 1 - c.part
-		}
-		c.seek(c.members[c.part].first)
-	case c.index == len(c.leaf):
-		c.seek(c.position)
+	end := c.part.first + c.part.n
+	if c.position < end && c.index < len(c.leaf) {
+		return
 	}
-}
-
-// seek goes to a position in the set of the part.
-func (c *cursor[K]) seek(position int) {
-	p := &c.members[c.part]
-	c.position, c.end = position, p.first+p.n
-	c.leaf, c.index = p.set.leafAt(position)
+	if c.position == end {
+		if c.other.n > 0 {
+			c.part, c.other = c.other, c.part
+		}
+		c.position = c.part.first
+	}
+	c.leaf, c.index = c.part.set.leafAt(c.position)
 }

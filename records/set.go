@@ -135,8 +135,9 @@ func (s *set[K]) walk(yield func(item[K]) bool) bool {
 
 // at returns a cursor at position i, which must exist. It wraps around at the end.
 func (s *set[K]) at(i int) cursor[K] {
-	m := s.members()
-	return m.at(i)
+	c := cursor[K]{part: s.whole(), position: i}
+	c.leaf, c.index = s.leafAt(i)
+	return c
 }
 
 // leafAt returns the items of the leaf that has position i, and the index in them.
