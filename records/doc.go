@@ -28,21 +28,25 @@
 //   - An address leaves its old names before it enters new ones. A host keeps, all
 //     through a commit, the addresses that it has before and after it.
 //   - A PTR record names only a host that has the address at that moment.
-//   - Answers depend on the endpoints, not on the history of updates.
+//   - Answers depend on the endpoints, not on the history of updates, but for the order of
+//     records, and which of more than 63 topology zones of a service are told apart.
 //   - A serial is before the present second, and every change gets a later one than
 //     all that readers saw before it.
 //
 // # Files
 //
 //	trie.go name.go zone.go             names, zones and lookups
+//	zonal.go                            names of topology zones
 //	denial.go withheld.go               why a name has no records
 //	stats.go covers.go                  what else a trie reports
 //	image.go serial.go                  the trie at one time, and its serial
 //	endpoint.go portlist.go             what the writer adds and removes
 //	snapshot.go host.go address.go      a service at one time: its hosts,
 //	addressed.go                        those whose pods are not ready,
-//	port.go longlist.go target.go       its ports and their targets
+//	port.go longlist.go target.go       its ports and their targets,
+//	zoned.go                            and which of all these are in a topology zone
 //	table.go set.go merge.go            the persistent hash table and sorted set
+//	members.go                          a part of a set
 //	reverse.go nameset.go shard.go      the names of each address
 //	update.go change.go plan.go         an update, from its first call
 //	commit.go                           to its publication
