@@ -27,7 +27,6 @@ const endHostID = hostID(1 << 48)
 func newHostID(hash uint32, seq uint16) hostID { return hostID(hash)<<16 | hostID(seq) }
 
 func (h hostID) hash() uint32 { return uint32(h >> 16) }
-func (h hostID) seq() uint16  { return uint16(h) }
 
 func (h host) hash() uint32 { return h.id.hash() }
 
