@@ -36,7 +36,11 @@ func (c *diffCluster) newService(name string) *corev1.Service {
 			map[string]string{"app": "a", "tier": "x"}, map[string]string{"app": "none"})
 	}
 	s.Spec.Ports = c.servicePorts()
-	if c.chance(6) {
+	wide := 6
+	if c.options().zonal { // hosts with many ports are in several zones
+		wide = 20
+	}
+	if c.chance(wide) {
 		s.Spec.Ports = c.widePorts()
 	}
 	switch dice := c.rand.IntN(100); {
