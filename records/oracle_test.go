@@ -156,7 +156,7 @@ func (o oracle) findZonal(name string, rrtype uint16) (_ Result, _ []string, ok 
 			protocol, rest = rest[0], rest[1:]
 		}
 	}
-	if len(rest) == 0 || slices.ContainsFunc(rest, func(label string) bool { return strings.HasPrefix(label, "_") }) {
+	if len(rest) == 0 || strings.HasPrefix(rest[0], "_") {
 		return Missing, nil, true
 	}
 	if protocol != "" {

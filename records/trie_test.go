@@ -60,10 +60,19 @@ func TestTrieEmpties(t *testing.T) {
 }
 
 // TestFindOddNames checks that names with escapes, wildcards and names of any length are
-// Missing.
+// Missing, but for those of topology zones.
 func TestFindOddNames(t *testing.T) {
 	trie := podTrie(3)
+	trie.EnableZones()
 	const base = "nginx.default.svc.cluster.local."
+	for _, zone := range []string{strings.Repeat(`\000`, 63), strings.Repeat(`\000`, 62) + "." + strings.Repeat("a", 40), strings.Repeat("a.", 100) + "a", `a\.b`, `\\`} {
+		for _, directive := range []string{"pin", "prefer"} { // any zone exists, and nobody is in these
+			result, data, _ := lookup(trie, zone+"."+directive+"._zone."+base, dns.TypeAAAA)
+			if result != Found || directive == "pin" && len(data) > 0 {
+				t.Errorf("the lookup of zone %s with %q is %v with records %q", zone, directive, result, data)
+			}
+		}
+	}
 	for _, prefix := range []string{
 		strings.Repeat(`\000`, 55), strings.Repeat(`\000`, 63), strings.Repeat(`a.`, 110) + "a", strings.Repeat(`\000.`, 60) + "a",
 		strings.Repeat(`\.`, 63), `\\`, `\095tcp`, "*", "",

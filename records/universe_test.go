@@ -20,7 +20,7 @@ type universe struct {
 }
 
 // universeZones are the topology zones of the universe.
-var universeZones = []string{"a", "b", "c.d", "pin"}
+var universeZones = []string{"a", "b", "c._d", "pin"}
 
 // universePorts are the short lists of the universe. Other tests use them too.
 var universePorts = []*PortList{

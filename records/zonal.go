@@ -25,8 +25,8 @@ type ZonalName struct {
 
 // Zonal parses a name with the label "_zone" below a service. The last apex labels of the name are
 // those of its zone. Zonal reports whether the name has the form of a zonal name, or of a name
-// above one. As no topology zone has a label that begins with an underscore, those that do are a
-// port and a protocol.
+// above one. The first two labels are a port and a protocol if both begin with an underscore, as no
+// topology zone begins with one: it is the value of a label of Kubernetes.
 func (n *Name) Zonal(apex int) (z ZonalName, ok bool) {
 	const service = 3 // labels of a service's name below the apex
 	at := apex + service
@@ -52,16 +52,11 @@ func (n *Name) Zonal(apex int) (z ZonalName, ok bool) {
 			last--
 		}
 	}
-	for i := first; i <= last; i++ {
-		if label := n.Label(i); len(label) > 0 && label[0] == '_' {
-			return z, false
-		}
-	}
 	if first > last {
 		return z, false
 	}
 	z.Zone = n.labelsBetween(first, last)
-	return z, true
+	return z, len(z.Zone) == 0 || z.Zone[0] != '_' // it is empty in a name that Fold has cut
 }
 
 // findZonal finds a zonal name below the service of the node.

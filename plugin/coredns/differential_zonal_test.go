@@ -73,7 +73,7 @@ func (f *diffFacts) zonalOf(name string) (z diffZonalName, ok bool) {
 		z.protocol, labels = labels[0], labels[1:]
 	}
 	z.zone = strings.Join(labels, ".")
-	z.unknown = z.unknown || z.zone == "" || z.port == "_" || z.protocol == "_" || strings.Contains("."+z.zone, "._")
+	z.unknown = z.unknown || z.zone == "" || z.port == "_" || z.protocol == "_" || strings.HasPrefix(z.zone, "_")
 	return z, true
 }
 
