@@ -116,15 +116,17 @@ func (s *server) answer(want []string, question ...string) (*reply, error) {
 }
 
 // answersSRV returns an error unless the server answers with exactly the targets in
-// glue, with the given port and equal weights. The additional section must have their
-// addresses, which are the values in glue.
+// glue, with the given port and equal weights, to which each address counts. The additional section
+// must have the addresses, which are the values in glue.
 func (s *server) answersSRV(port int, glue map[string][]string, question ...string) error {
 	var want, wantExtra []string
 	for target, addrs := range glue {
-		want = append(want, fmt.Sprintf("0 %d %d %s", max(1, 100/len(glue)), port, target))
 		for _, addr := range addrs {
 			wantExtra = append(wantExtra, target+" "+addr)
 		}
+	}
+	for target := range glue {
+		want = append(want, fmt.Sprintf("0 %d %d %s", max(1, 100/len(wantExtra)), port, target))
 	}
 	r, err := s.answer(want, append([]string{"SRV"}, question...)...)
 	if err != nil {

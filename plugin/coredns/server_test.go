@@ -20,28 +20,52 @@ type server struct {
 	port    string
 	ready   string // the URL of the ready plugin
 	metrics string // the address of the prometheus plugin
+	ended   chan error
 }
 
-// stanzas are the plugins in the Corefile, by the account that the plugin uses.
-var stanzas = map[string]string{
-	"headless": `
+// stanzas are plugins in the Corefile, with the accounts that they use.
+var stanzas = map[string]struct{ account, text string }{
+	"headless": {"headless", `
     headless cluster.local in-addr.arpa ip6.arpa {
         kubeconfig %s
         fallthrough in-addr.arpa ip6.arpa
     }
-`,
-	"coredns": `
+`},
+	"zonal": {"zonal", `
+    headless cluster.local {
+        kubeconfig %s
+        zonal
+        startup_timeout 100ms
+    }
+`},
+	"zonal slices": {"headless", `
+    headless cluster.local {
+        kubeconfig %s
+        zonal
+        endpoints slices
+    }
+`},
+	"coredns": {"coredns", `
     kubernetes cluster.local in-addr.arpa ip6.arpa {
         kubeconfig %s
         pods verified
         fallthrough in-addr.arpa ip6.arpa
         ttl 5
     }
-`,
+`},
 }
 
-// newServer starts a CoreDNS with the stanzas of the accounts and waits until it answers.
-func newServer(name string, accounts ...string) (*server, error) {
+// newServer starts a CoreDNS with the stanzas of these names and waits until it answers.
+func newServer(name string, names ...string) (*server, error) {
+	s, err := launch(name, names...)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.await()
+}
+
+// launch starts a CoreDNS with the stanzas of these names.
+func launch(name string, names ...string) (*server, error) {
 	var ports [3]string
 	for i := range ports {
 		port, err := cluster.FreePort()
@@ -58,12 +82,12 @@ func newServer(name string, accounts ...string) (*server, error) {
 	}
 
 	corefile := fmt.Sprintf(".:%s {\n    bind 127.0.0.1\n    errors\n    ready 127.0.0.1:%s\n    prometheus 127.0.0.1:%s\n", ports[0], ports[1], ports[2])
-	for _, account := range accounts {
-		kubeconfig, err := kube.Kubeconfig(account)
+	for _, n := range names {
+		kubeconfig, err := kube.Kubeconfig(stanzas[n].account)
 		if err != nil {
 			return nil, err
 		}
-		corefile += fmt.Sprintf(stanzas[account], kubeconfig)
+		corefile += fmt.Sprintf(stanzas[n].text, kubeconfig)
 	}
 	path := filepath.Join(kube.Dir, name+".Corefile")
 	if err := os.WriteFile(path, []byte(corefile+"}\n"), 0o600); err != nil {
@@ -73,10 +97,14 @@ func newServer(name string, accounts ...string) (*server, error) {
 	if err := kube.Launch(name, cmd); err != nil {
 		return nil, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	s.ended = make(chan error, 1)
+	go func() { s.ended <- cmd.Wait() }()
+	return s, nil
+}
 
-	// The ready plugin may report OK before the server is bound to its socket, so query it.
+// await waits until the server is ready and answers: the ready plugin may report OK before the
+// server is bound to its socket.
+func (s *server) await() error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(time.Minute)
@@ -86,14 +114,14 @@ func newServer(name string, accounts ...string) (*server, error) {
 			_, err = s.dig("SOA", "cluster.local")
 		}
 		if err == nil {
-			return s, nil
+			return nil
 		}
 		select {
 		case <-tick.C:
-		case end := <-ended:
-			return nil, fmt.Errorf("%s ended: %w\n%s", name, end, s.log(4096))
+		case end := <-s.ended:
+			return fmt.Errorf("%s ended: %w\n%s", s.name, end, s.log(4096))
 		case <-deadline:
-			return nil, fmt.Errorf("%s does not answer: %w\n%s", name, err, s.log(4096))
+			return fmt.Errorf("%s does not answer: %w\n%s", s.name, err, s.log(4096))
 		}
 	}
 }
