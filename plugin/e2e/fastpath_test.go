@@ -6,16 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/headless-dns/headless/internal/cluster"
 )
@@ -133,34 +129,7 @@ func TestFastPathHost(t *testing.T) {
     loadbalance
 }
 `
-	var deployment appsv1.Deployment
-	if err := json.Unmarshal([]byte(kubectl(t, "-n", "kube-system", "get", "deployment/headless", "-o", "json")), &deployment); err != nil {
-		t.Fatal(err)
-	}
-	meta := metav1.ObjectMeta{Name: "host-server", Namespace: "kube-system", Labels: map[string]string{"app": "host-server"}}
-	config := corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: meta, Data: map[string]string{"Corefile": corefile}}
-	pod := corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: meta, Spec: deployment.Spec.Template.Spec}
-	pod.Spec.HostNetwork = true
-	c := &pod.Spec.Containers[0]
-	c.Ports, c.LivenessProbe = nil, nil
-	c.ReadinessProbe.HTTPGet.Port.IntVal, c.ReadinessProbe.HTTPGet.Port.Type = 1054, 0
-	for i := range pod.Spec.Volumes {
-		if v := pod.Spec.Volumes[i].ConfigMap; v != nil {
-			v.Name = config.Name
-		}
-	}
-	for _, object := range []any{&config, &pod} {
-		text, err := json.Marshal(object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(t.TempDir(), "object.json")
-		if err := os.WriteFile(file, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		kubectl(t, "apply", "-f", file)
-		t.Cleanup(func() { kubectl(t, "delete", "--wait=false", "-f", file) })
-	}
+	runServer(t, "host-server", corefile, hostNetwork(1054))
 	server := pods(t, "kube-system", "app=host-server", 1)
 	wantRights(t, &server[0])
 	metric := func(name string) float64 {

@@ -4,12 +4,16 @@ package e2e_test
 
 import (
 	"debug/elf"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/headless-dns/headless/internal/cluster"
 )
@@ -39,6 +43,47 @@ func kill(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
 	if _, err := command("ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", container(pod)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// runServer runs a server as deployed, but with this Corefile, until the test ends. Its pod has the
+// label app=NAME. The options change the pod.
+func runServer(t *testing.T, name, corefile string, options ...func(*corev1.PodSpec)) {
+	t.Helper()
+	var deployment appsv1.Deployment
+	if err := json.Unmarshal([]byte(kubectl(t, "-n", "kube-system", "get", "deployment/headless", "-o", "json")), &deployment); err != nil {
+		t.Fatal(err)
+	}
+	meta := metav1.ObjectMeta{Name: name, Namespace: "kube-system", Labels: map[string]string{"app": name}}
+	config := corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: meta, Data: map[string]string{"Corefile": corefile}}
+	pod := corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: meta, Spec: deployment.Spec.Template.Spec}
+	pod.Spec.Containers[0].LivenessProbe = nil // the Corefile may lack the health plugin
+	for i := range pod.Spec.Volumes {
+		if v := pod.Spec.Volumes[i].ConfigMap; v != nil {
+			v.Name = name
+		}
+	}
+	for _, option := range options {
+		option(&pod.Spec)
+	}
+	var manifest strings.Builder
+	for _, object := range []any{&config, &pod} {
+		text, err := json.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&manifest, "---\n%s\n", text)
+	}
+	apply(t, manifest.String())
+}
+
+// hostNetwork runs a server in the network of the node. Its ready plugin listens on this port.
+func hostNetwork(ready int32) func(*corev1.PodSpec) {
+	return func(spec *corev1.PodSpec) {
+		spec.HostNetwork = true
+		c := &spec.Containers[0]
+		c.Ports = nil
+		c.ReadinessProbe.HTTPGet.Port = intstr.FromInt32(ready)
 	}
 }
 
