@@ -177,3 +177,11 @@ func TestAutopath(t *testing.T) {
 		t.Errorf("got %v", m)
 	}
 }
+
+// TestAutopathBehindRewrite shows that rewrite does not see the names that autopath completes.
+func TestAutopathBehindRewrite(t *testing.T) {
+	s := serve(t, block(clientFolder(t), "metadata", "autopath @headless",
+		`rewrite stop name regex ^(nginx\.default\.svc\.cluster\.local)\.$ {headless/client-pod}.{1} metadata answer auto`))
+	s.want(t, nginx+" A", "NXDOMAIN")                               // of shop-7d4.nginx
+	s.want(t, nginx+"default.svc.cluster.local. A", both+" "+nginx) // a CNAME record
+}
