@@ -51,7 +51,7 @@ func TestAddressed(t *testing.T) {
 		update.Commit()
 
 		result := map[bool]Result{false: Missing, true: Found}
-		if got := trie.HasNamespace([]byte("default")); got != step.exists {
+		if got := trie.HasNamespace(clusterLocal, []byte("default")); got != step.exists {
 			t.Errorf("%s: HasNamespace is %v", step.what, got)
 		}
 		for _, name := range []string{"", "web-0."} {

@@ -26,7 +26,7 @@ func BenchmarkFind(b *testing.B) {
 					if zone := zones.Match(name); zone != nil {
 						var folded Name
 						folded.Fold(name)
-						trie.Find(&folded, zone.Labels())
+						trie.Find(&folded, zone)
 					}
 				}
 			})
@@ -63,7 +63,7 @@ func BenchmarkAnswer(b *testing.B) {
 					var name Name
 					name.Fold(test.name)
 					for i := uint64(0); b.Loop(); i++ {
-						node, _ := trie.Find(&name, 2)
+						node, _ := trie.Find(&name, clusterLocal)
 						node.Answer(&Query{Name: test.name, Type: test.rrtype, TTL: 5, Size: size, Start: i})
 					}
 				})
@@ -93,7 +93,7 @@ func BenchmarkZonal(b *testing.B) {
 					var name Name
 					name.Fold(test.name)
 					for i := uint64(0); b.Loop(); i++ {
-						node, _ := trie.Find(&name, 2)
+						node, _ := trie.Find(&name, clusterLocal)
 						node.Answer(&Query{Name: test.name, Type: test.rrtype, TTL: 5, Size: 512, Start: i})
 					}
 				})

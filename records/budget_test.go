@@ -32,7 +32,7 @@ func TestLookupBudget(t *testing.T) {
 			got := testing.AllocsPerRun(200, func() {
 				var name Name
 				name.Fold(test.name)
-				if node, result := trie.Find(&name, 2); result == Found {
+				if node, result := trie.Find(&name, clusterLocal); result == Found {
 					node.Answer(&Query{Name: test.name, Type: test.rrtype, TTL: 5, Size: 1232})
 				}
 			})
@@ -68,7 +68,7 @@ func TestZonalBudget(t *testing.T) {
 				got := testing.AllocsPerRun(200, func() {
 					var folded Name
 					folded.Fold(name)
-					if node, result := trie.Find(&folded, 2); result == Found {
+					if node, result := trie.Find(&folded, clusterLocal); result == Found {
 						node.Answer(&Query{Name: name, Type: test.rrtype, TTL: 5, Size: 1232})
 					}
 				})

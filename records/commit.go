@@ -34,7 +34,7 @@ func (u *Update) netChanges() []*pending {
 		if !p.exists {
 			p.change.reset()
 		}
-		if p.change.sum() && p.change.clamp(p.base) || p.deleted || p.exists != p.existed {
+		if p.change.sum() && p.change.clamp(p.base) || p.deleted || p.exists != p.existed || p.isExternal() != p.wasExternal {
 			u.changed = append(u.changed, p)
 		}
 	}
@@ -88,14 +88,22 @@ func (u *Update) publish(steps []step) {
 			final = append(final, s.pending)
 		}
 	}
-	tables := t.editTables(final)
+	leaving := t.external.edit(final, func(p *pending) (was, is bool) { return p.wasExternal, p.wasExternal && p.isExternal() })
+	leaving.publish(&t.external)
+	u.vacated = append(u.vacated, leaving.emptied...)
+	tables := t.all.edit(final, func(p *pending) (was, is bool) { return p.existed, p.exists })
+	joining := t.external.edit(final, func(p *pending) (was, is bool) { return p.wasExternal || !p.isExternal(), true })
 	for _, s := range steps {
 		next := s.build()
 		if !s.interim {
 			s.next = next
 			was, is := s.existed && !s.old.empty(), s.exists && !next.empty()
 			if s.empties = was && !is; is && !was {
-				t.countPopulated(s.pending, tables.namespaces, 1)
+				t.all.countPopulated(s.pending, tables.namespaces, 1)
+			}
+			was, is = was && s.wasExternal, is && s.isExternal()
+			if s.vacates = was && !is; is && !was {
+				t.external.countPopulated(s.pending, joining.namespaces, 1)
 			}
 		}
 		s.service.snapshot.Store(next)
@@ -107,7 +115,8 @@ func (u *Update) publish(steps []step) {
 		t.addrs.Store(addrs.merge(appear4, appear6))
 		u.removed4, u.removed6 = append(u.removed4, disappear4...), append(u.removed6, disappear6...)
 	}
-	tables.publish(t)
+	tables.publish(&t.all)
+	joining.publish(&t.external)
 	u.emptied = append(u.emptied, tables.emptied...)
 	index.publish()
 	for _, p := range final {
@@ -120,8 +129,8 @@ func (u *Update) publish(steps []step) {
 }
 
 // countPopulated counts a service that gets its first name (1) or loses its last one (-1).
-func (t *Trie) countPopulated(p *pending, namespaces *table[*namespace], n int64) {
-	t.populated.Add(n)
+func (d *directory) countPopulated(p *pending, namespaces *table[*namespace], n int64) {
+	d.populated.Add(n)
 	namespaceOf(namespaces, []byte(p.key.Namespace)).populated.Add(n)
 }
 
@@ -133,16 +142,20 @@ func (u *Update) removeEmptied() {
 	t := u.trie
 	for _, p := range u.changed {
 		if p.empties {
-			t.countPopulated(p, t.namespaces.Load(), -1)
+			t.all.countPopulated(p, t.all.namespaces.Load(), -1)
+		}
+		if p.vacates {
+			t.external.countPopulated(p, t.external.namespaces.Load(), -1)
 		}
 	}
-	t.removeNamespaces(u.emptied)
+	t.all.removeNamespaces(u.emptied)
+	t.external.removeNamespaces(u.vacated)
 	if addrs := t.addrs.Load(); addrs != nil && len(u.removed4)+len(u.removed6) > 0 {
 		t.addrs.Store(addrs.merge(u.removed4, u.removed6))
 	}
 }
 
-// nameTables are the tables of services and namespaces that a portion publishes.
+// nameTables are the tables of a directory that a portion publishes.
 type nameTables struct {
 	services   map[*namespace]*editor[*service]
 	namespaces *table[*namespace]
@@ -151,24 +164,30 @@ type nameTables struct {
 
 // publish makes the tables visible to readers. New services already have their
 // snapshots.
-func (n *nameTables) publish(t *Trie) {
+func (n *nameTables) publish(d *directory) {
+	if n.services == nil {
+		return // as they are
+	}
 	for ns, edit := range n.services {
 		ns.services.Store(&edit.table)
 	}
-	t.namespaces.Store(n.namespaces)
+	d.namespaces.Store(n.namespaces)
 }
 
-// editTables returns the tables with the services that the portion creates and without
-// those that it deletes. It adds namespaces, but removes none.
-func (t *Trie) editTables(changed []*pending) (out nameTables) {
-	out.namespaces = t.namespaces.Load()
-	if !slices.ContainsFunc(changed, func(p *pending) bool { return p.exists != p.existed }) {
+// edit returns the tables with the services that the portion adds to the directory and without
+// those that it removes. The function reports whether the directory has a service before the
+// portion and after it. edit adds namespaces, but removes none.
+func (d *directory) edit(changed []*pending, has func(*pending) (was, is bool)) (out nameTables) {
+	out.namespaces = d.namespaces.Load()
+	differs := func(p *pending) bool { was, is := has(p); return was != is }
+	if !slices.ContainsFunc(changed, differs) {
 		return out
 	}
 	namespaces := out.namespaces.edit()
 	out.services = make(map[*namespace]*editor[*service])
 	for _, p := range changed {
-		if p.exists == p.existed {
+		was, is := has(p)
+		if was == is {
 			continue
 		}
 		ns := namespaceOf(&namespaces.table, []byte(p.key.Namespace))
@@ -184,7 +203,7 @@ func (t *Trie) editTables(changed []*pending) (out nameTables) {
 			edit = &e
 			out.services[ns] = edit
 		}
-		if p.exists {
+		if is {
 			edit.add(p.service)
 		} else {
 			removeValue(edit, p.service)
@@ -199,11 +218,11 @@ func (t *Trie) editTables(changed []*pending) (out nameTables) {
 }
 
 // removeNamespaces removes those of the namespaces that have no services.
-func (t *Trie) removeNamespaces(emptied []*namespace) {
+func (d *directory) removeNamespaces(emptied []*namespace) {
 	if len(emptied) == 0 {
 		return
 	}
-	namespaces := t.namespaces.Load().edit()
+	namespaces := d.namespaces.Load().edit()
 	before := namespaces.n
 	for _, ns := range emptied {
 		if ns.services.Load().n == 0 && namespaceOf(&namespaces.table, []byte(ns.name)) == ns {
@@ -211,6 +230,6 @@ func (t *Trie) removeNamespaces(emptied []*namespace) {
 		}
 	}
 	if namespaces.n != before {
-		t.namespaces.Store(&namespaces.table)
+		d.namespaces.Store(&namespaces.table)
 	}
 }

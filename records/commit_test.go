@@ -182,7 +182,7 @@ func TestNamesAbove(t *testing.T) {
 		test.change(update)
 		check := func(after int) {
 			t.Helper()
-			if !trie.HasNamespace([]byte("shop")) {
+			if !trie.HasNamespace(clusterLocal, []byte("shop")) {
 				t.Errorf("%s: after %d portions, the namespace is missing", test.what, after)
 			}
 			if trie.Empty() {
@@ -208,7 +208,7 @@ func TestNamesAbove(t *testing.T) {
 		}
 		if test.gone == "" {
 			check(portions)
-		} else if trie.HasNamespace([]byte(test.gone)) || namespaceOf(trie.namespaces.Load(), []byte(test.gone)) != nil {
+		} else if trie.HasNamespace(clusterLocal, []byte(test.gone)) || namespaceOf(trie.all.namespaces.Load(), []byte(test.gone)) != nil {
 			t.Errorf("%s: after the commit, the namespace exists", test.what)
 		}
 		update = trie.Update()
@@ -216,8 +216,8 @@ func TestNamesAbove(t *testing.T) {
 			update.Delete(key)
 		}
 		update.Commit()
-		if !trie.Empty() || trie.namespaces.Load().n != 0 || trie.Covers(netip.MustParsePrefix("0.0.0.0/0")) || trie.Covers(netip.MustParsePrefix("::/0")) {
-			t.Errorf("%s: a trie without services has %d namespaces", test.what, trie.namespaces.Load().n)
+		if !trie.Empty() || trie.all.namespaces.Load().n != 0 || trie.Covers(netip.MustParsePrefix("0.0.0.0/0")) || trie.Covers(netip.MustParsePrefix("::/0")) {
+			t.Errorf("%s: a trie without services has %d namespaces", test.what, trie.all.namespaces.Load().n)
 		}
 	}
 }

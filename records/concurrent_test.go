@@ -110,7 +110,7 @@ func TestReaders(t *testing.T) {
 							}
 						}
 						denial(trie, pick(u, names...), pick(u, allTypes...))
-						trie.HasNamespace([]byte("prod"))
+						trie.HasNamespace(clusterLocal, []byte("prod"))
 						trie.Covers(netip.PrefixFrom(u.addr(), 28))
 						trie.Serial()
 						checkImage(t, trie.Image())
@@ -136,7 +136,7 @@ func TestReaders(t *testing.T) {
 func checkImage(t *testing.T, i *Image) {
 	t.Helper()
 	addrs := map[netip.Addr]map[string]bool{}
-	for name, node := range i.Names("cluster.local.") {
+	for name, node := range i.Names(clusterLocal) {
 		if node.host == nil {
 			continue
 		}

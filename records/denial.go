@@ -79,26 +79,28 @@ func (d *Denial) Passing() bool {
 
 // Denial returns why [Trie.Find] reports name as [Missing], or why the node that it found
 // has no records of the type. It reads the snapshot that the lookup found, so it can't
-// contradict the reply. The last apex labels of the name are those of its zone.
-func (n *Node) Denial(name *Name, apex int, qtype uint16) Denial {
+// contradict the reply. The name is one of the zone.
+func (n *Node) Denial(name *Name, z *Zone, qtype uint16) Denial {
 	if n.snapshot == nil {
 		if n.names != nil || n.nameRange != nil {
 			return Denial{Cause: OnlyPTR}
 		}
-		return denyOutside(name, apex)
+		return denyOutside(name, z)
 	}
+	at, _ := z.Service(name)
+	d := Denial{Service: name.Label(at + 1), Counts: n.counts}
+	at += 2
 	if n.zonal {
-		return n.denyZonal(name, apex, qtype)
+		return n.denyZonal(d, name, at, qtype)
 	}
-	d := Denial{Service: name.Label(apex + 2), Counts: n.counts}
-	labels := name.Len() - apex - 3 // below the service
+	labels := name.Len() - at // below the service
 	switch {
-	case labels == 1 && !isUnderscored(name.Label(apex+3)):
-		d.Host = name.Label(apex + 3)
+	case labels == 1 && !isUnderscored(name.Label(at)):
+		d.Host = name.Label(at)
 	case labels == 1:
-		d.Protocol = name.Label(apex + 3)[1:]
-	case labels == 2 && isUnderscored(name.Label(apex+3)) && isUnderscored(name.Label(apex+4)):
-		d.Protocol, d.Port = name.Label(apex + 3)[1:], name.Label(apex + 4)[1:]
+		d.Protocol = name.Label(at)[1:]
+	case labels == 2 && isUnderscored(name.Label(at)) && isUnderscored(name.Label(at+1)):
+		d.Protocol, d.Port = name.Label(at)[1:], name.Label(at + 1)[1:]
 	case labels > 0:
 		d.Cause = NoSuchName
 		return d
@@ -127,11 +129,12 @@ func (n *Node) denyPort(d *Denial) {
 }
 
 // denyOutside returns the denial of a name that is neither a headless service nor below one.
-func denyOutside(name *Name, apex int) Denial {
-	if name.Len()-apex < 3 || string(name.Label(apex)) != svc {
+func denyOutside(name *Name, z *Zone) Denial {
+	at, ok := z.Service(name)
+	if !ok {
 		return Denial{}
 	}
-	return Denial{Cause: NoService, Namespace: name.Label(apex + 1), Service: name.Label(apex + 2)}
+	return Denial{Cause: NoService, Namespace: name.Label(at), Service: name.Label(at + 1)}
 }
 
 // denyHost sets the cause that no host has the label.

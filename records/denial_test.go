@@ -190,8 +190,8 @@ func TestDenialAllocs(t *testing.T) {
 	var name Name
 	name.Fold("web-777.nginx.default.svc.cluster.local.")
 	if n := testing.AllocsPerRun(100, func() {
-		node, _ := trie.Find(&name, 2)
-		if node.Denial(&name, 2, dns.TypeA).Reason != NotReady {
+		node, _ := trie.Find(&name, clusterLocal)
+		if node.Denial(&name, clusterLocal, dns.TypeA).Reason != NotReady {
 			t.Fatal("the reason is missing")
 		}
 	}); n > 0 {

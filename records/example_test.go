@@ -25,14 +25,14 @@ func Example() {
 	const qname = "_web._tcp.nginx.default.svc.cluster.local."
 	var name records.Name
 	name.Fold(qname)
-	if node, result := trie.Find(&name, zones.Match(qname).Labels()); result == records.Found {
+	if node, result := trie.Find(&name, zones.Match(qname)); result == records.Found {
 		answer := node.Answer(&records.Query{Name: qname, Type: dns.TypeSRV, TTL: 5, Size: 1232})
 		fmt.Println(answer.Records[0])
 		fmt.Println(answer.Glue[0])
 	}
 	name.Fold("web-1.nginx.default.svc.cluster.local.")
-	if node, result := trie.Find(&name, 2); result == records.Missing {
-		fmt.Println("web-1 is", node.Denial(&name, 2, dns.TypeA).Reason)
+	if node, result := trie.Find(&name, &zones[0]); result == records.Missing {
+		fmt.Println("web-1 is", node.Denial(&name, &zones[0], dns.TypeA).Reason)
 	}
 	// Output:
 	// _web._tcp.nginx.default.svc.cluster.local.	5	IN	SRV	0 100 80 web-0.nginx.default.svc.cluster.local.

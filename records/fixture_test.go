@@ -116,6 +116,11 @@ func manyNamesTrie(n int) *Trie {
 	return trie
 }
 
+// testZones are the zones of the tests.
+var testZones = NewZones([]string{"cluster.local."}, "example.org.")
+
+var clusterLocal, exampleOrg = testZones.Match("cluster.local."), testZones.Match("example.org.")
+
 // lookup answers a query as the handler does, for messages of any size.
 func lookup(t *Trie, name string, rrtype uint16) (Result, []string, Answer) {
 	var n Name
@@ -124,8 +129,8 @@ func lookup(t *Trie, name string, rrtype uint16) (Result, []string, Answer) {
 	var result Result
 	if addr, ok := n.Reverse(); ok {
 		node, result = t.FindAddr(addr)
-	} else if zone := NewZones([]string{"cluster.local."}).Match(name); zone != nil {
-		node, result = t.Find(&n, zone.Labels())
+	} else if zone := testZones.Match(name); zone != nil {
+		node, result = t.Find(&n, zone)
 	}
 	if result != Found {
 		return result, nil, Answer{}
@@ -146,11 +151,14 @@ func denial(trie *Trie, name string, rrtype uint16) (Result, Denial) {
 	n.Fold(name)
 	if addr, ok := n.Reverse(); ok {
 		node, result := trie.FindAddr(addr)
-		return result, node.Denial(&n, 0, rrtype)
+		return result, node.Denial(&n, clusterLocal, rrtype)
 	}
-	const apex = 2 // cluster.local
-	node, result := trie.Find(&n, apex)
-	return result, node.Denial(&n, apex, rrtype)
+	zone := testZones.Match(name)
+	if zone == nil {
+		return Outside, Denial{}
+	}
+	node, result := trie.Find(&n, zone)
+	return result, node.Denial(&n, zone, rrtype)
 }
 
 func lookupAnswer(trie *Trie, name string, rrtype uint16) Answer {
@@ -167,7 +175,7 @@ func message(t *testing.T, trie *Trie, name string, rrtype uint16, size int, sta
 	t.Helper()
 	var n Name
 	n.Fold(name)
-	node, result := trie.Find(&n, 2)
+	node, result := trie.Find(&n, clusterLocal)
 	if result != Found {
 		t.Fatalf("the lookup of %s is %v", name, result)
 	}

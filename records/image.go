@@ -12,6 +12,7 @@ import (
 type Image struct {
 	Serial   uint32 // of the zones; changes that the image lacks get a later one
 	services []imageService
+	external []imageService // those with names in external zones
 	v4       *shards[addr4]
 	v6       *shards[addr6]
 }
@@ -30,40 +31,51 @@ func (t *Trie) Image() *Image {
 	i := &Image{Serial: t.Serial()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	namespaces := t.namespaces.Load()
-	n := 0
-	for ns := range namespaces.all {
-		n += ns.services.Load().n
-	}
-	i.services = make([]imageService, 0, n)
-	for ns := range namespaces.all {
-		for s := range ns.services.Load().all {
-			i.services = append(i.services, imageService{s, s.snapshot.Load()})
-		}
-	}
+	i.services, i.external = t.all.image(), t.external.image()
 	i.v4, i.v6 = t.v4.load(), t.v6.load()
 	return i
 }
 
+// image returns the services with their snapshots.
+func (d *directory) image() []imageService {
+	namespaces := d.namespaces.Load()
+	n := 0
+	for ns := range namespaces.all {
+		n += ns.services.Load().n
+	}
+	services := make([]imageService, 0, n)
+	for ns := range namespaces.all {
+		for s := range ns.services.Load().all {
+			services = append(services, imageService{s, s.snapshot.Load()})
+		}
+	}
+	return services
+}
+
 // Names yields every name of a service, host or port in the zone, with its node. They
 // are sorted by namespace and service.
-func (i *Image) Names(zone string) iter.Seq2[string, Node] {
-	slices.SortFunc(i.services, func(a, b imageService) int {
+func (i *Image) Names(z *Zone) iter.Seq2[string, Node] {
+	services := i.services
+	if z.External {
+		services = i.external
+	}
+	slices.SortFunc(services, func(a, b imageService) int {
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.name, b.name))
 	})
+	below := z.suffix()
 	return func(yield func(string, Node) bool) {
-		for _, s := range i.services {
-			if !s.snapshot.empty() && !s.names(zone, yield) {
+		for _, s := range services {
+			if !s.snapshot.empty() && !s.names(below, yield) {
 				return
 			}
 		}
 	}
 }
 
-// names yields the names of a service that has any. It reports whether
-// yield wants more.
-func (s imageService) names(zone string, yield func(string, Node) bool) bool {
-	suffix := joinLabels(s.name, s.namespace, svc, zone)
+// names yields the names of a service that has any, with what follows the namespace in them. It
+// reports whether yield wants more.
+func (s imageService) names(below string, yield func(string, Node) bool) bool {
+	suffix := joinLabels(s.name, s.namespace, below)
 	node := Node{snapshot: s.snapshot, suffixLen: len(suffix)}
 	if !yield(suffix, node) {
 		return false

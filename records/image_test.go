@@ -48,7 +48,7 @@ func compareImage(t *testing.T, u universe, image *Image, o oracle) {
 			}
 		}
 	}
-	for name, node := range image.Names("cluster.local.") {
+	for name, node := range image.Names(clusterLocal) {
 		add(name, node)
 	}
 	for addr, node := range image.Addrs() {
@@ -102,7 +102,7 @@ func TestImageIsOneState(t *testing.T) {
 	for range 500 {
 		image := trie.Image()
 		var forward, reverse []string
-		for name, node := range image.Names("cluster.local.") {
+		for name, node := range image.Names(clusterLocal) {
 			if node.host != nil {
 				forward = append(forward, name)
 			}

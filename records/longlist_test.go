@@ -121,7 +121,7 @@ func TestServedLists(t *testing.T) {
 			update.Remove(key, endpoint(i))
 		}
 		update.Commit()
-		if s := trie.service(key).snapshot.Load(); s.long != nil || s.ports.len() > 0 || s.namedPorts != 0 || trie.Stats().Ports != 0 {
+		if s := trie.all.service(key).snapshot.Load(); s.long != nil || s.ports.len() > 0 || s.namedPorts != 0 || trie.Stats().Ports != 0 {
 			t.Fatalf("without endpoints, there are %d ports", s.ports.len())
 		}
 	}

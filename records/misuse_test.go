@@ -231,7 +231,7 @@ func checkConsistent(t *testing.T, trie *Trie, names []string) {
 	}
 	image := trie.Image()
 	var want Stats
-	for _, node := range image.Names("cluster.local.") {
+	for _, node := range image.Names(clusterLocal) {
 		if node.host != nil {
 			want.Hosts++
 		}
@@ -242,7 +242,7 @@ func checkConsistent(t *testing.T, trie *Trie, names []string) {
 	for range image.Addrs() {
 		want.Addresses++
 	}
-	for ns := range trie.namespaces.Load().all {
+	for ns := range trie.all.namespaces.Load().all {
 		for s := range ns.services.Load().all {
 			want.Services++
 			snapshot := s.snapshot.Load()

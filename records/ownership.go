@@ -8,10 +8,12 @@ package records
 //     A change builds new ones, which share memory with the old.
 //   - An editor may write the pages and buckets that it copied, until its table is
 //     published. The edit number of a page identifies its editor (table.go).
-//   - Readers reach everything through atomic pointers: Trie.namespaces, Trie.addrs,
-//     namespace.services, service.snapshot and the shards. Only a commit stores them,
-//     with Trie.mu held. An image takes Trie.mu, so it sees all of a commit or nothing.
-//   - A new service has its snapshot before a table with the service is published.
+//   - Readers reach everything through atomic pointers: the namespaces of a directory,
+//     Trie.addrs, namespace.services, service.snapshot and the shards. Only a commit stores
+//     them, with Trie.mu held. An image takes Trie.mu, so it sees all of a commit or nothing.
+//   - A new service has its snapshot before a table with the service is published. A service
+//     that leaves Trie.external is in no table there before its next snapshot is published,
+//     so external zones never show what it gets afterwards.
 //   - The counters named populated are incremented in the portion that gives a service
 //     its first name, and decremented after the last portion.
 //   - The serial advances after the last portion. Any goroutine may advance it.
@@ -50,7 +52,8 @@ func (u *Update) reset() {
 	}
 	u.spare = append(u.spare, u.pending...)
 	u.pending, u.changed, u.scratch = u.pending[:0], u.changed[:0], reuse(u.scratch)
-	u.emptied, u.removed4, u.removed6 = reuse(u.emptied), reuse(u.removed4), reuse(u.removed6)
+	u.emptied, u.vacated = reuse(u.emptied), reuse(u.vacated)
+	u.removed4, u.removed6 = reuse(u.removed4), reuse(u.removed6)
 	u.entries4, u.entries6 = reuse(u.entries4), reuse(u.entries6)
 	u.size = 0
 }
@@ -77,7 +80,7 @@ func reuse[T any](list []T) []T {
 // pendingFor returns the update's part for a service, which it creates if there is
 // none.
 func (u *Update) pendingFor(key ServiceKey) *pending {
-	s := u.trie.service(key)
+	s := u.trie.all.service(key)
 	if s != nil && s.pending != nil {
 		return s.pending
 	}
@@ -93,6 +96,8 @@ func (u *Update) pendingFor(key ServiceKey) *pending {
 	p.key = key
 	if s != nil {
 		p.existed, p.exists = true, true
+		p.wasExternal = u.trie.external.namespaces.Load().n > 0 && u.trie.external.service(key) != nil
+		p.external = p.wasExternal
 		s.pending = p
 	} else {
 		s = &service{namespace: key.Namespace, name: key.Name}

@@ -55,7 +55,7 @@ func TestPacker(t *testing.T) {
 			}
 			var n Name
 			n.Fold(name)
-			node, result := trie.Find(&n, 2)
+			node, result := trie.Find(&n, clusterLocal)
 			if addr, ok := n.Reverse(); ok {
 				node, result = trie.FindAddr(addr)
 			}
@@ -106,7 +106,7 @@ func TestPackerWithoutRoom(t *testing.T) {
 	}{{"nginx.default.svc.cluster.local.", dns.TypeA}, {"nginx.default.svc.cluster.local.", dns.TypeAAAA}, {"_web._tcp.nginx.default.svc.cluster.local.", dns.TypeSRV}, {"1.0.0.10.in-addr.arpa.", dns.TypePTR}} {
 		var n Name
 		n.Fold(q.name)
-		node, result := trie.Find(&n, 2)
+		node, result := trie.Find(&n, clusterLocal)
 		if addr, ok := n.Reverse(); ok {
 			node, result = trie.FindAddr(addr)
 		}
@@ -207,7 +207,7 @@ func ExamplePacker() {
 	var name Name
 	query, _ := new(dns.Msg).SetQuestion("web-0.nginx.default.svc.cluster.local.", dns.TypeA).Pack()
 	nameSize := name.FoldWire(query[headerSize:])
-	node, _ := trie.Find(&name, 2)
+	node, _ := trie.Find(&name, clusterLocal)
 	p := NewPacker()
 	packed, ok := p.Append(slices.Grow(query, 512), nameSize, &node, &PackerQuery{Type: dns.TypeA, Size: 512, MaxPlain: 512})
 	fmt.Println(packed.Answers, ok)

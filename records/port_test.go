@@ -23,7 +23,7 @@ func TestLongPortName(t *testing.T) {
 	})})
 	update.Commit()
 	var names []string
-	for name := range trie.Image().Names("cluster.local.") {
+	for name := range trie.Image().Names(clusterLocal) {
 		names = append(names, name)
 	}
 	const base = "nginx.default.svc.cluster.local."
@@ -44,7 +44,7 @@ func TestLongPortName(t *testing.T) {
 
 // TestPortLookupBudget bounds the ports that a lookup compares with a name.
 func TestPortLookupBudget(t *testing.T) {
-	s := portTrie(1, manyPorts(10_000)).service(ServiceKey{"default", "nginx"}).snapshot.Load()
+	s := portTrie(1, manyPorts(10_000)).all.service(ServiceKey{"default", "nginx"}).snapshot.Load()
 	if s.ports.len() != 10_000 {
 		t.Fatalf("the service has %d ports, want 10,000", s.ports.len())
 	}

@@ -193,7 +193,7 @@ func TestReadersTakeNoLock(t *testing.T) {
 	}
 	trie.Serial()
 	trie.SerialDelay()
-	trie.HasNamespace([]byte("default"))
+	trie.HasNamespace(clusterLocal, []byte("default"))
 	denial(trie, "web-9.nginx.default.svc.cluster.local.", dns.TypeA)
 }
 

@@ -18,7 +18,7 @@ func TestAllBudget(t *testing.T) {
 	const base = "nginx.default.svc.cluster.local."
 	var name Name
 	name.Fold(base)
-	node, _ := trie.Find(&name, 2)
+	node, _ := trie.Find(&name, clusterLocal)
 	seen := make([]bool, hosts*ports)
 	live := func() uint64 {
 		runtime.GC()

@@ -66,7 +66,7 @@ func TestAll(t *testing.T) {
 		for _, name := range test.names {
 			var n Name
 			n.Fold(name)
-			node, result := test.trie.Find(&n, 2)
+			node, result := test.trie.Find(&n, clusterLocal)
 			if addr, ok := n.Reverse(); ok {
 				node, result = test.trie.FindAddr(addr)
 			}

@@ -13,20 +13,26 @@ const svc = "svc"
 // Trie is the tree of names. Any number of goroutines may call its methods at any time,
 // except for Update and Stats, which are the writer's, EnableCovers and EnableZones.
 type Trie struct {
-	namespaces atomic.Pointer[table[*namespace]]
-	populated  atomic.Int64 // services with a name
-	v4         reverseIndex[addr4]
-	v6         reverseIndex[addr6]
-	addrs      atomic.Pointer[addressIndex] // of all services; nil unless EnableCovers was called
-	serial     serial
-	zonal      bool    // EnableZones was called
-	stats      Stats   // the writer's
-	update     *Update // the writer's: memory for its next update; nil if there is none
+	all      directory // every service
+	external directory // the services with names in external zones
+	v4       reverseIndex[addr4]
+	v6       reverseIndex[addr6]
+	addrs    atomic.Pointer[addressIndex] // of all services; nil unless EnableCovers was called
+	serial   serial
+	zonal    bool    // EnableZones was called
+	stats    Stats   // the writer's
+	update   *Update // the writer's: memory for its next update; nil if there is none
 
 	mu sync.Mutex // held while a commit publishes, and while an image is taken
 }
 
-// namespace is a namespace with its headless services.
+// directory has services by namespace.
+type directory struct {
+	namespaces atomic.Pointer[table[*namespace]]
+	populated  atomic.Int64 // services with a name
+}
+
+// namespace is a namespace of a directory, with its headless services.
 type namespace struct {
 	name      string
 	services  atomic.Pointer[table[*service]]
@@ -34,7 +40,7 @@ type namespace struct {
 }
 
 // service is the place of a service in the trie. It stays the same while its snapshots
-// change.
+// change, and is the same in both directories.
 type service struct {
 	namespace, name string
 	snapshot        atomic.Pointer[snapshot]
@@ -47,7 +53,8 @@ func (s *service) hash() uint32   { return hashString(s.name) }
 // New returns an empty trie.
 func New() *Trie {
 	t := new(Trie)
-	t.namespaces.Store(new(table[*namespace]))
+	t.all.namespaces.Store(new(table[*namespace]))
+	t.external.namespaces.Store(new(table[*namespace]))
 	t.serial.init()
 	return t
 }
@@ -73,8 +80,8 @@ func (n *namespace) service(name []byte) *service {
 }
 
 // service returns the service with a key, or nil.
-func (t *Trie) service(key ServiceKey) *service {
-	ns := namespaceOf(t.namespaces.Load(), []byte(key.Namespace))
+func (d *directory) service(key ServiceKey) *service {
+	ns := namespaceOf(d.namespaces.Load(), []byte(key.Namespace))
 	if ns == nil {
 		return nil
 	}
@@ -96,35 +103,45 @@ const (
 	Found
 )
 
-// Find looks up a name. The last apex labels of the name are those of its zone. The node of a
-// missing name has no records, but [Node.Denial].
-func (t *Trie) Find(n *Name, apex int) (Node, Result) {
-	below := n.Len() - apex // labels left of the apex
-	if below < 3 || string(n.Label(apex)) != svc {
+// directory returns the services that have names in a zone.
+func (t *Trie) directory(z *Zone) *directory {
+	if z.External {
+		return &t.external
+	}
+	return &t.all
+}
+
+// Find looks up a name of a zone. The node of a missing name has no records, but [Node.Denial].
+func (t *Trie) Find(n *Name, z *Zone) (Node, Result) {
+	at, ok := z.Service(n)
+	if !ok {
 		return Node{}, Outside
 	}
-	ns := namespaceOf(t.namespaces.Load(), n.Label(apex+1))
+	ns := namespaceOf(t.directory(z).namespaces.Load(), n.Label(at))
 	if ns == nil {
 		return Node{}, Outside
 	}
-	s := ns.service(n.Label(apex + 2))
+	at++
+	s := ns.service(n.Label(at))
 	if s == nil {
 		return Node{}, Outside
 	}
-	node := Node{snapshot: s.snapshot.Load(), suffixLen: len(n.suffix(apex + 2))}
-	node.zonal = t.zonal && below > 3 && string(n.Label(apex+3)) == zoneLabel
+	node := Node{snapshot: s.snapshot.Load(), suffixLen: len(n.suffix(at))}
+	at++
+	below := n.Len() - at // labels left of the service
+	node.zonal = t.zonal && below > 0 && string(n.Label(at)) == zoneLabel
 	if node.snapshot.empty() {
 		return node, Missing
 	}
 	if node.zonal {
-		return node, node.findZonal(n, apex)
+		return node, node.findZonal(n, at)
 	}
 	switch below {
-	case 3:
+	case 0:
 		node.found = true
 		return node, Found
-	case 4:
-		label := n.Label(apex + 3)
+	case 1:
+		label := n.Label(at)
 		if node.host = node.snapshot.hostByLabel(label); node.host != nil {
 			node.found = true
 			return node, Found
@@ -133,8 +150,8 @@ func (t *Trie) Find(n *Name, apex int) (Node, Result) {
 			node.found, node.nonTerminal = true, true
 			return node, Found
 		}
-	case 5:
-		protocol, name := n.Label(apex+3), n.Label(apex+4)
+	case 2:
+		protocol, name := n.Label(at), n.Label(at+1)
 		if isUnderscored(protocol) && isUnderscored(name) {
 			if node.port = node.snapshot.portNamed(protocol[1:], name[1:]); node.port != nil {
 				node.found = true
@@ -154,13 +171,13 @@ func (t *Trie) FindAddr(a netip.Addr) (Node, Result) {
 	return t.v6.lookup(a.As16(), a)
 }
 
-// HasNamespace reports whether a service of the namespace has a name. If so, the name of the
-// namespace is an empty non-terminal (RFC 4592, section 2.2.2). Otherwise nothing is below the
-// name, and it does not exist (RFC 8020).
-func (t *Trie) HasNamespace(name []byte) bool {
-	ns := namespaceOf(t.namespaces.Load(), name)
+// HasNamespace reports whether a service of the namespace has a name in the zone. If so, the name
+// of the namespace is an empty non-terminal (RFC 4592, section 2.2.2). Otherwise nothing is below
+// the name, and it does not exist (RFC 8020).
+func (t *Trie) HasNamespace(z *Zone, name []byte) bool {
+	ns := namespaceOf(t.directory(z).namespaces.Load(), name)
 	return ns != nil && ns.populated.Load() > 0
 }
 
 // Empty reports whether no service has a name.
-func (t *Trie) Empty() bool { return t.populated.Load() == 0 }
+func (t *Trie) Empty() bool { return t.all.populated.Load() == 0 }

@@ -51,7 +51,7 @@ func TestTrieEmpties(t *testing.T) {
 	}
 	update.Commit()
 	compare(t, trie, oracle{}, u.names())
-	if n := trie.namespaces.Load().n; n != 0 {
+	if n := trie.all.namespaces.Load().n; n != 0 {
 		t.Errorf("an empty trie has %d namespaces", n)
 	}
 	if left := len(slices.Collect(trie.v4.load().all)) + len(slices.Collect(trie.v6.load().all)); left != 0 {

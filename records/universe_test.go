@@ -208,7 +208,7 @@ func compare(t *testing.T, trie *Trie, o oracle, names []string) {
 		}
 	}
 	for _, namespace := range []string{"default", "prod", "none"} {
-		if got := trie.HasNamespace([]byte(namespace)); got != populated[namespace] {
+		if got := trie.HasNamespace(clusterLocal, []byte(namespace)); got != populated[namespace] {
 			t.Fatalf("HasNamespace(%s) is %v, want %v", namespace, got, populated[namespace])
 		}
 	}

@@ -24,7 +24,8 @@ type Update struct {
 	size    int
 
 	// Of the commit: what it removes after the last portion.
-	emptied  []*namespace
+	emptied  []*namespace // of Trie.all
+	vacated  []*namespace // of Trie.external
 	removed4 []delta[addr4]
 	removed6 []delta[addr6]
 
@@ -51,6 +52,10 @@ type pending struct {
 	deleted bool // by the update, which may have created it again
 	empties bool // it loses its last name
 
+	// Of external zones: whether the service was, and will be if it exists, in Trie.external, and
+	// whether it loses its last name there.
+	wasExternal, external, vacates bool
+
 	// Of the plan.
 	progress progress
 	planned  int // the number of deltas of change.names that wait for no other service any more
@@ -60,13 +65,26 @@ type pending struct {
 func (u *Update) Create(key ServiceKey) { u.pendingFor(key).exists = true }
 
 // Delete removes the service and its endpoints. Endpoints that are added afterwards
-// count only if the service is created again.
+// count only if the service is created again. It is not external then.
 func (u *Update) Delete(key ServiceKey) {
 	p := u.pendingFor(key)
-	p.exists, p.deleted = false, true
+	p.exists, p.deleted, p.external = false, true, false
 	p.base = new(snapshot)
 	p.change.reset()
 }
+
+// nameServer has no names in external zones: ns.dns below an apex is the zone's name server, which
+// no service may be.
+var nameServer = ServiceKey{"dns", "ns"}
+
+// SetExternal gives the service names in external zones, or takes them away. Commit ignores it
+// for a service that does not exist then.
+func (u *Update) SetExternal(key ServiceKey, external bool) {
+	u.pendingFor(key).external = external && key != nameServer
+}
+
+// isExternal reports whether the service has names in external zones after the update.
+func (p *pending) isExternal() bool { return p.exists && p.external }
 
 // Add adds an endpoint to the service. An endpoint that is added twice stays until it
 // is removed twice.

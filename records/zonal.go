@@ -23,13 +23,12 @@ type ZonalName struct {
 	Protocol, Port []byte
 }
 
-// Zonal parses a name with the label "_zone" below a service. The last apex labels of the name are
-// those of its zone. Zonal reports whether the name has the form of a zonal name, or of a name
-// above one. The first two labels are a port and a protocol if both begin with an underscore, as no
-// topology zone begins with one: it is the value of a label of Kubernetes.
-func (n *Name) Zonal(apex int) (z ZonalName, ok bool) {
-	const service = 3 // labels of a service's name below the apex
-	at := apex + service
+// Zonal parses a name with the label "_zone" below a service. The last service labels of the name
+// are the name of the service. Zonal reports whether the name has the form of a zonal name, or of
+// a name above one. The first two labels are a port and a protocol if both begin with an
+// underscore, as no topology zone begins with one: it is the value of a label of Kubernetes.
+func (n *Name) Zonal(service int) (z ZonalName, ok bool) {
+	at := service
 	if n.Len() <= at || string(n.Label(at)) != zoneLabel {
 		return z, false
 	}
@@ -60,8 +59,8 @@ func (n *Name) Zonal(apex int) (z ZonalName, ok bool) {
 }
 
 // findZonal finds a zonal name below the service of the node.
-func (n *Node) findZonal(name *Name, apex int) Result {
-	z, ok := name.Zonal(apex)
+func (n *Node) findZonal(name *Name, service int) Result {
+	z, ok := name.Zonal(service)
 	switch {
 	case !ok:
 		return Missing
@@ -100,11 +99,10 @@ func (n *Node) zoneHasRecords() bool {
 	return v4.len()+v6.len() > 0
 }
 
-// denyZonal is [Node.Denial] for a zonal name. It returns the denial rather than writing it through
-// a pointer, which would move the name of every query to the heap.
-func (n *Node) denyZonal(name *Name, apex int, qtype uint16) Denial {
-	d := Denial{Service: name.Label(apex + 2), Counts: n.counts}
-	z, ok := name.Zonal(apex)
+// denyZonal completes the denial d of a zonal name. It returns the denial rather than writing it
+// through a pointer, which would move the name of every query to the heap.
+func (n *Node) denyZonal(d Denial, name *Name, service int, qtype uint16) Denial {
+	z, ok := name.Zonal(service)
 	if !ok {
 		d.Cause = NoSuchName
 		return d

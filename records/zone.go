@@ -12,20 +12,40 @@ type Zones []Zone
 type Zone struct {
 	Name    string // of the apex: fully qualified, in lower case
 	Reverse bool   // at or below in-addr.arpa or ip6.arpa
-	labels  int    // of Name
+	// External: namespaces are right below the apex, without "svc" between them, and only
+	// services have names that [Update.SetExternal] chose.
+	External bool
+	labels   int // of Name
 }
 
 // Labels returns the number of labels of the apex.
 func (z *Zone) Labels() int { return z.labels }
 
-// NewZones returns the zones with the names, each once. The names must be fully
-// qualified.
-func NewZones(names []string) Zones {
-	zones := make(Zones, 0, len(names))
-	for _, name := range names {
+// Service returns the position in a name of the namespace's label, of a name in the zone
+// that has the form of a service's name or of one below it. The service's label is next.
+func (z *Zone) Service(n *Name) (namespace int, ok bool) {
+	if z.External {
+		return z.labels, n.labels >= z.labels+2
+	}
+	return z.labels + 1, n.labels >= z.labels+3 && string(n.Label(z.labels)) == svc
+}
+
+// suffix returns what follows the namespace in the names of services.
+func (z *Zone) suffix() string {
+	if z.External {
+		return z.Name
+	}
+	return joinLabels(svc, z.Name)
+}
+
+// NewZones returns the zones with the names, each once, and the external ones. The names must
+// be fully qualified.
+func NewZones(names []string, external ...string) Zones {
+	zones := make(Zones, 0, len(names)+len(external))
+	for i, name := range slices.Concat(names, external) {
 		var n Name
 		n.Fold(name)
-		z := Zone{Name: string(n.text[:n.length]), labels: n.labels}
+		z := Zone{Name: string(n.text[:n.length]), External: i >= len(names), labels: n.labels}
 		z.Reverse = n.labels >= 2 && (string(n.suffix(1)) == "in-addr.arpa." || string(n.suffix(1)) == "ip6.arpa.")
 		if slices.ContainsFunc(zones, func(other Zone) bool { return other.Name == z.Name }) {
 			continue

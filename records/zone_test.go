@@ -7,12 +7,12 @@ import (
 
 func TestZones(t *testing.T) {
 	names := []string{"cluster.local.", "in-addr.arpa.", "Prod.cluster.local.", "example.org."}
-	testZones(t, NewZones(names))
+	checkZones(t, NewZones(names))
 	slices.Reverse(names) // a zone within another may come before or after it
-	testZones(t, NewZones(names))
+	checkZones(t, NewZones(names))
 }
 
-func testZones(t *testing.T, zones Zones) {
+func checkZones(t *testing.T, zones Zones) {
 	t.Helper()
 	for name, want := range map[string]string{
 		"cluster.local.":                   "cluster.local.",

@@ -316,7 +316,7 @@ func TestScatteredTargets(t *testing.T) {
 		u.Commit()
 		var name Name
 		name.Fold(base)
-		node, _ := trie.Find(&name, 2)
+		node, _ := trie.Find(&name, clusterLocal)
 		for start := range uint64(2 * n) {
 			answer := node.Answer(&Query{Name: base, Type: dns.TypeSRV, Size: dns.MaxMsgSize, Start: start})
 			if len(answer.Records) != 2*n || len(answer.Glue) != n {
