@@ -57,6 +57,8 @@ func (h *Headless) zoneRecords(name *records.Name, zone *records.Zone, qname, ap
 		return nil, true
 	case below == 2 && label(0) == "dns" && label(1) == "ns":
 		return h.addressRecords(qname, qtype), true
+	case zone.External:
+		return nil, below == 1 && h.trie.HasNamespace(zone, name.Label(zone.Labels()))
 	case zone.Reverse:
 		return nil, h.covers(name)
 	case below == 1 && label(0) == "dns-version":
@@ -67,7 +69,7 @@ func (h *Headless) zoneRecords(name *records.Name, zone *records.Zone, qname, ap
 	case below == 1 && label(0) == "svc":
 		return nil, !h.trie.Empty()
 	case below == 2 && label(0) == "svc":
-		return nil, h.trie.HasNamespace(name.Label(zone.Labels() + 1))
+		return nil, h.trie.HasNamespace(zone, name.Label(zone.Labels()+1))
 	}
 	return nil, h.covers(name)
 }

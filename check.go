@@ -110,15 +110,24 @@ func (s *stanza) warn(directive, format string, args ...any) {
 
 // warnUnreachable warns about zones that no query can reach.
 func (s *stanza) warnUnreachable(c *caddy.Controller) {
-	if block := plugin.OriginsFromArgsOrServerBlock(nil, c.ServerBlockKeys); len(block) > 0 {
+	block := plugin.OriginsFromArgsOrServerBlock(nil, c.ServerBlockKeys)
+	reached := func(zone string) bool { return overlaps(zone, block) }
+	// A server block may be there for the external zones alone.
+	s.externalOnly = !slices.ContainsFunc(s.zones, reached) && slices.ContainsFunc(s.external, reached)
+	if len(block) > 0 {
 		for _, zone := range s.zones {
-			if !overlaps(zone, block) {
+			if !reached(zone) && !s.externalOnly {
 				s.warn(pluginName, "zone %q is outside of the server block, where no query for it arrives", zone)
+			}
+		}
+		for _, zone := range s.external {
+			if !reached(zone) {
+				s.warn("external", "zone %q is outside of the server block, where no query for it arrives", zone)
 			}
 		}
 	}
 	for _, zone := range s.fall.Zones {
-		if !overlaps(zone, s.zones) {
+		if !overlaps(zone, slices.Concat(s.zones, s.external)) {
 			s.warn("fallthrough", "zone %q is outside of the plugin's zones, so that no name in it falls through", zone)
 		}
 	}
@@ -147,7 +156,7 @@ func (s *stanza) sourceError(err error) error {
 // warnChain warns about a chain of plugins that hides this one's names or leaves others
 // unanswered.
 func (h *Headless) warnChain(s *stanza, config *dnsserver.Config) {
-	if h.Next == nil && !h.authoritative {
+	if h.Next == nil && !h.authoritative && !s.externalOnly {
 		s.warn(pluginName, "no plugin comes after it, so queries for other names than those of headless services get REFUSED; add one, such as \"forward\", or set \"authoritative\"")
 	}
 	if h.Next == nil && len(h.Fall.Zones) > 0 {

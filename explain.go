@@ -77,7 +77,7 @@ func (h *Headless) deny(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, l
 	opt := r.IsEdns0()
 	text, bare := "", h.denial.bare && rcode == dns.RcodeNameError
 	if explains := h.explain && (opt != nil || h.metadata); explains || bare {
-		d := l.node.Denial(&l.name, l.zone.Labels(), r.Question[0].Qtype)
+		d := l.node.Denial(&l.name, l.zone, r.Question[0].Qtype)
 		bare = bare && d.Passing()
 		if explains {
 			text = h.reason(ctx, &d)

@@ -231,7 +231,7 @@ func (f *fastPlugin) deny(q *fastQuery, r *fastReply) bool {
 		return false // a second extended DNS error says so
 	}
 	if explains || bare {
-		d := q.node.Denial(&q.name, q.zone.Labels(), q.rrtype)
+		d := q.node.Denial(&q.name, q.zone, q.rrtype)
 		bare = bare && d.Passing()
 		if explains {
 			r.ede = appendReason(f.text[:0], &d)

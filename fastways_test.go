@@ -221,7 +221,7 @@ func (b *bothWays) names() (names []string) {
 			continue // no service has a name there
 		}
 		n := 0
-		for name := range image.Names(b.h.zones[i].Name) {
+		for name := range image.Names(&b.h.zones[i]) {
 			if n++; n > 60 && n%17 != 0 {
 				continue
 			}

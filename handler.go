@@ -38,7 +38,7 @@ func (h *Headless) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 	case records.Missing:
 		return h.answerMissing(ctx, w, r, &l)
 	case records.Outside:
-		if h.authoritative {
+		if h.owns(zone) {
 			return h.answerZone(ctx, w, r, &l)
 		}
 	}
@@ -94,7 +94,7 @@ func isLookup(r *dns.Msg, q *dns.Question) bool {
 func (h *Headless) refuses(zone *records.Zone, r *dns.Msg) bool {
 	q := &r.Question[0]
 	switch {
-	case !h.authoritative:
+	case !h.owns(zone):
 		return false
 	case r.Opcode != dns.OpcodeQuery || q.Qclass != dns.ClassINET:
 		return !h.Fall.Through(q.Name)
@@ -103,16 +103,19 @@ func (h *Headless) refuses(zone *records.Zone, r *dns.Msg) bool {
 	}
 }
 
+// owns reports whether the plugin is authoritative for the zone.
+func (h *Headless) owns(zone *records.Zone) bool { return h.authoritative || zone.External }
+
 // find looks up the name and sets the node.
 func (h *Headless) find(l *lookup) (result records.Result) {
-	if addr, ok := l.name.Reverse(); ok {
+	if addr, ok := l.name.Reverse(); ok && !l.zone.External {
 		l.node, result = h.trie.FindAddr(addr)
 		return result
 	}
 	if l.zone.Reverse { // services have no names there
 		return records.Outside
 	}
-	l.node, result = h.trie.Find(&l.name, l.zone.Labels())
+	l.node, result = h.trie.Find(&l.name, l.zone)
 	return result
 }
 

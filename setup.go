@@ -61,7 +61,7 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 	}
 	h := &Headless{
 		Fall:          s.fall,
-		zones:         records.NewZones(s.zones),
+		zones:         records.NewZones(s.zones, s.external...),
 		ptrZone:       s.ptrZone(),
 		ttl:           s.ttl,
 		denial:        s.denial,
@@ -88,8 +88,8 @@ func (h *Headless) start(s *stanza, config *dnsserver.Config, l *lifetime) error
 	h.delegate = config.Handler("kubernetes") != nil
 	h.metadata = config.Handler("metadata") != nil
 	h.warnChain(s, config)
-	if h.authoritative {
-		if err := h.startAuthority(config); err != nil {
+	if owned := h.ownedZones(); len(owned) > 0 {
+		if err := h.startAuthority(config, owned); err != nil {
 			return err
 		}
 	}
@@ -97,16 +97,26 @@ func (h *Headless) start(s *stanza, config *dnsserver.Config, l *lifetime) error
 	return h.awaitSync(l, s.startupTimeout)
 }
 
-// startAuthority prepares the plugin to answer for its whole zones: it finds the addresses of
+// ownedZones returns the zones that the plugin is authoritative for.
+func (h *Headless) ownedZones() (owned records.Zones) {
+	for i := range h.zones {
+		if h.owns(&h.zones[i]) {
+			owned = append(owned, h.zones[i])
+		}
+	}
+	return owned
+}
+
+// startAuthority prepares the plugin to answer for whole zones: it finds the addresses of
 // their name server, and starts to notify their secondaries.
-func (h *Headless) startAuthority(config *dnsserver.Config) error {
+func (h *Headless) startAuthority(config *dnsserver.Config, owned records.Zones) error {
 	var err error
 	if h.serverAddrs, err = serverAddresses(config.ListenHosts); err != nil {
 		return fmt.Errorf("find the addresses of the server: %w", err)
 	}
 	if t, ok := config.Handler("transfer").(*transfer.Transfer); ok {
 		h.transfers = true
-		h.notifier = startNotifier(t.Notify, h.zones, h.trie)
+		h.notifier = startNotifier(t.Notify, owned, h.trie)
 		h.source.addNotifier(h.notifier)
 	}
 	return nil

@@ -20,7 +20,9 @@ import (
 // stanza is the configuration of the plugin in one server block.
 type stanza struct {
 	zones          []string
-	ttl            uint32 // seconds
+	external       []string // zones
+	externalOnly   bool     // no other zone is in the server block
+	ttl            uint32   // seconds
 	denial         denialOptions
 	startupTimeout time.Duration
 	fall           fall.F
@@ -41,13 +43,16 @@ type denialOptions struct {
 // ptrZone returns the zone that PTR records point into: the first one that is not a reverse
 // zone, or "".
 func (s *stanza) ptrZone() string {
-	i := slices.IndexFunc(s.zones, func(z string) bool {
-		return !dns.IsSubDomain("in-addr.arpa.", z) && !dns.IsSubDomain("ip6.arpa.", z)
-	})
+	i := slices.IndexFunc(s.zones, func(z string) bool { return !isReverse(z) })
 	if i < 0 {
 		return ""
 	}
 	return s.zones[i]
+}
+
+// isReverse reports whether the zone has reverse names.
+func isReverse(zone string) bool {
+	return dns.IsSubDomain("in-addr.arpa.", zone) || dns.IsSubDomain("ip6.arpa.", zone)
 }
 
 // place returns FILE:LINE of the current token.
@@ -76,6 +81,27 @@ func checkZones(args []string) error {
 	for _, arg := range args {
 		if len(plugin.Host(arg).NormalizeExact()) == 0 {
 			return fmt.Errorf("zone %q: neither a domain name nor a network", arg)
+		}
+	}
+	return nil
+}
+
+// setExternal sets the external zones.
+func (s *stanza) setExternal(args []string) error {
+	if err := checkZones(args); err != nil {
+		return err
+	}
+	for _, arg := range args {
+		for _, zone := range plugin.Host(arg).NormalizeExact() {
+			switch {
+			case isReverse(zone):
+				return fmt.Errorf("zone %q: a reverse zone has no names of services", zone)
+			case slices.Contains(s.zones, zone):
+				return fmt.Errorf("zone %q: also a zone of the cluster; name those behind \"headless\"", zone)
+			case slices.Contains(s.external, zone):
+				return fmt.Errorf("zone %q: given twice", zone)
+			}
+			s.external = append(s.external, zone)
 		}
 	}
 	return nil
@@ -137,6 +163,8 @@ func (s *stanza) setDirective(c *caddy.Controller, directive string, args []stri
 		}
 	case "authoritative":
 		s.authoritative = true
+	case "external":
+		return s.setExternal(args)
 	case "fastpath":
 		s.fastPath = true
 	case "snapshot":
@@ -251,6 +279,7 @@ var directives = map[string]arguments{
 	"zonal":              {0, 0, "no argument"},
 	"explain":            {1, 1, "on or off"},
 	"authoritative":      {0, 0, "no argument"},
+	"external":           {1, unlimited, "at least one zone"},
 	"fastpath":           {0, 0, "no argument"},
 	"snapshot":           {1, 2, "a file and at most a duration"},
 	"ttl":                {1, 1, "one number of seconds"},

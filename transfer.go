@@ -42,12 +42,9 @@ func (h *Headless) Transfer(apex string, serial uint32) (<-chan []dns.RR, error)
 
 // zoneAt returns the zone with this apex, if the plugin is authoritative for it, or nil.
 func (h *Headless) zoneAt(apex string) *records.Zone {
-	if !h.authoritative {
-		return nil
-	}
 	for i := range h.zones {
-		if strings.EqualFold(h.zones[i].Name, apex) {
-			return &h.zones[i]
+		if zone := &h.zones[i]; strings.EqualFold(zone.Name, apex) && h.owns(zone) {
+			return zone
 		}
 	}
 	return nil
@@ -59,7 +56,7 @@ func (h *Headless) zoneAt(apex string) *records.Zone {
 func (h *Headless) contents(image *records.Image, zone *records.Zone) iter.Seq[[]dns.RR] {
 	return func(yield func([]dns.RR) bool) {
 		sets := h.nameServerSets(zone.Name)
-		if !zone.Reverse {
+		if !zone.Reverse && !zone.External {
 			sets = append(sets, []dns.RR{versionRecord(nameBelow("dns-version", zone.Name))})
 		}
 		for i := range h.zones {
@@ -80,7 +77,7 @@ func (h *Headless) contents(image *records.Image, zone *records.Zone) iter.Seq[[
 // zone below it.
 func (h *Headless) serviceRecords(image *records.Image, zone *records.Zone, yield func([]dns.RR) bool) {
 	if !zone.Reverse {
-		for name, node := range image.Names(zone.Name) {
+		for name, node := range image.Names(zone) {
 			if h.zones.Match(name) != zone {
 				continue
 			}
@@ -90,7 +87,7 @@ func (h *Headless) serviceRecords(image *records.Image, zone *records.Zone, yiel
 				}
 			}
 		}
-		if !dns.IsSubDomain(zone.Name, "arpa.") {
+		if zone.External || !dns.IsSubDomain(zone.Name, "arpa.") {
 			return
 		}
 	}

@@ -38,6 +38,7 @@ func (h *Headless) answerWhy(ctx context.Context, w dns.ResponseWriter, r *dns.M
 	q := &r.Question[0]
 	l.name.Fold(q.Name[len(whyLabel)+1:])
 	addr, reverse := l.name.Reverse()
+	reverse = reverse && !l.zone.External
 	subject, ok := h.subjectOf(&l.name, l.zone)
 	switch {
 	case !ok && !reverse && l.name.Len()-l.zone.Labels() > 3 && h.find(l) != records.Found:
@@ -56,6 +57,8 @@ func (h *Headless) answerWhy(ctx context.Context, w dns.ResponseWriter, r *dns.M
 		reasons = h.source.informer.Explain(informer.Subject{Addr: addr})
 	case ok:
 		reasons = h.source.informer.Explain(subject)
+	case l.zone.External:
+		reasons = []string{"not a name of a headless service: such names are SERVICE.NAMESPACE.ZONE, as this zone is external, and HOST and _PORT._PROTOCOL below it"}
 	default:
 		reasons = []string{"not a name of a headless service: such names are SERVICE.NAMESPACE.svc.ZONE, HOST and _PORT._PROTOCOL below it, and reverse names of addresses"}
 	}
@@ -73,28 +76,28 @@ func (h *Headless) answerWhy(ctx context.Context, w dns.ResponseWriter, r *dns.M
 // subjectOf parses the name of a service, of a host or a port below one, or a zonal name. It reports
 // whether the name has that form.
 func (h *Headless) subjectOf(name *records.Name, zone *records.Zone) (s informer.Subject, ok bool) {
-	apex := zone.Labels()
-	label := func(i int) string { return string(appendLabel(nil, name.Label(apex+i))) }
-	below := name.Len() - apex
-	if zone.Reverse || below < 3 || label(0) != "svc" {
+	at, ok := zone.Service(name)
+	if zone.Reverse || !ok {
 		return informer.Subject{}, false
 	}
-	s.Namespace, s.Service = label(1), label(2)
+	service := at + 2 // labels of the name of the service
+	label := func(i int) string { return string(appendLabel(nil, name.Label(i))) }
+	s.Namespace, s.Service, s.External = label(at), label(at+1), zone.External
 	if h.zonal {
-		if z, ok := name.Zonal(apex); ok && len(z.Zone) > 0 {
+		if z, ok := name.Zonal(service); ok && len(z.Zone) > 0 {
 			text := func(b []byte) string { return string(appendLabel(nil, b)) }
 			s.Zone, s.Prefer, s.Protocol, s.Port = text(z.Zone), string(z.Directive) == "prefer", text(z.Protocol), text(z.Port)
 			return s, true
 		}
 	}
-	switch {
-	case below == 3:
-	case below == 4 && strings.HasPrefix(label(3), "_"):
-		s.Protocol = label(3)[1:]
-	case below == 4:
-		s.Host = label(3)
-	case below == 5 && strings.HasPrefix(label(3), "_") && strings.HasPrefix(label(4), "_"):
-		s.Protocol, s.Port = label(3)[1:], label(4)[1:]
+	switch below := name.Len() - service; {
+	case below == 0:
+	case below == 1 && strings.HasPrefix(label(service), "_"):
+		s.Protocol = label(service)[1:]
+	case below == 1:
+		s.Host = label(service)
+	case below == 2 && strings.HasPrefix(label(service), "_") && strings.HasPrefix(label(service+1), "_"):
+		s.Protocol, s.Port = label(service)[1:], label(service + 1)[1:]
 	default:
 		return informer.Subject{}, false
 	}

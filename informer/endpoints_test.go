@@ -287,3 +287,67 @@ func TestLabelBudget(t *testing.T) {
 		}
 	}
 }
+
+// TestExternalAnnotation checks that only "true" gives a service external names, also when the
+// annotation comes, changes and goes, and when the service or its namespace does.
+func TestExternalAnnotation(t *testing.T) {
+	i := explained(t, Config{})
+	do := func(f func(j *joiner, u *records.Update)) {
+		u := i.joiner.trie.Update()
+		f(i.joiner, u)
+		i.joiner.flush(u)
+		u.Commit()
+	}
+	service := func(value string, change ...func(*corev1.Service)) object.Object {
+		return object.NewService(fixture.Nginx(func(s *corev1.Service) {
+			if value != "unset" {
+				s.Annotations = map[string]string{"headless-dns.github.io/external": value}
+			}
+			for _, c := range change {
+				c(s)
+			}
+		}))
+	}
+	check := func(what, want string) {
+		t.Helper()
+		if got := answer(i.joiner.trie, "web-0.nginx.default.example.org.", dns.TypeA); got != want {
+			t.Errorf("%s: got %q, want %q", what, got, want)
+		}
+	}
+	do(func(j *joiner, u *records.Update) { j.set(u, object.NewPod(fixture.Web(0))) })
+	for _, value := range []string{"", "true", "false", "true", "unset", "true", "True", "1", "true", " true"} {
+		do(func(j *joiner, u *records.Update) { j.set(u, service(value)) })
+		if value == "true" {
+			check(value, "10.244.0.1")
+		} else {
+			check(value, "outside")
+		}
+	}
+	clusterIP := func(s *corev1.Service) { s.Spec.ClusterIP = "10.96.0.1" }
+	for _, step := range []struct {
+		what string
+		do   func(j *joiner, u *records.Update)
+		want string
+	}{
+		{"annotated again", func(j *joiner, u *records.Update) { j.set(u, service("true")) }, "10.244.0.1"},
+		{"no longer headless", func(j *joiner, u *records.Update) { j.set(u, service("true", clusterIP)) }, "outside"},
+		{"headless again", func(j *joiner, u *records.Update) { j.set(u, service("true")) }, "10.244.0.1"},
+		{"deleted", func(j *joiner, u *records.Update) { j.remove(u, object.Services, service("").ID()) }, "outside"},
+		{"created without", func(j *joiner, u *records.Update) { j.set(u, service("")) }, "outside"},
+		{"deleted and created at once", func(j *joiner, u *records.Update) {
+			j.remove(u, object.Services, service("").ID())
+			j.set(u, service("true"))
+		}, "10.244.0.1"},
+		{"changed twice at once", func(j *joiner, u *records.Update) {
+			j.set(u, service(""))
+			j.set(u, service("true"))
+		}, "10.244.0.1"},
+		{"deleted and created without", func(j *joiner, u *records.Update) {
+			j.remove(u, object.Services, service("").ID())
+			j.set(u, service(""))
+		}, "outside"},
+	} {
+		do(step.do)
+		check(step.what, step.want)
+	}
+}

@@ -19,6 +19,7 @@ type Subject struct {
 	Zone               string // of a zonal name: the topology zone
 	Prefer             bool   // a zonal name without endpoints in the zone has all of them
 	Addr               netip.Addr
+	External           bool // a name in an external zone
 }
 
 // MaxReasons is the most reasons of an explanation, and MaxReason the most bytes of one, which
@@ -111,6 +112,10 @@ func (e *explanation) name(s Subject) {
 	v := e.informer.joiner.view(s.Namespace)
 	service := v.services[s.Service]
 	switch {
+	case s.External && (!v.served || service == nil || !service.Headless || !service.External):
+		// Nobody learns from an external zone what else the cluster has.
+		e.add("%s/%s: no headless service with annotation %s: \"true\" that this server watches", s.Namespace, s.Service, object.ExternalAnnotation)
+		return
 	case !v.served:
 		e.add("%s/%s: the server does not serve namespace %s: %s", s.Namespace, s.Service, s.Namespace, e.narrowed())
 		return

@@ -101,6 +101,12 @@ func build(kind object.Kind, name int, seed uint64) kruntime.Object {
 		if rng.IntN(3) == 0 {
 			s.Annotations = map[string]string{"headless-dns.github.io/hosts": []string{"addressed", "addressed", "ready", "Addressed"}[rng.IntN(4)]}
 		}
+		if rng.IntN(3) == 0 {
+			if s.Annotations == nil {
+				s.Annotations = map[string]string{}
+			}
+			s.Annotations["headless-dns.github.io/external"] = []string{"true", "true", "True"}[rng.IntN(3)]
+		}
 		return s
 	case object.Pods:
 		p := &corev1.Pod{ObjectMeta: meta, Spec: corev1.PodSpec{

@@ -59,7 +59,7 @@ func partOf(got string, before, after state, q *question) bool {
 		owns := func(s state) bool {
 			for k, endpoints := range s {
 				for _, e := range endpoints {
-					if e.addr == q.addr && name == fmt.Sprintf("%s.%s.%s.svc.cluster.local.", e.host, k.Name, k.Namespace) {
+					if e.addr == q.addr && !isExternal(k) && name == fmt.Sprintf("%s.%s.%s.svc.cluster.local.", e.host, k.Name, k.Namespace) {
 						return true
 					}
 				}

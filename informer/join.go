@@ -337,6 +337,9 @@ func (j *joiner) flush(u *records.Update) {
 			u.Create(s.key)
 		}
 		if is {
+			if s.External || was && old.External {
+				u.SetExternal(s.key, s.External)
+			}
 			n.add(s)
 			j.countSlices(counter{u, false}, s, m)
 		}

@@ -106,7 +106,7 @@ func published(t *testing.T, trie *records.Trie) []string {
 		}
 	}
 	image := trie.Image()
-	for name, node := range image.Names(zone) {
+	for name, node := range image.Names(&testZones[0]) {
 		add(node, name, records.Types[:]...)
 	}
 	for addr, node := range image.Addrs() {

@@ -20,6 +20,9 @@ func (j *joiner) podsOf(m *namespaceObjects) map[*joinedService][]*object.Pod {
 // serve adds a headless service with its endpoints to the update.
 func (j *joiner) serve(c counter, s *joinedService, m *namespaceObjects, pods []*object.Pod) {
 	c.update.Create(s.key)
+	if s.External {
+		c.update.SetExternal(s.key, true)
+	}
 	for _, p := range pods {
 		j.countPod(c, s, p)
 	}

@@ -74,8 +74,8 @@ func (m *model) denial(k object.Key, host string) string {
 func denialOf(trie *records.Trie, name string) string {
 	var n records.Name
 	n.Fold(name)
-	node, _ := trie.Find(&n, 2)
-	switch d := node.Denial(&n, 2, dns.TypeA); d.Cause {
+	node, _ := trie.Find(&n, testZones.Match(name))
+	switch d := node.Denial(&n, testZones.Match(name), dns.TypeA); d.Cause {
 	case records.HostWithheld:
 		return d.Reason.String()
 	case records.HostElsewhere:

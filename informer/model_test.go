@@ -50,8 +50,22 @@ func (m *model) watched() []object.Kind {
 	return kinds
 }
 
-// state has the endpoints of each service that is served.
+// state has the endpoints of each service that is served. A service with external names is there
+// twice, with its key and with the external one.
 type state map[object.Key][]modelEndpoint
+
+const externalSuffix = " (external)"
+
+func externalKey(k object.Key) object.Key {
+	return object.Key{Namespace: k.Namespace, Name: k.Name + externalSuffix}
+}
+
+func isExternal(k object.Key) bool { return strings.HasSuffix(k.Name, externalSuffix) }
+
+// plainKey returns the key of the service.
+func plainKey(k object.Key) object.Key {
+	return object.Key{Namespace: k.Namespace, Name: strings.TrimSuffix(k.Name, externalSuffix)}
+}
 
 // modelEndpoint is an address of a host, with its ports as "protocol name number".
 type modelEndpoint struct {
@@ -76,6 +90,9 @@ func (m *model) state() state {
 			continue
 		}
 		s[k] = withoutLate(append(m.ofPods(service), m.ofSlices(service)...))
+		if service.Annotations["headless-dns.github.io/external"] == "true" {
+			s[externalKey(k)] = s[k]
+		}
 	}
 	return s
 }
@@ -343,7 +360,7 @@ func (s state) pointers(q *question) string {
 		for _, e := range endpoints {
 			name := fmt.Sprintf("%s.%s.%s.svc.cluster.local.", e.host, k.Name, k.Namespace)
 			switch {
-			case e.addr != q.addr:
+			case e.addr != q.addr || isExternal(k):
 			case e.hostname:
 				hostnames = append(hostnames, name)
 			default:
@@ -373,7 +390,7 @@ func canonical(data []string) string {
 // label when it becomes a hostname, and does so if the service is created again.
 func (s state) interim(t state, k object.Key, recreated bool) state {
 	var both []modelEndpoint
-	rest := slices.Clone(t[k])
+	rest := slices.Clone(t[plainKey(k)]) // it loses what it removes before it leaves the external zone
 	for _, e := range s[k] {
 		i := slices.Index(rest, e)
 		if i < 0 {

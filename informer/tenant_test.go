@@ -287,7 +287,7 @@ func slowestQueryOf(trie *records.Trie, h *hostile) (time.Duration, string) {
 				if addr, ok := n.Reverse(); ok {
 					node, result = trie.FindAddr(addr)
 				} else {
-					node, result = trie.Find(&n, 2)
+					node, result = trie.Find(&n, testZones.Match(name))
 				}
 				if result == records.Found {
 					node.Answer(&records.Query{Name: name, Type: qtype, Zone: zone, TTL: 5, Size: 1232, Start: uint64(k) * 7919})

@@ -20,14 +20,17 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// find looks up a name of the zone cluster.local, or a reverse name.
+// testZones are the zones of the tests, the second one an external zone.
+var testZones = records.NewZones([]string{"cluster.local."}, "example.org.")
+
+// find looks up a name of the test zones, or a reverse name.
 func find(trie *records.Trie, name string) (records.Node, records.Result) {
 	var n records.Name
 	n.Fold(name)
 	if addr, ok := n.Reverse(); ok {
 		return trie.FindAddr(addr)
 	}
-	return trie.Find(&n, 2)
+	return trie.Find(&n, testZones.Match(name))
 }
 
 // answer returns the records of a name and type, without TTL and sorted, or the outcome if
@@ -118,6 +121,8 @@ func draw(rng *rand.Rand) (object.Kind, object.Object) {
 				s.Spec.PublishNotReadyAddresses = true
 			case 6:
 				s.Annotations = map[string]string{object.HostsAnnotation: "addressed"}
+			case 7:
+				s.Annotations = map[string]string{object.ExternalAnnotation: "true"}
 			case 4:
 				s.Spec.Ports[0].TargetPort = intstr.FromString("http")
 			case 5:
@@ -176,6 +181,7 @@ func answers(trie *records.Trie) map[string]string {
 		for _, app := range []string{"nginx", "db", "web"} {
 			base := app + "." + ns + ".svc.cluster.local."
 			ask(base, dns.TypeA, dns.TypeAAAA, dns.TypeSRV)
+			ask(fmt.Sprintf("%s.%s.example.org.", app, ns), dns.TypeA, dns.TypeSRV)
 			ask("_web._tcp."+base, dns.TypeSRV)
 			for i := range 7 {
 				ask(fmt.Sprintf("web-%d.%s", i, base), dns.TypeA, dns.TypeAAAA, dns.TypeSRV)

@@ -150,6 +150,7 @@ func TestNamesAbove(t *testing.T) {
 			u.Delete(green)
 			for _, e := range []Endpoint{one, two} {
 				u.Create(ServiceKey{"shop", "red"})
+				u.SetExternal(ServiceKey{"shop", "red"}, true)
 				u.Add(ServiceKey{"shop", "red"}, e)
 			}
 		}, ""},
@@ -163,6 +164,7 @@ func TestNamesAbove(t *testing.T) {
 			u.Delete(blue)
 			u.Delete(green)
 			u.Create(away)
+			u.SetExternal(away, true)
 			u.Add(away, one)
 			u.Add(away, two)
 		}, "shop"},
@@ -172,6 +174,8 @@ func TestNamesAbove(t *testing.T) {
 		update := trie.Update()
 		update.Create(blue)
 		update.Create(green)
+		update.SetExternal(blue, true)
+		update.SetExternal(green, true)
 		update.Add(blue, one)
 		update.Add(blue, two)
 		if test.what == "services exchange their pods" {
@@ -184,6 +188,9 @@ func TestNamesAbove(t *testing.T) {
 			t.Helper()
 			if !trie.HasNamespace(clusterLocal, []byte("shop")) {
 				t.Errorf("%s: after %d portions, the namespace is missing", test.what, after)
+			}
+			if !trie.HasNamespace(exampleOrg, []byte("shop")) {
+				t.Errorf("%s: after %d portions, the namespace is missing in the external zone", test.what, after)
 			}
 			if trie.Empty() {
 				t.Errorf("%s: after %d portions, the trie is empty", test.what, after)
@@ -208,6 +215,8 @@ func TestNamesAbove(t *testing.T) {
 		}
 		if test.gone == "" {
 			check(portions)
+		} else if trie.HasNamespace(exampleOrg, []byte(test.gone)) || namespaceOf(trie.external.namespaces.Load(), []byte(test.gone)) != nil {
+			t.Errorf("%s: after the commit, the namespace exists in the external zone", test.what)
 		} else if trie.HasNamespace(clusterLocal, []byte(test.gone)) || namespaceOf(trie.all.namespaces.Load(), []byte(test.gone)) != nil {
 			t.Errorf("%s: after the commit, the namespace exists", test.what)
 		}
@@ -216,6 +225,9 @@ func TestNamesAbove(t *testing.T) {
 			update.Delete(key)
 		}
 		update.Commit()
+		if n := trie.external.namespaces.Load().n; n != 0 || trie.external.populated.Load() != 0 {
+			t.Errorf("%s: a trie without services has %d namespaces with external ones", test.what, n)
+		}
 		if !trie.Empty() || trie.all.namespaces.Load().n != 0 || trie.Covers(netip.MustParsePrefix("0.0.0.0/0")) || trie.Covers(netip.MustParsePrefix("::/0")) {
 			t.Errorf("%s: a trie without services has %d namespaces", test.what, trie.all.namespaces.Load().n)
 		}

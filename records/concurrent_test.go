@@ -92,8 +92,11 @@ func TestReaders(t *testing.T) {
 			if mask == 3 {
 				setPortionSize(t, 1)
 			}
-			u := universe{Rand: rand.New(rand.NewPCG(1, uint64(mask))), long: true, zonal: true}
+			u := universe{Rand: rand.New(rand.NewPCG(1, uint64(mask))), long: true, zonal: true, external: map[ServiceKey]bool{}}
 			trie, o, names := u.trie(), oracle{}, u.names()
+			for _, name := range names {
+				names = append(names, externalName(name))
+			}
 			trie.EnableCovers()
 			var stop atomic.Bool
 			var images, readers sync.WaitGroup
@@ -111,6 +114,7 @@ func TestReaders(t *testing.T) {
 						}
 						denial(trie, pick(u, names...), pick(u, allTypes...))
 						trie.HasNamespace(clusterLocal, []byte("prod"))
+						trie.HasNamespace(exampleOrg, []byte("prod"))
 						trie.Covers(netip.PrefixFrom(u.addr(), 28))
 						trie.Serial()
 						checkImage(t, trie.Image())
@@ -127,7 +131,8 @@ func TestReaders(t *testing.T) {
 			}
 			stop.Store(true)
 			readers.Wait()
-			compare(t, trie, o, names)
+			compare(t, trie, o, u.names())
+			compareExternal(t, u, trie, o)
 		})
 	}
 }

@@ -18,11 +18,12 @@ import (
 func TestImage(t *testing.T) {
 	setPortionSize(t, 1)
 	for seed := range uint64(10) {
-		u := universe{Rand: rand.New(rand.NewPCG(seed, 5)), long: seed%2 == 1, zonal: seed%4 > 1}
+		u := universe{Rand: rand.New(rand.NewPCG(seed, 5)), long: seed%2 == 1, zonal: seed%4 > 1, external: map[ServiceKey]bool{}}
 		trie, o := u.trie(), oracle{}
 		for range 30 {
 			randomUpdate(u, trie, o)
 			compareImage(t, u, trie.Image(), o)
+			compareExternalImage(t, u, trie.Image(), o)
 		}
 	}
 }

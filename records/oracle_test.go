@@ -123,6 +123,17 @@ func (o oracle) find(name string, rrtype uint16) (Result, []string) {
 	return Found, slices.Compact(answer)
 }
 
+// findIn is find, or findZonal if the trie has zonal names.
+func (o oracle) findIn(trie *Trie, name string, rrtype uint16) (Result, []string) {
+	result, data := o.find(name, rrtype)
+	if trie.zonal && result != Outside {
+		if result, data, ok := o.findZonal(name, rrtype); ok {
+			return result, data
+		}
+	}
+	return result, data
+}
+
 // findZonal is find for a name with the label _zone below a service that exists. It reports
 // whether the name is one.
 func (o oracle) findZonal(name string, rrtype uint16) (_ Result, _ []string, ok bool) {

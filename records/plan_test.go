@@ -16,7 +16,7 @@ import (
 func TestPlan(t *testing.T) {
 	moved, exchanged := 0, 0
 	for seed := range uint64(300) {
-		u := universe{Rand: rand.New(rand.NewPCG(seed, 3)), long: seed%2 == 1, zonal: seed%4 > 1}
+		u := universe{Rand: rand.New(rand.NewPCG(seed, 3)), long: seed%2 == 1, zonal: seed%4 > 1, external: map[ServiceKey]bool{}}
 		trie, o := u.trie(), oracle{}
 		for range 20 {
 			update := trie.Update()

@@ -20,12 +20,15 @@ func TestTrie(t *testing.T) {
 				setPortionSize(t, 1)
 			}
 			for seed := range uint64(8) {
-				u := universe{Rand: rand.New(rand.NewPCG(seed, uint64(mask))), long: seed%2 == 1, zonal: seed%4 > 1}
+				u := universe{Rand: rand.New(rand.NewPCG(seed, uint64(mask))), long: seed%2 == 1, zonal: seed%4 > 1, external: map[ServiceKey]bool{}}
 				trie, o := u.trie(), oracle{}
 				names := u.names()
-				for range 40 {
+				for round := range 40 {
 					randomUpdate(u, trie, o)
 					compare(t, trie, o, names)
+					if round%4 == 3 {
+						compareExternal(t, u, trie, o)
+					}
 				}
 				if t.Failed() {
 					t.Fatalf("seed %d", seed)
@@ -37,7 +40,7 @@ func TestTrie(t *testing.T) {
 
 // TestTrieEmpties checks that a trie without services has no namespaces or addresses.
 func TestTrieEmpties(t *testing.T) {
-	u := universe{Rand: rand.New(rand.NewPCG(7, 7)), long: true, zonal: true}
+	u := universe{Rand: rand.New(rand.NewPCG(7, 7)), long: true, zonal: true, external: map[ServiceKey]bool{}}
 	trie, o := u.trie(), oracle{}
 	for range 50 {
 		randomUpdate(u, trie, o)
@@ -51,8 +54,8 @@ func TestTrieEmpties(t *testing.T) {
 	}
 	update.Commit()
 	compare(t, trie, oracle{}, u.names())
-	if n := trie.all.namespaces.Load().n; n != 0 {
-		t.Errorf("an empty trie has %d namespaces", n)
+	if n, external := trie.all.namespaces.Load().n, trie.external.namespaces.Load().n; n != 0 || external != 0 {
+		t.Errorf("an empty trie has %d namespaces, and %d with external services", n, external)
 	}
 	if left := len(slices.Collect(trie.v4.load().all)) + len(slices.Collect(trie.v6.load().all)); left != 0 {
 		t.Errorf("an empty trie has %d names of addresses", left)

@@ -17,6 +17,8 @@ type universe struct {
 	*rand.Rand
 	long  bool // some endpoints have long lists of ports
 	zonal bool // some endpoints are in topology zones
+	// external are the services with names in external zones; nil if updates choose none.
+	external map[ServiceKey]bool
 }
 
 // universeZones are the topology zones of the universe.
@@ -160,6 +162,11 @@ func randomChanges(u universe, update *Update, o oracle) {
 	for range 1 + u.IntN(12) {
 		key := u.key()
 		endpoints, exists := o[key]
+		if u.external != nil && u.IntN(3) == 0 {
+			external := u.IntN(3) > 0
+			update.SetExternal(key, external)
+			u.external[key] = external
+		}
 		switch n := u.IntN(12); {
 		case !exists:
 			update.Create(key)
@@ -167,6 +174,7 @@ func randomChanges(u universe, update *Update, o oracle) {
 		case n == 0:
 			update.Delete(key)
 			delete(o, key)
+			delete(u.external, key)
 		case n < 5 && len(endpoints) > 0:
 			e := endpoints[u.IntN(len(endpoints))]
 			update.Remove(key, e)
@@ -184,6 +192,11 @@ func randomChanges(u universe, update *Update, o oracle) {
 			e := u.endpoint()
 			update.Add(key, e)
 			o[key] = append(o[key], e)
+		}
+	}
+	for key := range u.external {
+		if _, exists := o[key]; !exists {
+			delete(u.external, key)
 		}
 	}
 }
@@ -221,12 +234,7 @@ func compare(t *testing.T, trie *Trie, o oracle, names []string) {
 func compareName(t *testing.T, trie *Trie, o oracle, name string, rrtype uint16) {
 	t.Helper()
 	result, data, answer := lookup(trie, name, rrtype)
-	want, wantData := o.find(name, rrtype)
-	if trie.zonal && want != Outside {
-		if zonalResult, data, ok := o.findZonal(name, rrtype); ok {
-			want, wantData = zonalResult, data
-		}
-	}
+	want, wantData := o.findIn(trie, name, rrtype)
 	if result != want || !slices.Equal(data, wantData) {
 		t.Fatalf("the lookup of %s %s is %v with records %q, want %v with %q", name, dns.TypeToString[rrtype], result, data, want, wantData)
 	}

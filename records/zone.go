@@ -21,11 +21,13 @@ type Zone struct {
 // Labels returns the number of labels of the apex.
 func (z *Zone) Labels() int { return z.labels }
 
-// Service returns the position in a name of the namespace's label, of a name in the zone
-// that has the form of a service's name or of one below it. The service's label is next.
+// Service returns the position of the namespace's label in a name of the zone that has the form
+// of a service's name or of one below it. The service's label is next. Below an external apex,
+// ns.dns is no service but the zone's name server.
 func (z *Zone) Service(n *Name) (namespace int, ok bool) {
 	if z.External {
-		return z.labels, n.labels >= z.labels+2
+		at := z.labels
+		return at, n.labels >= at+2 && (string(n.Label(at)) != nameServer.Namespace || string(n.Label(at+1)) != nameServer.Name)
 	}
 	return z.labels + 1, n.labels >= z.labels+3 && string(n.Label(z.labels)) == svc
 }

@@ -113,8 +113,14 @@ func (s *Service) full() *corev1.Service {
 		ObjectMeta: s.meta(),
 		Spec:       corev1.ServiceSpec{PublishNotReadyAddresses: s.PublishNotReady},
 	}
+	if s.Hosts != HostsUnset || s.External {
+		out.Annotations = make(map[string]string)
+	}
 	if s.Hosts != HostsUnset {
-		out.Annotations = map[string]string{HostsAnnotation: s.Hosts.String()}
+		out.Annotations[HostsAnnotation] = s.Hosts.String()
+	}
+	if s.External {
+		out.Annotations[ExternalAnnotation] = externalValue
 	}
 	if s.Headless {
 		out.Spec.ClusterIP = corev1.ClusterIPNone

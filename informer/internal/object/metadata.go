@@ -12,6 +12,7 @@ type metadata struct {
 	labels          []Label
 	terminating     bool
 	hosts           Hosts // of a Service
+	external        bool  // of a Service
 	// initialEvents marks the bookmark at the end of the initial events of a watch.
 	initialEvents bool
 }
@@ -82,6 +83,8 @@ func (m *metadata) decode(outer *message) {
 				m.initialEvents = a.Value == "true"
 			case HostsAnnotation:
 				m.hosts = parseHosts(a.Value)
+			case ExternalAnnotation:
+				m.external = a.Value == externalValue
 			}
 		}
 	}

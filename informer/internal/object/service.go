@@ -18,10 +18,17 @@ type Service struct {
 	V4, V6          bool // its address families
 	PublishNotReady bool
 	Hosts           Hosts
+	External        bool // it has names in external zones
 }
 
 // HostsAnnotation of a Service says which pods give its hosts their addresses.
 const HostsAnnotation = "headless-dns.github.io/hosts"
+
+// ExternalAnnotation of a Service gives it names in external zones if its value is "true".
+const ExternalAnnotation = "headless-dns.github.io/external"
+
+// externalValue is the one value of ExternalAnnotation that counts.
+const externalValue = "true"
 
 // Hosts is the value of HostsAnnotation.
 type Hosts uint8
@@ -50,7 +57,7 @@ func (h Hosts) String() string { return [...]string{"", "ready", "addressed", "u
 // Equal reports whether DNS could not tell two objects apart.
 func (s *Service) Equal(t *Service) bool {
 	return s == t || s.Key == t.Key && s.Headless == t.Headless && s.V4 == t.V4 && s.V6 == t.V6 &&
-		s.PublishNotReady == t.PublishNotReady && s.Hosts == t.Hosts &&
+		s.PublishNotReady == t.PublishNotReady && s.Hosts == t.Hosts && s.External == t.External &&
 		slices.Equal(s.Selector, t.Selector) && slices.Equal(s.Ports, t.Ports)
 }
 
@@ -61,6 +68,7 @@ func NewService(s *corev1.Service) *Service {
 		Headless:        s.Spec.ClusterIP == corev1.ClusterIPNone && s.Spec.Type != corev1.ServiceTypeExternalName,
 		Selector:        NewSelector(s.Spec.Selector),
 		PublishNotReady: s.Spec.PublishNotReadyAddresses,
+		External:        s.Annotations[ExternalAnnotation] == externalValue,
 	}
 	if value, ok := s.Annotations[HostsAnnotation]; ok {
 		out.Hosts = parseHosts(value)
@@ -106,7 +114,7 @@ func decodeService(b []byte) (*Service, metadata, error) {
 	}
 	s.Namespace, s.Name = meta.namespace, meta.name
 	out := NewService(&s)
-	out.Hosts = meta.hosts
+	out.Hosts, out.External = meta.hosts, meta.external
 	return out, meta, nil
 }
 
