@@ -188,6 +188,8 @@ func fastWays(t testing.TB) []*bothWays {
 		"headless cluster.local in-addr.arpa ip6.arpa {\n" + from + "fallthrough\nttl 3600\n}",
 		"headless cluster.local in-addr.arpa ip6.arpa {\n" + from + "denial 7 bare\nhosts addressed\n}",
 		"headless cluster.local in-addr.arpa {\n" + from + "denial 0 bare\nexplain off\n}",
+		externalStanza,
+		"headless cluster.local in-addr.arpa {\nmanifests testdata/external.yaml\nzonal\ndenial 7 bare\nexternal . prod.svc.cluster.local\nfallthrough cluster.local\n}",
 		"headless " + strings.Repeat("a", 63) + "." + strings.Repeat("b", 40) + ".example 10.in-addr.arpa {\n" + from + "}",
 		"headless " + strings.Repeat(strings.Repeat("a", 61)+".", 3) + "example {\n" + from + "}",
 	} {

@@ -33,6 +33,8 @@ func FuzzServeDNS(f *testing.F) {
 		startTestHeadless(f, "headless . {\nmanifests testdata/handler.yaml\n}"),
 		startTestHeadless(f, nestedStanza),
 		startTestHeadless(f, "headless . {\nmanifests testdata/handler.yaml\nauthoritative\n}"),
+		startTestHeadless(f, externalStanza),
+		startTestHeadless(f, "headless cluster.local {\nmanifests testdata/external.yaml\nexternal . prod.svc.cluster.local\nauthoritative\n}"),
 	}
 	for _, h := range handlers {
 		h.serverAddrs = []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")}
@@ -63,7 +65,9 @@ func FuzzServeDNS(f *testing.F) {
 	for _, name := range []string{"web-0.nginx.default.svc.cluster.local.", "nginx.default.svc.cluster.local.", "_web._tcp.nginx.default.svc.cluster.local.",
 		"5.1.244.10.in-addr.arpa.", "cluster.local.", "ns.dns.cluster.local.", "big.default.svc.cluster.local.", "_web._tcp.big.default.svc.cluster.local.",
 		`\000\..nginx.default.svc.cluster.local.`, ".", "web-0.nginx.default.svc.in-addr.arpa.", "web-0.nginx.default.svc.", "arpa.", "10.in-addr.arpa.",
-		"dual.default.svc.cluster.local.", "b.cluster.local.", "nginx.default.svc.a.b.cluster.local.", "dns-version.in-addr.arpa."} {
+		"dual.default.svc.cluster.local.", "b.cluster.local.", "nginx.default.svc.a.b.cluster.local.", "dns-version.in-addr.arpa.",
+		"nginx.prod.example.org.", "web-0.nginx.prod.example.org.", "_web._tcp.nginx.prod.example.org.", "prod.example.org.", "ns.dns.example.org.", "example.org.",
+		"inner.prod.example.org.", "nginx.prod.in.cluster.local.", "nginx.prod.", "prod.", "ns.dns.", "nginx.prod.prod.svc.cluster.local."} {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeSRV, dns.TypePTR, dns.TypeANY, dns.TypeAXFR, dns.TypeNS, 65535} {
 			seed(name, qtype)
 		}
@@ -139,7 +143,7 @@ func contentsOf(h *Headless) zoneContents {
 			}
 			return true
 		}
-		if h.authoritative {
+		if h.owns(zone) {
 			soa := h.soa(zone.Name, image.Serial)
 			add([]dns.RR{&soa})
 			h.contents(image, zone)(add)
@@ -158,7 +162,7 @@ func contentsOf(h *Headless) zoneContents {
 // below.
 func (h *Headless) minLabels(zone *records.Zone, q dns.Question) int {
 	switch {
-	case h.authoritative:
+	case h.owns(zone):
 		return zone.Labels()
 	case q.Qtype == dns.TypePTR:
 		return dns.CountLabel(q.Name)

@@ -51,6 +51,13 @@ func TestParse(t *testing.T) {
 		{"headless cluster.local {\nendpoint_pod_names\n}", func(s *stanza) { s.config.PodNames = true }},
 		{"headless cluster.local {\nzonal\n}", func(s *stanza) { s.config.Zonal = true }},
 		{"headless cluster.local {\nauthoritative\n}", func(s *stanza) { s.authoritative = true }},
+		{"headless cluster.local {\nexternal Example.org sub.example.org.\n}", func(s *stanza) {
+			s.external, s.externalOnly = []string{"example.org.", "sub.example.org."}, true
+		}},
+		{"headless cluster.local {\nexternal example.net\n}", func(s *stanza) { s.external = []string{"example.net."} }},
+		{"headless cluster.local example.org {\nexternal cluster.example\n}", func(s *stanza) {
+			s.zones, s.external = []string{"cluster.local.", "example.org."}, []string{"cluster.example."}
+		}},
 		{"headless cluster.local {\nsnapshot /no-such-file\n}", func(s *stanza) { s.config.Snapshot = "/no-such-file" }},
 		{"headless cluster.local {\nsnapshot file 90s\n}", func(s *stanza) {
 			s.config.Snapshot, s.config.SnapshotInterval = "file", 90*time.Second
@@ -122,6 +129,14 @@ func TestParseErrors(t *testing.T) {
 		{"headless {\nendpoint_pod_names yes\n}", `endpoint_pod_names: needs no argument, given "yes"`},
 		{"headless {\nzonal yes\n}", `zonal: needs no argument, given "yes"`},
 		{"headless {\nauthoritative yes\n}", `authoritative: needs no argument, given "yes"`},
+		{"headless {\nexternal\n}", "external: needs at least one zone, given none"},
+		{"headless {\nexternal example..org\n}", `Testfile:2: external: zone "example..org": neither a domain name nor a network`},
+		{"headless cluster.local {\nexternal example.org Cluster.Local\n}", `Testfile:2: external: zone "cluster.local.": also a zone of the cluster`},
+		{"headless {\nexternal example.org\n}", `external: zone "example.org.": also a zone of the cluster`},
+		{"headless cluster.local {\nexternal example.net 10.0.0.0/8\n}", `external: zone "10.in-addr.arpa.": a reverse zone has no names of services`},
+		{"headless cluster.local {\nexternal ip6.arpa\n}", `external: zone "ip6.arpa.": a reverse zone has no names of services`},
+		{"headless cluster.local {\nexternal example.net EXAMPLE.net.\n}", `external: zone "example.net.": given twice`},
+		{"headless cluster.local {\nexternal example.net\nexternal example.com\n}", "Testfile:3: external: given twice, first at Testfile:2"},
 		{"headless {\nsnapshot\n}", "snapshot: needs a file and at most a duration, given none"},
 		{"headless {\nsnapshot a 1m b\n}", `snapshot: needs a file and at most a duration, given "a" "1m" "b"`},
 		{"headless {\nsnapshot a soon\n}", `snapshot: "soon": not a duration`},
@@ -159,6 +174,9 @@ func TestParseWarnings(t *testing.T) {
 		{"headless example.org sub.example.org", ""},
 		{"headless cluster.local", `Testfile:1: headless: zone "cluster.local." is outside of the server block`},
 		{"headless example.org cluster.local", `zone "cluster.local." is outside of the server block`},
+		{"headless cluster.local {\nexternal example.org\n}", ""}, // the block is there for the external zone
+		{"headless {\nexternal example.net\n}", `Testfile:2: external: zone "example.net." is outside of the server block, where no query for it arrives`},
+		{"headless cluster.local {\nexternal sub.example.org\nfallthrough sub.example.org\n}", ""},
 		{"headless org", ""}, // the zone of the block is in it
 		{"headless {\nfallthrough\n}", ""},
 		{"headless {\nfallthrough sub.example.org org\n}", ""},

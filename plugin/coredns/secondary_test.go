@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,20 +36,21 @@ func TestSecondary(t *testing.T) {
 	write(manifest + podManifest("web-0", "10.244.0.1"))
 	const host = "127.0.0.1"
 	primary, secondary := cluster.MustFreePort(t), cluster.MustFreePort(t)
-	serve(t, fmt.Sprintf(`cluster.local:%s 10.in-addr.arpa:%s {
-		bind %s
+	serve(t, fmt.Sprintf(`cluster.local:%s 10.in-addr.arpa:%s example.org:%[1]s {
+		bind %[3]s
 		headless cluster.local 10.in-addr.arpa {
-			manifests %s
+			manifests %[4]s
 			authoritative
+			external example.org
 		}
 		transfer {
-			to * %s:%s
+			to * %[5]s:%[6]s
 		}
 	}`, primary, primary, host, file, host, secondary))
-	serve(t, fmt.Sprintf(`cluster.local:%s 10.in-addr.arpa:%s {
-		bind %s
+	serve(t, fmt.Sprintf(`cluster.local:%s 10.in-addr.arpa:%s example.org:%[1]s {
+		bind %[3]s
 		secondary {
-			transfer from %s:%s
+			transfer from %[4]s:%[5]s
 		}
 	}`, secondary, secondary, host, host, primary))
 
@@ -96,6 +98,17 @@ func TestSecondary(t *testing.T) {
 	write(manifest + podManifest("web-2", "10.244.0.44"))
 	follow("web-2.nginx.default.svc.cluster.local.", dns.TypeA, "NOERROR 10.244.0.44")
 	follow("web-0.nginx.default.svc.cluster.local.", dns.TypeA, "NXDOMAIN")
+
+	// The service gets names in the external zone, and loses them.
+	annotated := strings.Replace(manifest, "name: nginx", "annotations: {headless-dns.github.io/external: \"true\"}, name: nginx", 1)
+	follow("nginx.default.example.org.", dns.TypeA, "NXDOMAIN")
+	write(annotated + podManifest("web-2", "10.244.0.44"))
+	follow("web-2.nginx.default.example.org.", dns.TypeA, "NOERROR 10.244.0.44")
+	follow("_web._tcp.nginx.default.example.org.", dns.TypeSRV, "NOERROR 0 100 80 web-2.nginx.default.example.org.")
+	follow("default.example.org.", dns.TypeA, "NOERROR")
+	write(manifest + podManifest("web-2", "10.244.0.44"))
+	follow("web-2.nginx.default.example.org.", dns.TypeA, "NXDOMAIN")
+	follow("default.example.org.", dns.TypeA, "NXDOMAIN")
 
 	// Only a zone can be transferred.
 	for _, name := range []string{"default.svc.cluster.local.", "nginx.default.svc.cluster.local."} {
