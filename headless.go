@@ -38,7 +38,7 @@
 //	fastsocket.go     the sockets of the fast path, from the start of a server to its end
 //	fastreply.go      its replies, in wire format
 //	fastmetrics.go    what it adds to the metrics of the prometheus plugin
-//	authority.go      names that a zone has with "authoritative"
+//	authority.go      the other names of a zone that the plugin is authoritative for
 //	nameserver.go     the name server of a zone, and its addresses
 //	transfer.go       zone transfers
 //	notifier.go       NOTIFY to secondaries
@@ -70,7 +70,7 @@ const pluginName = "headless"
 
 // Headless answers for headless services. It owns a name if the name is a headless service, is
 // below one, or is the PTR name of one of its endpoints. With authoritative it owns every name
-// of its zones. Queries for other names go to the next plugin.
+// of its zones, and it always does of the external ones. Queries for other names go to the next plugin.
 type Headless struct {
 	Next plugin.Handler
 	Fall fall.F
@@ -81,9 +81,9 @@ type Headless struct {
 	ttl      uint32   // seconds
 	denial   denialOptions
 
-	authoritative bool         // answer for the whole zone, not only for headless services
-	serverAddrs   []netip.Addr // of the zones' name server; nil unless authoritative
-	transfers     bool         // a transfer plugin is in the server block; false unless authoritative
+	authoritative bool         // answer for the whole zone, not only for headless services; see owns
+	serverAddrs   []netip.Addr // of the zones' name server; nil unless authoritative for one
+	transfers     bool         // a transfer plugin is in the server block; false unless authoritative for a zone
 	notifier      *notifier    // nil without transfers
 
 	randomStart func() uint64 // records.Query.Start

@@ -2,7 +2,8 @@
 // DNS records of a reply.
 //
 // A [Trie] is walked label by label from a zone's apex down: the label "svc", the
-// namespace, the service, then a host, or a protocol and a port. A lookup returns a
+// namespace, the service, then a host, or a protocol and a port. An external zone lacks "svc",
+// and has the services that [Update.SetExternal] chose. A lookup returns a
 // [Node], and [Node.Answer] makes its records, or [Node.Denial] says why there are none.
 // The writer collects changes in an [Update] and publishes them with [Update.Commit].
 //
@@ -30,6 +31,8 @@
 //   - A PTR record names only a host that has the address at that moment.
 //   - Answers depend on the endpoints, not on the history of updates, but for the order of
 //     records, and which of more than 63 topology zones of a service are told apart.
+//   - An external zone has names of external services only, and shows nothing that a service
+//     gets when it leaves.
 //   - A serial is before the present second, and every change gets a later one than
 //     all that readers saw before it.
 //
