@@ -39,6 +39,9 @@ func (v *versions) explains(q *question, got string, from, to int64) bool {
 			}
 			continue
 		}
+		if _, stays := s[q.service]; isExternal(q.service) && !stays && (state{q.service: nil}).answer(q) == got {
+			return true // it leaves the external zone
+		}
 		// An address leaves its service before it enters another, and a service loses its
 		// endpoints before its name.
 		for _, recreated := range []bool{false, true} {

@@ -88,11 +88,13 @@ func (u *Update) publish(steps []step) {
 			final = append(final, s.pending)
 		}
 	}
-	leaving := t.external.edit(final, func(p *pending) (was, is bool) { return p.wasExternal, p.wasExternal && p.isExternal() })
-	leaving.publish(&t.external)
-	u.vacated = append(u.vacated, leaving.emptied...)
-	tables := t.all.edit(final, func(p *pending) (was, is bool) { return p.existed, p.exists })
-	joining := t.external.edit(final, func(p *pending) (was, is bool) { return p.wasExternal || !p.isExternal(), true })
+	for _, p := range final {
+		if p.isExternal() && p.outside == nil {
+			p.outside = &service{namespace: p.key.Namespace, name: p.key.Name}
+		}
+	}
+	tables := t.all.edit(final, func(p *pending) (s *service, was, is bool) { return p.service, p.existed, p.exists })
+	external := t.external.edit(final, func(p *pending) (s *service, was, is bool) { return p.outside, p.wasExternal, p.isExternal() })
 	for _, s := range steps {
 		next := s.build()
 		if !s.interim {
@@ -103,10 +105,16 @@ func (u *Update) publish(steps []step) {
 			}
 			was, is = was && s.wasExternal, is && s.isExternal()
 			if s.vacates = was && !is; is && !was {
-				t.external.countPopulated(s.pending, joining.namespaces, 1)
+				t.external.countPopulated(s.pending, external.namespaces, 1)
 			}
 		}
 		s.service.snapshot.Store(next)
+		if s.outside != nil {
+			if !s.interim && !s.isExternal() {
+				next = new(snapshot) // it leaves
+			}
+			s.outside.snapshot.Store(next)
+		}
 	}
 	index := u.reverseChange(final)
 	if addrs := t.addrs.Load(); addrs != nil {
@@ -116,8 +124,9 @@ func (u *Update) publish(steps []step) {
 		u.removed4, u.removed6 = append(u.removed4, disappear4...), append(u.removed6, disappear6...)
 	}
 	tables.publish(&t.all)
-	joining.publish(&t.external)
+	external.publish(&t.external)
 	u.emptied = append(u.emptied, tables.emptied...)
+	u.vacated = append(u.vacated, external.emptied...)
 	index.publish()
 	for _, p := range final {
 		t.stats.add(p)
@@ -175,18 +184,18 @@ func (n *nameTables) publish(d *directory) {
 }
 
 // edit returns the tables with the services that the portion adds to the directory and without
-// those that it removes. The function reports whether the directory has a service before the
-// portion and after it. edit adds namespaces, but removes none.
-func (d *directory) edit(changed []*pending, has func(*pending) (was, is bool)) (out nameTables) {
+// those that it removes. The function returns the place of a service there, and whether the
+// directory has it before the portion and after it. edit adds namespaces, but removes none.
+func (d *directory) edit(changed []*pending, has func(*pending) (s *service, was, is bool)) (out nameTables) {
 	out.namespaces = d.namespaces.Load()
-	differs := func(p *pending) bool { was, is := has(p); return was != is }
+	differs := func(p *pending) bool { _, was, is := has(p); return was != is }
 	if !slices.ContainsFunc(changed, differs) {
 		return out
 	}
 	namespaces := out.namespaces.edit()
 	out.services = make(map[*namespace]*editor[*service])
 	for _, p := range changed {
-		was, is := has(p)
+		s, was, is := has(p)
 		if was == is {
 			continue
 		}
@@ -204,9 +213,9 @@ func (d *directory) edit(changed []*pending, has func(*pending) (was, is bool)) 
 			out.services[ns] = edit
 		}
 		if is {
-			edit.add(p.service)
+			edit.add(s)
 		} else {
-			removeValue(edit, p.service)
+			removeValue(edit, s)
 		}
 	}
 	for ns, edit := range out.services {

@@ -11,9 +11,10 @@ package records
 //   - Readers reach everything through atomic pointers: the namespaces of a directory,
 //     Trie.addrs, namespace.services, service.snapshot and the shards. Only a commit stores
 //     them, with Trie.mu held. An image takes Trie.mu, so it sees all of a commit or nothing.
-//   - A new service has its snapshot before a table with the service is published. A service
-//     that leaves Trie.external is in no table there before its next snapshot is published,
-//     so external zones never show what it gets afterwards.
+//   - A new service has its snapshot before a table with the service is published.
+//   - A service that leaves Trie.external has an empty snapshot there, in a place of its own,
+//     which it gets no more snapshots in. So also a reader that found the place before never
+//     sees there what the service gets afterwards.
 //   - The counters named populated are incremented in the portion that gives a service
 //     its first name, and decremented after the last portion.
 //   - The serial advances after the last portion. Any goroutine may advance it.
@@ -96,7 +97,10 @@ func (u *Update) pendingFor(key ServiceKey) *pending {
 	p.key = key
 	if s != nil {
 		p.existed, p.exists = true, true
-		p.wasExternal = u.trie.external.namespaces.Load().n > 0 && u.trie.external.service(key) != nil
+		if u.trie.external.namespaces.Load().n > 0 {
+			p.outside = u.trie.external.service(key)
+		}
+		p.wasExternal = p.outside != nil
 		p.external = p.wasExternal
 		s.pending = p
 	} else {

@@ -39,8 +39,8 @@ type namespace struct {
 	populated atomic.Int64 // services with a name
 }
 
-// service is the place of a service in the trie. It stays the same while its snapshots
-// change, and is the same in both directories.
+// service is the place of a service in a directory. It stays the same while its snapshots
+// change. An external service has another place in Trie.external, with the same snapshots.
 type service struct {
 	namespace, name string
 	snapshot        atomic.Pointer[snapshot]

@@ -52,8 +52,9 @@ type pending struct {
 	deleted bool // by the update, which may have created it again
 	empties bool // it loses its last name
 
-	// Of external zones: whether the service was, and will be if it exists, in Trie.external, and
-	// whether it loses its last name there.
+	// Of external zones: the service's place in Trie.external, whether it was there and will be
+	// if it exists, and whether it loses its last name there.
+	outside                        *service
 	wasExternal, external, vacates bool
 
 	// Of the plan.
