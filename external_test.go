@@ -233,6 +233,14 @@ func TestExternalWhy(t *testing.T) {
 			t.Errorf("%s: got\n%s\nwant\n%s", question, got, want)
 		}
 	}
+	root := startExternal(t, "headless cluster.local {\nmanifests testdata/external.yaml\nexternal .\n}")
+	root.metadata = true
+	if got := askWhy(t, root, "_why.1.0.0.10.in-addr.arpa. TXT"); got != "NXDOMAIN" {
+		t.Errorf("the reverse name in an external zone is explained: %q", got)
+	}
+	if before, _ := metadataOf(t, root, "1.0.0.10.in-addr.arpa.", dns.TypePTR); before[metaKind] != "" {
+		t.Errorf("a reverse name in an external zone is of kind %q", before[metaKind])
+	}
 	h.metadata = true
 	for qname, want := range map[string]string{
 		"web-1.nginx.prod.example.org.":               "endpoint prod/nginx web-1 nxdomain: pod web-1: not ready",

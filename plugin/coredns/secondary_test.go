@@ -118,3 +118,61 @@ func TestSecondary(t *testing.T) {
 		}
 	}
 }
+
+// TestSecondaryExternal lets a secondary follow an external zone, whose server block has no other
+// zone of the plugin.
+func TestSecondaryExternal(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nginx.yaml")
+	annotated := strings.Replace(manifest, "name: nginx", "annotations: {headless-dns.github.io/external: \"true\"}, name: nginx", 1)
+	write := func(content string) {
+		if err := os.WriteFile(file+".new", []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(manifest + podManifest("web-0", "10.244.0.1"))
+	const host = "127.0.0.1"
+	primary, secondary := cluster.MustFreePort(t), cluster.MustFreePort(t)
+	serve(t, fmt.Sprintf(`example.org:%s {
+		bind %s
+		headless cluster.local {
+			manifests %s
+			external example.org
+		}
+		transfer {
+			to * %[2]s:%[4]s
+		}
+	}`, primary, host, file, secondary))
+	serve(t, fmt.Sprintf(`example.org:%s {
+		bind %s
+		secondary {
+			transfer from %[2]s:%[3]s
+		}
+	}`, secondary, host, primary))
+	follow := func(name string, qtype uint16, want string) {
+		t.Helper()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		got := ""
+		for deadline := time.Now().Add(30 * time.Second); got != want; <-tick.C {
+			m, err := exchange(net.JoinHostPort(host, secondary), name, qtype)
+			if got = fmt.Sprint(err); err == nil {
+				got = describe(m)
+			}
+			if got != want && time.Now().After(deadline) {
+				t.Fatalf("%s: got %q, want %q", name, got, want)
+			}
+		}
+	}
+	follow("example.org.", dns.TypeNS, "NOERROR ns.dns.example.org.")
+	follow("default.example.org.", dns.TypeA, "NXDOMAIN")
+	// Without a NOTIFY the secondary would refresh after two hours.
+	write(annotated + podManifest("web-0", "10.244.0.1"))
+	follow("web-0.nginx.default.example.org.", dns.TypeA, "NOERROR 10.244.0.1")
+	write(annotated + podManifest("web-0", "10.244.0.2"))
+	follow("web-0.nginx.default.example.org.", dns.TypeA, "NOERROR 10.244.0.2")
+	write(manifest + podManifest("web-0", "10.244.0.2"))
+	follow("default.example.org.", dns.TypeA, "NXDOMAIN")
+}
