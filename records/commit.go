@@ -110,7 +110,7 @@ func (u *Update) publish(steps []step) {
 		}
 		s.service.snapshot.Store(next)
 		if s.outside != nil {
-			if !s.interim && !s.isExternal() {
+			if !s.isExternal() {
 				next = new(snapshot) // it leaves
 			}
 			s.outside.snapshot.Store(next)

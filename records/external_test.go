@@ -78,7 +78,7 @@ func compareExternal(t *testing.T, u universe, trie *Trie, o oracle) {
 }
 
 // compareExternalImage compares the external names of an image with the oracle.
-func compareExternalImage(t *testing.T, u universe, image *Image, o oracle) {
+func compareExternalImage(t *testing.T, u universe, image *Image) {
 	t.Helper()
 	var got, want []string
 	for name, node := range image.Names(exampleOrg) {

@@ -23,7 +23,7 @@ func TestImage(t *testing.T) {
 		for range 30 {
 			randomUpdate(u, trie, o)
 			compareImage(t, u, trie.Image(), o)
-			compareExternalImage(t, u, trie.Image(), o)
+			compareExternalImage(t, u, trie.Image())
 		}
 	}
 }
