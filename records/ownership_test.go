@@ -14,6 +14,7 @@ func TestUpdateRecycled(t *testing.T) {
 	trie := New()
 	update := trie.Update()
 	update.Create(nginx)
+	update.SetExternal(nginx, true)
 	update.Add(nginx, web0)
 	update.Remove(nginx, Endpoint{Host: "web-1", Addr: ipv4(2)})
 	update.Add(nginx, Endpoint{Host: "web-1", Addr: ipv4(2)})
@@ -65,6 +66,8 @@ func checkRecycled(t *testing.T, u *Update) {
 	}
 	checkReusable(t, u.entries4)
 	checkReusable(t, u.entries6)
+	checkReusable(t, u.emptied)
+	checkReusable(t, u.vacated)
 	for _, p := range u.spare {
 		checkReusable(t, p.change.hosts)
 		checkReusable(t, p.change.ports)
