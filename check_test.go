@@ -60,8 +60,12 @@ func TestWarnNoNext(t *testing.T) {
 		{"authoritative", nil, nil},
 		{"authoritative\nfallthrough", nil, []string{"Testfile:4: fallthrough: no plugin comes after headless"}},
 		{"ttl 5\nfallthrough", freeNext, nil},
+		{"external example.org", nil, nil}, // no query for another zone arrives
 	} {
 		c := caddy.NewTestController("dns", "headless cluster.local {\nmanifests testdata/handler.yaml\n"+tc.directives+"\n}")
+		if strings.HasPrefix(tc.directives, "external") {
+			c.ServerBlockKeys = []string{"dns://example.org.:53"}
+		}
 		s, err := parse(c)
 		if err != nil {
 			t.Fatal(err)

@@ -427,3 +427,23 @@ func BenchmarkExplain(b *testing.B) {
 		})
 	}
 }
+
+// TestExplainExternal checks that an external name is explained of an annotated service that is
+// served alone. The reason for all others is the same, whatever they lack.
+func TestExplainExternal(t *testing.T) {
+	annotated := func(namespace, name string) *corev1.Service {
+		s := headlessService(name, name)
+		s.Namespace, s.Annotations = namespace, map[string]string{object.ExternalAnnotation: "true"}
+		return s
+	}
+	vip := annotated("default", "vip")
+	vip.Spec.ClusterIP = "10.96.0.1"
+	i := explained(t, Config{NamespaceLabels: "team=a"}, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default"}},
+		annotated("default", "nginx"), annotated("other", "nginx"), vip, headlessService("inner", "inner"))
+	for _, name := range []string{"other/nginx", "default/vip", "default/inner", "default/none", "none/none"} {
+		namespace, service, _ := strings.Cut(name, "/")
+		checkReasons(t, i, Subject{Namespace: namespace, Service: service, External: true},
+			[]string{name + `: no headless service with annotation headless-dns.github.io/external: "true" that this server watches`})
+	}
+	checkReasons(t, i, Subject{Namespace: "default", Service: "nginx", External: true}, []string{"service nginx: 0 of 0 endpoints ready", "service nginx: its selector app=nginx matches no pod"})
+}
