@@ -99,11 +99,11 @@ func (h *Headless) setClient(ctx context.Context, state *request.Request) {
 }
 
 // AutoPath implements the interface AutoPather of the autopath plugin. It returns the search path
-// of the pod that sent a query, as kubelet writes it: for a name in the plugin's zones, and if the
-// pod is known. An empty domain ends it.
+// of the pod that sent a query, as kubelet writes it: for a name in the plugin's zones for the
+// cluster, and if the pod is known. An empty domain ends it.
 func (h *Headless) AutoPath(state request.Request) []string {
 	zone := h.zones.Match(state.QName())
-	if zone == nil {
+	if zone == nil || zone.External || zone.Reverse { // nobody has them in a search path
 		return nil
 	}
 	client, _ := h.client(&state)
