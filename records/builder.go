@@ -117,16 +117,15 @@ func (b *builder) ptrFromRange(r *nameRange) (rrs []dns.RR, truncated bool) {
 	if n == 0 {
 		return nil, false
 	}
-	c := r.set.at(b.firstPTR(n))
+	answering := members[nameKey]{{r.set, 0, n}}
+	c := answering.at(b.firstPTR(n))
 	for range n {
 		if name, ok := c.item().key.resolve(r.addr); ok {
 			if rrs, truncated = b.appendPTR(rrs, name); truncated {
 				break
 			}
 		}
-		if c.next(); c.position == n {
-			c = r.set.at(0)
-		}
+		c.next()
 	}
 	return rrs, truncated
 }

@@ -57,14 +57,13 @@ func (s *set[K]) members() members[K] { return members[K]{s.whole()} }
 func (m *members[K]) len() int { return m[0].n + m[1].n }
 
 // at returns a cursor at the i-th member, which must exist.
-func (m *members[K]) at(i int) cursor[K] {
-	c := cursor[K]{part: m[0], other: m[1]}
+func (m *members[K]) at(i int) (c cursor[K]) {
+	c.part, c.other = m[0], m[1]
 	if i >= m[0].n {
 		c.part, c.other = m[1], m[0]
 		i -= m[0].n
 	}
-	c.position = c.part.first + i
-	c.leaf, c.index = c.part.set.leafAt(c.position)
+	c.seek(c.part.first + i)
 	return c
 }
 
@@ -84,26 +83,38 @@ func (m *members[K]) all(yield func(K) bool) {
 
 // cursor iterates over a set, or over members, from any position and wraps around.
 type cursor[K ordered[K]] struct {
+	leaf        []item[K] // up to the end of the part
+	index       int       // in leaf
+	before      int       // items of the set before the leaf
 	part, other part[K]
-	position    int // in the set of the part
-	leaf        []item[K]
-	index       int // in leaf
 }
 
 func (c *cursor[K]) item() *item[K] { return &c.leaf[c.index] }
 
 func (c *cursor[K]) next() {
-	c.index++
-	c.position++
-	end := c.part.first + c.part.n
-	if c.position < end && c.index < len(c.leaf) {
-		return
+	if c.index++; c.index == len(c.leaf) {
+		c.turn()
 	}
-	if c.position == end {
+}
+
+// turn goes to the next leaf. At the end of the part it goes to the start of the other one, or of
+// the same if there is no other.
+func (c *cursor[K]) turn() {
+	position := c.before + c.index
+	if position == c.part.first+c.part.n {
 		if c.other.n > 0 {
 			c.part, c.other = c.other, c.part
 		}
-		c.position = c.part.first
+		position = c.part.first
 	}
-	c.leaf, c.index = c.part.set.leafAt(c.position)
+	c.seek(position)
+}
+
+// seek goes to a position in the set of the part.
+func (c *cursor[K]) seek(position int) {
+	c.leaf, c.index = c.part.set.leafAt(position)
+	c.before = position - c.index
+	if end := c.part.first + c.part.n - c.before; end < len(c.leaf) {
+		c.leaf = c.leaf[:end]
+	}
 }

@@ -135,8 +135,8 @@ func (s *set[K]) walk(yield func(item[K]) bool) bool {
 
 // at returns a cursor at position i, which must exist. It wraps around at the end.
 func (s *set[K]) at(i int) cursor[K] {
-	c := cursor[K]{part: s.whole(), position: i}
-	c.leaf, c.index = s.leafAt(i)
+	c := cursor[K]{part: s.whole()}
+	c.seek(i)
 	return c
 }
 
