@@ -77,10 +77,33 @@ func (c *Conn) Unsteer() error {
 	c.quiet.Store(&quiet)
 	select {
 	case <-quiet:
-		return nil
+		return c.leave()
 	case <-time.After(unsteerTime):
 		return fmt.Errorf("unsteer queries from %q: still not quiet after %v", c.local, unsteerTime)
 	}
+}
+
+// leave makes the kernel find the socket for nobody's datagrams any more, so that it can be closed:
+// it connects the socket to its own address. The kernel takes a socket that closes out of its group
+// before it takes it out of the lookup, and a datagram in between would be lost with the socket. A
+// socket at a wildcard would have the same moment while it connects, as that binds it to an address.
+func (c *Conn) leave() error {
+	if c.local.IP.IsUnspecified() {
+		return nil
+	}
+	return c.control(func(fd int) error {
+		var to unix.Sockaddr
+		if ip := c.local.IP.To4(); ip != nil {
+			to = &unix.SockaddrInet4{Port: c.local.Port, Addr: [4]byte(ip)}
+		} else {
+			from, err := unix.Getsockname(fd) // has the zone
+			if err != nil {
+				return os.NewSyscallError("getsockname", err)
+			}
+			to = from
+		}
+		return os.NewSyscallError("connect", unix.Connect(fd, to))
+	})
 }
 
 // attach sets the program of the group.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"golang.org/x/sys/unix"
 )
 
 // header returns a packet of 12 bytes of which one differs from those of a plain query.
@@ -87,6 +89,14 @@ func TestSteer(t *testing.T) {
 		}
 		if err := c.Unsteer(); err != nil {
 			t.Fatal(err)
+		}
+		// Connected to itself, the socket is found for nobody else while it closes.
+		connected := c.control(func(fd int) error {
+			_, err := unix.Getpeername(fd)
+			return err
+		}) == nil
+		if bound := listen != ""; connected != bound {
+			t.Errorf("the socket at %q is connected to its own address: %v, want %v", listen, connected, bound)
 		}
 		for range 8 {
 			send(t, dial(t, "", join(asked[0], c)), query("all"))
