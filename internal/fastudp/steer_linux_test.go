@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
-
 	"golang.org/x/sys/unix"
 )
 
