@@ -99,18 +99,23 @@ func BenchmarkZonal(b *testing.B) {
 				})
 			}
 			b.Run(fmt.Sprintf("change/zones=%d/n=%d", zones, n), func(b *testing.B) {
-				key := ServiceKey{"default", "nginx"}
-				states := [2]Endpoint{zonedPod(n/2, zones), zonedPod(n/2, zones)}
-				states[1].Withheld = NotReady
-				b.ReportAllocs()
-				for i := 0; b.Loop(); i++ {
-					update := trie.Update()
-					update.Remove(key, states[i%2])
-					update.Add(key, states[(i+1)%2])
-					update.Commit()
-				}
+				benchmarkChange(b, trie, zonedPod(n/2, zones))
 			})
 		}
+	}
+}
+
+// benchmarkChange makes an endpoint of the service nginx unready and ready again.
+func benchmarkChange(b *testing.B, trie *Trie, e Endpoint) {
+	key := ServiceKey{"default", "nginx"}
+	states := [2]Endpoint{e, e}
+	states[1].Withheld = NotReady
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		update := trie.Update()
+		update.Remove(key, states[i%2])
+		update.Add(key, states[(i+1)%2])
+		update.Commit()
 	}
 }
 
@@ -118,17 +123,7 @@ func BenchmarkUpdate(b *testing.B) {
 	for _, n := range benchSizes {
 		b.Run(fmt.Sprint("n=", n), func(b *testing.B) {
 			trie := podTrieWith(n, ipv4)
-			key := ServiceKey{"default", "nginx"}
-			states := [2]Endpoint{{Host: fmt.Sprint("web-", n/2), Hostname: true, Addr: ipv4(n / 2), Ports: universePorts[1]}}
-			states[1] = states[0]
-			states[1].Withheld = NotReady
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				update := trie.Update()
-				update.Remove(key, states[i%2])
-				update.Add(key, states[(i+1)%2])
-				update.Commit()
-			}
+			benchmarkChange(b, trie, Endpoint{Host: fmt.Sprint("web-", n/2), Hostname: true, Addr: ipv4(n / 2), Ports: universePorts[1]})
 		})
 	}
 }

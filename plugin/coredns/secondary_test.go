@@ -21,18 +21,46 @@ func exchange(address, name string, qtype uint16) (*dns.Msg, error) {
 	return m, err
 }
 
+// replaceFile gives a file other content, at once.
+func replaceFile(t *testing.T, file, content string) {
+	t.Helper()
+	if err := os.WriteFile(file+".new", []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitReply waits until one server after the other replies as wanted.
+func awaitReply(t *testing.T, servers []string, name string, qtype uint16, want string) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.Now().Add(30 * time.Second)
+	for _, server := range servers {
+		for {
+			m, err := exchange(server, name, qtype)
+			got := fmt.Sprint(err)
+			if err == nil {
+				got = describe(m)
+			}
+			if got == want {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s at %s: got %q, want %q", name, server, got, want)
+			}
+			<-tick.C
+		}
+	}
+}
+
 // TestSecondary lets CoreDNS's secondary plugin transfer the zones of a server, and
 // follow its changes by NOTIFY.
 func TestSecondary(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "nginx.yaml")
-	write := func(content string) {
-		if err := os.WriteFile(file+".new", []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(file+".new", file); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write := func(content string) { replaceFile(t, file, content) }
 	write(manifest + podManifest("web-0", "10.244.0.1"))
 	const host = "127.0.0.1"
 	primary, secondary := cluster.MustFreePort(t), cluster.MustFreePort(t)
@@ -54,28 +82,9 @@ func TestSecondary(t *testing.T) {
 		}
 	}`, secondary, secondary, host, host, primary))
 
-	// follow waits until first the primary and then the secondary reply as wanted.
 	follow := func(name string, qtype uint16, want string) {
 		t.Helper()
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		deadline := time.Now().Add(30 * time.Second)
-		for _, server := range []string{primary, secondary} {
-			for {
-				m, err := exchange(net.JoinHostPort(host, server), name, qtype)
-				got := fmt.Sprint(err)
-				if err == nil {
-					got = describe(m)
-				}
-				if got == want {
-					break
-				}
-				if time.Now().After(deadline) {
-					t.Fatalf("%s at port %s: got %q, want %q", name, server, got, want)
-				}
-				<-tick.C
-			}
-		}
+		awaitReply(t, []string{net.JoinHostPort(host, primary), net.JoinHostPort(host, secondary)}, name, qtype, want)
 	}
 	follow("web-0.nginx.default.svc.cluster.local.", dns.TypeA, "NOERROR 10.244.0.1")
 	follow("_web._tcp.nginx.default.svc.cluster.local.", dns.TypeSRV, "NOERROR 0 100 80 web-0.nginx.default.svc.cluster.local.")
@@ -124,14 +133,7 @@ func TestSecondary(t *testing.T) {
 func TestSecondaryExternal(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "nginx.yaml")
 	annotated := strings.Replace(manifest, "name: nginx", "annotations: {headless-dns.github.io/external: \"true\"}, name: nginx", 1)
-	write := func(content string) {
-		if err := os.WriteFile(file+".new", []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(file+".new", file); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write := func(content string) { replaceFile(t, file, content) }
 	write(manifest + podManifest("web-0", "10.244.0.1"))
 	const host = "127.0.0.1"
 	primary, secondary := cluster.MustFreePort(t), cluster.MustFreePort(t)
@@ -153,18 +155,7 @@ func TestSecondaryExternal(t *testing.T) {
 	}`, secondary, host, primary))
 	follow := func(name string, qtype uint16, want string) {
 		t.Helper()
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		got := ""
-		for deadline := time.Now().Add(30 * time.Second); got != want; <-tick.C {
-			m, err := exchange(net.JoinHostPort(host, secondary), name, qtype)
-			if got = fmt.Sprint(err); err == nil {
-				got = describe(m)
-			}
-			if got != want && time.Now().After(deadline) {
-				t.Fatalf("%s: got %q, want %q", name, got, want)
-			}
-		}
+		awaitReply(t, []string{net.JoinHostPort(host, secondary)}, name, qtype, want)
 	}
 	follow("example.org.", dns.TypeNS, "NOERROR ns.dns.example.org.")
 	follow("default.example.org.", dns.TypeA, "NXDOMAIN")
