@@ -260,29 +260,25 @@ func (c *change) removals() *change {
 
 // removedHosts returns the deltas of those addresses of hosts that have fewer endpoints after the
 // sorted deltas.
-func removedHosts(deltas []delta[hostAddr]) (out []delta[hostAddr]) {
-	for len(deltas) > 0 {
-		n, total := 0, int32(0)
-		for ; n < len(deltas) && deltas[n].key.host == deltas[0].key.host && deltas[n].key.addr == deltas[0].key.addr; n++ {
-			total += deltas[n].refs
-		}
-		if total < 0 {
-			out = append(out, deltas[:n]...)
-		}
-		deltas = deltas[n:]
-	}
-	return out
+func removedHosts(deltas []delta[hostAddr]) []delta[hostAddr] {
+	return removed(deltas, func(d, e *delta[hostAddr]) bool {
+		return d.key.host == e.key.host && d.key.addr == e.key.addr
+	}, func(d *delta[hostAddr]) int32 { return d.refs })
 }
 
 // removedPorts is removedHosts for the ports of hosts.
-func removedPorts(deltas []portDelta) (out []portDelta) {
+func removedPorts(deltas []portDelta) []portDelta {
+	return removed(deltas, func(d, e *portDelta) bool {
+		return d.portName == e.portName && d.host == e.host && d.number == e.number
+	}, func(d *portDelta) int32 { return d.refs })
+}
+
+// removed returns the runs of the same name whose refs sum to less than zero.
+func removed[D any](deltas []D, same func(d, e *D) bool, refs func(*D) int32) (out []D) {
 	for len(deltas) > 0 {
 		n, total := 0, int32(0)
-		for ; n < len(deltas); n++ {
-			if d := deltas[n]; d.portName != deltas[0].portName || d.host != deltas[0].host || d.number != deltas[0].number {
-				break
-			}
-			total += deltas[n].refs
+		for ; n < len(deltas) && same(&deltas[0], &deltas[n]); n++ {
+			total += refs(&deltas[n])
 		}
 		if total < 0 {
 			out = append(out, deltas[:n]...)
