@@ -145,6 +145,8 @@ func fixedText(c records.Cause) string {
 		return "only names of ports below"
 	case records.OnlyZones:
 		return "only names of topology zones below"
+	case records.OnlyClusters:
+		return "only names of a cluster's pods below"
 	case records.OnlyPTR:
 		return "only PTR records here"
 	}
@@ -207,6 +209,10 @@ func appendDenial(b []byte, d *records.Denial) []byte {
 		return append(b, '"')
 	case records.NoHost:
 		return appendLabel(append(b, "no pod with hostname "...), d.Host)
+	case records.NoCluster:
+		b = appendLabel(append(b, "service "...), d.Service)
+		b = append(b, " in cluster "...)
+		return append(appendLabel(b, d.Cluster[:min(len(d.Cluster), maxZone)]), ": no ready endpoint"...)
 	case records.NoPort:
 		b = append(appendService(b, d), "no "...)
 		b = appendLabel(b, d.Protocol)

@@ -108,7 +108,7 @@ func (h *Headless) owns(zone *records.Zone) bool { return h.authoritative || zon
 
 // find looks up the name and sets the node.
 func (h *Headless) find(l *lookup) (result records.Result) {
-	if addr, ok := l.name.Reverse(); ok && !l.zone.External {
+	if addr, ok := l.name.Reverse(); ok && l.zone.HasReverse() {
 		l.node, result = h.trie.FindAddr(addr)
 		return result
 	}

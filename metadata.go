@@ -55,7 +55,7 @@ func (h *Headless) Metadata(ctx context.Context, state request.Request) context.
 // nameMetadata returns the metadata of a name in a zone.
 func (h *Headless) nameMetadata(name *records.Name, zone *records.Zone) map[string]string {
 	out := map[string]string{metaZone: strings.TrimSuffix(zone.Name, "."), metaKind: ""}
-	if _, ok := name.Reverse(); ok && !zone.External {
+	if _, ok := name.Reverse(); ok && zone.HasReverse() {
 		out[metaKind] = "reverse"
 		return out
 	}

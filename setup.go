@@ -61,7 +61,7 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 	}
 	h := &Headless{
 		Fall:          s.fall,
-		zones:         records.NewZones(s.zones, s.external...),
+		zones:         records.NewZones(s.zones).WithExternal(s.external...),
 		ptrZone:       s.ptrZone(),
 		ttl:           s.ttl,
 		denial:        s.denial,

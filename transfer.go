@@ -87,7 +87,7 @@ func (h *Headless) serviceRecords(image *records.Image, zone *records.Zone, yiel
 				}
 			}
 		}
-		if zone.External || !dns.IsSubDomain(zone.Name, "arpa.") {
+		if !zone.HasReverse() || !dns.IsSubDomain(zone.Name, "arpa.") {
 			return
 		}
 	}

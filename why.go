@@ -38,7 +38,7 @@ func (h *Headless) answerWhy(ctx context.Context, w dns.ResponseWriter, r *dns.M
 	q := &r.Question[0]
 	l.name.Fold(q.Name[len(whyLabel)+1:])
 	addr, reverse := l.name.Reverse()
-	reverse = reverse && !l.zone.External
+	reverse = reverse && l.zone.HasReverse()
 	subject, ok := h.subjectOf(&l.name, l.zone)
 	switch {
 	case !ok && !reverse && l.name.Len()-l.zone.Labels() > 3 && h.find(l) != records.Found:

@@ -21,7 +21,7 @@ import (
 )
 
 // testZones are the zones of the tests, the second one an external zone.
-var testZones = records.NewZones([]string{"cluster.local."}, "example.org.")
+var testZones = records.NewZones([]string{"cluster.local."}).WithExternal("example.org.")
 
 // find looks up a name of the test zones, or a reverse name.
 func find(trie *records.Trie, name string) (records.Node, records.Result) {

@@ -8,6 +8,9 @@ type Denial struct {
 	// Namespace, of NoService, and Service and Host are labels of the name asked, in lower case. They share its memory.
 	// Host is empty if the name is that of the service or of a port.
 	Namespace, Service, Host []byte
+	// Cluster, in a clusterset, is what the name has between Host and Service: the id of a cluster, or
+	// the end of one. It is empty at the name of the service or of a port.
+	Cluster []byte
 	// Port and Protocol are those of the name asked, without their underscores. Port is
 	// empty if the name is that of a protocol.
 	Port, Protocol []byte
@@ -36,8 +39,11 @@ const (
 	// HostElsewhere: the label is the hostname of a pod whose subdomain is not the name of
 	// the service.
 	HostElsewhere
-	// NoHost: no endpoint has the label.
+	// NoHost: no endpoint has the label. In a clusterset, the cluster has other hosts.
 	NoHost
+	// NoCluster: the cluster has no ready endpoint, and no addressed one. Host is empty if the name
+	// is that of the cluster.
+	NoCluster
 	// NoPort: the service has no port with the name and the protocol.
 	NoPort
 	// UnnamedPort: the service has a port with the protocol, but without a name.
@@ -60,15 +66,19 @@ const (
 	OnlySRV
 	// OnlyPorts: the name is the parent of names of ports, and has no records.
 	OnlyPorts
+	// OnlyClusters: the name is that of a cluster, or the end of the id of one, and has no records.
+	OnlyClusters
 	// OnlyPTR: the name is a reverse name.
 	OnlyPTR
 )
 
 // Passing reports whether the denial may end by itself, without a change of the Service or of what
-// a pod asks for: a pod of the name becomes ready, gets an address, is replaced, or is created.
+// a pod asks for: a pod of the name becomes ready, gets an address, is replaced, or is created. The
+// pod may be the first one of its cluster. The name of that cluster, which then exists, counts too: a
+// resolver that minimizes names asks for it first (RFC 9156), and what it hears holds for the pod.
 func (d *Denial) Passing() bool {
 	switch d.Cause {
-	case NoEndpoint, NoHost:
+	case NoEndpoint, NoHost, NoCluster:
 		return true
 	case HostWithheld:
 		return d.Reason != WrongFamily
@@ -88,12 +98,15 @@ func (n *Node) Denial(name *Name, z *Zone, qtype uint16) Denial {
 		return denyOutside(name, z)
 	}
 	at, _ := z.Service(name)
-	d := Denial{Service: name.Label(at + 1), Counts: n.counts}
+	d := Denial{Service: name.Label(at + 1), Counts: n.counts.ints()}
 	at += 2
 	if n.zonal {
 		return n.denyZonal(d, name, at, qtype)
 	}
 	labels := name.Len() - at // below the service
+	if labels > 0 && n.clusters != nil {
+		return n.denyInCluster(d, name, at, qtype)
+	}
 	switch {
 	case labels == 1 && !isUnderscored(name.Label(at)):
 		d.Host = name.Label(at)
@@ -109,7 +122,7 @@ func (n *Node) Denial(name *Name, z *Zone, qtype uint16) Denial {
 	case n.found:
 		n.denyType(&d, qtype)
 	case d.Host != nil:
-		n.denyHost(&d)
+		n.denyHost(&d, d.Host)
 	default:
 		n.denyPort(&d)
 	}
@@ -138,8 +151,8 @@ func denyOutside(name *Name, z *Zone) Denial {
 }
 
 // denyHost sets the cause that no host has the label.
-func (n *Node) denyHost(d *Denial) {
-	w, ok := n.withheldHost(d.Host)
+func (n *Node) denyHost(d *Denial, label []byte) {
+	w, ok := n.withheldHost(label)
 	switch {
 	case !ok:
 		d.Cause = NoHost

@@ -22,7 +22,8 @@ type Endpoint struct {
 	// name nor an SRV record. Of other endpoints it has no meaning.
 	Addressed bool
 	// Zone, of a ready endpoint, is its topology zone in lower case, or empty. Zonal names have
-	// the endpoints of one zone.
+	// the endpoints of one zone. In a clusterset, it is the id of the endpoint's cluster in lower
+	// case, also of an endpoint that is withheld.
 	Zone string
 }
 

@@ -117,7 +117,7 @@ func manyNamesTrie(n int) *Trie {
 }
 
 // testZones are the zones of the tests.
-var testZones = NewZones([]string{"cluster.local."}, "example.org.")
+var testZones = NewZones([]string{"cluster.local."}).WithExternal("example.org.")
 
 var clusterLocal, exampleOrg = testZones.Match("cluster.local."), testZones.Match("example.org.")
 

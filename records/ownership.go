@@ -105,7 +105,7 @@ func (u *Update) pendingFor(key ServiceKey) *pending {
 		s.pending = p
 	} else {
 		s = &service{namespace: key.Namespace, name: key.Name}
-		s.snapshot.Store(new(snapshot))
+		s.snapshot.Store(u.trie.emptySnapshot())
 		u.created[key] = p
 	}
 	p.service = s

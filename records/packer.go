@@ -3,6 +3,7 @@ package records
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -97,6 +98,8 @@ type packing struct {
 	name     []byte // the name of the question, in wire format
 	ttl      uint32
 	maxPlain int
+	// clusterset: the labels of hosts have dots.
+	clusterset bool
 }
 
 // compressed reports whether names are compressed. Plain must be complete.
@@ -122,6 +125,36 @@ func (w *packing) fixed(rrtype uint16, dataSize int) {
 // label appends a label of a name.
 func (w *packing) label(text string) {
 	w.Message = append(append(w.Message, byte(len(text))), text...)
+}
+
+// labels appends labels of a name with dots between them, if there are any.
+func (w *packing) labels(text string) {
+	for rest := text; rest != ""; {
+		var label string
+		label, rest, _ = strings.Cut(rest, ".")
+		w.label(label)
+	}
+}
+
+// target appends the name of a target, which is below a suffix.
+func (w *packing) target(t *resolvedTarget, suffix []byte) {
+	if w.clusterset {
+		w.labels(t.label)
+	} else {
+		w.label(t.label)
+	}
+	w.Message = append(w.Message, suffix...)
+}
+
+// begins reports whether the name of the question begins with the label of a host, in the same
+// spelling. It must be the name of that host.
+func (w *packing) begins(label string) bool {
+	for i := range len(label) {
+		if c := label[i]; c != '.' && c != w.name[1+i] {
+			return false
+		}
+	}
+	return true
 }
 
 // packAddresses appends the addresses that fit, as records of the name asked.
@@ -194,6 +227,7 @@ func (p *Packer) shuffle(n int, piece func(int) []byte) {
 
 // srv appends the SRV records of a node that fit, and the addresses of their targets.
 func (p *Packer) srv(w *packing, n *Node) bool {
+	w.clusterset = n.clusters != nil
 	suffix := w.name[len(w.name)-1-n.suffixLen:]
 	var one [1]targetRange
 	ranges, endpoints := n.targetRanges(one[:0])
@@ -217,6 +251,8 @@ func (p *Packer) srv(w *packing, n *Node) bool {
 	}
 	if !w.compressed() {
 		size = w.Plain - len(w.Message)
+	} else if w.clusterset && slices.ContainsFunc(p.targets, resolvedTarget.isNested) {
+		return false // the name of a target may be the end of another one, and a pointer may go there
 	}
 	if cap(w.Message)-len(w.Message) < size {
 		return false
@@ -229,8 +265,7 @@ func (p *Packer) srv(w *packing, n *Node) bool {
 		w.Message = binary.BigEndian.AppendUint16(w.Message, 0) // priority
 		w.Message = binary.BigEndian.AppendUint16(w.Message, weight)
 		w.Message = binary.BigEndian.AppendUint16(w.Message, t.port)
-		w.label(t.label)
-		w.Message = append(w.Message, suffix...)
+		w.target(t, suffix)
 	}
 	p.appendGlue(w, n, suffix)
 	return true
@@ -250,7 +285,7 @@ func (p *Packer) appendGlue(w *packing, n *Node, suffix []byte) {
 		p.random.Shuffle(len(p.glue), func(i, j int) { p.glue[i], p.glue[j] = p.glue[j], p.glue[i] })
 	}
 	// At the name of a host, the target is the name of the question if that is spelled the same.
-	if n.host != nil && string(w.name[1:1+w.name[0]]) == n.host.label {
+	if n.host != nil && w.begins(n.host.label) {
 		p.targets[0].at = headerSize
 	}
 	for i := range p.glue {
@@ -259,8 +294,7 @@ func (p *Packer) appendGlue(w *packing, n *Node, suffix []byte) {
 		if w.compressed() {
 			w.Message = binary.BigEndian.AppendUint16(w.Message, pointerBits|uint16(t.at))
 		} else {
-			w.label(t.label)
-			w.Message = append(w.Message, suffix...)
+			w.target(t, suffix)
 		}
 		size := len(addr4{})
 		if g.rrtype == dns.TypeAAAA {
@@ -314,11 +348,7 @@ func (p *Packer) ptr(w *packing, n *Node) bool {
 		w.label(name.service.name)
 		w.label(name.service.namespace)
 		w.label(svc)
-		for rest := zone; rest != ""; {
-			var label string
-			label, rest, _ = strings.Cut(rest, ".")
-			w.label(label)
-		}
+		w.labels(zone)
 		w.Message = append(w.Message, 0)
 	}
 	return true

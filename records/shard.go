@@ -212,8 +212,11 @@ func (c *reverseChange) publish() {
 }
 
 // reverseChange builds the shards for the services of a portion, which have their
-// next snapshots. It also counts their addresses in the statistics.
+// next snapshots. It also counts their addresses in the statistics. A clusterset has none of that.
 func (u *Update) reverseChange(changed []*pending) (out reverseChange) {
+	if u.trie.clusterset {
+		return out
+	}
 	u.entries4, u.entries6 = u.entries4[:0], u.entries6[:0]
 	for _, p := range changed {
 		if p.deleted {

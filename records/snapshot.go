@@ -12,9 +12,28 @@ type snapshot struct {
 	long        *longLists          // nil if no endpoint has a long list
 	addressed   *addressedEndpoints // withheld endpoints that give their host an address; nil if there is none
 	withheld    set[withheld]       // withheld endpoints, with the reason
-	counts      Counts              // endpoints by reason
+	clusters    *set[cluster]       // the clusters with hosts, and how many each has; nil unless the trie is a clusterset's
+	counts      counts              // endpoints by reason
 	sharedHosts int32               // hosts with several addresses of one family
 	namedPorts  int32               // ports with a name
+}
+
+// counts are [Counts] in less memory.
+type counts [reasons]int32
+
+func (c *counts) ints() (out Counts) {
+	for r, n := range c {
+		out[r] = int(n)
+	}
+	return out
+}
+
+// emptySnapshot returns the snapshot of a service without endpoints.
+func (t *Trie) emptySnapshot() *snapshot {
+	if t.clusterset {
+		return &snapshot{clusters: new(set[cluster])}
+	}
+	return new(snapshot)
 }
 
 // empty reports whether the service has no names: no endpoint is ready, and none is addressed
@@ -35,20 +54,23 @@ func (s *snapshot) with(c *change) *snapshot {
 		}
 	}
 	next.mergeHosts(c.names())
+	if next.clusters != nil {
+		next.mergeClusters(s, c.names())
+	}
 	next.mergeAddrs(c.hosts)
 	next.mergePorts(s, c.ports)
 	next.mergeLists(s, c.lists)
 	next.withheld = s.withheld.merge(c.withheld)
 	next.mergeAddressed(s, c.addressed)
 	for _, d := range c.hosts {
-		next.counts[Ready] += int(d.refs)
+		next.counts[Ready] += d.refs
 	}
 	for _, d := range c.addressed {
-		next.counts[NotReady] += int(d.refs)
+		next.counts[NotReady] += d.refs
 	}
 	for _, d := range c.withheld {
 		if d.key.reason != stray {
-			next.counts[d.key.reason] += int(d.refs)
+			next.counts[d.key.reason] += d.refs
 		}
 	}
 	if next.zones != nil && next.counts[Ready] == 0 && next.allTargets.set.len() == 0 && next.long == nil {

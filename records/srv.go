@@ -65,6 +65,14 @@ func targetSize(label string, suffixLen int) int { return len(label) + 1 + suffi
 // longestLabel is as long as a label may be (RFC 1035, section 2.3.4).
 var longestLabel = strings.Repeat("-", maxLabel)
 
+// longestTarget returns the most bytes of an SRV record of the node's service.
+func (n *Node) longestTarget(suffixLen int) int {
+	if n.clusters != nil { // the label of a host has those of its cluster
+		return compressedSize + fixedSize + 6 + maxName + 1
+	}
+	return srvSize(longestLabel, suffixLen)
+}
+
 // nameFits reports whether the name of the host, below one of suffixLen bytes, is short
 // enough for DNS (RFC 1035, section 2.3.4). In a long zone it may not be, and a client
 // would refuse the whole message because of it.

@@ -25,6 +25,6 @@ func (s *Stats) add(p *pending) {
 	s.Shared += int(p.next.sharedHosts - p.old.sharedHosts)
 	s.Ports += int(p.next.namedPorts - p.old.namedPorts)
 	for r := range s.Endpoints {
-		s.Endpoints[r] += p.next.counts[r] - p.old.counts[r]
+		s.Endpoints[r] += int(p.next.counts[r] - p.old.counts[r])
 	}
 }

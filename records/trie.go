@@ -19,9 +19,11 @@ type Trie struct {
 	v6       reverseIndex[addr6]
 	addrs    atomic.Pointer[addressIndex] // of all services; nil unless EnableCovers was called
 	serial   serial
-	zonal    bool    // EnableZones was called
-	stats    Stats   // the writer's
-	update   *Update // the writer's: memory for its next update; nil if there is none
+	zonal    bool // EnableZones was called
+	// clusterset: endpoints are in clusters, and no address has a reverse name.
+	clusterset bool
+	stats      Stats   // the writer's
+	update     *Update // the writer's: memory for its next update; nil if there is none
 
 	mu sync.Mutex // held while a commit publishes, and while an image is taken
 }
@@ -136,30 +138,41 @@ func (t *Trie) Find(n *Name, z *Zone) (Node, Result) {
 	if node.zonal {
 		return node, node.findZonal(n, at)
 	}
-	switch below {
-	case 0:
+	switch {
+	case below == 0:
 		node.found = true
-		return node, Found
-	case 1:
-		label := n.Label(at)
-		if node.host = node.snapshot.hostByLabel(label); node.host != nil {
-			node.found = true
-			return node, Found
+	case node.clusters != nil:
+		node.findInCluster(n, at)
+	default:
+		if below == 1 {
+			node.host = node.hostByLabel(n.Label(at))
 		}
-		if isUnderscored(label) && node.snapshot.hasProtocol(label[1:]) {
-			node.found, node.nonTerminal = true, true
-			return node, Found
-		}
-	case 2:
-		protocol, name := n.Label(at), n.Label(at+1)
-		if isUnderscored(protocol) && isUnderscored(name) {
-			if node.port = node.snapshot.portNamed(protocol[1:], name[1:]); node.port != nil {
-				node.found = true
-				return node, Found
-			}
+		if node.found = node.host != nil; !node.found {
+			node.findPort(n, at)
 		}
 	}
-	return node, Missing
+	if !node.found {
+		return node, Missing
+	}
+	return node, Found
+}
+
+// findPort finds the name of a port, or of a protocol, below the service of the node.
+func (n *Node) findPort(name *Name, service int) {
+	protocol := name.Label(service)
+	if !isUnderscored(protocol) {
+		return
+	}
+	switch name.Len() - service {
+	case 1:
+		n.nonTerminal = n.hasProtocol(protocol[1:])
+		n.found = n.nonTerminal
+	case 2:
+		if port := name.Label(service + 1); isUnderscored(port) {
+			n.port = n.portNamed(protocol[1:], port[1:])
+			n.found = n.port != nil
+		}
+	}
 }
 
 // FindAddr looks up the reverse name of an address. The result is [Outside] unless

@@ -16,6 +16,8 @@ type ServiceKey struct{ Namespace, Name string }
 //   - The zone of an IPv6 address is dropped.
 //   - Of the topology zones of a service, the first 63 are told apart. Endpoints in
 //     further ones are in none.
+//   - In a clusterset, Add and Remove ignore an endpoint whose Zone is not the id of a cluster; see
+//     [IsClusterID].
 type Update struct {
 	trie    *Trie
 	pending []*pending              // in the order in which the caller first named the services
@@ -70,7 +72,7 @@ func (u *Update) Create(key ServiceKey) { u.pendingFor(key).exists = true }
 func (u *Update) Delete(key ServiceKey) {
 	p := u.pendingFor(key)
 	p.exists, p.deleted, p.external = false, true, false
-	p.base = new(snapshot)
+	p.base = u.trie.emptySnapshot()
 	p.change.reset()
 }
 
@@ -106,8 +108,14 @@ func (u *Update) count(key ServiceKey, e Endpoint, refs int32) {
 	if (e.Withheld == Ready || e.Addressed) && !e.Addr.IsValid() || e.Withheld >= reasons {
 		return
 	}
+	if u.trie.clusterset {
+		if !IsClusterID(e.Zone) {
+			return
+		}
+		e.Host = hostInCluster(e.Host, e.Zone)
+	}
 	p, z := u.pendingFor(key), noZone
-	if e.Withheld == Ready {
+	if e.Withheld == Ready && !u.trie.clusterset {
 		z = p.zoneTag(e.Zone)
 	}
 	p.change.count(&e, z, refs)

@@ -24,7 +24,7 @@ func (f *fitter) window(n *Node, ranges []targetRange, suffixLen int, buffer []r
 		return nil, false
 	}
 	start := 0
-	if total*srvSize(longestLabel, suffixLen) > f.room {
+	if total*n.longestTarget(suffixLen) > f.room {
 		start = int(f.start % uint64(total))
 	}
 	if most := min(total, max(0, f.room)/srvSize("-", suffixLen)); cap(buffer) < most {

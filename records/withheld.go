@@ -17,7 +17,8 @@ type withheld struct {
 const stray = reasons
 
 // Stray is a hostname that is no name of a service, although the service selects the pod:
-// the pod's subdomain is not the name of the service. The endpoint has a generated label.
+// the pod's subdomain is not the name of the service. The endpoint has a generated label. In a
+// clusterset, the hostname is HOST.CLUSTER.
 type Stray struct{ Hostname, Subdomain string }
 
 // AddStray makes [Node.Denial] explain the hostname. One that is added twice stays until it

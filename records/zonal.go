@@ -11,8 +11,9 @@ const (
 	preferLabel = "prefer"
 )
 
-// EnableZones makes [Trie.Find] find zonal names. It must be called before the first lookup.
-func (t *Trie) EnableZones() { t.zonal = true }
+// EnableZones makes [Trie.Find] find zonal names, but not in a clusterset. It must be called before
+// the first lookup.
+func (t *Trie) EnableZones() { t.zonal = !t.clusterset }
 
 // ZonalName is a zonal name, or a name above one. Its slices share the memory of the [Name].
 type ZonalName struct {

@@ -15,8 +15,14 @@ type Zone struct {
 	// External: namespaces are right below the apex, without "svc" between them, and only
 	// services have names that [Update.SetExternal] chose.
 	External bool
-	labels   int // of Name
+	// Clusterset: the zone has the services of several clusters. Its trie is a [NewClusterset].
+	Clusterset bool
+	labels     int // of Name
 }
+
+// HasReverse reports whether the reverse name of an address below the apex is the name of that
+// address. It is not in external zones and in those of a clusterset.
+func (z *Zone) HasReverse() bool { return !z.External && !z.Clusterset }
 
 // Labels returns the number of labels of the apex.
 func (z *Zone) Labels() int { return z.labels }
@@ -40,14 +46,26 @@ func (z *Zone) suffix() string {
 	return joinLabels(svc, z.Name)
 }
 
-// NewZones returns the zones with the names, each once, and the external ones. The names must
-// be fully qualified.
-func NewZones(names []string, external ...string) Zones {
-	zones := make(Zones, 0, len(names)+len(external))
-	for i, name := range slices.Concat(names, external) {
+// NewZones returns the zones with the names, each once. The names must be fully qualified.
+func NewZones(names []string) Zones { return Zones{}.with(names, Zone{}) }
+
+// WithExternal returns the zones and the external ones with the names. A name that is there
+// already stays what it is. The names must be fully qualified.
+func (zs Zones) WithExternal(names ...string) Zones { return zs.with(names, Zone{External: true}) }
+
+// WithClustersets is WithExternal for the zones of clustersets.
+func (zs Zones) WithClustersets(names ...string) Zones {
+	return zs.with(names, Zone{Clusterset: true})
+}
+
+// with returns the zones and those with the names that are not there, which are of a kind.
+func (zs Zones) with(names []string, kind Zone) Zones {
+	zones := slices.Clone(zs)
+	for _, name := range names {
 		var n Name
 		n.Fold(name)
-		z := Zone{Name: string(n.text[:n.length]), External: i >= len(names), labels: n.labels}
+		z := kind
+		z.Name, z.labels = string(n.text[:n.length]), n.labels
 		z.Reverse = n.labels >= 2 && (string(n.suffix(1)) == "in-addr.arpa." || string(n.suffix(1)) == "ip6.arpa.")
 		if slices.ContainsFunc(zones, func(other Zone) bool { return other.Name == z.Name }) {
 			continue
@@ -56,7 +74,7 @@ func NewZones(names []string, external ...string) Zones {
 		for at < len(zones) && zones[at].labels >= z.labels {
 			at++
 		}
-		zones = append(zones[:at], append(Zones{z}, zones[at:]...)...)
+		zones = slices.Insert(zones, at, z)
 	}
 	return zones
 }
