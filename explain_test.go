@@ -1,6 +1,7 @@
 package headless
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"github.com/coredns/coredns/plugin/pkg/edns"
 	"github.com/coredns/coredns/plugin/test"
 	"github.com/miekg/dns"
+
+	"github.com/headless-dns/headless/records"
 )
 
 // explainManifests has a headless service nginx with pods in every state, and others that lack
@@ -82,7 +85,7 @@ func documentedTexts(t *testing.T) map[string]bool {
 // placeholders replaces the names and numbers in a text.
 func placeholders(text string) string {
 	for pattern, placeholder := range map[string]string{
-		`(pod|service|hostname|namespace|named|zone) [^: ]+`: "$1 NAME",
+		`(pod|service|hostname|namespace|named|zone|cluster) [^: ]+`: "$1 NAME",
 		`"[a-z]*"`:         `"NAME"`,
 		`\b(tcp|udp|sctp)`: "PROTOCOL",
 		`\d+ of \d+`:       "NUMBERS",
@@ -182,6 +185,18 @@ func TestExplain(t *testing.T) {
 			if m.String() != without.String() {
 				t.Errorf("%s: got\n%v\nwant as with explain off\n%v", question, m, without)
 			}
+		}
+	}
+	for want, d := range map[string]records.Denial{ // of clustersets
+		"service nginx in cluster c1: no ready endpoint":                            {Cause: records.NoCluster, Service: []byte("nginx"), Cluster: []byte("c1")},
+		"service nginx in cluster " + strings.Repeat("c", maxZone) + ": no read...": {Cause: records.NoCluster, Service: []byte("nginx"), Cluster: bytes.Repeat([]byte("c"), 200)},
+		"only names of a cluster's pods below":                                      {Cause: records.OnlyClusters, Service: []byte("nginx"), Cluster: []byte("c1")},
+	} {
+		if got := string(appendReason(nil, &d)); got != want {
+			t.Errorf("the text of %+v is %q, want %q", d, got, want)
+		}
+		if !strings.Contains(want, "...") {
+			documented[placeholders(want)] = true
 		}
 	}
 	for text, tested := range documented {
