@@ -117,9 +117,9 @@ func manyNamesTrie(n int) *Trie {
 }
 
 // testZones are the zones of the tests.
-var testZones = NewZones([]string{"cluster.local."}).WithExternal("example.org.")
+var testZones = NewZones([]string{"cluster.local."}).WithExternal("example.org.").WithClustersets("clusterset.local.")
 
-var clusterLocal, exampleOrg = testZones.Match("cluster.local."), testZones.Match("example.org.")
+var clusterLocal, exampleOrg, clustersetLocal = testZones.Match("cluster.local."), testZones.Match("example.org."), testZones.Match("clusterset.local.")
 
 // lookup answers a query as the handler does, for messages of any size.
 func lookup(t *Trie, name string, rrtype uint16) (Result, []string, Answer) {

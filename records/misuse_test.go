@@ -154,8 +154,8 @@ func TestMisuse(t *testing.T) {
 // TestMisuseAtRandom adds and removes random endpoints, whether they exist or not. All
 // names must stay consistent.
 func TestMisuseAtRandom(t *testing.T) {
-	for seed := range uint64(20) {
-		u := universe{Rand: rand.New(rand.NewPCG(seed, 5)), long: seed%2 == 1, zonal: seed%4 > 1}
+	for seed := range uint64(30) {
+		u := universe{Rand: rand.New(rand.NewPCG(seed, 5)), long: seed%2 == 1, zonal: seed%4 > 1, clusterset: seed >= 20}
 		trie := u.trie()
 		trie.EnableCovers()
 		for range 40 {
@@ -246,6 +246,7 @@ func checkConsistent(t *testing.T, trie *Trie, names []string) {
 		for s := range ns.services.Load().all {
 			want.Services++
 			snapshot := s.snapshot.Load()
+			checkClusters(t, snapshot)
 			for h := range snapshot.hosts.all {
 				addrs := h.addrs()
 				want.Shared += int(addrs.sharedHosts())

@@ -58,23 +58,37 @@ func (o oracle) portsOf(key ServiceKey) func(Endpoint) []Port {
 	}
 }
 
-// find returns the result of a lookup in the zone cluster.local, and the data of the
-// records in presentation format, sorted.
+// ofClusterset returns the oracle with hosts named HOST.CLUSTER.
+func (o oracle) ofClusterset() oracle {
+	out := oracle{}
+	for key, endpoints := range o {
+		out[key] = slices.Clone(endpoints)
+		for i, e := range endpoints {
+			out[key][i].Host = e.Host + "." + e.Zone
+		}
+	}
+	return out
+}
+
+// find returns the result of a lookup in the zone cluster.local or clusterset.local, and the data
+// of the records in presentation format, sorted.
 func (o oracle) find(name string, rrtype uint16) (Result, []string) {
 	labels := dns.SplitDomainName(foldASCII(name))
 	slices.Reverse(labels)
 	if len(labels) > 0 && labels[0] == "arpa" {
 		return o.findAddr(name, rrtype)
 	}
-	if len(labels) < 5 || !slices.Equal(labels[:3], []string{"local", "cluster", "svc"}) {
+	if len(labels) < 5 || labels[0] != "local" || !strings.HasPrefix(labels[1], "cluster") || labels[2] != "svc" {
 		return Outside, nil
 	}
+	zone := labels[1] + ".local."
 	labels = labels[3:]
 	key := ServiceKey{labels[0], labels[1]}
 	if _, ok := o[key]; !ok {
 		return Outside, nil
 	}
-	base := key.Name + "." + key.Namespace + ".svc.cluster.local."
+	base := key.Name + "." + key.Namespace + ".svc." + zone
+	host := strings.TrimSuffix(strings.TrimSuffix(foldASCII(name), base), ".")
 	var answer []string
 	var targets []string
 	exists := false
@@ -96,11 +110,13 @@ func (o oracle) find(name string, rrtype uint16) (Result, []string) {
 			}
 		}
 		switch {
-		case len(labels) == 2, len(labels) == 3 && labels[2] == e.Host:
+		case len(labels) == 2, host == e.Host:
 			address()
 			for _, p := range ports(e) {
 				target(p)
 			}
+		case strings.HasSuffix(e.Host, "."+host): // in a clusterset, the cluster or the end of its id
+			exists = true
 		case len(labels) == 3:
 			for _, p := range ports(e) {
 				exists = exists || p.Name != "" && len(p.Name) < 63 && labels[2] == "_"+p.Protocol
@@ -123,8 +139,12 @@ func (o oracle) find(name string, rrtype uint16) (Result, []string) {
 	return Found, slices.Compact(answer)
 }
 
-// findIn is find, or findZonal if the trie has zonal names.
+// findIn is find, or findZonal if the trie has zonal names. The oracle of a clusterset must be that
+// of ofClusterset.
 func (o oracle) findIn(trie *Trie, name string, rrtype uint16) (Result, []string) {
+	if trie.clusterset && strings.HasSuffix(name, ".arpa.") {
+		return Outside, nil
+	}
 	result, data := o.find(name, rrtype)
 	if trie.zonal && result != Outside {
 		if result, data, ok := o.findZonal(name, rrtype); ok {

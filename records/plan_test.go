@@ -15,8 +15,8 @@ import (
 // and, at the same time, at a name of another service that it enters.
 func TestPlan(t *testing.T) {
 	moved, exchanged := 0, 0
-	for seed := range uint64(300) {
-		u := universe{Rand: rand.New(rand.NewPCG(seed, 3)), long: seed%2 == 1, zonal: seed%4 > 1, external: map[ServiceKey]bool{}}
+	for seed := range uint64(400) {
+		u := universe{Rand: rand.New(rand.NewPCG(seed, 3)), long: seed%2 == 1, zonal: seed%4 > 1, external: map[ServiceKey]bool{}, clusterset: seed >= 300}
 		trie, o := u.trie(), oracle{}
 		for range 20 {
 			update := trie.Update()
@@ -98,6 +98,7 @@ func checkSteps(t *testing.T, changed []*pending, steps []step) (moved int) {
 	for _, s := range steps {
 		p, published := of[s.service], s.build()
 		checkTargets(t, published)
+		checkClusters(t, published)
 		before := now[p]
 		now[p], last[p] = p.hostNames(published), s
 		if count[p]++; count[p] > 2 {

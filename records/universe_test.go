@@ -17,12 +17,18 @@ type universe struct {
 	*rand.Rand
 	long  bool // some endpoints have long lists of ports
 	zonal bool // some endpoints are in topology zones
+	// clusterset: endpoints are in clusters, and names in the zone clusterset.local.
+	clusterset bool
 	// external are the services with names in external zones; nil if updates choose none.
 	external map[ServiceKey]bool
 }
 
 // universeZones are the topology zones of the universe.
 var universeZones = []string{"a", "b", "c._d", "pin"}
+
+// universeClusters are the clusters of the universe. One may be above another, or above a host, or
+// have the name of a host.
+var universeClusters = []string{"c1", "eu.c1", "c2", "web-1.c2", "web-7", "x-c1"}
 
 // universePorts are the short lists of the universe. Other tests use them too.
 var universePorts = []*PortList{
@@ -79,19 +85,41 @@ func (u universe) endpoint() Endpoint {
 		e.Withheld = NotReady
 	}
 	e.Addressed = u.IntN(3) > 0
-	if u.zonal && u.IntN(6) > 0 {
-		e.Zone = pick(u, universeZones...)
+	if zones := u.zones(); zones != nil && (u.clusterset || u.IntN(6) > 0) {
+		e.Zone = pick(u, zones...)
 	}
 	return e
+}
+
+// zones returns what an endpoint may have as its zone besides none.
+func (u universe) zones() []string {
+	switch {
+	case u.clusterset:
+		return universeClusters
+	case u.zonal:
+		return universeZones
+	}
+	return nil
 }
 
 // trie returns an empty trie for the universe.
 func (u universe) trie() *Trie {
 	t := New()
+	if u.clusterset {
+		t = NewClusterset()
+	}
 	if u.zonal {
 		t.EnableZones()
 	}
 	return t
+}
+
+// zone returns the zone of the names of services.
+func (u universe) zone() *Zone {
+	if u.clusterset {
+		return clustersetLocal
+	}
+	return clusterLocal
 }
 
 // names returns all names that a trie of the universe may have, and some that it can't.
@@ -115,6 +143,9 @@ func (u universe) names() []string {
 			if u.zonal {
 				names = append(names, zonalNames(base)...)
 			}
+			if u.clusterset {
+				names = append(names, clusterNames(base)...)
+			}
 			if !u.long {
 				continue
 			}
@@ -124,6 +155,11 @@ func (u universe) names() []string {
 			for k := range universeLongLists {
 				names = append(names, fmt.Sprintf("_only-%d._sctp.%s", k, base))
 			}
+		}
+	}
+	if u.clusterset {
+		for i, name := range names {
+			names[i] = strings.TrimSuffix(name, "cluster.local.") + "clusterset.local."
 		}
 	}
 	for i := range 13 {
@@ -145,6 +181,18 @@ func zonalNames(base string) []string {
 			for _, port := range []string{"", "_tcp.", "_quic.", "_web._tcp.", "_dns._udp.", "_none._tcp.", "web._tcp.", "_web.x._tcp.", "_p0._udp."} {
 				names = append(names, port+zone+"."+directive+"._zone."+base)
 			}
+		}
+	}
+	return names
+}
+
+// clusterNames returns names of clusters and of hosts in them, and some that do not exist.
+func clusterNames(base string) []string {
+	var names []string
+	for _, cluster := range append(universeClusters, "eu", "C2", "ap.c1", "web-2.c2", "none", "1", "c", `eu\.c1`, "_c1") {
+		names = append(names, cluster+"."+base, "_tcp."+cluster+"."+base, "_web._tcp."+cluster+"."+base)
+		for i := range 9 {
+			names = append(names, fmt.Sprintf("web-%d.%s.%s", i, cluster, base))
 		}
 	}
 	return names
@@ -180,8 +228,8 @@ func randomChanges(u universe, update *Update, o oracle) {
 			update.Remove(key, e)
 			o.remove(key, e)
 			if n == 1 { // it changes
-				if u.zonal && u.IntN(2) == 0 {
-					e.Zone = pick(u, universeZones...)
+				if zones := u.zones(); zones != nil && u.IntN(2) == 0 {
+					e.Zone = pick(u, zones...)
 				} else {
 					e.Hostname = !e.Hostname
 				}
@@ -206,12 +254,20 @@ var allTypes = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypePTR, dns.T
 // compare compares a trie with the oracle: every name and type, and the statistics.
 func compare(t *testing.T, trie *Trie, o oracle, names []string) {
 	t.Helper()
+	zone := clusterLocal
+	if trie.clusterset {
+		zone, o = clustersetLocal, o.ofClusterset()
+	}
 	for _, name := range names {
 		for _, rrtype := range allTypes {
 			compareName(t, trie, o, name, rrtype)
 		}
 	}
-	if got, want := trie.Stats(), o.stats(); got != want {
+	want := o.stats()
+	if trie.clusterset {
+		want.Addresses = 0
+	}
+	if got := trie.Stats(); got != want {
 		t.Fatalf("the statistics are %+v, want %+v", got, want)
 	}
 	populated := map[string]bool{}
@@ -221,7 +277,7 @@ func compare(t *testing.T, trie *Trie, o oracle, names []string) {
 		}
 	}
 	for _, namespace := range []string{"default", "prod", "none"} {
-		if got := trie.HasNamespace(clusterLocal, []byte(namespace)); got != populated[namespace] {
+		if got := trie.HasNamespace(zone, []byte(namespace)); got != populated[namespace] {
 			t.Fatalf("HasNamespace(%s) is %v, want %v", namespace, got, populated[namespace])
 		}
 	}
