@@ -38,10 +38,14 @@ func TestLookupBudget(t *testing.T) {
 
 // lookupAllocs returns the allocations of a lookup and its answer.
 func lookupAllocs(trie *Trie, name string, rrtype uint16) float64 {
+	zone := clusterLocal
+	if trie.clusterset {
+		zone = clustersetLocal
+	}
 	return testing.AllocsPerRun(200, func() {
 		var folded Name
 		folded.Fold(name)
-		if node, result := trie.Find(&folded, clusterLocal); result == Found {
+		if node, result := trie.Find(&folded, zone); result == Found {
 			node.Answer(&Query{Name: name, Type: rrtype, TTL: 5, Size: 1232})
 		}
 	})
@@ -74,6 +78,82 @@ func TestZonalBudget(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestClustersetBudget bounds the allocations of lookups in a clusterset. They are those of an
+// ordinary trie, at every number of clusters, and the fast path needs none.
+func TestClustersetBudget(t *testing.T) {
+	for _, n := range []int{6, 10_000} {
+		for _, clusters := range []int{1, 3, n} {
+			trie := clusterTrie(n, clusters)
+			p := NewPacker()
+			buffer := make([]byte, 0, 4096)
+			for _, test := range []struct {
+				name   string
+				rrtype uint16
+				want   float64
+			}{
+				{"", dns.TypeA, 2},
+				{"web-0.c0.", dns.TypeA, 2},
+				{"Web-0.C0.", dns.TypeAAAA, 2},
+				{"web-0.c0.", dns.TypeSRV, 7},
+				{"", dns.TypeSRV, 7},
+				{"_web._tcp.", dns.TypeSRV, 7},
+				{"c0.", dns.TypeA, 0},
+				{"web-0.", dns.TypeA, 0},
+				{"web-x.c0.", dns.TypeA, 0},
+			} {
+				name := test.name + "nginx.default.svc.clusterset.local."
+				if got := lookupAllocs(trie, name, test.rrtype); got > test.want {
+					t.Errorf("%s %s of %d pods in %d clusters makes %v allocations, want at most %v", name, dns.TypeToString[test.rrtype], n, clusters, got, test.want)
+				}
+				begin, nameSize := question(t, name, test.rrtype)
+				if got := testing.AllocsPerRun(100, func() {
+					var folded Name
+					folded.FoldWire(begin[headerSize:])
+					node, result := trie.Find(&folded, clustersetLocal)
+					if result != Found {
+						node.Denial(&folded, clustersetLocal, test.rrtype)
+					} else if _, ok := p.Append(append(buffer, begin...), nameSize, &node, &PackerQuery{Type: test.rrtype, Size: 1232}); !ok {
+						t.Fatalf("%s is not packed", name)
+					}
+				}); got > 0 {
+					t.Errorf("%s %s of %d pods in %d clusters makes %v allocations on the fast path", name, dns.TypeToString[test.rrtype], n, clusters, got)
+				}
+			}
+		}
+	}
+}
+
+// TestClustersetUpdateBudget bounds what the change of one pod allocates in a clusterset, and what
+// a pod takes: no more than in an ordinary trie, which has a reverse index. Where each pod has a
+// cluster of its own, the set of clusters changes, too.
+func TestClustersetUpdateBudget(t *testing.T) {
+	const n = 10_000
+	plain, plainAllocs := updateCost(n)
+	for _, clusters := range []int{1, 3, n} {
+		trie := NewClusterset()
+		u := trie.Update()
+		u.Create(ServiceKey{"default", "nginx"})
+		for i := range n {
+			u.Add(ServiceKey{"default", "nginx"}, clusterPod(i, clusters))
+		}
+		u.Commit()
+		bytes, allocs := updateCostOf(trie, n, func(i int) Endpoint { return clusterPod(i, clusters) })
+		t.Logf("a change of one pod of %d in %d clusters allocates %d bytes in %d allocations, in none %d in %d", n, clusters, bytes, allocs, plain, plainAllocs)
+		most, mostAllocs := plain, plainAllocs
+		if clusters == n {
+			most, mostAllocs = plain+plain/2, plainAllocs+6
+		}
+		if bytes > most || allocs > mostAllocs {
+			t.Errorf("a change of one pod of %d in %d clusters allocates %d bytes in %d allocations, in none %d in %d", n, clusters, bytes, allocs, plain, plainAllocs)
+		}
+	}
+	ordinary, clusterset := heapOf(func() *Trie { return podTrie(30_000) }), heapOf(func() *Trie { return clusterTrie(30_000, 3) })
+	t.Logf("30,000 pods take %d bytes in a clusterset, else %d", clusterset, ordinary)
+	if clusterset > ordinary {
+		t.Errorf("30,000 pods take %d bytes in a clusterset, else %d", clusterset, ordinary)
 	}
 }
 

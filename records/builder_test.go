@@ -20,15 +20,22 @@ func TestAnswerFits(t *testing.T) {
 	for _, n := range []int{1, 7, 60, 600} {
 		tries[fmt.Sprint(n, " with long lists")] = longListTrie(n)
 	}
+	for _, n := range []int{1, 7, 29, 252, 1500} {
+		tries[fmt.Sprint(n, " in clusters")] = clusterTrie(n, 3)
+	}
 	for n, trie := range tries {
 		start := uint64(12345)
 		if strings.Contains(n, "lists") {
 			start = 0 // beyond 16 KiB, the length depends on which records come first
 		}
-		for _, name := range []string{
+		names := []string{
 			"nginx.default.svc.cluster.local.", "NginX.default.SVC.cluster.local.",
 			"web-0.nginx.default.svc.cluster.local.", "_web._tcp.nginx.default.svc.cluster.local.",
-		} {
+		}
+		if trie.clusterset {
+			names = []string{"nginx.default.svc.clusterset.local.", "Web-0.c0.NginX.default.svc.clusterset.local.", "_web._tcp.nginx.default.svc.clusterset.local."}
+		}
+		for _, name := range names {
 			for _, rrtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV} {
 				complete, whole := message(t, trie, name, rrtype, 1<<30, 0)
 				if whole.Truncated || whole.GlueTruncated {
@@ -43,7 +50,9 @@ func TestAnswerFits(t *testing.T) {
 					if len(m.Answer) > 0 && m.Len() > size {
 						t.Errorf("%s is a message of %d bytes", what, m.Len())
 					}
-					if fits := complete.Len() <= size; fits == (a.Truncated || a.GlueTruncated) {
+					// Beyond 16 KiB, the name of a cluster may be a pointer, though it is counted in full.
+					inexact := trie.clusterset && rrtype == dns.TypeSRV && size >= maxOffset && complete.Len()+len(".c0")*len(complete.Extra) > size
+					if fits := complete.Len() <= size; fits == (a.Truncated || a.GlueTruncated) && !(fits && inexact) {
 						t.Errorf("%s: the complete message has %d bytes, but truncated is %v, of glue %v",
 							what, complete.Len(), a.Truncated, a.GlueTruncated)
 					}

@@ -115,8 +115,10 @@ func (s *snapshot) mergeClusters(old *snapshot, deltas []delta[hostAddr]) {
 			changed = append(changed, delta[cluster]{cluster(id), refs})
 		}
 	}
-	clusters := s.clusters.merge(sum(changed))
-	s.clusters = &clusters
+	if changed = sum(changed); len(changed) > 0 {
+		clusters := s.clusters.merge(changed)
+		s.clusters = &clusters
+	}
 }
 
 // findInCluster finds a name below the service of the node, in a clusterset.

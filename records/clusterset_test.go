@@ -124,6 +124,9 @@ func checkClusters(t *testing.T, s *snapshot) {
 		return
 	}
 	s.clusters.check(t)
+	if s.zones != nil {
+		t.Errorf("endpoints of clusters are in the topology zones %q", s.zones.names)
+	}
 	want := map[cluster]int32{}
 	for h := range s.hosts.all {
 		want[cluster(h.label[strings.Index(h.label, ".")+1:])]++

@@ -68,6 +68,27 @@ func zonedPod(i, zones int) Endpoint {
 	return Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i), Ports: universePorts[1], Zone: fmt.Sprint("zone-", i%zones)}
 }
 
+// clusterTrie returns the trie of a clusterset with one service of n pods in some clusters, each with
+// an IPv4 address, an IPv6 address and a port.
+func clusterTrie(n, clusters int) *Trie {
+	trie := NewClusterset()
+	update := trie.Update()
+	update.Create(ServiceKey{"default", "nginx"})
+	for i := range n {
+		e := clusterPod(i, clusters)
+		update.Add(ServiceKey{"default", "nginx"}, e)
+		e.Addr = ipv6(i)
+		update.Add(ServiceKey{"default", "nginx"}, e)
+	}
+	update.Commit()
+	return trie
+}
+
+// clusterPod returns the i-th pod of clusterTrie.
+func clusterPod(i, clusters int) Endpoint {
+	return Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i), Ports: universePorts[1], Zone: fmt.Sprint("c", i%clusters)}
+}
+
 // manyPorts returns a list of n ports.
 func manyPorts(n int) *PortList {
 	ports := make([]Port, n)
@@ -175,7 +196,7 @@ func message(t *testing.T, trie *Trie, name string, rrtype uint16, size int, sta
 	t.Helper()
 	var n Name
 	n.Fold(name)
-	node, result := trie.Find(&n, clusterLocal)
+	node, result := trie.Find(&n, testZones.Match(name))
 	if result != Found {
 		t.Fatalf("the lookup of %s is %v", name, result)
 	}

@@ -73,12 +73,13 @@ func (o oracle) ofClusterset() oracle {
 // find returns the result of a lookup in the zone cluster.local or clusterset.local, and the data
 // of the records in presentation format, sorted.
 func (o oracle) find(name string, rrtype uint16) (Result, []string) {
-	labels := dns.SplitDomainName(foldASCII(name))
+	name = foldASCII(name)
+	labels := dns.SplitDomainName(name)
 	slices.Reverse(labels)
 	if len(labels) > 0 && labels[0] == "arpa" {
 		return o.findAddr(name, rrtype)
 	}
-	if len(labels) < 5 || labels[0] != "local" || !strings.HasPrefix(labels[1], "cluster") || labels[2] != "svc" {
+	if len(labels) < 5 || labels[0] != "local" || labels[1] != "cluster" && labels[1] != "clusterset" || labels[2] != "svc" {
 		return Outside, nil
 	}
 	zone := labels[1] + ".local."
@@ -88,7 +89,7 @@ func (o oracle) find(name string, rrtype uint16) (Result, []string) {
 		return Outside, nil
 	}
 	base := key.Name + "." + key.Namespace + ".svc." + zone
-	host := strings.TrimSuffix(strings.TrimSuffix(foldASCII(name), base), ".")
+	host := strings.TrimSuffix(strings.TrimSuffix(name, base), ".")
 	var answer []string
 	var targets []string
 	exists := false
@@ -142,7 +143,7 @@ func (o oracle) find(name string, rrtype uint16) (Result, []string) {
 // findIn is find, or findZonal if the trie has zonal names. The oracle of a clusterset must be that
 // of ofClusterset.
 func (o oracle) findIn(trie *Trie, name string, rrtype uint16) (Result, []string) {
-	if trie.clusterset && strings.HasSuffix(name, ".arpa.") {
+	if trie.clusterset && strings.HasSuffix(foldASCII(name), "arpa.") {
 		return Outside, nil
 	}
 	result, data := o.find(name, rrtype)

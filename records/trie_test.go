@@ -90,18 +90,23 @@ func TestFindOddNames(t *testing.T) {
 // FuzzFind looks for names that crash a lookup, or that it takes for another name.
 func FuzzFind(f *testing.F) {
 	u := universe{Rand: rand.New(rand.NewPCG(1, 2)), long: true, zonal: true}
+	uc := universe{Rand: u.Rand, clusterset: true}
 	trie, o := u.trie(), oracle{}
+	clusterset, oc := uc.trie(), oracle{}
 	for range 20 {
 		randomUpdate(u, trie, o)
+		randomUpdate(uc, clusterset, oc)
 	}
+	oc = oc.ofClusterset()
 	const base = "nginx.default.svc.cluster.local."
-	for i, name := range append(u.names(), ".", "Web-0.NGINX.default.SVC.cluster.local.", `\000.`+base, `x\.`+base, `x\\.`+base,
+	for i, name := range append(append(u.names(), uc.names()...), ".", "Web-0.NGINX.default.SVC.cluster.local.", `\000.`+base, `x\.`+base, `x\\.`+base,
 		`a\.svc.cluster.local.`, `nginx.default.svc\.cluster.local.`, "00.0.244.10.in-addr.arpa.", strings.Repeat(`\000`, 63)+"."+base) {
 		f.Add(name, uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, name string, rrtype uint8) {
 		if _, ok := dns.IsDomainName(name); ok && dns.IsFqdn(name) {
 			compareName(t, trie, o, name, allTypes[int(rrtype)%len(allTypes)])
+			compareName(t, clusterset, oc, name, allTypes[int(rrtype)%len(allTypes)])
 		}
 	})
 }

@@ -35,6 +35,37 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// TestClusterWindow checks that truncated replies of a clusterset together have every target, also
+// where the names of hosts are longer than one label.
+func TestClusterWindow(t *testing.T) {
+	const n = 10
+	trie, key := NewClusterset(), ServiceKey{"default", "nginx"}
+	update := trie.Update()
+	update.Create(key)
+	for i := range n {
+		id := strings.Repeat(strings.Repeat("c", 50)+".", 3) + "c"
+		update.Add(key, Endpoint{Host: fmt.Sprint("web-", i), Hostname: true, Addr: ipv4(i), Ports: universePorts[1], Zone: id})
+	}
+	update.Commit()
+	complete, _ := message(t, trie, clusterBase, dns.TypeSRV, 1<<16, 0)
+	complete.Extra = nil
+	for size := headerSize + 100; size < complete.Len(); size += 50 {
+		seen := map[string]bool{}
+		for start := range uint64(n) {
+			m, a := message(t, trie, clusterBase, dns.TypeSRV, size, start)
+			if !a.Truncated || len(m.Answer) > 0 && m.Len() > size {
+				t.Fatalf("in %d bytes there are %d records in %d, truncated: %v", size, len(m.Answer), m.Len(), a.Truncated)
+			}
+			for _, rr := range m.Answer {
+				seen[rr.(*dns.SRV).Target] = true
+			}
+		}
+		if len(seen) != n && len(seen) > 0 {
+			t.Errorf("in %d bytes, all replies together have %d targets of %d", size, len(seen), n)
+		}
+	}
+}
+
 // TestSharedHost checks that the addresses of pods that share a host are one record set,
 // and the glue of one SRV record.
 func TestSharedHost(t *testing.T) {

@@ -12,6 +12,35 @@ func TestZones(t *testing.T) {
 	checkZones(t, NewZones(names))
 }
 
+// TestZoneKinds checks what kind of zone each name is, and that a name that is there stays what it
+// is.
+func TestZoneKinds(t *testing.T) {
+	ordinary := NewZones([]string{"cluster.local.", "x.example.org."})
+	external := ordinary.WithExternal("example.org.", "Cluster.local.")
+	zones := external.WithClustersets("clusterset.local.", "x.clusterset.local.", "EXAMPLE.org.", "clusterset.local.")
+	for _, z := range []Zones{ordinary, external, zones} {
+		if !slices.IsSortedFunc(z, func(a, b Zone) int { return b.labels - a.labels }) {
+			t.Errorf("the zones %v are not sorted", z)
+		}
+	}
+	if len(ordinary) != 2 || len(external) != 3 || len(zones) != 5 {
+		t.Fatalf("there are %d, %d and %d zones", len(ordinary), len(external), len(zones))
+	}
+	for name, want := range map[string][3]bool{ // external, of a clusterset, has reverse names
+		"cluster.local.": {false, false, true}, "x.example.org.": {false, false, true}, "example.org.": {true, false, false},
+		"clusterset.local.": {false, true, false}, "x.clusterset.local.": {false, true, false},
+	} {
+		if z := zones.Match(name); z.Name != name || [3]bool{z.External, z.Clusterset, z.HasReverse()} != want {
+			t.Errorf("%s is in %+v, want %v", name, z, want)
+		}
+	}
+	for _, z := range append(ordinary, external...) {
+		if z.Clusterset {
+			t.Errorf("%s became a clusterset's", z.Name)
+		}
+	}
+}
+
 func checkZones(t *testing.T, zones Zones) {
 	t.Helper()
 	for name, want := range map[string]string{
