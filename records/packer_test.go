@@ -100,6 +100,36 @@ func TestPacker(t *testing.T) {
 	}
 }
 
+// TestPackerNested packs targets whose names are the ends of others, so that a pointer to one may go
+// into another one.
+func TestPackerNested(t *testing.T) {
+	const pairs = 12
+	trie, key := NewClusterset(), ServiceKey{"default", "nginx"}
+	update := trie.Update()
+	update.Create(key)
+	for i := range pairs {
+		id := fmt.Sprint("c", i)
+		update.Add(key, Endpoint{Host: "b", Addr: ipv4(i), Ports: universePorts[1], Zone: id})
+		update.Add(key, Endpoint{Host: "a", Addr: ipv4(pairs + i), Ports: universePorts[1], Zone: "b." + id})
+	}
+	update.Commit()
+	var n Name
+	n.Fold(clusterBase)
+	node, _ := trie.Find(&n, clustersetLocal)
+	p := NewPacker()
+	p.TTL = 5
+	for _, maxPlain := range []int{0, 1 << 16} {
+		begin, nameSize := question(t, clusterBase, dns.TypeSRV)
+		clear(begin[4:headerSize])
+		a := node.Answer(&Query{Name: clusterBase, Type: dns.TypeSRV, TTL: p.TTL, Size: 1 << 14})
+		want, _ := libraryPacked(t, clusterBase, dns.TypeSRV, &a, maxPlain)
+		got, ok := p.Append(slices.Grow(begin, 1<<14), nameSize, &node, &PackerQuery{Type: dns.TypeSRV, Size: 1 << 14, MaxPlain: maxPlain})
+		if ok != (maxPlain > 0) || ok && !bytes.Equal(got.Message, want) || got.Answers != 2*pairs {
+			t.Errorf("with %d bytes plain, %d targets are packed: %v", maxPlain, got.Answers, ok)
+		}
+	}
+}
+
 // TestPackerWithoutRoom gives the Packer less memory than the records need. It appends nothing, and
 // writes nothing behind the capacity.
 func TestPackerWithoutRoom(t *testing.T) {
