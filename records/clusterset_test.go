@@ -10,6 +10,22 @@ import (
 	"github.com/miekg/dns"
 )
 
+// universeClusters are the clusters of the universe. One may be above another, or above a host, or
+// have the name of a host.
+var universeClusters = []string{"c1", "eu.c1", "c2", "web-1.c2", "web-7", "x-c1"}
+
+// clusterNames returns names of clusters and of hosts in them, and some that do not exist.
+func clusterNames(base string) []string {
+	var names []string
+	for _, cluster := range append(universeClusters, "eu", "C2", "ap.c1", "web-2.c2", "none", "1", "c", `eu\.c1`, "_c1") {
+		names = append(names, cluster+"."+base, "_tcp."+cluster+"."+base, "_web._tcp."+cluster+"."+base)
+		for i := range 9 {
+			names = append(names, fmt.Sprintf("web-%d.%s.%s", i, cluster, base))
+		}
+	}
+	return names
+}
+
 // TestClusterset compares the trie of a clusterset with the oracle after random updates, also with
 // labels that collide: lookups, denials and images.
 func TestClusterset(t *testing.T) {

@@ -3,7 +3,8 @@
 //
 // A [Trie] is walked label by label from a zone's apex down: the label "svc", the
 // namespace, the service, then a host, or a protocol and a port. An external zone lacks "svc",
-// and has the services that [Update.SetExternal] chose. A lookup returns a
+// and has the services that [Update.SetExternal] chose. In the trie of a clusterset,
+// [NewClusterset], a host has several labels: HOST.CLUSTER. A lookup returns a
 // [Node], and [Node.Answer] makes its records, or [Node.Denial] says why there are none.
 // The writer collects changes in an [Update] and publishes them with [Update.Commit].
 //
@@ -39,7 +40,7 @@
 // # Files
 //
 //	trie.go name.go zone.go             names, zones and lookups
-//	zonal.go                            names of topology zones
+//	zonal.go clusterset.go              names of topology zones and of clusters
 //	denial.go withheld.go               why a name has no records
 //	stats.go covers.go                  what else a trie reports
 //	image.go serial.go                  the trie at one time, and its serial
@@ -56,5 +57,5 @@
 //	ownership.go                        who may write what, and when
 //	node.go builder.go stream.go        the records of a name
 //	srv.go window.go targetrange.go     SRV records and their glue
-//	fitter.go packer.go                 those records that fit, and their wire format
+//	fitter.go packer.go packing.go      those records that fit, and their wire format
 package records

@@ -176,7 +176,7 @@ func (n *Node) findPort(name *Name, service int) {
 }
 
 // FindAddr looks up the reverse name of an address. The result is [Outside] unless
-// a host has the address.
+// a host has the address, and always in a clusterset.
 func (t *Trie) FindAddr(a netip.Addr) (Node, Result) {
 	if a.Is4() {
 		return t.v4.lookup(a.As4(), a)

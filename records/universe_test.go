@@ -26,10 +26,6 @@ type universe struct {
 // universeZones are the topology zones of the universe.
 var universeZones = []string{"a", "b", "c._d", "pin"}
 
-// universeClusters are the clusters of the universe. One may be above another, or above a host, or
-// have the name of a host.
-var universeClusters = []string{"c1", "eu.c1", "c2", "web-1.c2", "web-7", "x-c1"}
-
 // universePorts are the short lists of the universe. Other tests use them too.
 var universePorts = []*PortList{
 	nil,
@@ -181,18 +177,6 @@ func zonalNames(base string) []string {
 			for _, port := range []string{"", "_tcp.", "_quic.", "_web._tcp.", "_dns._udp.", "_none._tcp.", "web._tcp.", "_web.x._tcp.", "_p0._udp."} {
 				names = append(names, port+zone+"."+directive+"._zone."+base)
 			}
-		}
-	}
-	return names
-}
-
-// clusterNames returns names of clusters and of hosts in them, and some that do not exist.
-func clusterNames(base string) []string {
-	var names []string
-	for _, cluster := range append(universeClusters, "eu", "C2", "ap.c1", "web-2.c2", "none", "1", "c", `eu\.c1`, "_c1") {
-		names = append(names, cluster+"."+base, "_tcp."+cluster+"."+base, "_web._tcp."+cluster+"."+base)
-		for i := range 9 {
-			names = append(names, fmt.Sprintf("web-%d.%s.%s", i, cluster, base))
 		}
 	}
 	return names
