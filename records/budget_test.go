@@ -38,10 +38,7 @@ func TestLookupBudget(t *testing.T) {
 
 // lookupAllocs returns the allocations of a lookup and its answer.
 func lookupAllocs(trie *Trie, name string, rrtype uint16) float64 {
-	zone := clusterLocal
-	if trie.clusterset {
-		zone = clustersetLocal
-	}
+	zone := zoneOf(trie)
 	return testing.AllocsPerRun(200, func() {
 		var folded Name
 		folded.Fold(name)

@@ -142,6 +142,14 @@ var testZones = NewZones([]string{"cluster.local."}).WithExternal("example.org."
 
 var clusterLocal, exampleOrg, clustersetLocal = testZones.Match("cluster.local."), testZones.Match("example.org."), testZones.Match("clusterset.local.")
 
+// zoneOf returns the zone of the names of services in a trie.
+func zoneOf(trie *Trie) *Zone {
+	if trie.clusterset {
+		return clustersetLocal
+	}
+	return clusterLocal
+}
+
 // lookup answers a query as the handler does, for messages of any size.
 func lookup(t *Trie, name string, rrtype uint16) (Result, []string, Answer) {
 	var n Name
@@ -196,7 +204,7 @@ func message(t *testing.T, trie *Trie, name string, rrtype uint16, size int, sta
 	t.Helper()
 	var n Name
 	n.Fold(name)
-	node, result := trie.Find(&n, testZones.Match(name))
+	node, result := trie.Find(&n, zoneOf(trie))
 	if result != Found {
 		t.Fatalf("the lookup of %s is %v", name, result)
 	}

@@ -55,7 +55,7 @@ func TestPacker(t *testing.T) {
 			}
 			var n Name
 			n.Fold(name)
-			node, result := trie.Find(&n, u.zone())
+			node, result := trie.Find(&n, zoneOf(trie))
 			if addr, ok := n.Reverse(); ok {
 				node, result = trie.FindAddr(addr)
 			}

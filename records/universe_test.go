@@ -110,14 +110,6 @@ func (u universe) trie() *Trie {
 	return t
 }
 
-// zone returns the zone of the names of services.
-func (u universe) zone() *Zone {
-	if u.clusterset {
-		return clustersetLocal
-	}
-	return clusterLocal
-}
-
 // names returns all names that a trie of the universe may have, and some that it can't.
 func (u universe) names() []string {
 	names := []string{"cluster.local.", "svc.cluster.local.", "default.svc.cluster.local.", "none.prod.svc.cluster.local.",
@@ -238,9 +230,9 @@ var allTypes = []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypePTR, dns.T
 // compare compares a trie with the oracle: every name and type, and the statistics.
 func compare(t *testing.T, trie *Trie, o oracle, names []string) {
 	t.Helper()
-	zone := clusterLocal
+	zone := zoneOf(trie)
 	if trie.clusterset {
-		zone, o = clustersetLocal, o.ofClusterset()
+		o = o.ofClusterset()
 	}
 	for _, name := range names {
 		for _, rrtype := range allTypes {

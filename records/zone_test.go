@@ -34,10 +34,10 @@ func TestZoneKinds(t *testing.T) {
 			t.Errorf("%s is in %+v, want %v", name, z, want)
 		}
 	}
-	for _, z := range append(ordinary, external...) {
-		if z.Clusterset {
-			t.Errorf("%s became a clusterset's", z.Name)
-		}
+	roomy := slices.Grow(ordinary, 8)
+	roomy.WithClustersets("a.b.clusterset.local.")
+	if roomy[0].Clusterset {
+		t.Error("the zones became those with a clusterset's")
 	}
 }
 
