@@ -167,7 +167,7 @@ func newSource(wanted settings, successor bool) *source {
 			src.metrics.setFromSnapshot(is)
 		}
 		config.Hooks.Synced = src.logSynced
-		if src.informer, err = informer.New(src.trie, config); err != nil {
+		if src.informer, err = informer.New(informer.Tries{Services: src.trie}, config); err != nil {
 			src.metrics.withdraw()
 			return err
 		}

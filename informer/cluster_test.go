@@ -252,7 +252,7 @@ func TestWatchSlices(t *testing.T) {
 		t.Errorf("pods are requested: %q", requests)
 	}
 	for _, r := range p.api.Asked("endpointslices") {
-		if !strings.Contains(r, "labelSelector=dns%3Dheadless&") {
+		if !strings.Contains(r, "labelSelector=dns%3Dheadless%2C%21multicluster.kubernetes.io%2Fservice-name&") {
 			t.Errorf("slices are requested with %q", r)
 		}
 	}

@@ -21,7 +21,7 @@ type Config struct {
 	// NamespaceLabels is a label selector for the namespaces to serve. It excludes
 	// Namespaces.
 	NamespaceLabels string
-	// Labels is a label selector for Services and EndpointSlices.
+	// Labels is a label selector for Services, their EndpointSlices and ServiceImports.
 	Labels string
 	// Slices takes the endpoints from the EndpointSlices of all controllers and watches no
 	// pods.
@@ -41,6 +41,15 @@ type Config struct {
 	// topology.kubernetes.io/zone, else that of its node, whose metadata is then watched; with
 	// slices, that of the endpoint.
 	Zonal bool
+	// MultiCluster fills Tries.Imports with multi-cluster services (KEP-1645): each ServiceImport
+	// of type Headless is a service, and the EndpointSlices that are labelled with its name and
+	// with the cluster that they come from have its endpoints. Nothing is requested without it.
+	//
+	// Namespaces and NamespaceLabels restrict the imports as they do Services. Labels selects
+	// ServiceImports by their own labels, but none of their slices: nothing says that these have
+	// the labels of the import. Addressed and PodNames count as for slices of Services. Slices
+	// and Zonal change nothing.
+	MultiCluster bool
 	// Snapshot is the file of the snapshot, or empty for none. It is written every
 	// SnapshotInterval if an object changed, and at the end. At a start without an API
 	// server, the objects come from it until the lists arrive. Ignored with Manifests.
@@ -65,10 +74,11 @@ type Hooks struct {
 	// Received is called for each event, list and bookmark of a watch, with the namespace
 	// of the watch, or "" if it covers all. It is not called for manifests.
 	Received func(kind object.Kind, namespace string)
-	// Synced is called once, when the trie holds what Informer.Synced waits for.
+	// Synced is called once, when the tries hold what Informer.Synced waits for. Its counts are
+	// the sums of both tries, so an import counts as a service.
 	Synced func(stats records.Stats)
 	// Published is called after each publication with the number of services that changed and
-	// the counts of the trie. Delays are the times since the receipt of each watch event in
+	// the sums of the counts of both tries. Delays are the times since the receipt of each watch event in
 	// it; lists are left out. The callee must not keep the slice.
 	Published func(services int, stats records.Stats, delays []time.Duration)
 	// Rejected is called when a manifest changed and can't be read.
@@ -102,4 +112,6 @@ const (
 	EndpointSlices = object.EndpointSlices
 	Namespaces     = object.Namespaces
 	Nodes          = object.Nodes
+	ServiceImports = object.ServiceImports
+	ImportedSlices = object.ImportedSlices
 )

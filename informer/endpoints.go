@@ -71,29 +71,37 @@ func strayHostname(s *joinedService, p *object.Pod, n *naming) (records.Stray, b
 	return records.Stray{Hostname: hostname, Subdomain: subdomain}, true
 }
 
+// sliceRules are the properties of a service on which the endpoints of its slices depend.
+type sliceRules struct {
+	publishNotReady bool
+	addressed       bool // endpoints that are not ready give their hosts their addresses
+}
+
+func (s *joinedService) sliceRules() sliceRules { return sliceRules{s.PublishNotReady, s.addressed} }
+
 // sliceEndpoints yields the endpoints that some endpoints of a slice give a service. With
 // publishNotReadyAddresses all are ready: the controllers write them as ready, but other
-// writers may not.
-func sliceEndpoints(s *joinedService, slice *object.EndpointSlice, endpoints []object.Endpoint, n *naming, yield func(records.Endpoint)) {
+// writers may not. The zone of an endpoint of an imported slice is its cluster.
+func sliceEndpoints(r sliceRules, slice *object.EndpointSlice, endpoints []object.Endpoint, n *naming, yield func(records.Endpoint)) {
 	for _, e := range endpoints {
 		reason := records.Ready
 		switch {
-		case e.Ready || s.PublishNotReady:
+		case e.Ready || r.publishNotReady:
 		case e.Terminating:
 			reason = records.Terminating
 		default:
 			reason = records.NotReady
 		}
-		host, zone := e.Name, ""
+		host, zone := e.Name, slice.Cluster
 		if !e.Hostname {
 			host = n.pod(e.Name)
 		}
-		if n.zonal && reason == records.Ready {
+		if n.zonal && !slice.Imported && reason == records.Ready {
 			zone = e.Zone()
 		}
 		yield(n.at(records.Endpoint{
 			Host: host, Hostname: e.Hostname, Ports: slice.Ports, Zone: zone,
-			Withheld: reason, Addressed: reason == records.NotReady && s.addressed,
+			Withheld: reason, Addressed: reason == records.NotReady && r.addressed,
 		}, e.Addr))
 	}
 }

@@ -169,7 +169,7 @@ func TestSliceEndpoints(t *testing.T) {
 		return describe(func(yield func(records.Endpoint)) {
 			s, service := object.NewEndpointSlice(slice), newJoinedService(object.NewService(fixture.Nginx(change...)))
 			service.addressed = addressed
-			sliceEndpoints(service, s, s.Endpoints, &naming{podNames: podNames, zonal: true}, func(e records.Endpoint) {
+			sliceEndpoints(service.sliceRules(), s, s.Endpoints, &naming{podNames: podNames, zonal: true}, func(e records.Endpoint) {
 				if (e.Zone == "eu-1a") != (e.Withheld == records.Ready) {
 					t.Errorf("an endpoint is in zone %q: %v", e.Zone, e.Withheld)
 				}

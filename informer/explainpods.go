@@ -334,7 +334,7 @@ func (e *explanation) sliceEndpoint(s *joinedService, slice *object.EndpointSlic
 
 // givenBySlice returns the endpoint that one of a slice gives a service, without ports.
 func (e *explanation) givenBySlice(s *joinedService, x object.Endpoint) (out records.Endpoint) {
-	sliceEndpoints(s, new(object.EndpointSlice), []object.Endpoint{x}, &e.naming, func(x records.Endpoint) { out = x })
+	sliceEndpoints(s.sliceRules(), new(object.EndpointSlice), []object.Endpoint{x}, &e.naming, func(x records.Endpoint) { out = x })
 	return out
 }
 

@@ -42,7 +42,7 @@ func (e *explanation) zones(v *view, s *joinedService) map[string]int {
 		})
 	}
 	for _, slice := range e.slicesOf(v, s) {
-		sliceEndpoints(s, slice, slice.Endpoints, &e.naming, func(x records.Endpoint) {
+		sliceEndpoints(s.sliceRules(), slice, slice.Endpoints, &e.naming, func(x records.Endpoint) {
 			if x.Withheld == records.Ready {
 				in[x.Zone]++
 			}

@@ -1,5 +1,5 @@
 // Package informer keeps a trie of records up to date with a Kubernetes cluster or with
-// manifest files.
+// manifest files, and a second one with the services of other clusters.
 //
 // A source queues events: an object that was added, changed or deleted, or a list. One
 // goroutine, the writer, drains the queue, applies each event to the objects that the
@@ -16,6 +16,7 @@
 //	                     selectors.go    which services select a pod; match.go
 //	                     endpoints.go    the endpoints that a pod or slice gives a service
 //	                     zones.go        topology zones of pods, and changes of nodes
+//	                     imports.go      multi-cluster services
 //	clients              clients.go      which pod or node has an address
 //	explanations         explain.go      why a name has records, or none; explainpods.go, explainzones.go
 //	internal/object      slim objects, and how they are decoded
@@ -27,6 +28,7 @@ package informer
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,7 +40,7 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// Informer keeps a trie up to date with a source.
+// Informer keeps tries up to date with a source.
 type Informer struct {
 	source    source
 	queue     *queue
@@ -55,7 +57,7 @@ type Informer struct {
 	delays  []time.Duration
 
 	restored atomic.Bool   // a snapshot stands in for the missing lists
-	synced   chan struct{} // closed when the trie holds all objects, or those of a snapshot
+	synced   chan struct{} // closed when the tries hold all objects, or those of a snapshot
 	complete chan struct{} // closed when no list is missing
 
 	stop context.CancelFunc
@@ -70,10 +72,22 @@ type source interface {
 	run(ctx context.Context, q *queue)
 }
 
-// New returns an informer that writes to the trie. It fails on an invalid configuration and
+// Tries are what an informer writes to.
+type Tries struct {
+	Services *records.Trie // headless Services
+	Imports  *records.Trie // headless ServiceImports; not used unless Config.MultiCluster is set
+}
+
+// New returns an informer that writes to the tries. It fails on an invalid configuration and
 // on manifests that can't be read. It sends no request to an API server yet.
-func New(trie *records.Trie, c Config) (*Informer, error) {
-	j := newJoiner(trie, c.PodNames, c.NamespaceLabels != "")
+func New(t Tries, c Config) (*Informer, error) {
+	if c.MultiCluster && t.Imports == nil {
+		return nil, errors.New("serve multi-cluster services: no trie for them is given")
+	}
+	j := newJoiner(t.Services, c.PodNames, c.NamespaceLabels != "")
+	if c.MultiCluster {
+		j.imports = newImports(t.Imports)
+	}
 	j.slicesOnly, j.addressed, j.naming.zonal = c.Slices, c.Addressed, c.Zonal
 	var k *keeper
 	if c.Snapshot != "" {
@@ -112,7 +126,7 @@ func New(trie *records.Trie, c Config) (*Informer, error) {
 }
 
 func newSource(c *Config, j *joiner) (source, error) {
-	sel, err := selection.New(selection.Config{Namespaces: c.Namespaces, NamespaceLabels: c.NamespaceLabels, Labels: c.Labels, Slices: c.Slices, Zonal: c.Zonal})
+	sel, err := selection.New(selection.Config{Namespaces: c.Namespaces, NamespaceLabels: c.NamespaceLabels, Labels: c.Labels, Slices: c.Slices, Zonal: c.Zonal, MultiCluster: c.MultiCluster})
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +147,7 @@ func (i *Informer) Start() {
 	}
 }
 
-// Stop stops the source and the writer, and waits for their end. The trie keeps its
+// Stop stops the source and the writer, and waits for their end. The tries keep their
 // records.
 func (i *Informer) Stop() {
 	if i.stop != nil {
@@ -150,6 +164,6 @@ func (i *Informer) TakeOver() {
 	}
 }
 
-// Synced returns a channel that is closed once the trie holds all objects of the first
+// Synced returns a channel that is closed once the tries hold all objects of the first
 // lists, or of the snapshot.
 func (i *Informer) Synced() <-chan struct{} { return i.synced }

@@ -46,6 +46,7 @@ type joiner struct {
 	clientUsers  int                     // of clients
 
 	clients atomic.Pointer[clientIndex] // nil unless somebody wants it
+	imports *imports                    // nil unless Config.MultiCluster
 }
 
 func newJoiner(trie *records.Trie, podNames, selectNamespaces bool) *joiner {
@@ -77,6 +78,9 @@ func (j *joiner) reuse(o object.Object) object.Object {
 			return held
 		}
 		return o
+	}
+	if held := j.imports.reuse(o); held != nil {
+		return held
 	}
 	m := j.namespaces[k.Namespace]
 	if m == nil {
@@ -133,7 +137,7 @@ func (j *joiner) start() int {
 		}
 	}
 	j.clearCaches()
-	return published + c.update.Commit()
+	return published + c.update.Commit() + j.startImports()
 }
 
 // set stores an object under its key. It reports whether DNS could see a difference.
@@ -144,7 +148,12 @@ func (j *joiner) set(u *records.Update, o object.Object) bool {
 	case *object.Service:
 		return j.setService(o.Key, o)
 	case *object.EndpointSlice:
-		return j.setSlice(u, object.EndpointSlices, o.Key, o)
+		if o.Imported && j.imports == nil {
+			return false
+		}
+		return j.setSlice(u, object.KindOf(o), o.Key, o)
+	case *object.ServiceImport:
+		return j.setImport(o.Key, o)
 	case *object.Namespace:
 		return j.setNamespace(u, o.Name, true)
 	case *object.Node:
@@ -161,8 +170,10 @@ func (j *joiner) remove(u *records.Update, kind object.Kind, k object.Key) bool 
 		return j.setPod(u, k, nil)
 	case object.Services:
 		return j.setService(k, nil)
-	case object.EndpointSlices, object.LeftoverSlices:
+	case object.EndpointSlices, object.LeftoverSlices, object.ImportedSlices:
 		return j.setSlice(u, kind, k, nil)
+	case object.ServiceImports:
+		return j.setImport(k, nil)
 	case object.Namespaces:
 		return j.setNamespace(u, k.Name, false)
 	case object.Nodes:
@@ -202,6 +213,9 @@ func (j *joiner) setPod(u *records.Update, k object.Key, p *object.Pod) bool {
 }
 
 func (j *joiner) setSlice(u *records.Update, kind object.Kind, k object.Key, slice *object.EndpointSlice) bool {
+	if kind == object.ImportedSlices {
+		return j.setImported(k, slice)
+	}
 	m := j.namespace(k.Namespace)
 	defer j.prune(k.Namespace, m)
 	held := m.slicesOfKind(kind)
@@ -362,6 +376,7 @@ func (j *joiner) setNamespace(u *records.Update, name string, allowed bool) bool
 	}
 	m := j.namespace(name)
 	defer j.prune(name, m)
+	defer j.setImportsServed(name, allowed)
 	if !allowed {
 		delete(j.allowed, name)
 		for _, s := range m.services {

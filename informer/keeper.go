@@ -38,9 +38,12 @@ type keeper struct {
 
 func newKeeper(c *Config) *keeper {
 	mayWrite := make(chan struct{})
-	zonal := ""
+	options := ""
 	if c.Zonal { // only then, so that files of versions without the option stay valid
-		zonal = "; zonal"
+		options = "; zonal"
+	}
+	if c.MultiCluster {
+		options += "; multicluster"
 	}
 	return &keeper{
 		successor: c.Successor,
@@ -51,7 +54,7 @@ func newKeeper(c *Config) *keeper {
 		// A snapshot of other settings has other objects, some of which would never be
 		// listed and so never be removed.
 		settings: fmt.Sprintf("API server %q, context %q; namespaces %q, of labels %q; labels %q; slices %t%s",
-			c.Cluster.Kubeconfig+c.Cluster.Endpoint, c.Cluster.Context, c.Namespaces, c.NamespaceLabels, c.Labels, c.Slices, zonal),
+			c.Cluster.Kubeconfig+c.Cluster.Endpoint, c.Cluster.Context, c.Namespaces, c.NamespaceLabels, c.Labels, c.Slices, options),
 		interval:  c.SnapshotInterval,
 		log:       c.Log,
 		wrote:     c.Hooks.Wrote,

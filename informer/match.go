@@ -137,5 +137,5 @@ func (j *joiner) countSlice(c counter, s *joinedService, slice *object.EndpointS
 	if !j.counts(s, slice) {
 		return
 	}
-	sliceEndpoints(s, slice, endpoints, &j.naming, func(e records.Endpoint) { c.count(s.key, e) })
+	sliceEndpoints(s.sliceRules(), slice, endpoints, &j.naming, func(e records.Endpoint) { c.count(s.key, e) })
 }

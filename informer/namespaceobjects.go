@@ -89,7 +89,7 @@ func (j *joiner) objects() []object.Object {
 	for _, n := range j.nodes {
 		out = append(out, n)
 	}
-	return out
+	return j.imports.appendObjects(out)
 }
 
 // count returns the number of stored objects of an origin.
@@ -99,6 +99,8 @@ func (j *joiner) count(o object.Origin) int {
 		return len(j.allowed)
 	case object.Nodes:
 		return len(j.nodes)
+	case object.ServiceImports, object.ImportedSlices:
+		return j.imports.count(o)
 	}
 	n := 0
 	for _, m := range j.within(o.Namespace) {
@@ -138,6 +140,9 @@ func (j *joiner) keys(kind object.Kind, namespace string) []object.Key {
 	}
 	if kind == object.Nodes {
 		return appendKeys(nil, "", j.nodes)
+	}
+	if kind == object.ServiceImports || kind == object.ImportedSlices {
+		return j.imports.keys(kind, namespace)
 	}
 	var out []object.Key
 	for ns, m := range j.within(namespace) {

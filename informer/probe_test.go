@@ -64,7 +64,7 @@ func newProbe(c Config) (*probe, error) {
 		Due:    func(at time.Time) { note(func() { p.due = append(p.due, at) }) },
 	}
 	var err error
-	p.Informer, err = New(p.trie, c)
+	p.Informer, err = New(Tries{Services: p.trie}, c)
 	return p, err
 }
 

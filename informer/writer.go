@@ -80,7 +80,7 @@ func (i *Informer) apply(batch []event) {
 	if i.leftovers != nil {
 		i.leftovers.check(i.missing)
 	}
-	n := update.Commit()
+	n := update.Commit() + i.joiner.imports.commit()
 	starts := !i.joiner.started && (len(i.missing) == 0 || i.restored.Load())
 	if starts {
 		n += i.joiner.start()
@@ -92,7 +92,7 @@ func (i *Informer) apply(batch []event) {
 		for _, t := range seen {
 			i.delays = append(i.delays, now.Sub(t))
 		}
-		i.hooks.Published(n, i.joiner.trie.Stats(), i.delays)
+		i.hooks.Published(n, i.joiner.stats(), i.delays)
 	}
 	i.seen = seen
 	if anything && i.keeper != nil {
@@ -105,7 +105,7 @@ func (i *Informer) apply(batch []event) {
 		close(i.complete)
 	}
 	if starts {
-		i.hooks.Synced(i.joiner.trie.Stats())
+		i.hooks.Synced(i.joiner.stats())
 		close(i.synced)
 	}
 }
@@ -120,7 +120,7 @@ func (i *Informer) restore(u *records.Update, objects *[object.Kinds][]object.Ob
 		for _, o := range objects[kind] {
 			at := kind
 			slice, ok := o.(*object.EndpointSlice)
-			if ok && slice.Controlled && !i.joiner.slicesOnly {
+			if ok && slice.Controlled && !i.joiner.slicesOnly { // an imported slice is not controlled
 				at = object.LeftoverSlices
 			}
 			switch {

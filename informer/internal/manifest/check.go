@@ -8,6 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	mcsv1alpha1 "sigs.k8s.io/mcs-api/pkg/apis/v1alpha1"
+	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
 	"github.com/headless-dns/headless/informer/internal/object"
 )
@@ -97,8 +99,39 @@ func checkPod(p *corev1.Pod) field.ErrorList {
 	return errs
 }
 
-func checkEndpointSlice(s *discoveryv1.EndpointSlice) field.ErrorList {
+func checkImport(i *mcsv1beta1.ServiceImport) field.ErrorList {
+	return checkImportType(&i.ObjectMeta, string(i.Spec.Type))
+}
+
+func checkAlphaImport(i *mcsv1alpha1.ServiceImport) field.ErrorList {
+	return checkImportType(&i.ObjectMeta, string(i.Spec.Type))
+}
+
+// checkImportType checks a ServiceImport. Its custom resource allows names that no Service can
+// have and that have no place in DNS.
+func checkImportType(meta *metav1.ObjectMeta, importType string) field.ErrorList {
+	errs := checkName(meta, validation.IsDNS1123Label)
+	supported := []string{string(mcsv1beta1.ClusterSetIP), string(mcsv1beta1.Headless)}
+	if !slices.Contains(supported, importType) {
+		errs = append(errs, field.NotSupported(field.NewPath("spec", "type"), importType, supported))
+	}
+	return errs
+}
+
+// isImported reports whether a slice is one of a multi-cluster service.
+func isImported(s metav1.Object) bool {
+	_, ok := s.GetLabels()[mcsv1beta1.LabelServiceName]
+	return ok
+}
+
+// checkEndpointSlice checks a slice. The API server allows any cluster, but a slice without a valid
+// one would be ignored.
+func (p *parser) checkEndpointSlice(s *discoveryv1.EndpointSlice) field.ErrorList {
 	errs := checkName(&s.ObjectMeta, validation.IsDNS1123Subdomain)
+	if cluster := s.Labels[mcsv1beta1.LabelSourceCluster]; p.selected.Imports && isImported(s) && !object.IsCluster(cluster) {
+		path := field.NewPath("metadata", "labels").Key(mcsv1beta1.LabelSourceCluster)
+		errs = append(errs, field.Invalid(path, cluster, "must be the ID of a cluster, one or more DNS labels"))
+	}
 	for i, p := range s.Ports {
 		path := field.NewPath("ports").Index(i)
 		if p.Name != nil && *p.Name != "" {

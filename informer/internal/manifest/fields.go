@@ -21,6 +21,7 @@ var readFields = map[string][]string{
 	endpointsResource:              {"metadata", "subsets", "addresses", "notReadyAddresses", "ports", "hostname", "targetRef", "protocol", "port"},
 	object.Namespaces.String():     {"metadata"},
 	object.Nodes.String():          {"metadata"},
+	object.ServiceImports.String(): {"metadata", "spec", "type"},
 }
 
 // metadataFields are the fields of metadata that DNS uses, of every resource.

@@ -12,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	strictjson "sigs.k8s.io/json"
+	mcsv1alpha1 "sigs.k8s.io/mcs-api/pkg/apis/v1alpha1"
+	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
 	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/informer/internal/selection"
@@ -262,7 +264,15 @@ func (p *parser) add(raw []byte, outer metav1.TypeMeta, listed bool) error {
 	case "v1 Endpoints":
 		return addObject(p, raw, &h, listed, object.EndpointSlices, endpointsResource, checkEndpoints, p.mirror)
 	case "discovery.k8s.io/v1 EndpointSlice":
-		return addObject(p, raw, &h, listed, object.EndpointSlices, object.EndpointSlices.String(), checkEndpointSlice, single(object.NewEndpointSlice))
+		return addObject(p, raw, &h, listed, object.EndpointSlices, object.EndpointSlices.String(), p.checkEndpointSlice, single(object.NewEndpointSlice))
+	case "multicluster.x-k8s.io/v1beta1 ServiceImport":
+		if p.selected.Imports {
+			return addObject(p, raw, &h, listed, object.ServiceImports, object.ServiceImports.String(), checkImport, single(newImport))
+		}
+	case "multicluster.x-k8s.io/v1alpha1 ServiceImport":
+		if p.selected.Imports {
+			return addObject(p, raw, &h, listed, object.ServiceImports, object.ServiceImports.String(), checkAlphaImport, single(newAlphaImport))
+		}
 	}
 	if err := p.checkType(h.TypeMeta); err != nil {
 		return err
@@ -278,11 +288,23 @@ func single[P any, O object.Object](keep func(P) O) func(P) []object.Object {
 
 func newNode(n *corev1.Node) *object.Node { return object.NewNode(n) }
 
+func newImport(i *mcsv1beta1.ServiceImport) *object.ServiceImport {
+	return object.NewServiceImport(i, string(i.Spec.Type))
+}
+
+func newAlphaImport(i *mcsv1alpha1.ServiceImport) *object.ServiceImport {
+	return object.NewServiceImport(i, string(i.Spec.Type))
+}
+
 // checkType returns an error for a type that is probably a mistake for a kind that DNS
 // uses. Other API groups have kinds with the same names.
 func (p *parser) checkType(t metav1.TypeMeta) error {
+	groups := []string{"core", "discovery", discoveryv1.GroupName}
+	if p.selected.Imports {
+		groups = append(groups, mcsv1beta1.GroupName)
+	}
 	group, _, ok := strings.Cut(t.APIVersion, "/")
-	if ok && !slices.Contains([]string{"core", "discovery", discoveryv1.GroupName}, group) {
+	if ok && !slices.Contains(groups, group) {
 		return nil
 	}
 	wanted := []metav1.TypeMeta{
@@ -292,6 +314,9 @@ func (p *parser) checkType(t metav1.TypeMeta) error {
 	}
 	if p.selected.Nodes {
 		wanted = append(wanted, metav1.TypeMeta{APIVersion: "v1", Kind: "Node"})
+	}
+	if p.selected.Imports {
+		wanted = append(wanted, metav1.TypeMeta{APIVersion: mcsv1beta1.GroupVersion.String(), Kind: mcsv1beta1.ServiceImportKindName})
 	}
 	for _, want := range wanted {
 		switch {
@@ -335,6 +360,9 @@ func addObject[T any, P interface {
 		}
 		p.bad = append(p.bad, badEntry{id, listed, fmt.Errorf("document %d: %w", p.documents, err)})
 		return nil
+	}
+	if kind == object.EndpointSlices && isImported(full) {
+		kind = object.ImportedSlices
 	}
 	o := entry{identity: id, kind: kind, document: p.documents}
 	if resource == endpointsResource || p.selected.Has(kind, full) {

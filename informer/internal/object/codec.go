@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 )
 
 // Scheme has the watched kinds.
@@ -23,6 +24,11 @@ var Scheme = func() *runtime.Scheme {
 	utilruntime.Must(corev1.AddToScheme(s))
 	utilruntime.Must(discoveryv1.AddToScheme(s))
 	utilruntime.Must(metav1.AddMetaToScheme(s))
+	for _, version := range ImportVersions {
+		metav1.AddToGroupVersion(s, version)
+		s.AddKnownTypeWithName(version.WithKind(mcsv1beta1.ServiceImportKindName), &importJSON{})
+		s.AddKnownTypeWithName(version.WithKind(mcsv1beta1.ServiceImportKindName+"List"), &importListJSON{})
+	}
 	return s
 }()
 
@@ -172,6 +178,8 @@ func kindNamed(version, name string) (Kind, bool) {
 		return Nodes, true
 	case version == "discovery.k8s.io/v1" && name == "EndpointSlice":
 		return EndpointSlices, true
+	case name == mcsv1beta1.ServiceImportKindName && slices.ContainsFunc(ImportVersions, func(v schema.GroupVersion) bool { return v.String() == version }):
+		return ServiceImports, true
 	}
 	return 0, false
 }
@@ -207,10 +215,12 @@ func decodeKind(k Kind, b []byte, s *Scratch) (Object, metadata, error) {
 		return decodePod(b, &s.pod)
 	case Services:
 		return decodeService(b)
-	case EndpointSlices:
+	case EndpointSlices, ImportedSlices:
 		return decodeEndpointSlice(b, s.pod.zonal)
 	case Nodes:
 		return decodeNode(b)
+	case ServiceImports:
+		return decodeServiceImport(b)
 	default:
 		return decodeNamespace(b)
 	}

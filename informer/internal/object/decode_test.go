@@ -34,7 +34,17 @@ func decodeFull(k Kind, b []byte, zonal bool) (Object, metadata, error) {
 	if err := o.Unmarshal(b); err != nil {
 		return nil, metadata{}, err
 	}
-	return newObject(o, zonal)
+	return newOfKind(k, o, zonal)
+}
+
+// newOfKind returns the slim object of a full one of a kind. Of a ServiceImport, as a snapshot has
+// it, there is no full one but its metadata.
+func newOfKind(k Kind, o fixture.Object, zonal bool) (Object, metadata, error) {
+	if k != ServiceImports {
+		return newObject(o, zonal)
+	}
+	meta := &o.(*metav1.PartialObjectMetadata).ObjectMeta
+	return NewServiceImport(meta, meta.Labels["type"]), newMetadata(meta), nil
 }
 
 // same reports whether two objects are equal, and the fields read from their metadata.
@@ -51,6 +61,8 @@ func same(a, b Object, m, n metadata) bool {
 		equal = *a == *b.(*Namespace)
 	case *Node:
 		equal = a.Equal(b.(*Node))
+	case *ServiceImport:
+		equal = a.Equal(b.(*ServiceImport))
 	}
 	m.labels, n.labels = nil, nil
 	return equal && reflect.DeepEqual(m, n)
@@ -103,7 +115,7 @@ func TestDecode(t *testing.T) {
 		for seed := range int64(decodeSeeds) {
 			o, b := filled(t, k, seed)
 			zonal := seed%2 == 0
-			want, wantMeta, err := newObject(o, zonal)
+			want, wantMeta, err := newOfKind(k, o, zonal)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +171,15 @@ func TestDecodeMaps(t *testing.T) {
 	add(11, corev1.LabelTopologyZone, "last")
 	add(11, discoveryv1.LabelServiceName, "first")
 	add(11, discoveryv1.LabelServiceName, "last")
+	for _, value := range []string{"first", "last"} {
+		add(11, "type", value)
+		add(11, "multicluster.kubernetes.io/source-cluster", value)
+	}
 	add(12, metav1.InitialEventsAnnotationKey, "true")
+	for _, value := range []string{"first", "last"} {
+		add(11, "type", value)
+		add(11, "multicluster.kubernetes.io/source-cluster", value)
+	}
 	add(12, metav1.InitialEventsAnnotationKey, "false")
 	for k := range Kinds {
 		checkDecode(t, k, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), meta))

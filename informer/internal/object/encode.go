@@ -10,19 +10,25 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
+	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 )
 
 // KindOf returns the kind of an object.
 func KindOf(o Object) Kind {
-	switch o.(type) {
+	switch o := o.(type) {
 	case *Pod:
 		return Pods
 	case *Service:
 		return Services
 	case *EndpointSlice:
+		if o.Imported {
+			return ImportedSlices
+		}
 		return EndpointSlices
 	case *Node:
 		return Nodes
+	case *ServiceImport:
+		return ServiceImports
 	}
 	return Namespaces
 }
@@ -44,6 +50,12 @@ func Append(b []byte, o Object) ([]byte, error) {
 		meta := o.meta()
 		if o.Zone != "" {
 			meta.Labels = map[string]string{corev1.LabelTopologyZone: o.Zone}
+		}
+		full = &metav1.PartialObjectMetadata{ObjectMeta: meta}
+	case *ServiceImport:
+		meta := o.meta()
+		if o.Headless {
+			meta.Labels = map[string]string{typeLabel: string(mcsv1beta1.Headless)}
 		}
 		full = &metav1.PartialObjectMetadata{ObjectMeta: meta}
 	}
@@ -152,9 +164,13 @@ func (s *Service) full() *corev1.Service {
 
 func (s *EndpointSlice) full() *discoveryv1.EndpointSlice {
 	out := &discoveryv1.EndpointSlice{ObjectMeta: s.meta()}
-	out.Labels = map[string]string{discoveryv1.LabelServiceName: s.Service}
-	if s.Controlled {
-		out.Labels[discoveryv1.LabelManagedBy] = SliceController
+	switch {
+	case s.Imported:
+		out.Labels = map[string]string{mcsv1beta1.LabelServiceName: s.Service, mcsv1beta1.LabelSourceCluster: s.Cluster}
+	case s.Controlled:
+		out.Labels = map[string]string{discoveryv1.LabelServiceName: s.Service, discoveryv1.LabelManagedBy: SliceController}
+	default:
+		out.Labels = map[string]string{discoveryv1.LabelServiceName: s.Service}
 	}
 	for _, p := range s.Ports.Ports() {
 		out.Ports = append(out.Ports, discoveryv1.EndpointPort{

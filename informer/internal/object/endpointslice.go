@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
 	"github.com/headless-dns/headless/records"
 )
@@ -19,16 +20,41 @@ const SliceController = "endpointslice-controller.k8s.io"
 // EndpointSlice is a slim EndpointSlice: the fields that DNS uses.
 type EndpointSlice struct {
 	Key
-	Service    string
-	Controlled bool // SliceController manages it
+	Service    string // the name of the Service or, if the slice is imported, of the ServiceImport
+	Controlled bool   // SliceController manages it; never set for an imported slice
+	Imported   bool   // it belongs to a ServiceImport
+	Cluster    string // the ID of the cluster that it is imported from, or "" if that is invalid
 	Endpoints  []Endpoint
 	Ports      *records.PortList
 }
 
 // Equal reports whether DNS could not tell two objects apart.
 func (s *EndpointSlice) Equal(t *EndpointSlice) bool {
-	return s == t || s.Key == t.Key && s.Service == t.Service && s.Controlled == t.Controlled &&
+	return s == t || s.Key == t.Key && s.sameOwner(t) &&
 		s.Ports.Equal(t.Ports) && slices.Equal(s.Endpoints, t.Endpoints)
+}
+
+// setOwner sets whose endpoints the slice has, by its labels.
+//
+// A slice with the label of a multi-cluster service belongs to that alone, and never to an
+// ordinary Service: implementations also label it with the name of a Service of their own that
+// has no selector. Cilium calls that Service derived-HASH. A slice with the label of the source
+// cluster alone belongs to the Service, as those of Cilium's global headless services do.
+func (s *EndpointSlice) setOwner(label func(key string) (string, bool)) {
+	name, imported := label(mcsv1beta1.LabelServiceName)
+	if imported {
+		cluster, _ := label(mcsv1beta1.LabelSourceCluster)
+		s.Imported, s.Service, s.Cluster = true, intern(name), clusterOf(cluster)
+		return
+	}
+	name, _ = label(discoveryv1.LabelServiceName)
+	manager, _ := label(discoveryv1.LabelManagedBy)
+	s.Service, s.Controlled = intern(name), manager == SliceController
+}
+
+// sameOwner reports whether the endpoints of two slices count for the same names.
+func (s *EndpointSlice) sameOwner(t *EndpointSlice) bool {
+	return s.Service == t.Service && s.Controlled == t.Controlled && s.Imported == t.Imported && s.Cluster == t.Cluster
 }
 
 // Endpoint is one address in an EndpointSlice.
@@ -46,7 +72,7 @@ type Endpoint struct {
 // endpoints. The controller writes a slice as a whole when one endpoint changes, and keeps
 // the order, so few remain.
 func (s *EndpointSlice) Without(other *EndpointSlice) []Endpoint {
-	if other == nil || s.Service != other.Service || s.Controlled != other.Controlled || !s.Ports.Equal(other.Ports) {
+	if other == nil || !s.sameOwner(other) || !s.Ports.Equal(other.Ports) {
 		return s.Endpoints
 	}
 	a, b := s.Endpoints, other.Endpoints
@@ -64,11 +90,12 @@ func NewEndpointSlice(s *discoveryv1.EndpointSlice) *EndpointSlice { return newE
 
 func newEndpointSlice(s *discoveryv1.EndpointSlice, zonal bool) *EndpointSlice {
 	out := &EndpointSlice{
-		Key:     Key{intern(s.Namespace), strings.Clone(s.Name)},
-		Service: intern(s.Labels[discoveryv1.LabelServiceName]),
-
-		Controlled: s.Labels[discoveryv1.LabelManagedBy] == SliceController,
+		Key: Key{intern(s.Namespace), strings.Clone(s.Name)},
 	}
+	out.setOwner(func(key string) (string, bool) {
+		value, ok := s.Labels[key]
+		return value, ok
+	})
 	var ports []records.Port
 	for _, p := range s.Ports {
 		ports = appendPort(ports, p)
@@ -159,8 +186,7 @@ func decodeEndpointSlice(b []byte, zonal bool) (*EndpointSlice, metadata, error)
 	}
 	s.Key = Key{intern(meta.namespace), strings.Clone(meta.name)}
 	s.Ports = records.NewPortList(ports)
-	s.Service = intern(meta.label(discoveryv1.LabelServiceName))
-	s.Controlled = meta.label(discoveryv1.LabelManagedBy) == SliceController
+	s.setOwner(meta.label)
 	return s, meta, nil
 }
 

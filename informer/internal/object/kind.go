@@ -10,6 +10,7 @@
 //	kind.go                                 kinds, keys and origins; what all objects have in common
 //	pod.go, service.go, endpointslice.go    the slim objects of each kind
 //	zone.go                                 topology zones, and the slim objects of nodes
+//	serviceimport.go                        multi-cluster services, and what makes a slice an imported one
 //	ports.go, label.go                      parts that objects share
 //	podfields.go, metadata.go, message.go   how protobuf is decoded
 //	codec.go, broken.go                     how the responses of an API server are decoded
@@ -39,15 +40,26 @@ const (
 	EndpointSlices
 	Namespaces
 	Nodes
+	ServiceImports // of multi-cluster services (KEP-1645)
+	ImportedSlices // EndpointSlices of ServiceImports
 	Kinds
 	// LeftoverSlices are EndpointSlices of SliceController that are watched apart from the
 	// others, for services without a selector. The decoders know only EndpointSlices.
 	LeftoverSlices = Kinds
 )
 
-// String is the kind as the name of its resource.
+// String is the kind as metrics and the log name it: the name of its resource or, for the
+// slices that have a watch of their own, importedslices.
 func (k Kind) String() string {
-	return [Kinds + 1]string{"services", "pods", "endpointslices", "namespaces", "nodes", "endpointslices"}[k]
+	return [Kinds + 1]string{"services", "pods", "endpointslices", "namespaces", "nodes", "serviceimports", "importedslices", "endpointslices"}[k]
+}
+
+// Resource is the name of the kind's resource in URLs.
+func (k Kind) Resource() string {
+	if k == ImportedSlices {
+		return EndpointSlices.String()
+	}
+	return k.String()
 }
 
 // Origin is what one list or watch covers: the objects of a kind in one namespace or, if
@@ -71,7 +83,7 @@ func (k Key) String() string {
 	return k.Namespace + "/" + k.Name
 }
 
-// Object is a *Pod, *Service, *EndpointSlice, *Namespace, *Node or *Broken.
+// Object is a *Pod, *Service, *EndpointSlice, *Namespace, *Node, *ServiceImport or *Broken.
 type Object interface{ ID() Key }
 
 // Namespace is a Namespace. Only its name is kept, as the watch selects by label.
@@ -126,6 +138,8 @@ func newObject(obj runtime.Object, zonal bool) (Object, metadata, error) {
 		return NewNamespace(o), newMetadata(&o.ObjectMeta), nil
 	case *metav1.PartialObjectMetadata:
 		return NewNode(o), newMetadata(&o.ObjectMeta), nil
+	case *importJSON:
+		return NewServiceImport(o, o.Spec.Type), newMetadata(&o.ObjectMeta), nil
 	case *corev1.Node: // of an API server that sends no metadata alone
 		return NewNode(o), newMetadata(&o.ObjectMeta), nil
 	}

@@ -31,15 +31,15 @@ func newMetadata(o *metav1.ObjectMeta) metadata {
 	return m
 }
 
-// label returns the value of a label. Of several, the last counts, as in protobuf's maps.
-func (m *metadata) label(key string) string {
-	value := ""
+// label returns the value of a label, and whether there is one. Of several, the last counts, as
+// in protobuf's maps.
+func (m *metadata) label(key string) (value string, ok bool) {
 	for _, l := range m.labels {
 		if l.Key == key {
-			value = l.Value
+			value, ok = l.Value, true
 		}
 	}
-	return value
+	return value, ok
 }
 
 // decodeMetadata decodes an object of which only the metadata, its first field, is read.

@@ -14,9 +14,14 @@ import (
 type fieldNumbers map[protowire.Number]fieldNumbers
 
 var (
-	anEntry      = fieldNumbers{1: nil, 2: nil}
-	metaFields   = fieldNumbers{1: nil, 3: nil, 6: nil, 9: {1: nil, 2: nil}, 11: anEntry, 12: anEntry}
-	container    = fieldNumbers{6: {1: nil, 3: nil, 4: nil}, 24: nil}
+	anEntry     = fieldNumbers{1: nil, 2: nil}
+	metaFields  = fieldNumbers{1: nil, 3: nil, 6: nil, 9: {1: nil, 2: nil}, 11: anEntry, 12: anEntry}
+	container   = fieldNumbers{6: {1: nil, 3: nil, 4: nil}, 24: nil}
+	sliceFields = fieldNumbers{
+		1: metaFields,
+		2: {1: nil, 2: {1: nil, 3: nil}, 3: nil, 4: {3: nil}, 7: nil},
+		3: {1: nil, 2: nil, 3: nil},
+	}
 	fieldsOfKind = [Kinds]fieldNumbers{
 		Pods: {
 			1: metaFields,
@@ -27,13 +32,11 @@ var (
 			1: metaFields,
 			2: {1: {1: nil, 2: nil, 3: nil, 4: {1: nil, 2: nil, 3: nil}}, 2: anEntry, 3: nil, 4: nil, 13: nil, 19: nil},
 		},
-		EndpointSlices: {
-			1: metaFields,
-			2: {1: nil, 2: {1: nil, 3: nil}, 3: nil, 4: {3: nil}, 7: nil},
-			3: {1: nil, 2: nil, 3: nil},
-		},
-		Namespaces: {1: metaFields},
-		Nodes:      {1: metaFields},
+		EndpointSlices: sliceFields,
+		ImportedSlices: sliceFields,
+		Namespaces:     {1: metaFields},
+		Nodes:          {1: metaFields},
+		ServiceImports: {1: metaFields},
 	}
 )
 

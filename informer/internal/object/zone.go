@@ -62,5 +62,6 @@ func decodeNode(b []byte) (*Node, metadata, error) {
 	if err != nil {
 		return nil, metadata{}, err
 	}
-	return &Node{Key{Name: strings.Clone(meta.name)}, text(zoneOf(meta.label(corev1.LabelTopologyZone)))}, meta, nil
+	zone, _ := meta.label(corev1.LabelTopologyZone)
+	return &Node{Key{Name: strings.Clone(meta.name)}, text(zoneOf(zone))}, meta, nil
 }

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	operator "k8s.io/apimachinery/pkg/selection"
+	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
 	"github.com/headless-dns/headless/informer/internal/object"
 )
@@ -27,6 +28,8 @@ type Selection struct {
 	slices          labels.Selector
 	Pods            bool // pods are watched
 	Nodes           bool // nodes are, for the zones of pods
+	Imports         bool // ServiceImports and their slices are
+	imported        labels.Selector
 	// Where pods are watched, unmanaged selects the slices that SliceController does not
 	// manage, and managed the others.
 	unmanaged labels.Selector
@@ -40,6 +43,7 @@ type Config struct {
 	Labels          string
 	Slices          bool
 	Zonal           bool
+	MultiCluster    bool
 }
 
 // New parses the selectors.
@@ -47,7 +51,10 @@ func New(c Config) (*Selection, error) {
 	if len(c.Namespaces) > 0 && c.NamespaceLabels != "" {
 		return nil, fmt.Errorf("select namespaces: by name %q and by label %q at once", c.Namespaces, c.NamespaceLabels)
 	}
-	s := &Selection{Namespaces: slices.Clone(c.Namespaces), services: labels.Everything(), slices: labels.Everything(), Pods: !c.Slices, Nodes: c.Zonal && !c.Slices}
+	s := &Selection{
+		Namespaces: slices.Clone(c.Namespaces), services: labels.Everything(),
+		Pods: !c.Slices, Nodes: c.Zonal && !c.Slices, Imports: c.MultiCluster,
+	}
 	slices.Sort(s.Namespaces)
 	s.Namespaces = slices.Compact(s.Namespaces)
 	var err error
@@ -60,9 +67,20 @@ func New(c Config) (*Selection, error) {
 		if s.services, err = ParseSelector(c.Labels); err != nil {
 			return nil, err
 		}
-		// The controller copies the labels of a Service to its slices.
-		s.slices = s.services
 	}
+	imported, err := labels.NewRequirement(mcsv1beta1.LabelServiceName, operator.Exists, nil)
+	if err != nil {
+		return nil, fmt.Errorf("select imported EndpointSlices: %w", err)
+	}
+	ordinary, err := labels.NewRequirement(mcsv1beta1.LabelServiceName, operator.DoesNotExist, nil)
+	if err != nil {
+		return nil, fmt.Errorf("select EndpointSlices: %w", err)
+	}
+	// Nothing says that imported slices have the labels of their ServiceImport, so all are selected.
+	s.imported = labels.NewSelector().Add(*imported)
+	// The controller copies the labels of a Service to its slices. Imported slices may have the
+	// label of an ordinary Service, too, and never count for it.
+	s.slices = s.services.Add(*ordinary)
 	if !s.Pods {
 		return s, nil
 	}
@@ -105,6 +123,9 @@ func (s *Selection) Origins() []object.Origin {
 		if s.Pods {
 			out = append(out, object.Origin{Kind: object.Pods, Namespace: ns})
 		}
+		if s.Imports {
+			out = append(out, object.Origin{Kind: object.ServiceImports, Namespace: ns}, object.Origin{Kind: object.ImportedSlices, Namespace: ns})
+		}
 	}
 	if s.namespaceLabels != nil {
 		out = append(out, object.Origin{Kind: object.Namespaces})
@@ -137,7 +158,7 @@ func (s *Selection) Leftover(services map[object.Key]struct{}) labels.Selector {
 	for k := range services {
 		names[k.Name] = true
 	}
-	out := s.services.Add(s.managed)
+	out := s.slices.Add(s.managed)
 	if len(names) <= maxNames {
 		// A service name is a valid label value.
 		if named, err := labels.NewRequirement(discoveryv1.LabelServiceName, operator.In, slices.Collect(maps.Keys(names))); err == nil {
@@ -165,6 +186,10 @@ func (s *Selection) Options(kind object.Kind, o *metav1.ListOptions) {
 		}
 	case object.Namespaces:
 		o.LabelSelector = s.namespaceLabels.String()
+	case object.ServiceImports:
+		o.LabelSelector = s.services.String()
+	case object.ImportedSlices:
+		o.LabelSelector = s.imported.String()
 	}
 }
 
@@ -186,6 +211,10 @@ func (s *Selection) Has(kind object.Kind, o metav1.Object) bool {
 		return s.services.Matches(labels.Set(o.GetLabels()))
 	case object.EndpointSlices:
 		return s.slices.Matches(labels.Set(o.GetLabels()))
+	case object.ServiceImports:
+		return s.Imports && s.services.Matches(labels.Set(o.GetLabels()))
+	case object.ImportedSlices:
+		return s.Imports && s.imported.Matches(labels.Set(o.GetLabels()))
 	}
 	return s.Pods
 }

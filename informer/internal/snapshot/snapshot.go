@@ -247,6 +247,7 @@ func (s *Snapshot) Objects() ([object.Kinds][]object.Object, error) {
 		if o, err = object.Decode(kind, b, &memory); err != nil {
 			return out, err
 		}
+		kind = object.KindOf(o) // the labels of a slice say whether it is imported
 		out[kind] = append(out[kind], o)
 	}
 	return out, nil

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -47,6 +48,8 @@ func equal(a, b object.Object) bool {
 		return a.Equal(b.(*object.EndpointSlice))
 	case *object.Node:
 		return a.Equal(b.(*object.Node))
+	case *object.ServiceImport:
+		return a.Equal(b.(*object.ServiceImport))
 	}
 	return a.ID() == b.ID()
 }
@@ -55,6 +58,8 @@ func equal(a, b object.Object) bool {
 func TestWrite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "snapshot")
 	objects := randomObjects(t, 500)
+	// The labels of a slice say whether it is imported.
+	slices.SortStableFunc(objects, func(a, b object.Object) int { return cmp.Compare(object.KindOf(a), object.KindOf(b)) })
 	taken := time.Now().UTC().Truncate(time.Second)
 	for range 2 { // the second time over the first
 		size, err := Write(path, taken, "all", objects)
@@ -95,6 +100,7 @@ func TestKinds(t *testing.T) {
 	for want, o := range []object.Object{
 		object.NewService(fixture.Nginx()), object.NewPod(fixture.Web(0)), object.NewEndpointSlice(fixture.Slice("by-hand")),
 		&object.Namespace{Key: object.Key{Name: "default"}}, &object.Node{Key: object.Key{Name: "node-1"}, Zone: "eu-1a"},
+		object.NewServiceImport(fixture.Import("nginx"), "Headless"), object.NewEndpointSlice(fixture.Imported("c1-nginx", "nginx", "c1")),
 	} {
 		b, err := appendObject(nil, o)
 		if err != nil {
@@ -197,6 +203,9 @@ func FuzzSnapshot(f *testing.F) {
 		&object.Node{Key: object.Key{Name: "node-1"}, Zone: "eu-1a"}, &object.Node{Key: object.Key{Name: "node-2"}},
 		object.NewPod(fixture.Web(2, func(p *corev1.Pod) { p.Spec.NodeName = "node-1" })),
 		object.NewEndpointSlice(fixture.Slice("zonal", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}, Zone: ptr.To("eu-1a")})),
+		object.NewServiceImport(fixture.Import("nginx"), "Headless"),
+		object.NewServiceImport(fixture.Import("web"), "ClusterSetIP"),
+		object.NewEndpointSlice(fixture.Imported("c1-nginx", "nginx", "EU.c1", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}, Hostname: ptr.To("db-0")})),
 		object.NewEndpointSlice(fixture.Slice("by-hand", discoveryv1.Endpoint{Addresses: []string{"192.0.2.1"}, Hostname: ptr.To("db-0")})),
 	}
 	seed(all...)
