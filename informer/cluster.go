@@ -84,7 +84,8 @@ func (c *Cluster) config() (*rest.Config, error) {
 type cluster struct {
 	core, discovery rest.Interface // clients of the API groups
 	selected        *selection.Selection
-	leftovers       *leftovers // nil if no pods are watched
+	leftovers       *leftovers     // nil if no pods are watched
+	imports         *importWatches // nil without Config.MultiCluster
 	log             logr.Logger
 	failing         func(object.Kind, bool) // Failing of Hooks
 	outage          outage
@@ -121,6 +122,14 @@ func newCluster(c *Config, s *selection.Selection, j *joiner) (*cluster, error) 
 	if err == nil {
 		out.discovery, err = newClient(config, client, "/apis", discoveryv1.SchemeGroupVersion)
 	}
+	if err == nil && s.Imports {
+		out.imports = &importWatches{cluster: out, clients: make(map[schema.GroupVersion]rest.Interface)}
+		for _, version := range object.ImportVersions {
+			if out.imports.clients[version], err = newClient(config, client, "/apis", version); err != nil {
+				break
+			}
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("create client for API server %q: %w", config.Host, err)
 	}
@@ -142,11 +151,17 @@ func (c *cluster) run(ctx context.Context, q *queue) {
 	ctx = klog.NewContext(ctx, logr.Discard())
 	var group sync.WaitGroup
 	for _, o := range c.selected.Origins() {
+		if o.Kind == object.ServiceImports {
+			continue
+		}
 		r := c.reflector(ctx, newHealth(o, c), &store{Origin: o, queue: q})
 		group.Go(func() { r.RunWithContext(ctx) })
 	}
 	if c.leftovers != nil {
 		group.Go(func() { c.leftovers.run(ctx, q) })
+	}
+	if c.imports != nil {
+		group.Go(func() { c.imports.run(ctx, q) })
 	}
 	group.Wait()
 }
@@ -183,13 +198,16 @@ func (m contextClock) After(d time.Duration) <-chan time.Time {
 
 func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 	o, client := s.Origin, c.core
-	if o.Kind == object.EndpointSlices || o.Kind == object.LeftoverSlices {
+	switch o.Kind {
+	case object.EndpointSlices, object.LeftoverSlices, object.ImportedSlices:
 		client = c.discovery
+	case object.ServiceImports:
+		client = s.client
 	}
 	// The client itself must not retry: the reflector does, less often, and reports the
 	// fault.
 	request := func(options *metav1.ListOptions) *rest.Request {
-		r := client.Get().MaxRetries(0).Namespace(o.Namespace).Resource(o.Kind.String()).VersionedParams(options, parameterCodec)
+		r := client.Get().MaxRetries(0).Namespace(o.Namespace).Resource(o.Kind.Resource()).VersionedParams(options, parameterCodec)
 		if o.Kind == object.Nodes {
 			r.SetHeader("Accept", acceptMetadata(options.Watch))
 		}
@@ -218,7 +236,11 @@ func (c *cluster) listWatch(h *health, s *store) *cache.ListWatch {
 				// List one object to learn the server's version. A selector would cost the server
 				// work.
 				one := request(&metav1.ListOptions{Limit: 1})
-				if err := h.checkVersion(ctx, options.ResourceVersion, one.Do); err != nil {
+				if err := h.checkVersion(ctx, options.ResourceVersion, func(ctx context.Context) rest.Result {
+					result := one.Do(ctx)
+					s.checkAbsent(result.Error())
+					return result
+				}); err != nil {
 					return nil, err
 				}
 			}
@@ -255,7 +277,9 @@ func (c *cluster) withSelectors(s *store, options *metav1.ListOptions, do func()
 	}
 	c.selected.Options(s.Kind, options)
 	if s.Kind != object.Services {
-		return do()
+		err := do()
+		s.checkAbsent(err)
+		return err
 	}
 	if !c.allServices.Load() {
 		// The reply to another bad request does not name the field.

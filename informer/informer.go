@@ -8,6 +8,7 @@
 //	sources              cluster.go      lists and watches the API server
 //	                     store.go        what a reflector writes to
 //	                     health.go       the faults of one list or watch; watched.go, outage.go
+//	                     importwatch.go  ServiceImports, of which the API server may have none
 //	                     leftovers.go    slices that the EndpointSlice controller left behind
 //	                     manifests.go    files, read by internal/manifest
 //	                     keeper.go       the snapshot file, written by internal/snapshot

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/time/rate"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
 	"github.com/headless-dns/headless/informer/internal/object"
 )
@@ -184,9 +186,12 @@ func causeOf(of object.Origin, err error) string {
 	}
 	text = strings.ReplaceAll(text, strconv.Quote(of.Namespace), "")
 	if !apierrors.IsForbidden(err) {
-		resource := of.Kind.String()
-		if of.Kind == object.EndpointSlices || of.Kind == object.LeftoverSlices {
+		resource := of.Kind.Resource()
+		switch of.Kind {
+		case object.EndpointSlices, object.LeftoverSlices, object.ImportedSlices:
 			resource = discoveryv1.Resource(resource).String()
+		case object.ServiceImports:
+			resource = schema.GroupResource{Group: mcsv1beta1.GroupName, Resource: resource}.String()
 		}
 		text = strings.ReplaceAll(text, resource, "")
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/headless-dns/headless/informer/internal/object"
@@ -15,6 +16,8 @@ type store struct {
 	queue    *queue
 	services map[object.Key]struct{} // with the kind LeftoverSlices, those whose slices it takes
 	listed   atomic.Bool
+	client   rest.Interface // with the kind ServiceImports: that of the version to watch
+	absent   func()         // with the kind ServiceImports: the API server has none
 }
 
 // Transformer implements cache.TransformingStore: a reflector keeps only slim objects while

@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	mcsv1alpha1 "sigs.k8s.io/mcs-api/pkg/apis/v1alpha1"
 	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
+
+	"github.com/headless-dns/headless/records"
 )
 
 // ImportVersions are the versions of ServiceImport that can be read, the preferred one first. What
@@ -48,7 +50,7 @@ func IsCluster(value string) bool { return clusterOf(value) != "" }
 // clusterOf returns the ID of a cluster in lower case, or "" if it is invalid.
 func clusterOf(value string) string {
 	value = strings.ToLower(value)
-	if len(validation.IsDNS1123Subdomain(value)) > 0 {
+	if !records.IsClusterID(value) {
 		return ""
 	}
 	return intern(value)
