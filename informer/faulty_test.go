@@ -71,6 +71,9 @@ type faulty struct {
 	shrunk   string
 }
 
+// fastBackoff is a back-off for a fast clock.
+var fastBackoff = wait.Backoff{Duration: 8 * time.Millisecond, Cap: 300 * time.Millisecond, Steps: 37, Factor: 2, Jitter: 1}
+
 // newFaulty returns an informer that is not started. The test fails if the answer for nginx
 // ever lacks one of the addresses in must.
 func newFaulty(t *testing.T, times float64, must ...string) *faulty {
@@ -109,7 +112,7 @@ func newFaultyBy(t *testing.T, times float64, way func(*apiserver.Server) Cluste
 	f.api = api
 	source := f.source.(*cluster)
 	source.clock = f.clock
-	source.backoff = wait.Backoff{Duration: 8 * time.Millisecond, Cap: 300 * time.Millisecond, Steps: 37, Factor: 2, Jitter: 1}
+	source.backoff = fastBackoff
 	published := f.hooks.Published
 	f.hooks.Published = func(n int, s records.Stats, d []time.Duration) {
 		got := answer(f.trie, nginxName, dns.TypeA)

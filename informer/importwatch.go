@@ -105,9 +105,9 @@ func (w *importWatches) serves(outer context.Context, version schema.GroupVersio
 	ctx, cancel := context.WithCancel(outer)
 	defer cancel()
 	defer w.cluster.clock.AfterFunc(probeLimit, cancel).Stop()
-	text, err := w.clients[version].Get().MaxRetries(0).AbsPath("/apis", version.Group, version.Version).
-		SetHeader("Accept", runtime.ContentTypeJSON).Do(ctx).Raw()
-	switch {
+	result := w.clients[version].Get().MaxRetries(0).AbsPath("/apis", version.Group, version.Version).
+		SetHeader("Accept", runtime.ContentTypeJSON).Do(ctx)
+	switch err := result.Error(); {
 	case apierrors.IsNotFound(err):
 		return false, nil
 	case err != nil && ctx.Err() != nil && outer.Err() == nil:
@@ -115,8 +115,12 @@ func (w *importWatches) serves(outer context.Context, version schema.GroupVersio
 	case err != nil:
 		return false, fmt.Errorf("find the resources of %s: %w", version, err)
 	}
+	text, err := result.Raw()
 	var resources metav1.APIResourceList
-	if err := json.Unmarshal(text, &resources); err != nil {
+	if err == nil {
+		err = json.Unmarshal(text, &resources)
+	}
+	if err != nil {
 		return false, fmt.Errorf("find the resources of %s: %w", version, err)
 	}
 	return slices.ContainsFunc(resources.APIResources, func(r metav1.APIResource) bool {

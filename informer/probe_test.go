@@ -19,8 +19,9 @@ import (
 // probe is an informer under test, with the calls of its hooks and its log.
 type probe struct {
 	*Informer
-	trie *records.Trie
-	api  *apiserver.Server
+	trie    *records.Trie
+	imports *records.Trie
+	api     *apiserver.Server
 
 	mu        sync.Mutex
 	changed   *sync.Cond
@@ -37,7 +38,7 @@ type probe struct {
 }
 
 func newProbe(c Config) (*probe, error) {
-	p := &probe{trie: records.New(), received: map[object.Kind]int{}, failing: map[object.Kind]int{}, broken: map[object.Kind]int{}}
+	p := &probe{trie: records.New(), imports: records.NewClusterset(), received: map[object.Kind]int{}, failing: map[object.Kind]int{}, broken: map[object.Kind]int{}}
 	p.changed = sync.NewCond(&p.mu)
 	p.trie.EnableZones()
 	note := func(f func()) {
@@ -64,7 +65,7 @@ func newProbe(c Config) (*probe, error) {
 		Due:    func(at time.Time) { note(func() { p.due = append(p.due, at) }) },
 	}
 	var err error
-	p.Informer, err = New(Tries{Services: p.trie}, c)
+	p.Informer, err = New(Tries{p.trie, p.imports}, c)
 	return p, err
 }
 
@@ -128,12 +129,20 @@ func (p *probe) await(t *testing.T, name string, rrtype uint16, want string) {
 	deadline := time.Now().Add(30 * time.Second)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for answer(p.trie, name, rrtype) != want {
+	for p.answer(name, rrtype) != want {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s %s is %q, want %q; the log has %q", name, dns.TypeToString[rrtype], answer(p.trie, name, rrtype), want, p.logged)
+			t.Fatalf("%s %s is %q, want %q; the log has %q", name, dns.TypeToString[rrtype], p.answer(name, rrtype), want, p.logged)
 		}
 		p.changed.Wait()
 	}
+}
+
+// answer returns the answer of the trie for the name.
+func (p *probe) answer(name string, rrtype uint16) string {
+	if strings.HasSuffix(name, clustersetSuffix) {
+		return answer(p.imports, name, rrtype)
+	}
+	return answer(p.trie, name, rrtype)
 }
 
 const nginxName = "nginx.default.svc.cluster.local."

@@ -20,8 +20,10 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// testZones are the zones of the tests, the second one an external zone.
-var testZones = records.NewZones([]string{"cluster.local."}).WithExternal("example.org.")
+// testZones are the zones of the tests: of the cluster, an external one and that of a clusterset.
+var testZones = records.NewZones([]string{"cluster.local."}).WithExternal("example.org.").WithClustersets("clusterset.local.")
+
+const clustersetSuffix = ".clusterset.local."
 
 // find looks up a name of the test zones, or a reverse name.
 func find(trie *records.Trie, name string) (records.Node, records.Result) {
@@ -61,8 +63,8 @@ func eventOf(o object.Object) event {
 		e.Kind = object.Services
 	case *object.Pod:
 		e.Kind = object.Pods
-	case *object.EndpointSlice:
-		e.Kind = object.EndpointSlices
+	case *object.EndpointSlice, *object.ServiceImport:
+		e.Kind = object.KindOf(o)
 	case *object.Namespace:
 		e.Kind = object.Namespaces
 	case *object.Node:

@@ -100,7 +100,9 @@ func (o *stored) damage(k *kind, named bool, version int64) {
 	if err != nil {
 		panic(err) // all its values can be encoded
 	}
-	o.json = text
+	if o.json = text; k.isCustom() {
+		return
+	}
 	// The metadata is the first field. A truncated second one follows.
 	_, _, n := protowire.ConsumeField(o.raw)
 	o.raw = append(o.raw[:n:n], protowire.AppendVarint(protowire.AppendTag(nil, 2, protowire.BytesType), 100)...)

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 )
 
 // kind is a kind of object that the server serves.
@@ -55,6 +56,9 @@ var kinds = []kind{
 		discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"), "/apis/discovery.k8s.io/v1", "endpointslices", true, &discoveryv1.EndpointSlice{},
 		nil,
 	},
+	{
+		schema.GroupVersion(mcsv1beta1.GroupVersion).WithKind(mcsv1beta1.ServiceImportKindName), importsPath, "serviceimports", true, &mcsv1beta1.ServiceImport{}, nil,
+	},
 }
 
 // metadata returns the kind in the form in which a client gets it that wants only the metadata.
@@ -78,7 +82,7 @@ type stored struct {
 	key            string // namespace/name
 	namespace      string
 	labels, fields set
-	raw            []byte // in protobuf, without the envelope that names the kind
+	raw            []byte // in protobuf, without the envelope that names the kind; of a custom resource, in JSON
 	json           []byte // the damaged object in JSON, or nil
 	failure        error  // instead of an object: the error that ends the watches
 }
@@ -118,7 +122,13 @@ func (k *kind) encode(o Object, version int64) *stored {
 	o = bare.Interface().(Object)
 	o.SetResourceVersion(formatVersion(version))
 	o.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind)
-	raw, err := o.(interface{ Marshal() ([]byte, error) }).Marshal()
+	var raw []byte
+	var err error
+	if k.isCustom() {
+		raw, err = json.Marshal(o)
+	} else {
+		raw, err = o.(interface{ Marshal() ([]byte, error) }).Marshal()
+	}
 	if err != nil {
 		panic(fmt.Sprintf("stand-in API server: encode %s %s: %v", k.Kind, key(o), err))
 	}
@@ -137,7 +147,14 @@ func (k *kind) encode(o Object, version int64) *stored {
 // decode returns a copy of an object. In protobuf, every kind begins with its metadata.
 func (k *kind) decode(s *stored) (Object, error) {
 	o := k.empty()
-	if err := o.(interface{ Unmarshal([]byte) error }).Unmarshal(s.raw); err != nil {
+	var err error
+	if k.isCustom() {
+		err = json.Unmarshal(s.raw, o)
+		o.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind) // it may be stored in another version
+	} else {
+		err = o.(interface{ Unmarshal([]byte) error }).Unmarshal(s.raw)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("decode %s %s: %w", k.Kind, s.key, err)
 	}
 	return o, nil

@@ -53,6 +53,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.requests = append(s.requests, r.URL.RequestURI())
 	s.mu.Unlock()
+	if s.discover(w, r) {
+		return
+	}
 	q, err := s.parse(r)
 	if err != nil {
 		refuse(w, q.codec, err)
@@ -92,17 +95,18 @@ func (s *Server) parse(r *http.Request) (*request, error) {
 	q := new(request)
 	values := r.URL.Query()
 	q.watch, _ = strconv.ParseBool(values.Get("watch"))
-	var ok, metadata bool
-	if q.codec, metadata, ok = negotiate(r.Header.Get("Accept"), q.watch, s.JSON); !ok {
+	var ok, metadata, exists bool
+	q.collection, q.form, q.namespace, exists = s.route(r.URL.Path)
+	if q.codec, metadata, ok = negotiate(r.Header.Get("Accept"), q.watch, s.JSON || exists && q.form.isCustom()); !ok {
 		return q, &apierrors.StatusError{ErrStatus: metav1.Status{
 			Status: metav1.StatusFailure, Code: http.StatusNotAcceptable, Reason: metav1.StatusReasonNotAcceptable,
 			Message: "only JSON and protobuf are served",
 		}}
 	}
-	if q.collection, q.namespace, ok = s.route(r.URL.Path); !ok || r.Method != http.MethodGet {
+	if !exists || r.Method != http.MethodGet {
 		return q, apierrors.NewGenericServerResponse(http.StatusNotFound, r.Method, schema.GroupResource{}, "", "no such resource", 0, false)
 	}
-	if q.form = q.collection.kind; metadata {
+	if metadata {
 		q.form = q.form.metadata()
 	}
 	if err := q.parseSelectors(values); err != nil {
@@ -149,22 +153,23 @@ func negotiate(accept string, watch, onlyJSON bool) (codec runtime.SerializerInf
 	return fallback, false, false
 }
 
-// route returns the collection of a path, and the namespace if the path has one.
-func (s *Server) route(path string) (c *collection, namespace string, ok bool) {
+// route returns the collection of a path, its kind in the version of the path, and the namespace if
+// the path has one.
+func (s *Server) route(path string) (c *collection, form *kind, namespace string, ok bool) {
 	for _, c := range s.kinds {
-		rest, ok := strings.CutPrefix(path, c.path+"/")
+		form, rest, ok := s.inVersion(c.kind, path)
 		if !ok {
 			continue
 		}
 		parts := strings.Split(rest, "/")
 		if len(parts) == 1 && parts[0] == c.resource {
-			return c, "", true
+			return c, form, "", true
 		}
 		if len(parts) == 3 && parts[0] == "namespaces" && parts[2] == c.resource && c.namespaced {
-			return c, parts[1], true
+			return c, form, parts[1], true
 		}
 	}
-	return nil, "", false
+	return nil, nil, "", false
 }
 
 func (q *request) parseSelectors(values url.Values) error {

@@ -115,9 +115,9 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *request) {
 		var changed chan struct{}
 		var version int64
 		s.mu.Lock()
-		if next < q.collection.first || s.dropped != dropped {
+		if next < q.collection.first || s.dropped != dropped || !s.serves(q.form) {
 			s.mu.Unlock()
-			return // the history no longer has the next event, or the watches are dropped
+			return // the history no longer has the next event, the watches are dropped, or the kind is gone
 		}
 		events, changed, version = q.collection.events[next-q.collection.first:], s.changed, s.version
 		requested := s.bookmarks > bookmarks

@@ -2,12 +2,13 @@
 //
 // It lists and watches a few kinds of objects as kube-apiserver does: in JSON and protobuf,
 // of a namespace or of all, with label and field selectors, initial events and bookmarks,
-// by resource versions that expire. It returns only the first page of a list with a limit.
+// by resource versions that expire. ServiceImports are a custom resource, in JSON alone, which
+// [Server.ServeImports] adds. It returns only the first page of a list with a limit.
 // Clients can't write: a test calls [Server.Apply]. A test makes it misbehave with
 // [Server.SetFault], [Server.Fail], [Server.Damage] or [Server.Restore], and makes it
 // resemble older servers with [Options].
 //
-// An object is stored as the protobuf of its kind, which is immutable. An entry of the
+// An object is stored as the protobuf of its kind, or as JSON if it has none, which is immutable. An entry of the
 // history is a version and two pointers to such objects.
 package apiserver
 
@@ -68,6 +69,7 @@ type Server struct {
 	kinds     []*collection
 	bookmarks int           // requested so far
 	requests  []string      // the URIs of all requests
+	imports   []string      // the versions of ServiceImports that are served
 	changed   chan struct{} // closed and replaced when there is something to send
 	dropped   chan struct{} // closed and replaced to end the watches
 
