@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
+	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
 	"github.com/headless-dns/headless/informer/internal/fixture"
 	"github.com/headless-dns/headless/informer/internal/object"
@@ -27,6 +28,7 @@ var (
 	addresses6   = 3
 	nodes        = []string{"node-0", "node-1", "node-2"}
 	zones        = []string{"eu-1a", "eu-1b"}
+	clusters     = []string{"c1", "eu.c1", "c2"}
 )
 
 // objectNames is the number of names for objects of each kind.
@@ -36,6 +38,8 @@ var objectNames = [object.Kinds]int{
 	object.EndpointSlices: len(namespacesOf) * 3,
 	object.Namespaces:     len(namespacesOf),
 	object.Nodes:          len(nodes),
+	object.ServiceImports: len(namespacesOf) * len(services),
+	object.ImportedSlices: len(namespacesOf) * 4,
 }
 
 func keyOf(kind object.Kind, name int) object.Key {
@@ -45,12 +49,14 @@ func keyOf(kind object.Kind, name int) object.Key {
 	ns := namespacesOf[name%len(namespacesOf)]
 	n := name / len(namespacesOf)
 	switch kind {
-	case object.Services:
+	case object.Services, object.ServiceImports:
 		return object.Key{Namespace: ns, Name: services[n]}
 	case object.Pods:
 		return object.Key{Namespace: ns, Name: podsOf[n]}
 	case object.EndpointSlices:
 		return object.Key{Namespace: ns, Name: fmt.Sprint("slice-", n)}
+	case object.ImportedSlices:
+		return object.Key{Namespace: ns, Name: fmt.Sprint("imported-", n)}
 	default:
 		return object.Key{Name: ns}
 	}
@@ -140,11 +146,18 @@ func build(kind object.Kind, name int, seed uint64) kruntime.Object {
 		}
 		p.Spec.HostNetwork = rarely()
 		return p
+	case object.ServiceImports:
+		return buildImport(meta, rng)
+	case object.ImportedSlices:
+		return buildImported(meta, rng)
 	case object.EndpointSlices:
 		s := &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4}
 		s.Labels = map[string]string{discoveryv1.LabelServiceName: pick(services)}
 		if rng.IntN(3) == 0 {
 			s.Labels[discoveryv1.LabelManagedBy] = "endpointslice-controller.k8s.io"
+		}
+		if rarely() { // as for Cilium's global services
+			s.Labels["multicluster.kubernetes.io/source-cluster"] = pick(clusters)
 		}
 		s.Ports = []discoveryv1.EndpointPort{{Name: ptr.To("web"), Port: ptr.To(80 + rng.Int32N(2)), Protocol: ptr.To(corev1.ProtocolTCP)}}
 		if rarely() {
@@ -193,6 +206,8 @@ func sketch(o kruntime.Object) string {
 		return fmt.Sprintf("%s/%s of %v with %d endpoints", o.Namespace, o.Name, o.Labels, len(o.Endpoints))
 	case *corev1.Namespace:
 		return o.Name
+	case *mcsv1beta1.ServiceImport:
+		return fmt.Sprintf("%s/%s of type %s", o.Namespace, o.Name, o.Spec.Type)
 	case *metav1.PartialObjectMetadata:
 		return fmt.Sprint(o.Name, o.Labels)
 	}

@@ -26,8 +26,8 @@ import (
 // independent of each other, so a history without some steps is still a history. So shrink
 // can remove the steps that a failure does not need.
 type history struct {
-	podNames, selectNamespaces, addressed, zonal bool
-	steps                                        []step
+	podNames, selectNamespaces, addressed, zonal, imports bool
+	steps                                                 []step
 }
 
 type step struct {
@@ -52,13 +52,13 @@ const (
 
 func (s step) String() string {
 	name := [ops]string{"changed", "deleted", "repeated", "unwatched", "relisted", "rolledBack", "drained"}[s.op]
-	kind := [object.Kinds]string{"Services", "Pods", "EndpointSlices", "Namespaces", "Nodes"}[s.kind]
+	kind := [object.Kinds]string{"Services", "Pods", "EndpointSlices", "Namespaces", "Nodes", "ServiceImports", "ImportedSlices"}[s.kind]
 	return fmt.Sprintf("{%s, %s, %d, %d}", name, kind, s.name, s.seed)
 }
 
 func (h *history) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "history{%t, %t, %t, %t, []step{\n", h.podNames, h.selectNamespaces, h.addressed, h.zonal)
+	fmt.Fprintf(&b, "history{%t, %t, %t, %t, %t, []step{\n", h.podNames, h.selectNamespaces, h.addressed, h.zonal, h.imports)
 	for _, s := range h.steps {
 		fmt.Fprintf(&b, "\t%v,", s)
 		if s.op == changed {
@@ -73,12 +73,15 @@ func (h *history) String() string {
 // drawHistory draws a history of n steps. It begins with a few objects and the lists of all
 // kinds, in some order.
 func drawHistory(rng *rand.Rand, n int) *history {
-	h := &history{podNames: rng.IntN(4) == 0, selectNamespaces: rng.IntN(4) == 0, addressed: rng.IntN(4) == 0, zonal: rng.IntN(2) == 0}
+	h := &history{podNames: rng.IntN(4) == 0, selectNamespaces: rng.IntN(4) == 0, addressed: rng.IntN(4) == 0, zonal: rng.IntN(2) == 0, imports: rng.IntN(3) == 0}
 	watched := newModel(h).watched()
 	draw := func() step {
 		s := step{op: changed, kind: watched[rng.IntN(len(watched))], seed: rng.Uint64N(1 << 32)}
 		if rng.IntN(3) > 0 {
 			s.kind = object.Pods // most events are of pods, as in a cluster
+			if h.imports && rng.IntN(3) == 0 {
+				s.kind = object.ImportedSlices
+			}
 		}
 		if rng.IntN(3) == 0 {
 			s.op = deleted
@@ -217,9 +220,13 @@ var questions = func() []question {
 				q.name, q.protocol, q.port = "_web._tcp."+q.name, "tcp", "web"
 				out = append(out, q)
 			}
+			out = append(out, importQuestions(object.Key{Namespace: ns, Name: service})...)
 		}
 	}
 	for _, q := range slices.Clone(out) {
+		if q.imported {
+			continue
+		}
 		q.name, q.service = strings.Replace(q.name, ".svc.cluster.local.", ".example.org.", 1), externalKey(q.service)
 		if q.host == "" || q.host == hostnames[0] || q.host == dashes.Replace(address4(0)) {
 			out = append(out, q)
@@ -264,9 +271,12 @@ func (p *pipeline) compare() error {
 	s := p.expected.state()
 	for i := range questions {
 		q := &questions[i]
-		if got, want := ask(p.joiner.trie, q), s.answer(q); got != want {
+		if q.imported && !p.expected.imports {
+			continue
+		}
+		if got, want := ask(p.trieOf(q), q), s.answer(q); got != want {
 			return fmt.Errorf("%s %s is %q, want %q", q.name, dns.TypeToString[q.qtype], got, want)
-		} else if want != "missing" || q.host == "" || q.qtype != dns.TypeA {
+		} else if want != "missing" || q.imported || q.host == "" || q.qtype != dns.TypeA {
 			continue
 		}
 		if got, want := denialOf(p.joiner.trie, q.name), p.expected.denial(plainKey(q.service), q.host); got != want {

@@ -133,6 +133,59 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// TestRestoreImports starts from a snapshot with imports while the API server fails, and then has none
+// for a while. One look that finds none is not enough.
+func TestRestoreImports(t *testing.T) {
+	c := Config{Snapshot: filepath.Join(t.TempDir(), "snapshot"), SnapshotInterval: time.Hour, MultiCluster: true}
+	objects := []apiserver.Object{fixture.Nginx(), fixture.Web(0), fixture.Import("nginx"), fixture.Import("vip", clusterSetIP),
+		fixture.Imported("c1-a", "nginx", "EU.c1", hostAt("web-0", "10.1.0.1"), hostAt("web-1", "10.1.0.2", notReadyEndpoint))}
+	api := newServer(t, server{}, objects...)
+	api.ServeImports("v1beta1")
+	c.Cluster.Endpoint = api.URL
+	p, err := newProbe(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.start(t)
+	p.await(t, importName, dns.TypeA, "10.1.0.1")
+	p.Stop()
+	if got := len(p.joiner.objects()); got != len(objects) {
+		t.Fatalf("%d objects are stored, want %d", got, len(objects))
+	}
+
+	api = newServer(t, server{}, append(objects, fixture.Web(1))...)
+	g := newGate(t, api)
+	g.set(refuses)
+	c.Cluster.Endpoint = g.URL
+	rewriteSettings(t, c)
+	if p, err = newProbe(c); err != nil {
+		t.Fatal(err)
+	}
+	source := p.source.(*cluster)
+	source.clock, source.backoff = fast{times: 20, ahead: new(atomic.Int64)}, fastBackoff
+	p.start(t)
+	p.await(t, importName, dns.TypeA, "10.1.0.1")
+	p.await(t, "web-0.eu.c1."+importName, dns.TypeA, "10.1.0.1")
+	g.set(nil)
+	g.CloseClientConnections()
+	p.awaitThat(t, "the first look finds nothing", func() bool { return p.hasLine(hasNone) })
+	p.await(t, nginxName, dns.TypeA, "10.244.0.1, 10.244.0.2")
+	if got := p.answer(importName, dns.TypeA); got != "10.1.0.1" {
+		t.Errorf("after one look, the import has %q", got)
+	}
+	p.await(t, importName, dns.TypeA, "outside")
+	<-p.complete
+
+	// Without the option, the file is one of other settings.
+	c.MultiCluster = false
+	if p, err = newProbe(c); err != nil {
+		t.Fatal(err)
+	}
+	if s := p.keeper.read(); s != nil {
+		t.Error("without the option, the snapshot is used")
+	}
+}
+
 // rewriteSettings rewrites the snapshot with the settings of c, which has another
 // endpoint.
 func rewriteSettings(t *testing.T, c Config) {

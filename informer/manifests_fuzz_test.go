@@ -37,8 +37,11 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte("\ufeffa: b\r--- # c\r...\r%YAML 1.1\r---\r{\"kind\": \"Pod\", \"kind\": 7}"), false)
 	f.Add([]byte(`{"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "x"}, "subsets": [{"addresses": [{"ip": "192.0.2.1", "hostname": "a"}], "notReadyAddresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 1}]}]}`), true)
 	f.Add([]byte(`{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "x", "labels": {"topology.kubernetes.io/zone": "a"}}}`), true)
+	f.Add([]byte(`{"kind": "List", "apiVersion": "v1", "items": [{"apiVersion": "multicluster.x-k8s.io/v1alpha1", "kind": "ServiceImport", "metadata": {"name": "x"}, "spec": {"type": "Headless"}}, `+
+		`{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "x", "labels": {"multicluster.kubernetes.io/service-name": "x", "multicluster.kubernetes.io/source-cluster": "a.b"}}, `+
+		`"addressType": "IPv4", "endpoints": [{"addresses": ["192.0.2.1"], "hostname": "a"}, {"addresses": ["192.0.2.2"], "conditions": {"ready": false}}], "ports": [{"port": 1, "name": "a"}]}]}`), true)
 	f.Add([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {clusterIp: None, topologyKeys: [a]}"), false)
-	sel, err := selection.New(selection.Config{Zonal: true})
+	sel, err := selection.New(selection.Config{Zonal: true, MultiCluster: true})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -65,7 +68,8 @@ func FuzzManifest(f *testing.F) {
 		}
 		slices.Reverse(come)
 		serving := func(batch []event) *Informer {
-			i := &Informer{joiner: newJoiner(records.New(), podNames, false), hooks: quietHooks(), synced: make(chan struct{})}
+			i := newImporting(false)
+			i.joiner.naming.podNames = podNames
 			i.apply(batch)
 			return i
 		}
@@ -73,12 +77,14 @@ func FuzzManifest(f *testing.F) {
 		if got := len(inOrder.joiner.objects()); got != len(seen) {
 			t.Errorf("%d objects are stored, want %d", got, len(seen))
 		}
-		got, want := published(t, inOrder.joiner.trie), published(t, reversed.joiner.trie)
-		if !slices.Equal(got, want) {
-			t.Errorf("the records are %q, and %q in another order of the objects", got, want)
+		for _, of := range []func(*joiner) *records.Trie{func(j *joiner) *records.Trie { return j.trie }, func(j *joiner) *records.Trie { return j.imports.trie }} {
+			got, want := published(t, of(inOrder.joiner)), published(t, of(reversed.joiner))
+			if !slices.Equal(got, want) {
+				t.Errorf("the records are %q, and %q in another order of the objects", got, want)
+			}
 		}
 		inOrder.apply(gone)
-		if s := inOrder.joiner.trie.Stats(); s != (records.Stats{}) || len(published(t, inOrder.joiner.trie)) > 0 {
+		if s := inOrder.joiner.stats(); s != (records.Stats{}) || len(published(t, inOrder.joiner.trie))+len(published(t, inOrder.joiner.imports.trie)) > 0 {
 			t.Errorf("without objects, there are %+v", s)
 		}
 	})

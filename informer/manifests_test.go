@@ -66,6 +66,62 @@ endpoints: [{addresses: [192.0.2.2]}]
 	}
 }
 
+// TestManifestsImports serves the imports of a file with the option, and takes no imported slice for
+// an ordinary one without it.
+func TestManifestsImports(t *testing.T) {
+	slice := func(name, cluster, addr string) string {
+		return `
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: ` + name + `, labels: {kubernetes.io/service-name: nginx, multicluster.kubernetes.io/service-name: nginx, multicluster.kubernetes.io/source-cluster: ` + cluster + `}}
+addressType: IPv4
+endpoints: [{addresses: [` + addr + `], hostname: web-0}]
+`
+	}
+	const headless = `
+---
+apiVersion: multicluster.x-k8s.io/v1alpha1
+kind: ServiceImport
+metadata: {name: nginx, labels: {env: prod}}
+spec: {type: Headless, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: default, labels: {dns: headless}}
+`
+	content := fixture.NginxManifest + "---" + fixture.Web0Manifest + slice("a", "c1", "10.1.0.1") + headless + slice("b", "EU.c2", "10.2.0.1")
+	dir := fixture.Files(t, map[string]string{"a.yaml": content})
+	for _, test := range []struct {
+		what   string
+		config Config
+		want   string
+	}{
+		{"without the option", Config{}, "outside"},
+		{"with it", Config{MultiCluster: true}, "10.1.0.1, 10.2.0.1"},
+		{"its namespace", Config{MultiCluster: true, Namespaces: []string{"default"}, Slices: true}, "10.1.0.1, 10.2.0.1"},
+		{"another namespace", Config{MultiCluster: true, Namespaces: []string{"prod"}}, "outside"},
+		{"a label of the namespace", Config{MultiCluster: true, NamespaceLabels: "dns=headless"}, "10.1.0.1, 10.2.0.1"},
+		{"another label of the namespace", Config{MultiCluster: true, NamespaceLabels: "dns=none"}, "outside"},
+		{"a label of the import", Config{MultiCluster: true, Labels: "env=prod"}, "10.1.0.1, 10.2.0.1"},
+		{"another label of the import", Config{MultiCluster: true, Labels: "env=test"}, "outside"},
+	} {
+		test.config.Manifests = []string{dir}
+		p := readFiles(t, test.config)
+		if got := p.answer(importName, dns.TypeA); got != test.want {
+			t.Errorf("%s: the import has %q, want %q", test.what, got, test.want)
+		}
+		if got := p.answer(nginxName, dns.TypeA); !test.config.MultiCluster && got != "10.244.0.1" {
+			t.Errorf("%s: the service has %q", test.what, got)
+		}
+	}
+	p := readFiles(t, Config{MultiCluster: true, Manifests: []string{dir}})
+	fixture.WriteFile(t, filepath.Join(dir, "a.yaml"), strings.Replace(content, "10.2.0.1", "10.2.0.9", 1))
+	p.await(t, "web-0.eu.c2."+importName, dns.TypeA, "10.2.0.9")
+	fixture.WriteFile(t, filepath.Join(dir, "a.yaml"), strings.Replace(content, "type: Headless", "type: ClusterSetIP", 1))
+	p.await(t, importName, dns.TypeA, "outside")
+}
+
 // TestManifestsSlices takes the endpoints from slices alone.
 func TestManifestsSlices(t *testing.T) {
 	dir := fixture.Files(t, map[string]string{"nginx.yaml": fixture.NginxManifest + "---" + fixture.Web0Manifest + "---" + `

@@ -27,11 +27,12 @@ type model struct {
 	selective bool // only namespaces with an object are served
 	addressed bool // hosts have the addresses of pods that are not ready
 	zonal     bool // endpoints have topology zones
+	imports   bool // there are multi-cluster services
 }
 
 // newModel returns the model of a history.
 func newModel(h *history) *model {
-	m := &model{podNames: h.podNames, selective: h.selectNamespaces, addressed: h.addressed, zonal: h.zonal}
+	m := &model{podNames: h.podNames, selective: h.selectNamespaces, addressed: h.addressed, zonal: h.zonal, imports: h.imports}
 	for k := range m.objects {
 		m.objects[k] = make(map[object.Key]any)
 	}
@@ -46,6 +47,9 @@ func (m *model) watched() []object.Kind {
 	}
 	if m.zonal {
 		kinds = append(kinds, object.Nodes)
+	}
+	if m.imports {
+		kinds = append(kinds, object.ServiceImports, object.ImportedSlices)
 	}
 	return kinds
 }
@@ -94,6 +98,7 @@ func (m *model) state() state {
 			s[externalKey(k)] = s[k]
 		}
 	}
+	m.addImports(s)
 	return s
 }
 
@@ -280,6 +285,8 @@ type question struct {
 	qtype          uint16
 	zone           string // of a zonal name, or empty
 	prefer         bool   // all endpoints, if the zone has none with such a name
+	imported       bool   // of a multi-cluster service; host has the cluster at its end
+	cluster        string // of the name of a cluster alone
 }
 
 // answer returns the sorted records of a name, or why there are none.
@@ -293,6 +300,9 @@ func (s state) answer(q *question) string {
 	}
 	if q.zone != "" {
 		return q.answerInZone(endpoints)
+	}
+	if q.cluster != "" {
+		return q.answerCluster(endpoints)
 	}
 	var data []string
 	exists := false
@@ -360,7 +370,7 @@ func (s state) pointers(q *question) string {
 		for _, e := range endpoints {
 			name := fmt.Sprintf("%s.%s.%s.svc.cluster.local.", e.host, k.Name, k.Namespace)
 			switch {
-			case e.addr != q.addr || isExternal(k):
+			case e.addr != q.addr || isExternal(k) || isImport(k):
 			case e.hostname:
 				hostnames = append(hostnames, name)
 			default:
@@ -439,6 +449,9 @@ func ask(trie *records.Trie, q *question) string {
 			data = append(data, rr.AAAA.String())
 		case *dns.SRV:
 			host, _, _ := strings.Cut(rr.Target, ".")
+			if q.imported {
+				host = strings.TrimSuffix(rr.Target, "."+importBase(q.service))
+			}
 			data = append(data, fmt.Sprintf("%d %s", rr.Port, host), fmt.Sprint("weight ", rr.Weight))
 		case *dns.PTR:
 			data = append(data, rr.Ptr)

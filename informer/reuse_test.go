@@ -11,6 +11,7 @@ import (
 
 	"github.com/headless-dns/headless/informer/internal/fixture"
 	"github.com/headless-dns/headless/informer/internal/object"
+	"github.com/headless-dns/headless/records"
 )
 
 // TestReuse checks that decoding an unchanged object returns the stored one, so that a
@@ -32,6 +33,22 @@ func TestReuse(t *testing.T) {
 	held := i.joiner.namespaces["default"]
 	if decode(fixture.Web(0)) != object.Object(held.pods["web-0"]) || decode(fixture.Nginx()) != object.Object(held.services["nginx"].Service) || decode(slice) != object.Object(held.slices["by-hand"]) {
 		t.Error("an unchanged object is not reused")
+	}
+	i.joiner.imports = newImports(records.NewClusterset())
+	imported := fixture.Imported("c1-a", "nginx", "c1", hostAt("web-0", "10.1.0.1"))
+	if got := decode(imported); got.ID().Name != "c1-a" {
+		t.Errorf("an imported slice is %v", got)
+	}
+	i.apply([]event{importEvent(), eventOf(object.NewEndpointSlice(imported))})
+	with := i.joiner.imports.namespaces["default"]
+	if decode(imported) != object.Object(with.slices["c1-a"]) || i.joiner.reuse(object.NewServiceImport(fixture.Import("nginx"), "Headless")) != object.Object(with.imports["nginx"]) {
+		t.Error("an unchanged import or slice is not reused")
+	}
+	if other := object.NewServiceImport(fixture.Import("nginx"), "ClusterSetIP"); i.joiner.reuse(other) != object.Object(other) {
+		t.Error("a changed import counts as unchanged")
+	}
+	if got := decode(fixture.Imported("c1-a", "nginx", "c2", hostAt("web-0", "10.1.0.1"))); got == object.Object(with.slices["c1-a"]) {
+		t.Error("a slice of another cluster counts as unchanged")
 	}
 	if decode(fixture.Web(0, fixture.NotReady)) == object.Object(held.pods["web-0"]) {
 		t.Error("a changed object counts as unchanged")

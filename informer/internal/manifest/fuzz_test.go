@@ -36,8 +36,10 @@ func FuzzText(f *testing.F) {
 	f.Add([]byte("\ufeffa: b\r--- # c\r...\r%YAML 1.1\r---\r{\"kind\": \"Pod\", \"kind\": 7}"))
 	f.Add([]byte(`{"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "x"}, "subsets": [{"addresses": [{"ip": "192.0.2.1", "hostname": "a"}], "notReadyAddresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 1}]}]}`))
 	f.Add([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {clusterIp: None, topologyKeys: [a]}"))
+	f.Add([]byte("apiVersion: multicluster.x-k8s.io/v1beta1\nkind: ServiceImport\nmetadata: {name: x}\nspec: {type: Headless, ports: [{port: 80}]}"))
+	f.Add([]byte("apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: x, labels: {multicluster.kubernetes.io/service-name: x, multicluster.kubernetes.io/source-cluster: c1}}"))
 	f.Add([]byte(listOf(2, "# c\n\n")))
-	s, err := selection.New(selection.Config{})
+	s, err := selection.New(selection.Config{MultiCluster: true})
 	if err != nil {
 		f.Fatal(err)
 	}

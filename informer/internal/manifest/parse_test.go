@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/headless-dns/headless/informer/internal/fixture"
+	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/informer/internal/selection"
 )
 
@@ -231,6 +232,93 @@ func TestNodes(t *testing.T) {
 			if strings.Contains(text, "ode, ") && strings.HasPrefix(text, "{apiVersion") && (err != nil || len(m.entries)+len(m.bad) > 0 || len(m.skipped) != 1) {
 				t.Errorf("%s: without zones it is %+v, %v", text, m.entries, err)
 			}
+		}
+	}
+}
+
+// TestImports reads ServiceImports and imported slices if there are multi-cluster services. Else it
+// skips ServiceImports whatever they are, and takes no imported slice for an ordinary one.
+func TestImports(t *testing.T) {
+	slice := func(labels string) string {
+		return "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: a, labels: {" + labels + "}}, addressType: IPv4, endpoints: [{addresses: [10.0.0.1]}]}"
+	}
+	const name, cluster, service = "multicluster.kubernetes.io/service-name: nginx", "multicluster.kubernetes.io/source-cluster: ", "kubernetes.io/service-name: derived-1a2b"
+	// An import is "headless" or "not headless"; a slice is that of a name, from a cluster.
+	for text, want := range map[string]string{
+		`{apiVersion: multicluster.x-k8s.io/v1beta1, kind: ServiceImport, metadata: {name: a, namespace: b}, spec: {type: Headless, ports: []}}`: "b/a headless",
+		`{apiVersion: multicluster.x-k8s.io/v1alpha1, kind: ServiceImport, metadata: {name: a}, spec: {type: Headless, ports: [{port: 80}]}}`:    "default/a headless",
+		`{apiVersion: multicluster.x-k8s.io/v1beta1, kind: ServiceImport, metadata: {name: a}, spec: {type: ClusterSetIP, ips: [10.0.0.1]}}`:     "default/a not headless",
+		`{apiVersion: multicluster.x-k8s.io/v1alpha1, kind: ServiceImportList, items: [{metadata: {name: a}, spec: {type: Headless}}]}`:          "default/a headless",
+		`{apiVersion: multicluster.x-k8s.io/v1alpha1, kind: ServiceImport, metadata: {name: a}, spec: {type: headless}}`:                         `serviceimports "default/a": spec.type: Unsupported value: "headless": supported values: "ClusterSetIP", "Headless"`,
+		`{apiVersion: multicluster.x-k8s.io/v1beta1, kind: ServiceImport, metadata: {name: a}}`:                                                  `spec.type: Unsupported value: ""`,
+		`{apiVersion: multicluster.x-k8s.io/v1beta1, kind: ServiceImport, metadata: {name: a.b}, spec: {type: Headless}}`:                        `metadata.name: Invalid value: "a.b"`,
+		`{apiVersion: multicluster.x-k8s.io/v1beta1, kind: ServiceImport, metadata: {name: a}, spec: {tpye: Headless}}`:                          `unknown field "spec.tpye", did you mean "type"?`,
+		`{apiVersion: multicluster.x-k8s.io/v1alpha1, kind: ServiceImport, metadata: {name: a}, spce: {type: Headless}}`:                         `did you mean "spec"?`,
+		`{apiVersion: multicluster.x-k8s.io/v1beta1, kind: ServiceImport, metadata: {name: a}, spec: {type: 7}}`:                                 `field "spec.type" must be a string, not a number`,
+		`{apiVersion: multicluster.x-k8s.io/v1, kind: ServiceImport, metadata: {name: a}, spec: {type: Headless}}`:                               `apiVersion "multicluster.x-k8s.io/v1" must be "multicluster.x-k8s.io/v1beta1" for the kind ServiceImport`,
+		`{kind: ServiceImport, metadata: {name: a}, spec: {type: Headless}}`:                                                                     `field "apiVersion" is missing`,
+		`{apiVersion: multicluster.x-k8s.io/v1beta1, kind: serviceimport, metadata: {name: a}, spec: {type: Headless}}`:                          `kind "serviceimport" must be "ServiceImport"`,
+		`{apiVersion: lighthouse.submariner.io/v2alpha1, kind: ServiceImport, metadata: {name: a}, spec: {type: Headless}}`:                      "skipped",
+		`{apiVersion: multicluster.x-k8s.io/v1beta1, kind: ServiceExport, metadata: {name: a}}`:                                                  "skipped",
+		slice(name + ", " + cluster + "EU.c1"):          "default/a of nginx from eu.c1",
+		slice(name + ", " + cluster + "c1, " + service): "default/a of nginx from c1",
+		slice(cluster + "c1, " + service):               "default/a of derived-1a2b",
+		slice(name):                                     `metadata.labels[multicluster.kubernetes.io/source-cluster]: Invalid value: ""`,
+		slice(name + ", " + cluster + "a_b"):            `metadata.labels[multicluster.kubernetes.io/source-cluster]: Invalid value: "a_b"`,
+		slice(cluster + "a_b, " + service):              "default/a of derived-1a2b",
+		slice("multicluster.kubernetes.io/service-name: '', " + cluster + "c1, " + service): "default/a of  from c1",
+		// The slice that a cluster makes of these has their labels.
+		"{apiVersion: v1, kind: Endpoints, metadata: {name: a, labels: {" + name + "}}, subsets: [{addresses: [{ip: 10.0.0.1}]}]}": "skipped",
+	} {
+		found := func(c selection.Config) (out string, kind object.Kind) {
+			s, err := selection.New(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := parse([]byte(text), s)
+			switch {
+			case err != nil:
+				return err.Error(), 0
+			case len(m.bad) > 0:
+				return m.bad[0].err.Error(), 0
+			case len(m.entries) == 0:
+				return "skipped", 0
+			}
+			switch o := m.entries[0].objects[0].(type) {
+			case *object.ServiceImport:
+				out = o.String() + " not headless"
+				if o.Headless {
+					out = o.String() + " headless"
+				}
+			case *object.EndpointSlice:
+				out = fmt.Sprintf("%s of %s", o.String(), o.Service)
+				if o.Imported {
+					out += " from " + o.Cluster
+				}
+			}
+			return out, m.entries[0].kind
+		}
+		got, kind := found(selection.Config{MultiCluster: true})
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is %s, want %s", text, got, want)
+		}
+		wantKind := object.Kind(object.ServiceImports)
+		switch {
+		case strings.Contains(want, " from "):
+			wantKind = object.ImportedSlices
+		case strings.Contains(want, " of "):
+			wantKind = object.EndpointSlices
+		}
+		if strings.HasPrefix(want, "default/") && kind != wantKind {
+			t.Errorf("%s is one of the %v, want %v", text, kind, wantKind)
+		}
+		without, _ := found(selection.Config{Zonal: true})
+		if want, ok := strings.CutSuffix(want, "of derived-1a2b"); ok {
+			if !strings.HasPrefix(without, want) {
+				t.Errorf("%s: without imports it is %s", text, without)
+			}
+		} else if strings.Contains(text, "apiVersion") && without != "skipped" {
+			t.Errorf("%s: without imports it is %s", text, without)
 		}
 	}
 }
