@@ -132,11 +132,8 @@ func (j *joiner) serveImport(k object.Key, m *importsOfNamespace) {
 	}
 }
 
-// countImported counts the given endpoints of a slice. A slice without a valid cluster has none.
+// countImported counts the given endpoints of a slice. The update ignores those without a cluster.
 func (j *joiner) countImported(c counter, k object.Key, slice *object.EndpointSlice, endpoints []object.Endpoint) {
-	if slice.Cluster == "" {
-		return
-	}
 	// The exporting cluster has applied publishNotReadyAddresses.
 	sliceEndpoints(sliceRules{addressed: j.addressed}, slice, endpoints, &j.naming, func(e records.Endpoint) { c.count(importKey(k), e) })
 }

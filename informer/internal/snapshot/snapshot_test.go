@@ -212,6 +212,12 @@ func FuzzSnapshot(f *testing.F) {
 	for _, o := range all {
 		seed(o)
 	}
+	// A slice counts as what its labels say.
+	b, err := object.Append([]byte{byte(object.ImportedSlices)}, object.NewEndpointSlice(fixture.Slice("by-hand")))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(appendField(appendField(appendField([]byte(magic+"1\n"), []byte("2001-09-09T01:46:40Z")), []byte("all")), b), true)
 	f.Fuzz(func(t *testing.T, content []byte, sealed bool) {
 		if sealed {
 			content = sum(string(content))
@@ -233,6 +239,9 @@ func FuzzSnapshot(f *testing.F) {
 				b, err := appendObject(nil, o)
 				if err != nil {
 					continue // text that is not UTF-8
+				}
+				if object.KindOf(o) != object.Kind(kind) {
+					t.Fatalf("%+v counts as one of the %v", o, object.Kind(kind))
 				}
 				again, err := (&Snapshot{objects: b}).Objects()
 				if err != nil || len(again[kind]) != 1 {
