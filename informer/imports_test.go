@@ -226,7 +226,8 @@ func TestImportStats(t *testing.T) {
 	var synced, stats records.Stats
 	var services int
 	i.hooks.Synced = func(s records.Stats) { synced = s }
-	i.hooks.Published = func(n int, s records.Stats, _ []time.Duration) { services, stats = n, s }
+	delays := 0
+	i.hooks.Published = func(n int, s records.Stats, d []time.Duration) { services, stats, delays = n, s, len(d) }
 	i.apply([]event{eventOf(object.NewService(fixture.Nginx())), eventOf(object.NewPod(fixture.Web(0))), importEvent(),
 		importedEvent(fixture.Imported("c1-a", "nginx", "c1", hostAt("web-0", "10.1.0.1"), hostAt("web-0", "10.1.0.2"), hostAt("web-1", "10.1.0.3", notReadyEndpoint)))})
 	want := records.Stats{Services: 2, Hosts: 2, Shared: 1, Ports: 2}
@@ -241,6 +242,21 @@ func TestImportStats(t *testing.T) {
 	i.apply([]event{importedGone("c1-a")})
 	if want = i.joiner.trie.Stats(); services != 1 || stats.Endpoints != want.Endpoints || stats.Services != 2 {
 		t.Errorf("without the slice, %d services are published, with %+v", services, stats)
+	}
+	// DNS sees a difference where the type of an import changes, and of no other type.
+	other := func(name, importType string) event {
+		return eventOf(object.NewServiceImport(fixture.Import(name), importType))
+	}
+	for _, step := range []struct {
+		batch []event
+		want  int
+	}{
+		{[]event{importEvent(clusterSetIP), other("vip", "ClusterSetIP"), other("db", "Headless")}, 2},
+		{[]event{importedEvent(fixture.Imported("c1-a", "db", "c1")), importEvent()}, 2},
+	} {
+		if i.apply(step.batch); delays != step.want {
+			t.Errorf("%d events have a delay, want %d", delays, step.want)
+		}
 	}
 }
 
