@@ -11,8 +11,12 @@ import (
 )
 
 // dnsVersion is the version of the Kubernetes DNS specification. Its section 2.2 requires a
-// TXT record with it at dns-version.
-const dnsVersion = "1.1.0"
+// TXT record with it at dns-version. clustersetVersion is that of the Multi-Cluster DNS
+// specification (KEP-1645).
+const (
+	dnsVersion        = "1.1.0"
+	clustersetVersion = "1.0.0"
+)
 
 // versionTTL is the TTL of that record in seconds, from the specification.
 const versionTTL = 28800
@@ -42,12 +46,13 @@ func (h *Headless) answerZone(ctx context.Context, w dns.ResponseWriter, r *dns.
 // zoneRecords returns the records of a name outside all headless services, and whether the
 // name exists.
 func (h *Headless) zoneRecords(name *records.Name, zone *records.Zone, qname, apex string, qtype uint16) (rrs []dns.RR, exists bool) {
+	trie := h.trieOf(zone)
 	label := func(i int) string { return string(name.Label(zone.Labels() + i)) }
 	switch below := name.Len() - zone.Labels(); {
 	case below == 0:
 		switch qtype {
 		case dns.TypeSOA, dns.TypeANY:
-			soa := h.soa(apex, h.trie.Serial())
+			soa := h.soa(apex, trie.Serial())
 			return []dns.RR{&soa}, true
 		case dns.TypeNS:
 			return h.nameServer(apex), true
@@ -58,20 +63,20 @@ func (h *Headless) zoneRecords(name *records.Name, zone *records.Zone, qname, ap
 	case below == 2 && label(0) == "dns" && label(1) == "ns":
 		return h.addressRecords(qname, qtype), true
 	case zone.External:
-		return nil, below == 1 && h.trie.HasNamespace(zone, name.Label(zone.Labels()))
+		return nil, below == 1 && trie.HasNamespace(zone, name.Label(zone.Labels()))
 	case zone.Reverse:
 		return nil, h.covers(name)
 	case below == 1 && label(0) == "dns-version":
 		if qtype == dns.TypeTXT || qtype == dns.TypeANY {
-			return []dns.RR{versionRecord(qname)}, true
+			return []dns.RR{versionRecord(qname, zone)}, true
 		}
 		return nil, true
 	case below == 1 && label(0) == "svc":
-		return nil, !h.trie.Empty()
+		return nil, !trie.Empty()
 	case below == 2 && label(0) == "svc":
-		return nil, h.trie.HasNamespace(zone, name.Label(zone.Labels()+1))
+		return nil, trie.HasNamespace(zone, name.Label(zone.Labels()+1))
 	}
-	return nil, h.covers(name)
+	return nil, zone.HasReverse() && h.covers(name)
 }
 
 // covers reports whether the PTR name of an endpoint is below the name.
@@ -83,9 +88,14 @@ func (h *Headless) covers(name *records.Name) bool {
 	return ok && h.trie.Covers(prefix)
 }
 
-func versionRecord(name string) dns.RR {
+// versionRecord returns the TXT record with the version of the specification that a zone follows.
+func versionRecord(name string, zone *records.Zone) dns.RR {
+	version := dnsVersion
+	if zone.Clusterset {
+		version = clustersetVersion
+	}
 	return &dns.TXT{
 		Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: versionTTL},
-		Txt: []string{dnsVersion},
+		Txt: []string{version},
 	}
 }

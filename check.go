@@ -112,22 +112,26 @@ func (s *stanza) warn(directive, format string, args ...any) {
 func (s *stanza) warnUnreachable(c *caddy.Controller) {
 	block := plugin.OriginsFromArgsOrServerBlock(nil, c.ServerBlockKeys)
 	reached := func(zone string) bool { return overlaps(zone, block) }
-	// A server block may be there for the external zones alone.
-	s.externalOnly = !slices.ContainsFunc(s.zones, reached) && slices.ContainsFunc(s.external, reached)
-	if len(block) > 0 {
-		for _, zone := range s.zones {
-			if !reached(zone) && !s.externalOnly {
-				s.warn(pluginName, "zone %q is outside of the server block, where no query for it arrives", zone)
-			}
-		}
-		for _, zone := range s.external {
+	// A server block may be there for external and clusterset zones alone.
+	away := slices.ContainsFunc(slices.Concat(s.external, s.clusterset), reached)
+	alone := away && !slices.ContainsFunc(s.zones, reached)
+	s.externalOnly = alone && !slices.ContainsFunc(s.clusterset, reached)
+	warn := func(directive string, zones []string) {
+		for _, zone := range zones {
 			if !reached(zone) {
-				s.warn("external", "zone %q is outside of the server block, where no query for it arrives", zone)
+				s.warn(directive, "zone %q is outside of the server block, where no query for it arrives", zone)
 			}
 		}
 	}
+	if len(block) > 0 {
+		if !alone {
+			warn(pluginName, s.zones)
+		}
+		warn("external", s.external)
+		warn("multicluster", s.clusterset)
+	}
 	for _, zone := range s.fall.Zones {
-		if !overlaps(zone, slices.Concat(s.zones, s.external)) {
+		if !overlaps(zone, slices.Concat(s.zones, s.external, s.clusterset)) {
 			s.warn("fallthrough", "zone %q is outside of the plugin's zones, so that no name in it falls through", zone)
 		}
 	}

@@ -103,7 +103,7 @@ func (h *Headless) setClient(ctx context.Context, state *request.Request) {
 // cluster, and if the pod is known. An empty domain ends it.
 func (h *Headless) AutoPath(state request.Request) []string {
 	zone := h.zones.Match(state.QName())
-	if zone == nil || zone.External || zone.Reverse { // nobody has them in a search path
+	if zone == nil || zone.External || zone.Clusterset || zone.Reverse { // nobody has them in a search path
 		return nil
 	}
 	client, _ := h.client(&state)

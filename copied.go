@@ -28,10 +28,6 @@ var copiedOptions = map[string]copiedOption{
 		arguments: arguments{0, 0, "no argument"},
 		refusal:   `without endpoints, no headless service has a name: leave out the option, or "headless"`,
 	},
-	"multicluster": {
-		arguments: arguments{0, unlimited, "zones"},
-		refusal:   `"kubernetes" serves the zones of the Multi-Cluster Services API: ` + moveOption + `, and give these zones to it alone`,
-	},
 	"apiserver_qps":          {arguments: arguments{1, 1, "one number"}, ignored: noRequestLimit},
 	"apiserver_burst":        {arguments: arguments{1, 1, "one number"}, ignored: noRequestLimit},
 	"apiserver_max_inflight": {arguments: arguments{1, 1, "one number"}, ignored: noRequestLimit},

@@ -80,15 +80,13 @@ func parseOurs(t *testing.T, lines string) (s *stanza, text string, err error) {
 // the settings, and one that is only accepted does not.
 func TestOptionTable(t *testing.T) {
 	const (
-		move         = `: move the option to its stanza in this server block`
-		multicluster = `"kubernetes" serves the zones of the Multi-Cluster Services API` + move + `, and give these zones to it alone`
-		noLimit      = "ignored: the plugin does not limit its requests to the API server; it pauses between retries"
+		move    = `: move the option to its stanza in this server block`
+		noLimit = "ignored: the plugin does not limit its requests to the API server; it pauses between retries"
 	)
 	texts := map[string]string{ // errors and warnings, after the place
 		"pods insecure":            `pods: "insecure": "kubernetes" serves the names below "pod"` + move,
 		"pods verified":            `pods: "verified": "kubernetes" serves the names below "pod"` + move,
 		"noendpoints":              `noendpoints: without endpoints, no headless service has a name: leave out the option, or "headless"`,
-		"multicluster example.org": `multicluster: "example.org": ` + multicluster,
 		"apiserver_qps 7.5":        "apiserver_qps: " + noLimit,
 		"apiserver_burst 7":        "apiserver_burst: " + noLimit,
 		"apiserver_max_inflight 7": "apiserver_max_inflight: " + noLimit,
@@ -239,9 +237,8 @@ func TestCopiedArguments(t *testing.T) {
 		"zonal yes":          `zonal: needs no argument, given "yes"`,
 		"apiserver_qps":      "apiserver_qps: needs one number, given none",
 		"apiserver_burst":    "apiserver_burst: needs one number, given none",
-		"multicluster \"\"":  `multicluster: "": "kubernetes" serves the zones of the Multi-Cluster Services API`,
-		"multicluster":       `multicluster: "kubernetes" serves the zones of the Multi-Cluster Services API`,
-		"multicluster a b":   `multicluster: "a" "b": "kubernetes" serves the zones of the Multi-Cluster Services API`,
+		"multicluster \"\"":  `multicluster: zone "": neither a domain name nor a network`,
+		"multicluster":       "multicluster: needs at least one zone, given none",
 		"upstream":           "upstream: unknown directive",
 		"resyncperiod 1m":    "resyncperiod: unknown directive",
 		"transfer to *":      "transfer: unknown directive",

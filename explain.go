@@ -15,7 +15,7 @@ import (
 // maxExtraText is the most bytes of the EXTRA-TEXT of an extended DNS error.
 const maxExtraText = 100
 
-// maxZone is the most bytes of a topology zone, the value of a label.
+// maxZone is the most bytes of a topology zone or of a cluster's id, the value of a label.
 const maxZone = 63
 
 // extended is the OPT record of a reply with at most two extended DNS errors (RFC 8914).
@@ -208,7 +208,11 @@ func appendDenial(b []byte, d *records.Denial) []byte {
 		b = appendLabel(b, d.Service)
 		return append(b, '"')
 	case records.NoHost:
-		return appendLabel(append(b, "no pod with hostname "...), d.Host)
+		b = appendLabel(append(b, "no pod with hostname "...), d.Host)
+		if len(d.Cluster) > 0 {
+			b = appendLabel(append(b, " in cluster "...), d.Cluster)
+		}
+		return b
 	case records.NoCluster:
 		b = appendLabel(append(b, "service "...), d.Service)
 		b = append(b, " in cluster "...)

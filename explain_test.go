@@ -191,6 +191,7 @@ func TestExplain(t *testing.T) {
 		"service nginx in cluster c1: no ready endpoint":                            {Cause: records.NoCluster, Service: []byte("nginx"), Cluster: []byte("c1")},
 		"service nginx in cluster " + strings.Repeat("c", maxZone) + ": no read...": {Cause: records.NoCluster, Service: []byte("nginx"), Cluster: bytes.Repeat([]byte("c"), 200)},
 		"only names of a cluster's pods below":                                      {Cause: records.OnlyClusters, Service: []byte("nginx"), Cluster: []byte("c1")},
+		"no pod with hostname web-9 in cluster eu.c1":                               {Cause: records.NoHost, Service: []byte("nginx"), Host: []byte("web-9"), Cluster: []byte("eu.c1")},
 	} {
 		if got := string(appendReason(nil, &d)); got != want {
 			t.Errorf("the text of %+v is %q, want %q", d, got, want)

@@ -274,7 +274,7 @@ func TestExternalAnnotated(t *testing.T) {
 	h.notifier = startNotifier(func(zone string) error {
 		notified <- fmt.Sprint(zone, h.trie.Serial())
 		return nil
-	}, h.ownedZones(), h.trie)
+	}, h.ownedZones(), h.trieOf)
 	h.source.addNotifier(h.notifier)
 	h.source.start()
 	<-h.source.informer.Synced()

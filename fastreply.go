@@ -266,7 +266,7 @@ func (f *fastPlugin) appendSOA(q *fastQuery, r *fastReply) bool {
 	m = binary.BigEndian.AppendUint16(m, uint16(size))
 	m = append(append(m, server...), apex...)
 	m = append(append(m, mailbox...), apex...)
-	for _, v := range [...]uint32{f.h.trie.Serial(), soaRefresh, soaRetry, soaExpire, f.h.denial.ttl} {
+	for _, v := range [...]uint32{f.h.trieOf(q.zone).Serial(), soaRefresh, soaRetry, soaExpire, f.h.denial.ttl} {
 		m = binary.BigEndian.AppendUint32(m, v)
 	}
 	r.message, r.authority = m, 1

@@ -106,6 +106,14 @@ func (h *Headless) refuses(zone *records.Zone, r *dns.Msg) bool {
 // owns reports whether the plugin is authoritative for the zone.
 func (h *Headless) owns(zone *records.Zone) bool { return h.authoritative || zone.External }
 
+// trieOf returns the trie with the names of a zone.
+func (h *Headless) trieOf(zone *records.Zone) *records.Trie {
+	if zone.Clusterset {
+		return h.imports
+	}
+	return h.trie
+}
+
 // find looks up the name and sets the node.
 func (h *Headless) find(l *lookup) (result records.Result) {
 	if addr, ok := l.name.Reverse(); ok && l.zone.HasReverse() {
@@ -115,7 +123,7 @@ func (h *Headless) find(l *lookup) (result records.Result) {
 	if l.zone.Reverse { // services have no names there
 		return records.Outside
 	}
-	l.node, result = h.trie.Find(&l.name, l.zone)
+	l.node, result = h.trieOf(l.zone).Find(&l.name, l.zone)
 	return result
 }
 

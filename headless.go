@@ -88,7 +88,8 @@ type Headless struct {
 
 	randomStart func() uint64 // records.Query.Start
 
-	trie    *records.Trie // source.trie, saving a load per query
+	trie    *records.Trie // of all zones but those of the clusterset
+	imports *records.Trie // of the zones of the clusterset; nil without "multicluster"
 	source  *source
 	release func() // releases source; further calls do nothing
 

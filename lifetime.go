@@ -141,6 +141,9 @@ func (l *lifetime) end() {
 	for _, h := range livePlugins() {
 		if h.notifier != nil {
 			h.trie.AdvanceSerial()
+			if h.imports != nil {
+				h.imports.AdvanceSerial()
+			}
 			h.notifier.schedule()
 		}
 	}

@@ -14,13 +14,14 @@ import (
 // so view and rewrite see them. The last two are set while this plugin answers; log sees them.
 const (
 	metaZone         = pluginName + "/zone"      // the zone of the name, without the dot at its end
-	metaKind         = pluginName + "/kind"      // service, endpoint, port, reverse or explanation, else empty
+	metaKind         = pluginName + "/kind"      // service, endpoint, port, cluster, reverse or explanation, else empty
 	metaNamespace    = pluginName + "/namespace" // of the service
 	metaService      = pluginName + "/service"
 	metaEndpoint     = pluginName + "/endpoint"      // the label of a host
 	metaPortName     = pluginName + "/port-name"     // without the underscore
 	metaProtocol     = pluginName + "/protocol"      // without the underscore
 	metaTopologyZone = pluginName + "/topology-zone" // of a zonal name
+	metaCluster      = pluginName + "/cluster"       // in a clusterset
 
 	metaOutcome = pluginName + "/outcome" // as in answers_total
 	metaReason  = pluginName + "/reason"  // why an answer is negative
@@ -67,11 +68,13 @@ func (h *Headless) nameMetadata(name *records.Name, zone *records.Zone) map[stri
 		out[metaKind] = "endpoint"
 	case s.Protocol != "":
 		out[metaKind] = "port"
+	case s.Cluster != "":
+		out[metaKind] = "cluster"
 	default:
 		out[metaKind] = "service"
 	}
 	out[metaNamespace], out[metaService], out[metaEndpoint] = s.Namespace, s.Service, s.Host
-	out[metaPortName], out[metaProtocol], out[metaTopologyZone] = s.Port, s.Protocol, s.Zone
+	out[metaPortName], out[metaProtocol], out[metaTopologyZone], out[metaCluster] = s.Port, s.Protocol, s.Zone, s.Cluster
 	return out
 }
 

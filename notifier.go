@@ -15,15 +15,15 @@ type notifier struct {
 	cancel  context.CancelFunc
 }
 
-// startNotifier returns a running notifier for the zones of a trie. It sends with notify, which
-// is [transfer.Transfer.Notify].
-func startNotifier(notify func(zone string) error, zones records.Zones, trie *records.Trie) *notifier {
+// startNotifier returns a running notifier for the zones. trieOf returns the trie of a zone. It sends
+// with notify, which is [transfer.Transfer.Notify].
+func startNotifier(notify func(zone string) error, zones records.Zones, trieOf func(*records.Zone) *records.Trie) *notifier {
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &notifier{ctx: ctx, cancel: cancel}
 	for i := range zones {
 		pending := make(chan struct{}, 1)
 		n.pending = append(n.pending, pending)
-		go n.run(notify, zones[i].Name, pending, trie)
+		go n.run(notify, zones[i].Name, pending, trieOf(&zones[i]))
 	}
 	return n
 }

@@ -23,7 +23,7 @@ func TestSilentSecondary(t *testing.T) {
 			notified <- zone
 		}
 		return nil
-	}, h.zones, h.trie)
+	}, h.zones, h.trieOf)
 	h.source.addNotifier(h.notifier)
 	for range len(h.zones) - 1 {
 		<-notified
@@ -44,7 +44,7 @@ func recordSerials(trie *records.Trie) (*notifier, *[]uint32) {
 	return startNotifier(func(string) error {
 		serials = append(serials, trie.Serial())
 		return nil
-	}, records.NewZones([]string{"cluster.local."}), trie), &serials
+	}, records.NewZones([]string{"cluster.local."}), func(*records.Zone) *records.Trie { return trie }), &serials
 }
 
 // TestNotifyOncePerSecond checks that a NOTIFY waits until its change has a new serial, and

@@ -38,7 +38,7 @@ func (m *negative) init(h *Headless, r *dns.Msg, zone *records.Zone, rcode int, 
 	if bare {
 		return
 	}
-	m.soa = h.soa(zoneSuffix(r.Question[0].Name, zone), h.trie.Serial())
+	m.soa = h.soa(zoneSuffix(r.Question[0].Name, zone), h.trieOf(zone).Serial())
 	m.authority[0] = &m.soa
 	m.Ns = m.authority[:]
 }

@@ -61,7 +61,7 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 	}
 	h := &Headless{
 		Fall:          s.fall,
-		zones:         records.NewZones(s.zones).WithExternal(s.external...),
+		zones:         records.NewZones(s.zones).WithExternal(s.external...).WithClustersets(s.clusterset...),
 		ptrZone:       s.ptrZone(),
 		ttl:           s.ttl,
 		denial:        s.denial,
@@ -71,7 +71,8 @@ func newHeadless(s *stanza, l *lifetime) (*Headless, error) {
 		whyLimiter:    newWhyLimiter(),
 		randomStart:   rand.Uint64,
 		fastPath:      s.fastPath,
-		trie:          source.trie,
+		trie:          source.tries.Services,
+		imports:       source.tries.Imports,
 		source:        source,
 		release:       release,
 	}
@@ -116,7 +117,7 @@ func (h *Headless) startAuthority(config *dnsserver.Config, owned records.Zones)
 	}
 	if t, ok := config.Handler("transfer").(*transfer.Transfer); ok {
 		h.transfers = true
-		h.notifier = startNotifier(t.Notify, owned, h.trie)
+		h.notifier = startNotifier(t.Notify, owned, h.trieOf)
 		h.source.addNotifier(h.notifier)
 	}
 	return nil
@@ -191,6 +192,9 @@ func parseStanza(c *caddy.Controller) (*stanza, error) {
 		s.denial.ttl = s.ttl
 	}
 	if err := s.checkCombination(); err != nil {
+		return nil, err
+	}
+	if err := s.settleZones(); err != nil {
 		return nil, err
 	}
 	s.warnUnreachable(c)

@@ -58,6 +58,18 @@ func TestParse(t *testing.T) {
 		{"headless cluster.local example.org {\nexternal cluster.example\n}", func(s *stanza) {
 			s.zones, s.external = []string{"cluster.local.", "example.org."}, []string{"cluster.example."}
 		}},
+		{"headless cluster.local {\nmulticluster Clusterset.local mcs.example.org.\n}", func(s *stanza) {
+			s.config.MultiCluster, s.clusterset = true, []string{"clusterset.local.", "mcs.example.org."}
+		}},
+		{"headless clusterset.local cluster.local {\nmulticluster clusterset.local\n}", func(s *stanza) {
+			s.config.MultiCluster, s.clusterset = true, []string{"clusterset.local."}
+		}},
+		{"headless {\nmulticluster example.org\n}", func(s *stanza) {
+			s.config.MultiCluster, s.zones, s.clusterset = true, []string{}, []string{"example.org."}
+		}},
+		{"headless cluster.local {\nmulticluster in.example.org\nexternal out.example.org\n}", func(s *stanza) {
+			s.config.MultiCluster, s.clusterset, s.external = true, []string{"in.example.org."}, []string{"out.example.org."}
+		}},
 		{"headless cluster.local {\nsnapshot /no-such-file\n}", func(s *stanza) { s.config.Snapshot = "/no-such-file" }},
 		{"headless cluster.local {\nsnapshot file 90s\n}", func(s *stanza) {
 			s.config.Snapshot, s.config.SnapshotInterval = "file", 90*time.Second
@@ -136,6 +148,13 @@ func TestParseErrors(t *testing.T) {
 		{"headless cluster.local {\nexternal example.net 10.0.0.0/8\n}", `external: zone "10.in-addr.arpa.": a reverse zone has no names of services`},
 		{"headless cluster.local {\nexternal ip6.arpa\n}", `external: zone "ip6.arpa.": a reverse zone has no names of services`},
 		{"headless cluster.local {\nexternal example.net EXAMPLE.net.\n}", `external: zone "example.net.": given twice`},
+		{"headless {\nmulticluster\n}", "multicluster: needs at least one zone, given none"},
+		{"headless {\nmulticluster example..org\n}", `Testfile:2: multicluster: zone "example..org": neither a domain name nor a network`},
+		{"headless cluster.local {\nmulticluster 10.0.0.0/8\n}", `multicluster: zone "10.in-addr.arpa.": a reverse zone has no names of services`},
+		{"headless cluster.local {\nmulticluster clusterset.local Clusterset.Local.\n}", `multicluster: zone "clusterset.local.": given twice`},
+		{"headless clusterset.local ip6.arpa {\nmulticluster clusterset.local\n}", `Testfile:1: headless: zones ["ip6.arpa."]: at least one must not be a reverse zone`},
+		{"headless cluster.local {\nexternal a.org b.org\nmulticluster b.org\n}", `Testfile:2: external: zone "b.org.": also a zone of "multicluster" at Testfile:3`},
+		{"headless cluster.local b.org {\nmulticluster b.org\nexternal b.org\n}", `Testfile:3: external: zone "b.org.": also a zone of "multicluster" at Testfile:2`},
 		{"headless cluster.local {\nexternal example.net\nexternal example.com\n}", "Testfile:3: external: given twice, first at Testfile:2"},
 		{"headless {\nsnapshot\n}", "snapshot: needs a file and at most a duration, given none"},
 		{"headless {\nsnapshot a 1m b\n}", `snapshot: needs a file and at most a duration, given "a" "1m" "b"`},
@@ -177,6 +196,8 @@ func TestParseWarnings(t *testing.T) {
 		{"headless cluster.local {\nexternal example.org\n}", ""}, // the block is there for the external zone
 		{"headless {\nexternal example.net\n}", `Testfile:2: external: zone "example.net." is outside of the server block, where no query for it arrives`},
 		{"headless cluster.local {\nexternal sub.example.org\nfallthrough sub.example.org\n}", ""},
+		{"headless cluster.local {\nmulticluster example.org\nfallthrough example.org\n}", ""},
+		{"headless {\nmulticluster example.net\n}", `Testfile:2: multicluster: zone "example.net." is outside of the server block, where no query for it arrives`},
 		{"headless org", ""}, // the zone of the block is in it
 		{"headless {\nfallthrough\n}", ""},
 		{"headless {\nfallthrough sub.example.org org\n}", ""},

@@ -15,11 +15,11 @@ import (
 	"github.com/headless-dns/headless/records"
 )
 
-// A source is a trie and the informer that keeps it up to date. Stanzas with equal settings
+// A source is the tries and the informer that keeps them up to date. Stanzas with equal settings
 // share one, in several server blocks or in the old and the new Corefile of a reload. So a
 // reload that keeps the settings causes no relist.
 type source struct {
-	trie     *records.Trie
+	tries    informer.Tries
 	informer *informer.Informer
 	metrics  *sourceMetrics
 	open     func() error // creates the informer; all users wait for the first call, and share its error
@@ -149,12 +149,16 @@ func reserve(wanted settings, l *lifetime) (*source, error) {
 // newSource returns a source that is not open yet. A successor starts while another source may
 // have newer data than the snapshot file, or writes it.
 func newSource(wanted settings, successor bool) *source {
-	src := &source{trie: records.New(), settings: wanted}
+	trie := records.New()
 	if wanted.covers {
-		src.trie.EnableCovers()
+		trie.EnableCovers()
 	}
 	if wanted.config.Zonal {
-		src.trie.EnableZones()
+		trie.EnableZones()
+	}
+	src := &source{tries: informer.Tries{Services: trie}, settings: wanted}
+	if wanted.config.MultiCluster {
+		src.tries.Imports = records.NewClusterset()
 	}
 	config := wanted.config
 	config.Successor = successor
@@ -167,7 +171,7 @@ func newSource(wanted settings, successor bool) *source {
 			src.metrics.setFromSnapshot(is)
 		}
 		config.Hooks.Synced = src.logSynced
-		if src.informer, err = informer.New(informer.Tries{Services: src.trie}, config); err != nil {
+		if src.informer, err = informer.New(src.tries, config); err != nil {
 			src.metrics.withdraw()
 			return err
 		}

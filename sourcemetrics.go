@@ -116,7 +116,8 @@ type gaugePart struct {
 
 // newGaugePart returns an empty part, and makes the gauge 0 rather than absent.
 func newGaugePart(g *prometheus.GaugeVec) *gaugePart {
-	for _, k := range []informer.Kind{informer.Services, informer.Pods, informer.EndpointSlices, informer.Namespaces, informer.Nodes} {
+	for _, k := range []informer.Kind{informer.Services, informer.Pods, informer.EndpointSlices, informer.Namespaces, informer.Nodes,
+		informer.ServiceImports, informer.ImportedSlices} {
 		g.WithLabelValues(k.String())
 	}
 	return &gaugePart{gauge: g, kinds: make(map[informer.Kind]int)}

@@ -19,9 +19,10 @@ import (
 
 // stanza is the configuration of the plugin in one server block.
 type stanza struct {
-	zones          []string
+	zones          []string // of the cluster, and reverse zones
 	external       []string // zones
-	externalOnly   bool     // no other zone is in the server block
+	clusterset     []string // zones
+	externalOnly   bool     // no zone of another kind is in the server block
 	ttl            uint32   // seconds
 	denial         denialOptions
 	startupTimeout time.Duration
@@ -71,9 +72,6 @@ func (s *stanza) parseZones(c *caddy.Controller) error {
 		return err
 	}
 	s.zones = plugin.OriginsFromArgsOrServerBlock(args, c.ServerBlockKeys)
-	if s.ptrZone() == "" {
-		return fmt.Errorf("zones %q: at least one must not be a reverse zone", s.zones)
-	}
 	return nil
 }
 
@@ -86,8 +84,8 @@ func checkZones(args []string) error {
 	return nil
 }
 
-// setExternal sets the external zones.
-func (s *stanza) setExternal(args []string) error {
+// addZones adds the arguments of a directive to the zones of one kind, which have no reverse names.
+func (s *stanza) addZones(kind *[]string, args []string) error {
 	if err := checkZones(args); err != nil {
 		return err
 	}
@@ -96,12 +94,28 @@ func (s *stanza) setExternal(args []string) error {
 			switch {
 			case isReverse(zone):
 				return fmt.Errorf("zone %q: a reverse zone has no names of services", zone)
-			case slices.Contains(s.zones, zone):
-				return fmt.Errorf("zone %q: also a zone of the cluster; name those behind \"headless\"", zone)
-			case slices.Contains(s.external, zone):
+			case slices.Contains(*kind, zone):
 				return fmt.Errorf("zone %q: given twice", zone)
 			}
-			s.external = append(s.external, zone)
+			*kind = append(*kind, zone)
+		}
+	}
+	return nil
+}
+
+// settleZones gives each zone one kind. Zones of "multicluster" may also be among those of the
+// plugin, as the kubernetes plugin wants it.
+func (s *stanza) settleZones() error {
+	s.zones = slices.DeleteFunc(s.zones, func(zone string) bool { return slices.Contains(s.clusterset, zone) })
+	if len(s.zones) > 0 && s.ptrZone() == "" || len(s.zones)+len(s.clusterset) == 0 {
+		return s.errorAt(pluginName, fmt.Errorf("zones %q: at least one must not be a reverse zone", s.zones))
+	}
+	for _, zone := range s.external {
+		switch {
+		case slices.Contains(s.zones, zone):
+			return s.errorAt("external", fmt.Errorf("zone %q: also a zone of the cluster; name those behind \"headless\"", zone))
+		case slices.Contains(s.clusterset, zone):
+			return s.errorAt("external", fmt.Errorf("zone %q: also a zone of \"multicluster\" at %s", zone, s.places["multicluster"]))
 		}
 	}
 	return nil
@@ -164,7 +178,10 @@ func (s *stanza) setDirective(c *caddy.Controller, directive string, args []stri
 	case "authoritative":
 		s.authoritative = true
 	case "external":
-		return s.setExternal(args)
+		return s.addZones(&s.external, args)
+	case "multicluster":
+		config.MultiCluster = true
+		return s.addZones(&s.clusterset, args)
 	case "fastpath":
 		s.fastPath = true
 	case "snapshot":
@@ -280,6 +297,7 @@ var directives = map[string]arguments{
 	"explain":            {1, 1, "on or off"},
 	"authoritative":      {0, 0, "no argument"},
 	"external":           {1, unlimited, "at least one zone"},
+	"multicluster":       {1, unlimited, "at least one zone"},
 	"fastpath":           {0, 0, "no argument"},
 	"snapshot":           {1, 2, "a file and at most a duration"},
 	"ttl":                {1, 1, "one number of seconds"},

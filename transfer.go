@@ -19,14 +19,14 @@ func (h *Headless) Transfer(apex string, serial uint32) (<-chan []dns.RR, error)
 	if zone == nil || !h.serving() {
 		return nil, transfer.ErrNotAuthoritative
 	}
-	if now := h.trie.Serial(); serial != 0 && int32(now-serial) <= 0 { // the secondary is up to date (RFC 1982)
+	if now := h.trieOf(zone).Serial(); serial != 0 && int32(now-serial) <= 0 { // the secondary is up to date (RFC 1982)
 		soa := h.soa(zone.Name, now)
 		ch := make(chan []dns.RR, 1)
 		ch <- []dns.RR{&soa}
 		close(ch)
 		return ch, nil
 	}
-	image := h.trie.Image()
+	image := h.trieOf(zone).Image()
 	soa := h.soa(zone.Name, image.Serial)
 	ch := make(chan []dns.RR)
 	go func() {
@@ -57,7 +57,7 @@ func (h *Headless) contents(image *records.Image, zone *records.Zone) iter.Seq[[
 	return func(yield func([]dns.RR) bool) {
 		sets := h.nameServerSets(zone.Name)
 		if !zone.Reverse && !zone.External {
-			sets = append(sets, []dns.RR{versionRecord(nameBelow("dns-version", zone.Name))})
+			sets = append(sets, []dns.RR{versionRecord(nameBelow("dns-version", zone.Name), zone)})
 		}
 		for i := range h.zones {
 			if child := &h.zones[i]; h.zones.Parent(child) == zone {

@@ -2,6 +2,7 @@ package headless
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -59,6 +60,8 @@ func (h *Headless) answerWhy(ctx context.Context, w dns.ResponseWriter, r *dns.M
 		reasons = h.source.informer.Explain(subject)
 	case l.zone.External:
 		reasons = []string{"not a name of a headless service: such names are SERVICE.NAMESPACE.ZONE, as this zone is external, and HOST and _PORT._PROTOCOL below it"}
+	case l.zone.Clusterset:
+		reasons = []string{"not a name of a headless service: such names are SERVICE.NAMESPACE.svc.ZONE, as this zone is of a clusterset, and HOST.CLUSTER and _PORT._PROTOCOL below it"}
 	default:
 		reasons = []string{"not a name of a headless service: such names are SERVICE.NAMESPACE.svc.ZONE, HOST and _PORT._PROTOCOL below it, and reverse names of addresses"}
 	}
@@ -73,8 +76,8 @@ func (h *Headless) answerWhy(ctx context.Context, w dns.ResponseWriter, r *dns.M
 	return write(w, m)
 }
 
-// subjectOf parses the name of a service, of a host or a port below one, or a zonal name. It reports
-// whether the name has that form.
+// subjectOf parses the name of a service, of a host, a port or a cluster below one, or a zonal name.
+// It reports whether the name has that form.
 func (h *Headless) subjectOf(name *records.Name, zone *records.Zone) (s informer.Subject, ok bool) {
 	at, ok := zone.Service(name)
 	if zone.Reverse || !ok {
@@ -82,24 +85,38 @@ func (h *Headless) subjectOf(name *records.Name, zone *records.Zone) (s informer
 	}
 	service := at + 2 // labels of the name of the service
 	label := func(i int) string { return string(appendLabel(nil, name.Label(i))) }
-	s.Namespace, s.Service, s.External = label(at), label(at+1), zone.External
-	if h.zonal {
+	s.Namespace, s.Service, s.External, s.Clusterset = label(at), label(at+1), zone.External, zone.Clusterset
+	if h.zonal && !zone.Clusterset {
 		if z, ok := name.Zonal(service); ok && len(z.Zone) > 0 {
 			text := func(b []byte) string { return string(appendLabel(nil, b)) }
 			s.Zone, s.Prefer, s.Protocol, s.Port = text(z.Zone), string(z.Directive) == "prefer", text(z.Protocol), text(z.Port)
 			return s, true
 		}
 	}
-	switch below := name.Len() - service; {
+	labels := make([]string, 0, name.Len()-service) // below the service, from the right
+	underscored := 0
+	for i := service; i < name.Len(); i++ {
+		labels = append(labels, label(i))
+		if strings.HasPrefix(label(i), "_") {
+			underscored++
+		}
+	}
+	switch below := len(labels); {
 	case below == 0:
-	case below == 1 && strings.HasPrefix(label(service), "_"):
-		s.Protocol = label(service)[1:]
-	case below == 1:
-		s.Host = label(service)
-	case below == 2 && strings.HasPrefix(label(service), "_") && strings.HasPrefix(label(service+1), "_"):
-		s.Protocol, s.Port = label(service)[1:], label(service + 1)[1:]
-	default:
+	case below == 1 && underscored == 1:
+		s.Protocol = labels[0][1:]
+	case below == 2 && underscored == 2:
+		s.Protocol, s.Port = labels[0][1:], labels[1][1:]
+	case below == 1 && !zone.Clusterset:
+		s.Host = labels[0]
+	case underscored > 0 || !zone.Clusterset:
 		return informer.Subject{}, false
+	default: // the name of a cluster, or of a host in one
+		if below > 1 {
+			s.Host, labels = labels[below-1], labels[:below-1]
+		}
+		slices.Reverse(labels)
+		s.Cluster = strings.Join(labels, ".")
 	}
 	return s, true
 }

@@ -20,6 +20,10 @@ type Subject struct {
 	Prefer             bool   // a zonal name without endpoints in the zone has all of them
 	Addr               netip.Addr
 	External           bool // a name in an external zone
+	// Clusterset: a name in a clusterset, where Cluster is the id of a cluster. Host is a host there
+	// or, if it is empty, the name is that of the cluster.
+	Clusterset bool
+	Cluster    string
 }
 
 // MaxReasons is the most reasons of an explanation, and MaxReason the most bytes of one, which
@@ -45,6 +49,8 @@ func (i *Informer) Explain(s Subject) []string {
 	switch {
 	case s.Addr.IsValid():
 		e.address(s.Addr)
+	case s.Clusterset:
+		e.multiCluster(s)
 	default:
 		e.name(s)
 	}
@@ -117,11 +123,11 @@ func (e *explanation) name(s Subject) {
 		e.add("%s/%s: no headless service with annotation %s: \"true\" that this server watches", s.Namespace, s.Service, object.ExternalAnnotation)
 		return
 	case !v.served:
-		e.add("%s/%s: the server does not serve namespace %s: %s", s.Namespace, s.Service, s.Namespace, e.narrowed())
+		e.add("%s/%s: the server does not serve namespace %s: %s", s.Namespace, s.Service, s.Namespace, e.narrowed("services"))
 		return
 	case service == nil:
 		e.add("%s/%s: no headless service that this server watches; create it with clusterIP: None, or correct the name%s",
-			s.Namespace, s.Service, e.narrowing())
+			s.Namespace, s.Service, e.narrowing("services"))
 	case !service.Headless:
 		e.add("service %s: it is not headless, so its pods have no names; only clusterIP: None makes it headless", s.Service)
 	}
@@ -145,16 +151,16 @@ func (e *explanation) name(s Subject) {
 	}
 }
 
-// narrowing returns what hides services from the server, as the end of a reason.
-func (e *explanation) narrowing() string {
-	if n := e.narrowed(); n != "" {
+// narrowing returns what hides services or ServiceImports from the server, as the end of a reason.
+func (e *explanation) narrowing(objects string) string {
+	if n := e.narrowed(objects); n != "" {
 		return "; " + n
 	}
 	return ""
 }
 
-// narrowed returns which options narrow what the server watches.
-func (e *explanation) narrowed() string {
+// narrowed returns which options narrow what the server watches of services or ServiceImports.
+func (e *explanation) narrowed(objects string) string {
 	var out []string
 	c := &e.informer.config
 	if len(c.Namespaces) > 0 {
@@ -164,7 +170,7 @@ func (e *explanation) narrowed() string {
 		out = append(out, "it serves only namespaces whose labels match "+c.NamespaceLabels+" (option namespace_labels)")
 	}
 	if c.Labels != "" {
-		out = append(out, "it watches only services whose labels match "+c.Labels+" (option labels)")
+		out = append(out, "it watches only "+objects+" whose labels match "+c.Labels+" (option labels)")
 	}
 	return strings.Join(out, ", and ")
 }
@@ -221,7 +227,7 @@ func (e *explanation) address(a netip.Addr) {
 		}
 	}
 	if !found {
-		e.add("%s: no pod that this server watches has this address%s", a, e.narrowing())
+		e.add("%s: no pod that this server watches has this address%s", a, e.narrowing("services"))
 	}
 }
 

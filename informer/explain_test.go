@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
+	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
 	"github.com/headless-dns/headless/informer/internal/object"
 	"github.com/headless-dns/headless/records"
@@ -27,6 +28,9 @@ func explained(t testing.TB, c Config, objects ...any) *Informer {
 	t.Helper()
 	j := newJoiner(records.New(), c.PodNames, c.NamespaceLabels != "")
 	j.slicesOnly, j.addressed, j.naming.zonal = c.Slices, c.Addressed, c.Zonal
+	if c.MultiCluster {
+		j.imports = newImports(records.NewClusterset())
+	}
 	u := j.trie.Update()
 	for _, o := range objects {
 		switch o := o.(type) {
@@ -40,6 +44,8 @@ func explained(t testing.TB, c Config, objects ...any) *Informer {
 			j.set(u, &object.Namespace{Key: object.Key{Name: o.Name}})
 		case *corev1.Node:
 			j.set(u, object.NewNode(o))
+		case *mcsv1beta1.ServiceImport:
+			j.set(u, object.NewServiceImport(o, string(o.Spec.Type)))
 		default:
 			t.Fatalf("unexpected %T", o)
 		}

@@ -319,17 +319,24 @@ func (e *explanation) slicesOf(v *view, s *joinedService) []*object.EndpointSlic
 // sliceEndpoint explains whether an endpoint of a slice answers.
 func (e *explanation) sliceEndpoint(s *joinedService, slice *object.EndpointSlice, x object.Endpoint) {
 	given := e.givenBySlice(s, x)
-	state := "ready" + e.zoneText(given.Zone)
-	switch given.Withheld {
-	case records.Terminating:
-		state = "terminating"
-	case records.NotReady:
-		state = "not ready"
-		if given.Addressed {
-			state = "not ready (hosts addressed)"
-		}
+	state := stateText(&given)
+	if given.Withheld == records.Ready {
+		state += e.zoneText(given.Zone)
 	}
 	e.add("endpoint %s of EndpointSlice %s: %s, with the name %s.%s", x.Addr, slice.Name, state, given.Host, s.Name)
+}
+
+// stateText returns the state of the endpoint of a slice.
+func stateText(given *records.Endpoint) string {
+	switch {
+	case given.Withheld == records.Terminating:
+		return "terminating"
+	case given.Addressed:
+		return "not ready (hosts addressed)"
+	case given.Withheld == records.NotReady:
+		return "not ready"
+	}
+	return "ready"
 }
 
 // givenBySlice returns the endpoint that one of a slice gives a service, without ports.

@@ -24,9 +24,9 @@ func (e *explanation) zonal(v *view, s *joinedService, subject Subject) {
 	case total == 0:
 		e.add("zone %s: service %s has no ready endpoint in any zone", subject.Zone, s.Name)
 	case subject.Prefer:
-		e.add("zone %s: no ready endpoint of service %s, so all %d count: %s", subject.Zone, s.Name, total, listZones(in))
+		e.add("zone %s: no ready endpoint of service %s, so all %d count: %s", subject.Zone, s.Name, total, listCounts(in, "zones"))
 	default:
-		e.add("zone %s: no ready endpoint of service %s; the others are: %s", subject.Zone, s.Name, listZones(in))
+		e.add("zone %s: no ready endpoint of service %s; the others are: %s", subject.Zone, s.Name, listCounts(in, "zones"))
 	}
 }
 
@@ -51,13 +51,13 @@ func (e *explanation) zones(v *view, s *joinedService) map[string]int {
 	return in
 }
 
-// listZones lists the zones with most endpoints.
-func listZones(in map[string]int) string {
+// listCounts lists the zones or clusters with most endpoints.
+func listCounts(in map[string]int, what string) string {
 	names := slices.SortedFunc(maps.Keys(in), func(a, b string) int { return cmp.Or(cmp.Compare(in[b], in[a]), strings.Compare(a, b)) })
 	var out []string
 	for i, name := range names {
 		if i == maxListed {
-			out = append(out, fmt.Sprintf("and %d more zones", len(names)-i))
+			out = append(out, fmt.Sprintf("and %d more %s", len(names)-i, what))
 			break
 		}
 		if name == "" {

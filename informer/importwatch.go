@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,6 +30,7 @@ const absencePause = 30 * time.Second
 type importWatches struct {
 	cluster *cluster
 	clients map[schema.GroupVersion]rest.Interface // of object.ImportVersions
+	none    atomic.Bool                            // the last look found nothing; for Explain
 }
 
 // importWatch is the watch of one origin. Its health outlives its reflectors.
@@ -52,8 +54,11 @@ func (w *importWatches) run(ctx context.Context, q *queue) {
 	listed, absent := false, 0 // looks in a row that found nothing to list
 	for ctx.Err() == nil {
 		version, err := w.find(ctx)
-		if err == nil && !version.Empty() && w.watch(ctx, w.clients[version], watches) {
-			listed, absent = true, 0
+		if err == nil && !version.Empty() {
+			w.none.Store(false)
+			if w.watch(ctx, w.clients[version], watches) {
+				listed, absent = true, 0
+			}
 		}
 		pause := absencePause
 		switch {
@@ -64,6 +69,7 @@ func (w *importWatches) run(ctx context.Context, q *queue) {
 			pause = backoff.Step()
 		default:
 			backoff = c.backoff
+			w.none.Store(true)
 			if absent++; absent == 1 {
 				c.log.Info("API server has no ServiceImports; there are no multi-cluster services until it has")
 			}

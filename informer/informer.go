@@ -48,9 +48,11 @@ type Informer struct {
 	joiner    *joiner
 	broken    brokenObjects
 	leftovers *leftovers // nil if no pods are watched, or with manifests
-	keeper    *keeper    // nil without a snapshot
-	hooks     Hooks
-	config    Config // as given to New, for Explain
+	// importWatches is nil without Config.MultiCluster, or with manifests.
+	importWatches *importWatches
+	keeper        *keeper // nil without a snapshot
+	hooks         Hooks
+	config        Config // as given to New, for Explain
 
 	// Only the writer uses these.
 	missing map[object.Origin]bool // lists that have not arrived
@@ -117,7 +119,7 @@ func New(t Tries, c Config) (*Informer, error) {
 		complete: make(chan struct{}),
 	}
 	if c, ok := s.(*cluster); ok {
-		i.leftovers = c.leftovers
+		i.leftovers, i.importWatches = c.leftovers, c.imports
 		j.awaitsLeftovers = c.leftovers != nil
 	}
 	for _, o := range s.origins() {
