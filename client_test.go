@@ -104,7 +104,7 @@ func TestClientMetadata(t *testing.T) {
 // TestAutoPath checks the search paths of clients.
 func TestAutoPath(t *testing.T) {
 	file := clientManifests(t)
-	h := startTestHeadless(t, "headless Cluster.local example.org in-addr.arpa {\nzonal\nexternal example.net\nmanifests "+file+"\n}")
+	h := startTestHeadless(t, "headless Cluster.local example.org in-addr.arpa {\nzonal\nexternal example.net\nmulticluster clusterset.local\nmanifests "+file+"\n}")
 	const name = "nginx.team-a.svc.cluster.local."
 	if got := h.AutoPath(queryFrom("10.0.0.1", name)); got != nil {
 		t.Errorf("without an index: got %q", got)
@@ -120,6 +120,7 @@ func TestAutoPath(t *testing.T) {
 		{"10.0.0.2", "x.example.org.", nil, []string{"team-b.svc.example.org.", "svc.example.org.", "example.org.", ""}},
 		{"10.0.0.1", "example.com.", nil, nil},
 		{"10.0.0.1", "x.example.net.", nil, nil},
+		{"10.0.0.1", "x.clusterset.local.", nil, nil},
 		{"10.0.0.1", "1.0.0.10.in-addr.arpa.", nil, nil},
 		{"192.0.2.1", name, nil, nil},
 		{"10.0.0.3", name, nil, nil},

@@ -118,9 +118,8 @@ func (b *bothWays) compare(t *testing.T, wire []byte, v6 bool) bool {
 	return true
 }
 
-// randomTrie returns a trie with services of all sizes and kinds.
-func randomTrie(r *rand.Rand) *records.Trie {
-	trie := records.New()
+// fillTrie adds services of all sizes and kinds to a trie, which may be that of a clusterset.
+func fillTrie(r *rand.Rand, trie *records.Trie) *records.Trie {
 	update := trie.Update()
 	label := func() string {
 		n := 1 + r.IntN(12)
@@ -151,6 +150,7 @@ func randomTrie(r *rand.Rand) *records.Trie {
 			if e.Host = e.Host[max(0, len(e.Host)-63):]; r.IntN(6) == 0 {
 				e.Host = "shared"
 			}
+			e.Zone = []string{"c1", "eu.c1", "c2", label() + "." + label()}[r.IntN(4)]
 			if r.IntN(12) == 0 {
 				e.Withheld, e.Addressed = records.NotReady, r.IntN(2) == 0
 			}
@@ -189,6 +189,8 @@ func fastWays(t testing.TB) []*bothWays {
 		"headless cluster.local in-addr.arpa ip6.arpa {\n" + from + "denial 7 bare\nhosts addressed\n}",
 		"headless cluster.local in-addr.arpa {\n" + from + "denial 0 bare\nexplain off\n}",
 		externalStanza,
+		clustersetStanza,
+		"headless cluster.local {\nmanifests testdata/clusterset.yaml\ndenial 7 bare\nmulticluster . prod.svc.cluster.local\nfallthrough cluster.local\n}",
 		"headless cluster.local in-addr.arpa {\nmanifests testdata/external.yaml\nzonal\ndenial 7 bare\nexternal . prod.svc.cluster.local\nfallthrough cluster.local\n}",
 		"headless " + strings.Repeat("a", 63) + "." + strings.Repeat("b", 40) + ".example 10.in-addr.arpa {\n" + from + "}",
 		"headless " + strings.Repeat(strings.Repeat("a", 61)+".", 3) + "example {\n" + from + "}",
@@ -197,12 +199,28 @@ func fastWays(t testing.TB) []*bothWays {
 	}
 	for seed := range uint64(24) {
 		settings := []string{"", "explain off\n", "denial 9 bare\n", "authoritative\n"}[seed%4]
+		if seed%2 == 0 {
+			settings += "multicluster clusterset.local\n"
+		}
 		h := startTestHeadless(t, "headless cluster.local in-addr.arpa ip6.arpa {\n"+from+settings+"}")
-		h.trie = randomTrie(rand.New(rand.NewPCG(seed, 1)))
+		h.trie = fillTrie(rand.New(rand.NewPCG(seed, 1)), records.New())
+		if h.imports != nil {
+			h.imports = fillTrie(rand.New(rand.NewPCG(seed, 2)), records.NewClusterset())
+		}
 		ways = append(ways, newBothWays(t, h, []int{0, 0, 700}[seed%3]))
 	}
 	for _, b := range ways {
 		<-time.After(b.h.trie.SerialDelay()) // the serial is constant from then on
+	}
+	for _, b := range ways {
+		if b.h.imports != nil {
+			b.h.imports.AdvanceSerial() // another one than that of the other zones
+		}
+	}
+	for _, b := range ways {
+		if b.h.imports != nil {
+			<-time.After(b.h.imports.SerialDelay())
+		}
 	}
 	return ways
 }
@@ -216,14 +234,13 @@ func (b *bothWays) names() (names []string) {
 			names = append(names, name)
 		}
 	}
-	image := b.h.trie.Image()
 	for i := range b.h.zones {
 		add(b.h.zones[i].Name)
 		if b.h.zones[i].Reverse {
 			continue // no service has a name there
 		}
 		n := 0
-		for name := range image.Names(&b.h.zones[i]) {
+		for name := range b.h.trieOf(&b.h.zones[i]).Image().Names(&b.h.zones[i]) {
 			if n++; n > 60 && n%17 != 0 {
 				continue
 			}
@@ -237,7 +254,7 @@ func (b *bothWays) names() (names []string) {
 		}
 	}
 	n := 0
-	for addr := range image.Addrs() {
+	for addr := range b.h.trie.Image().Addrs() {
 		if n++; n > 40 {
 			break
 		}

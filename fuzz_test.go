@@ -35,10 +35,15 @@ func FuzzServeDNS(f *testing.F) {
 		startTestHeadless(f, "headless . {\nmanifests testdata/handler.yaml\nauthoritative\n}"),
 		startTestHeadless(f, externalStanza),
 		startTestHeadless(f, "headless cluster.local {\nmanifests testdata/external.yaml\nexternal . prod.svc.cluster.local\nauthoritative\n}"),
+		startTestHeadless(f, clustersetStanza),
+		startTestHeadless(f, "headless cluster.local {\nmanifests testdata/clusterset.yaml\nmulticluster . prod.svc.cluster.local\nauthoritative\n}"),
 	}
 	for _, h := range handlers {
 		h.serverAddrs = []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")}
-		<-time.After(h.trie.SerialDelay()) // the serial is constant from then on
+		<-time.After(h.trie.SerialDelay()) // the serials are constant from then on
+		if h.imports != nil {
+			<-time.After(h.imports.SerialDelay())
+		}
 	}
 	contents := make([]zoneContents, len(handlers))
 	for i, h := range handlers {
@@ -132,9 +137,9 @@ type zoneContents struct {
 
 func contentsOf(h *Headless) zoneContents {
 	c := zoneContents{make(map[dns.Question][]string), make(map[string]bool)}
-	image := h.trie.Image()
 	for i := range h.zones {
 		zone := &h.zones[i]
+		image := h.trieOf(zone).Image()
 		add := func(rrs []dns.RR) bool {
 			for _, rr := range rrs {
 				q := question(rr)

@@ -10,11 +10,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/clock"
 	mcsv1beta1 "sigs.k8s.io/mcs-api/pkg/apis/v1beta1"
 
 	"github.com/headless-dns/headless/informer/internal/fixture"
@@ -27,6 +29,7 @@ import (
 type importServer struct {
 	*probe
 	refusal  atomic.Pointer[refusal] // of some requests, or nil
+	silent   atomic.Pointer[string]  // requests for a path with this part have no reply, or nil
 	requests atomic.Int64
 	events   int
 }
@@ -63,6 +66,10 @@ func newImportServer(t *testing.T, c Config, o server, versions ...string) *impo
 	c.Transport = func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(r *http.Request) (*http.Response, error) {
 			s.requests.Add(1)
+			if part := s.silent.Load(); part != nil && strings.Contains(r.URL.Path, *part) {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
 			if f := s.refusal.Load(); f != nil && strings.Contains(r.URL.Path, f.part) {
 				return f.reply(r)
 			}
@@ -75,19 +82,28 @@ func newImportServer(t *testing.T, c Config, o server, versions ...string) *impo
 	}
 	s.api = api
 	source := s.source.(*cluster)
-	source.clock, source.backoff = fast{times: 40, ahead: new(atomic.Int64)}, fastBackoff
+	source.clock, source.backoff = patient{fast{times: 40, ahead: new(atomic.Int64)}}, fastBackoff
 	return s
 }
 
+// patient is a fast clock on which requests have as much time as on a real one: on a busy machine, a
+// reply may take a second.
+type patient struct{ fast }
+
+func (p patient) AfterFunc(d time.Duration, g func()) clock.Timer { return p.RealClock.AfterFunc(d, g) }
+
 // heard waits until each watch of imports has had an event. The end of a watch that had none and
-// lasted less than a second counts as a fault, and the clock is fast.
+// lasted less than a second counts as a fault, and the clock is fast. The first event may arrive in a
+// list, the second one arrives after it.
 func (s *importServer) heard(t *testing.T) {
 	t.Helper()
-	s.events++
-	for _, ns := range []string{"default", "prod"} {
-		name := fmt.Sprint("event-", s.events)
-		s.api.Put(fixture.Import(name, func(i *mcsv1beta1.ServiceImport) { i.Namespace = ns }))
-		s.await(t, name+"."+ns+".svc"+clustersetSuffix, dns.TypeA, "missing")
+	for range 2 {
+		s.events++
+		for _, ns := range []string{"default", "prod"} {
+			name := fmt.Sprint("event-", s.events)
+			s.api.Put(fixture.Import(name, func(i *mcsv1beta1.ServiceImport) { i.Namespace = ns }))
+			s.await(t, name+"."+ns+".svc"+clustersetSuffix, dns.TypeA, "missing")
+		}
 	}
 }
 
@@ -102,6 +118,16 @@ func (s *importServer) quiet(t *testing.T, lines int) {
 }
 
 const hasNone = "API server has no ServiceImports"
+
+// explainsNone checks whether the reason why an import is missing is that there are none at all.
+func (s *importServer) explainsNone(t *testing.T, want bool) {
+	t.Helper()
+	const none = "the API server has no ServiceImports, so there are no multi-cluster services; install their CustomResourceDefinition, of multicluster.x-k8s.io"
+	got := s.Explain(Subject{Namespace: "default", Service: "absent", Clusterset: true})
+	if len(got) != 1 || (got[0] == none) != want || !want && !strings.HasPrefix(got[0], "default/absent: no ServiceImport that this server watches; ") {
+		t.Errorf("an absent import has the reasons %q, and %t is whether that is because there are none", got, want)
+	}
+}
 
 // TestImportWatch watches imports and their slices on every kind of server, in every version.
 func TestImportWatch(t *testing.T) {
@@ -165,12 +191,14 @@ func TestImportNone(t *testing.T) {
 				t.Errorf("without ServiceImports, the import has %q", got)
 			}
 			s.quiet(t, 1)
+			s.explainsNone(t, true)
 			if asked := s.api.Asked("/serviceimports"); len(asked) > 0 {
 				t.Errorf("requested: %q", asked)
 			}
 
 			s.api.ServeImports("v1alpha1")
 			s.await(t, importName, dns.TypeA, "10.1.0.1")
+			s.explainsNone(t, false)
 			s.api.ServeImports("v1alpha1", "v1beta1") // no reason to list anew
 			s.api.Put(fixture.Imported("c1-a", "nginx", "c1", hostAt("web-0", "10.1.0.2")), fixture.Import("db"))
 			s.await(t, importName, dns.TypeA, "10.1.0.2")
@@ -190,6 +218,7 @@ func TestImportNone(t *testing.T) {
 			s.mu.Unlock()
 			s.api.ServeImports()
 			s.await(t, importName, dns.TypeA, "outside")
+			s.explainsNone(t, true)
 			s.await(t, nginxName, dns.TypeA, "10.244.0.1")
 			s.awaitThat(t, "each namespace has an empty list", func() bool { return s.received[object.ServiceImports] >= before+2 })
 			s.api.ServeImports("v1beta1")
@@ -299,6 +328,25 @@ func TestImportForbidden(t *testing.T) {
 			s.awaitThat(t, "it works again", func() bool { return s.failing[kind] == 0 && s.hasLine("watch works again") })
 		})
 	}
+}
+
+// TestImportSilent starts while the search for the resources has no reply. The informer gives up, says
+// so, and recovers.
+func TestImportSilent(t *testing.T) {
+	t.Parallel()
+	s := newImportServer(t, Config{}, server{}, "v1beta1")
+	source := s.source.(*cluster)
+	source.clock = source.clock.(patient).fast
+	path := "/apis/multicluster.x-k8s.io/v1beta1"
+	s.silent.Store(&path)
+	s.Start()
+	t.Cleanup(s.Stop)
+	s.awaitThat(t, "the fault is reported", func() bool {
+		return s.failing[object.ServiceImports] == 1 && s.hasLine("can't watch", "find the resources of multicluster.x-k8s.io/v1beta1: no answer within 10s", "nothing to serve yet")
+	})
+	s.silent.Store(nil)
+	s.await(t, importName, dns.TypeA, "10.1.0.1")
+	s.awaitThat(t, "it works again", func() bool { return s.failing[object.ServiceImports] == 0 })
 }
 
 // TestImportFault begins a fault of the server while it has no ServiceImports, and while it has them.

@@ -302,7 +302,7 @@ func TestImports(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s is %s, want %s", text, got, want)
 		}
-		wantKind := object.Kind(object.ServiceImports)
+		wantKind := object.ServiceImports
 		switch {
 		case strings.Contains(want, " from "):
 			wantKind = object.ImportedSlices
