@@ -143,7 +143,7 @@ func TestFastPathReloads(t *testing.T) {
 		if step.failure == unbindable {
 			to.Contents = fmt.Appendf(to.Contents, "example.org:%s {\nbind 192.0.2.1\nlate\n}\n", r.port)
 		}
-		next, err := r.instance.Restart(to)
+		next, err := restart(r.instance, to)
 		fails = ""
 		if (err == nil) != (step.want == "") || err != nil && !strings.Contains(err.Error(), step.want) {
 			t.Fatalf("%+v: got error %v", step, err)

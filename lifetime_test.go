@@ -51,7 +51,7 @@ func TestReloadFailures(t *testing.T) {
 						input = caddy.CaddyfileInput{Filepath: "Corefile", ServerTypeName: "dns", Contents: fmt.Appendf(input.Body(),
 							"example.org:%s {\nbind 127.0.0.1\n}\n", portOf(taken.Addr()))}
 					}
-					next, err := r.instance.Restart(input)
+					next, err := restart(r.instance, input)
 					if fails = ""; f.err == "" && err != nil || f.err != "" && (err == nil || !strings.Contains(err.Error(), f.err)) {
 						t.Fatalf("reload: got error %v, want %q", err, f.err)
 					}
@@ -202,7 +202,7 @@ func TestReloadWithoutAPIServer(t *testing.T) {
 			}
 			if test.panics { // caddy keeps the instance in its list
 				fails = "early panic in setup"
-				if _, err := r.instance.Restart(r.corefile("none")); err != nil {
+				if _, err := restart(r.instance, r.corefile("none")); err != nil {
 					t.Fatal(err)
 				}
 				fails = ""

@@ -26,7 +26,7 @@ func (r *rig) pauseReload(to caddy.Input, at string) (finish func(failure string
 		}
 	}
 	go func() {
-		next, err := r.instance.Restart(to)
+		next, err := restart(r.instance, to)
 		if next != nil && err == nil { // both are nil after a panic
 			r.instance = next
 		}
@@ -61,7 +61,7 @@ func TestConcurrentReloads(t *testing.T) {
 						const want = "reload: another reload"
 						fails = "early restart" // this callback runs after the guard's
 						defer func() { fails = "" }()
-						if i, err := old.Restart(second); i != old || err == nil || !strings.Contains(err.Error(), want) {
+						if i, err := restart(old, second); i != old || err == nil || !strings.Contains(err.Error(), want) {
 							t.Errorf("%s: got error %v, want %q", what, err, want)
 						}
 					}

@@ -155,7 +155,7 @@ func (r *rig) stop(t *testing.T) {
 // is nil if want is "".
 func (r *rig) reload(t *testing.T, to caddy.Input, want string) {
 	t.Helper()
-	next, err := r.instance.Restart(to)
+	next, err := restart(r.instance, to)
 	if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 		t.Fatalf("reload: got error %v, want %q", err, want)
 	}
@@ -235,4 +235,14 @@ func checkLive(t *testing.T, when string, wantSources, wantPlugins int) {
 func portOf(a net.Addr) string {
 	_, port, _ := net.SplitHostPort(a.String())
 	return port
+}
+
+// restart is instance.Restart, with a client without which it may wait forever.
+func restart(instance *caddy.Instance, to caddy.Input) (*caddy.Instance, error) {
+	var addrs []net.Addr
+	for _, server := range instance.Servers() {
+		addrs = append(addrs, server.Addr(), server.LocalAddr())
+	}
+	defer cluster.Knock(addrs...)()
+	return instance.Restart(to)
 }
