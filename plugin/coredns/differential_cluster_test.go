@@ -209,7 +209,11 @@ func (c *diffCluster) change() []apiserver.Change {
 		c.addSlice(fmt.Sprint("manual-", c.rand.IntN(4)))
 	}
 	c.control()
+	return c.events(before, c.objects())
+}
 
+// events returns the events that lead from some objects to others, in random order.
+func (c *diffCluster) events(before, after []apiserver.Object) []apiserver.Change {
 	key := func(o apiserver.Object) string { return fmt.Sprintf("%T/%s", o, o.GetName()) }
 	old := make(map[string]apiserver.Object)
 	for _, o := range before {
@@ -217,7 +221,7 @@ func (c *diffCluster) change() []apiserver.Change {
 	}
 	// The events of one object keep their order; those of different objects are shuffled.
 	var events [][]apiserver.Change
-	for _, o := range c.objects() {
+	for _, o := range after {
 		was := old[key(o)]
 		delete(old, key(o))
 		switch {
@@ -260,9 +264,12 @@ func diffChangeEach[T metav1.Object](c *diffCluster, objects []T, change func(ol
 
 // String returns the options and the manifests of the cluster.
 func (c *diffCluster) String() string {
+	return fmt.Sprintf("# %+v\n", c.options()) + diffManifests(c.objects()[1:])
+}
+
+func diffManifests(objects []apiserver.Object) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %+v\n", c.options())
-	for _, o := range c.objects()[1:] {
+	for _, o := range objects {
 		text, err := yaml.Marshal(o)
 		if err != nil {
 			return err.Error()

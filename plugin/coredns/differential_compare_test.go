@@ -43,6 +43,11 @@ func (c *diffComparer) ask(ask diffAsk, name string, qtype uint16) (*diffReply, 
 	if _, zonal := c.zonalOf(name); c.mixed || zonal {
 		name = diffMixed(name)
 	}
+	return ask.reply(name, qtype)
+}
+
+// reply sends a query and returns the compared part of the reply.
+func (ask diffAsk) reply(name string, qtype uint16) (*diffReply, error) {
 	m, err := ask(name, qtype)
 	if err != nil {
 		return nil, err

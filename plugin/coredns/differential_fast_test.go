@@ -27,6 +27,7 @@ const diffFastOwned = "over the fast path, of owned names"
 type diffFastClient struct {
 	conn    *net.UDPConn
 	buf     [dns.MaxMsgSize]byte
+	first   uint16   // ID of the window's first query, as a reply to an earlier window may be late
 	queries [][]byte // by ID, up to diffFastWindow; nil after the reply
 	wanted  []*dns.Msg
 }
@@ -42,20 +43,26 @@ func diffDialFast(addr string) (*diffFastClient, error) {
 // compareFast sends those queries about a cluster that the fast path may answer, and compares the
 // replies with those of the plugin. It returns the number of queries for names that headless owns.
 func (f *diffFacts) compareFast(ours diffAsk, addr string) (owned int, err error) {
+	return diffCompareNames(f.names, func(name string, _ *dns.Msg) bool { return f.ours(name) }, ours, addr)
+}
+
+// diffCompareNames is compareFast for names. It returns the number of queries that the fast path must
+// answer, by the name and the plugin's reply.
+func diffCompareNames(names []string, must func(name string, reply *dns.Msg) bool, ours diffAsk, addr string) (owned int, err error) {
 	client, err := diffDialFast(addr)
 	if err != nil {
 		return 0, err
 	}
 	defer client.conn.Close()
-	for _, name := range f.names {
+	for _, name := range names {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypePTR} {
-			if f.ours(name) {
-				owned++
-			}
 			mixed := diffMixed(name)
 			want, err := ours(mixed, qtype)
 			if err != nil {
 				return 0, err
+			}
+			if must(name, want) {
+				owned++
 			}
 			if err := client.add(mixed, qtype, want); err != nil {
 				return 0, err
@@ -68,7 +75,7 @@ func (f *diffFacts) compareFast(ours diffAsk, addr string) (owned int, err error
 // add adds a query to the window.
 func (c *diffFastClient) add(name string, qtype uint16, want *dns.Msg) error {
 	m := new(dns.Msg).SetQuestion(name, qtype)
-	m.Id = uint16(len(c.wanted))
+	m.Id = c.first + uint16(len(c.wanted))
 	m.SetEdns0(4096, false)
 	query, err := m.Pack()
 	if err != nil {
@@ -112,16 +119,18 @@ func (c *diffFastClient) flush() error {
 			if err := m.Unpack(c.buf[:n]); err != nil {
 				return err
 			}
-			if int(m.Id) >= len(c.queries) || c.queries[m.Id] == nil {
+			i := int(m.Id - c.first)
+			if i >= len(c.queries) || c.queries[i] == nil {
 				continue // of an earlier try
 			}
-			if err := diffCompareFast(m, c.wanted[m.Id]); err != nil {
+			if err := diffCompareFast(m, c.wanted[i]); err != nil {
 				return err
 			}
-			c.queries[m.Id] = nil
+			c.queries[i] = nil
 			missing--
 		}
 	}
+	c.first += diffFastWindow
 	c.queries, c.wanted = c.queries[:0], c.wanted[:0]
 	return nil
 }

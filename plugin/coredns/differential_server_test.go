@@ -93,54 +93,78 @@ func (o diffOptions) lines() string {
 	return out
 }
 
-// diffStart starts the plugins, each in its own server block. The fast path needs a port, and a
-// chain without the tap. They start together: at its setup the kubernetes plugin writes klog's
-// logger, which the watches of a running plugin read.
+// diffStart starts the plugins for random clusters.
 func diffStart(t *testing.T, endpoint string) (started *diffServers, stop func()) {
 	t.Helper()
-	diffTapOnce.Do(diffRegisterTap)
-	caddy.Quiet, dnsserver.Quiet = true, true
-	corefile := ""
-	byHost := make(map[string]*diffServer)
-	add := func(plugin, lines string, zonal bool) *diffServer {
-		host := fmt.Sprint("127.0.0.", 1+len(byHost))
-		corefile += fmt.Sprintf(".:0 {\n bind %s\n %s %s\n %s %s {\n endpoint %s\n startup_timeout 60s\n %s}\n}\n",
-			host, diffTap, host, plugin, diffZones, endpoint, lines)
-		byHost[host] = &diffServer{plugin: plugin, zonal: zonal, addrs: make(map[string]string)}
-		return byHost[host]
-	}
+	b := diffBlocks{endpoint: endpoint, byHost: make(map[string]*diffServer)}
 	started = &diffServers{
 		headless:   make(map[diffOptions]*diffServer),
 		fast:       make(map[diffOptions]string),
 		primary:    make(map[diffOptions]*diffServer),
-		kubernetes: map[bool]*diffServer{false: add("kubernetes", "", false), true: add("kubernetes", "zonal\n", true)},
+		kubernetes: map[bool]*diffServer{false: b.add("kubernetes", diffZones, ""), true: b.add("kubernetes", diffZones, "zonal\n")},
 	}
+	started.kubernetes[true].zonal = true
 	for _, o := range diffPrimaryOptions {
-		started.primary[o] = add("headless", o.lines()+"authoritative\n", o.zonal)
+		started.primary[o] = b.add("headless", diffZones, o.lines()+"authoritative\n")
+		started.primary[o].zonal = o.zonal
 	}
 	for _, o := range diffAllOptions() {
-		started.headless[o] = add("headless", o.lines(), o.zonal)
-		port := cluster.MustFreePort(t)
-		started.fast[o] = "127.0.1.1:" + port
-		corefile += fmt.Sprintf(".:%s {\n bind 127.0.1.1\n headless %s {\n endpoint %s\n startup_timeout 60s\n fastpath\n %s}\n}\n", port, diffZones, endpoint, o.lines())
+		started.headless[o] = b.add("headless", diffZones, o.lines())
+		started.headless[o].zonal = o.zonal
+		started.fast[o] = b.addFast(t, diffZones, o.lines())
 	}
-	instance, err := caddy.Start(caddy.CaddyfileInput{Contents: []byte(corefile), Filepath: "Corefile", ServerTypeName: "dns"})
+	return started, b.start(t)
+}
+
+// diffBlocks are server blocks, one for each plugin under test.
+type diffBlocks struct {
+	endpoint string // of the API server
+	corefile string
+	byHost   map[string]*diffServer
+	fast     int // blocks with the fast path
+}
+
+// add adds a plugin, which is tapped.
+func (b *diffBlocks) add(plugin, zones, lines string) *diffServer {
+	host := fmt.Sprint("127.0.0.", 1+len(b.byHost))
+	b.corefile += fmt.Sprintf(".:0 {\n bind %s\n %s %s\n %s %s {\n endpoint %s\n startup_timeout 60s\n %s}\n}\n",
+		host, diffTap, host, plugin, zones, b.endpoint, lines)
+	b.byHost[host] = &diffServer{plugin: plugin, addrs: make(map[string]string)}
+	return b.byHost[host]
+}
+
+// addFast adds headless with the fast path, and returns its address. The fast path needs a port,
+// and a chain without the tap.
+func (b *diffBlocks) addFast(t *testing.T, zones, lines string) string {
+	port := cluster.MustFreePort(t)
+	b.corefile += fmt.Sprintf(".:%s {\n bind 127.0.1.1\n headless %s {\n endpoint %s\n startup_timeout 60s\n fastpath\n %s}\n}\n", port, zones, b.endpoint, lines)
+	b.fast++
+	return "127.0.1.1:" + port
+}
+
+// start starts the plugins together: at its setup the kubernetes plugin writes klog's logger, which
+// the watches of a running plugin read.
+func (b *diffBlocks) start(t *testing.T) (stop func()) {
+	t.Helper()
+	diffTapOnce.Do(diffRegisterTap)
+	caddy.Quiet, dnsserver.Quiet = true, true
+	instance, err := caddy.Start(caddy.CaddyfileInput{Contents: []byte(b.corefile), Filepath: "Corefile", ServerTypeName: "dns"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	awaitFastSockets(t, len(started.fast))
-	for host, s := range byHost {
+	awaitFastSockets(t, b.fast)
+	for host, s := range b.byHost {
 		s.handler = diffTapped[host]
 	}
 	for _, listener := range instance.Servers() {
 		for _, addr := range []net.Addr{listener.Addr(), listener.LocalAddr()} {
-			if host, _, err := net.SplitHostPort(addr.String()); err == nil && byHost[host] != nil {
-				byHost[host].addrs[addr.Network()] = addr.String()
+			if host, _, err := net.SplitHostPort(addr.String()); err == nil && b.byHost[host] != nil {
+				b.byHost[host].addrs[addr.Network()] = addr.String()
 			}
 		}
 	}
-	return started, func() {
-		for _, s := range byHost {
+	return func() {
+		for _, s := range b.byHost {
 			for _, conn := range s.conns {
 				conn.Close()
 			}

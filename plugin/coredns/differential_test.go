@@ -130,7 +130,7 @@ func diffCompare(t *testing.T, round int, clusters []*diffCluster, servers *diff
 	var mu sync.Mutex
 	transferred := make(map[diffOptions]diffTransfer)
 	for o, primary := range servers.primary {
-		transferred[o] = primary.transfer(t)
+		transferred[o] = primary.transfer(t, diffZones)
 	}
 	const workers = 2
 	for worker := range workers {
@@ -227,8 +227,6 @@ func diffLeft(round int) string { return fmt.Sprint("left-", round) }
 func diffSettle(t *testing.T, round int, servers ...*diffServer) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
 	for _, s := range servers {
 		last := fmt.Sprint("round-", round)
 		want := map[string]int{last: 2, diffLeft(round): 1}
@@ -236,25 +234,33 @@ func diffSettle(t *testing.T, round int, servers ...*diffServer) {
 			want[last+".pin._zone."+last] = 1
 		}
 		for service, addresses := range want {
-			for {
-				m, err := s.direct(service+".settled.svc.cluster.local.", dns.TypeA)
-				if err != nil {
-					t.Fatal(err)
-				}
-				seen := make(map[netip.Addr]bool)
-				for _, rr := range m.Answer {
-					if a, ok := netip.AddrFromSlice(rr.(*dns.A).A.To4()); ok {
-						seen[a] = true
-					}
-				}
-				if len(seen) == addresses {
-					break
-				}
-				if time.Now().After(deadline) {
-					t.Fatalf("%s: the last changes of round %d are missing:\n%v", s.plugin, round, m)
-				}
-				<-tick.C
+			s.await(t, service+".settled.svc.cluster.local.", addresses, deadline)
+		}
+	}
+}
+
+// await waits until a name has so many addresses.
+func (s *diffServer) await(t *testing.T, name string, addresses int, deadline time.Time) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		m, err := s.direct(name, dns.TypeA)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := make(map[netip.Addr]bool)
+		for _, rr := range m.Answer {
+			if a, ok := netip.AddrFromSlice(rr.(*dns.A).A.To4()); ok {
+				seen[a] = true
 			}
 		}
+		if len(seen) == addresses {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: the last change is missing at %s:\n%v", s.plugin, name, m)
+		}
+		<-tick.C
 	}
 }
