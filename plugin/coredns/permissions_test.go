@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"context"
+	"os"
 	"strings"
 	"testing"
 
@@ -67,4 +68,44 @@ func TestNoForbidden(t *testing.T) {
 			t.Errorf("%s: the API server refused a request:\n%s", s.name, log)
 		}
 	}
+}
+
+// createAccount creates an account with the role of a server until the test ends.
+func createAccount(t *testing.T, name, role string) {
+	t.Helper()
+	kubectl(t, "-n", "kube-system", "create", "serviceaccount", name)
+	kubectl(t, "create", "clusterrolebinding", name, "--clusterrole="+role, "--serviceaccount=kube-system:"+name)
+	t.Cleanup(func() {
+		kubectl(t, "delete", "clusterrolebinding", name)
+		kubectl(t, "-n", "kube-system", "delete", "serviceaccount", name)
+	})
+}
+
+// grant gives an account the role that docs/options.md names for an option until the test ends, with
+// the commands there.
+func grant(t *testing.T, account, role string) {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/options.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n## Rights\n")
+	commands := 0
+	for line := range strings.Lines(section) {
+		words := strings.Fields(line)
+		if len(words) < 4 || words[0] != "kubectl" || words[3] != role {
+			continue
+		}
+		commands++
+		for i, word := range words {
+			if word == "--serviceaccount=kube-system:headless" {
+				words[i] = "--serviceaccount=kube-system:" + account
+			}
+		}
+		kubectl(t, words[1:]...)
+	}
+	if commands != 2 {
+		t.Fatalf("docs/options.md has %d commands about %s, want one for the role and one for its binding", commands, role)
+	}
+	t.Cleanup(func() { kubectl(t, "delete", "clusterrolebinding,clusterrole", role) })
 }

@@ -45,6 +45,48 @@ var stanzas = map[string]struct{ account, text string }{
         endpoints slices
     }
 `},
+	"imports": {"imports", `
+    headless cluster.local in-addr.arpa {
+        kubeconfig {$CLUSTER_DIR}/own.kubeconfig%.0s
+        multicluster clusterset.local
+        snapshot {$CLUSTER_DIR}/imports.snapshot 1s
+    }
+    template ANY ANY {
+        rcode REFUSED
+    }
+`},
+	"imports restored": {"imports", `
+    headless cluster.local in-addr.arpa {
+        kubeconfig {$CLUSTER_DIR}/own.kubeconfig%.0s
+        startup_timeout 100ms
+        multicluster clusterset.local
+        snapshot {$CLUSTER_DIR}/imports.snapshot
+    }
+    template ANY ANY {
+        rcode REFUSED
+    }
+`},
+	"imports authoritative": {"imports", `
+    headless cluster.local in-addr.arpa {
+        kubeconfig %s
+        authoritative
+        multicluster clusterset.local
+    }
+`},
+	"imports late": {"imports", `
+    headless cluster.local {
+        kubeconfig %s
+        multicluster clusterset.local
+        startup_timeout 100ms
+    }
+`},
+	"coredns multicluster": {"imports-reference", `
+    kubernetes cluster.local clusterset.local {
+        kubeconfig %s
+        multicluster clusterset.local
+        ttl 5
+    }
+`},
 	"coredns": {"coredns", `
     kubernetes cluster.local in-addr.arpa ip6.arpa {
         kubeconfig %s

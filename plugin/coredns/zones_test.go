@@ -54,12 +54,7 @@ spec:
 // no such right, as it watches EndpointSlices.
 func startZonal(t *testing.T) (byPods, bySlices *server) {
 	t.Helper()
-	kubectl(t, "-n", "kube-system", "create", "serviceaccount", "zonal")
-	bind := func(role string) {
-		t.Helper()
-		kubectl(t, "create", "clusterrolebinding", "zonal-"+role, "--clusterrole="+role, "--serviceaccount=kube-system:zonal")
-	}
-	bind("headless")
+	createAccount(t, "zonal", "headless")
 	byPods, err := launch("zonal", "zonal")
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +79,7 @@ func startZonal(t *testing.T) (byPods, bySlices *server) {
 	if err != nil || r.status != "SERVFAIL" {
 		t.Errorf("want SERVFAIL without the right to Nodes: %v %v", r, err)
 	}
-	bind("headless-nodes")
+	grant(t, "zonal", "headless-nodes")
 	if err := byPods.await(); err != nil {
 		t.Fatal(err)
 	}
