@@ -132,7 +132,7 @@ func TestAutoPath(t *testing.T) {
 			t.Errorf("%s asks for %s: got %q, want %q", tc.address, tc.qname, got, tc.want)
 		}
 	}
-	root := startTestHeadless(t, "headless . {\nzonal\nmanifests "+file+"\n}")
+	root := startTestHeadless(t, "headless . {\nzonal\nmulticluster clusterset.local\nmanifests "+file+"\n}")
 	if got, want := root.AutoPath(queryFrom("10.0.0.1", "x.")), []string{"team-a.svc.", "svc.", ""}; !slices.Equal(got, want) {
 		t.Errorf("in the root zone: got %q, want %q", got, want)
 	}
