@@ -176,6 +176,7 @@ func TestExplain(t *testing.T) {
 		{Subject{Service: "nginx", Port: "named", Protocol: "tcp"}, []string{`service nginx: targetPort "http" of port named is no tcp port of the containers of 9 of 9 pods`, "service nginx: 5 of 9 endpoints ready"}},
 		{Subject{Service: "nginx", Port: "web", Protocol: "tcp"}, []string{"service nginx: 5 of 9 endpoints ready, from pods of the API server", "pod web-1: not ready"}},
 		{Subject{Service: "nginx", Protocol: "tcp"}, []string{"service nginx: only names of ports, such as _web._tcp, are below _tcp"}},
+		{Subject{Service: "peers", Protocol: "sctp"}, []string{"service peers: no sctp port with a name; it has none"}},
 		{Subject{Service: "peers", Port: "web", Protocol: "tcp"}, []string{"service peers: no tcp port named web; it has none"}},
 
 		// Addresses.

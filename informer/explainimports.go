@@ -208,17 +208,14 @@ func (e *explanation) importedPort(v *importView, s Subject, endpoints []importe
 		}
 		return
 	}
-	named, unnamed := "named "+s.Port, false
-	if s.Port == "" {
-		named = "with a name"
-	}
+	unnamed := false
 	var texts []string
 	for p := range all {
 		texts = append(texts, importedPortText(p))
 		unnamed = unnamed || p.Name == "" && p.Protocol == s.Protocol
 	}
 	slices.Sort(texts)
-	e.add("ServiceImport %s: its EndpointSlices have no %s port %s; they have %s", s.Service, s.Protocol, named, list(texts))
+	e.add("ServiceImport %s: its EndpointSlices have no %s port %s; they have %s", s.Service, s.Protocol, namedText(s.Port), list(texts))
 	if unnamed {
 		e.add("ServiceImport %s: a %s port without a name has no DNS name; give it one in the exported services", s.Service, s.Protocol)
 	}

@@ -251,8 +251,16 @@ func (e *explanation) port(v *view, s *joinedService, port, protocol string) {
 		}
 	}
 	if len(e.reasons) == 0 {
-		e.add("service %s: no %s port named %s; it has %s", s.Name, protocol, port, list(others))
+		e.add("service %s: no %s port %s; it has %s", s.Name, protocol, namedText(port), list(others))
 	}
+}
+
+// namedText returns what a port is asked for by: its name or, for the name of a protocol, that it has one.
+func namedText(port string) string {
+	if port == "" {
+		return "with a name"
+	}
+	return "named " + port
 }
 
 // targets explains a port whose number is that of a named port of the pods.

@@ -19,7 +19,7 @@
 //	                     zones.go        topology zones of pods, and changes of nodes
 //	                     imports.go      multi-cluster services
 //	clients              clients.go      which pod or node has an address
-//	explanations         explain.go      why a name has records, or none; explainpods.go, explainzones.go
+//	explanations         explain.go      why a name has records, or none; explainpods.go, explainzones.go, explainimports.go
 //	internal/object      slim objects, and how they are decoded
 //	internal/selection   which objects are listed and watched
 //
