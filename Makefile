@@ -149,10 +149,12 @@ unit:
 	@echo "== agreement with the in-tree plugin"
 	go test -v -run '$(agreement)' ./plugin/coredns
 
-# The race detector needs cgo.
+# The race detector needs cgo. Two tests start the kubernetes plugin, each in a process of its own:
+# at its setup that plugin writes klog's logger, which the watches of an earlier one still read.
 race:
 	@echo "== unit tests with the race detector"
-	CGO_ENABLED=1 HISTORY_EVENTS=$(RACE_EVENTS) go test -race ./...
+	CGO_ENABLED=1 HISTORY_EVENTS=$(RACE_EVENTS) go test -race -skip '^TestDifferentialImports$$' ./...
+	CGO_ENABLED=1 go test -race -run '^TestDifferentialImports$$' ./plugin/coredns
 
 # TestFaults has its own control plane and mostly waits for timeouts, so the others run
 # beside it. The two that compare with the in-tree plugin need no Kubernetes and have run.
