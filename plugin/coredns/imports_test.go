@@ -17,7 +17,7 @@ import (
 // API: it is missing at first, comes, goes and comes again.
 func TestImports(t *testing.T) {
 	ns := namespace(t)
-	apply(t, ns, slice)
+	apply(t, ns, strings.ReplaceAll(slice, "192.0.2.", "198.51.100.")) // no other test has these addresses
 	own := fqdn("outside", ns)
 	createAccount(t, "imports", "headless")
 	createAccount(t, "imports-reference", "coredns")
@@ -28,7 +28,7 @@ func TestImports(t *testing.T) {
 	s := startReady(t, "imports")
 	authority := startReady(t, "imports authoritative")
 	for _, s := range []*server{s, authority} {
-		eventually(t, func() error { return s.answers([]string{"192.0.2.1"}, "A", "one."+own) })
+		eventually(t, func() error { return s.answers([]string{"198.51.100.1"}, "A", "one."+own) })
 		if err := errors.Join(s.failing(0), s.loggedNone(1), s.explainsNone(importFQDN("db", ns))); err != nil {
 			t.Error(err)
 		}
@@ -92,7 +92,7 @@ func TestImports(t *testing.T) {
 		if _, err := cluster.Fetch(s.ready); err != nil {
 			t.Error(err)
 		}
-		if err := s.answers([]string{"192.0.2.1"}, "A", "one."+own); err != nil {
+		if err := s.answers([]string{"198.51.100.1"}, "A", "one."+own); err != nil {
 			t.Error(err)
 		}
 	}
@@ -122,7 +122,7 @@ func TestImports(t *testing.T) {
 	eventually(t, func() error { return restored.answers([]string{"10.5.0.1"}, "A", name("db-0.c5.db")) })
 	if err := errors.Join(
 		restored.answers([]string{"fd00:2::1"}, "AAAA", name("db-0.eu.c2.db")),
-		restored.answers([]string{"192.0.2.1"}, "A", "one."+own),
+		restored.answers([]string{"198.51.100.1"}, "A", "one."+own),
 		restored.unserved("A", name("vip")),
 	); err != nil {
 		t.Error(err)
@@ -146,7 +146,7 @@ func testImportRights(t *testing.T, own string, servers []*server) {
 		if _, err := cluster.Fetch(s.ready); err != nil {
 			t.Error(err)
 		}
-		if err := s.answers([]string{"192.0.2.1"}, "A", "one."+own); err != nil {
+		if err := s.answers([]string{"198.51.100.1"}, "A", "one."+own); err != nil {
 			t.Error(err)
 		}
 	}
